@@ -1,5 +1,6 @@
 """YAML files into strict pydantic models, with errors that name file, key and what was expected."""
 
+import json
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -59,7 +60,8 @@ def validate(model: type[ModelT], document: dict[str, Any], where: str) -> Model
         UserError: one sentence with every wrong key and what was expected of it.
     """
     try:
-        return model.model_validate(document)
+        # Through JSON, because strict validation takes a JSON array for a tuple but not a Python list.
+        return model.model_validate_json(json.dumps(document, default=str))
     except ValidationError as error:
         raise UserError(f"{where}: {describe(error)}") from error
 

@@ -1,0 +1,145 @@
+"""The result document: what one model scored on one task, as typed, versioned JSON without times or machines.
+
+Equal answers are equal bytes, so nothing here depends on when, where or how fast a job ran; that is kept in the
+provenance file beside it. Neither torch nor any other part of Assay is needed to read one.
+"""
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from assay.errors import UserError
+
+SCHEMA_VERSION: Literal[1] = 1
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class _Document(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Status(StrEnum):
+    """How much of a job stands behind its result."""
+
+    COMPLETE = "complete"
+    PARTIAL = "partial"  # some units failed or were not run
+    NOT_APPLICABLE = "not_applicable"
+
+
+class Metric(_Document):
+    """One figure. ``ci_low`` and ``ci_high`` bound a 95 % interval; ``n`` counts the units behind the figure.
+
+    Metrics that form a curve share a ``series`` and differ in ``x`` (``x_label`` names it, e.g. ``eps``).
+    """
+
+    name: str
+    value: float | None
+    ci_low: float | None = None
+    ci_high: float | None = None
+    n: int
+    unit: str
+    series: str | None = None
+    x: float | None = None
+    x_label: str | None = None
+    headline: bool = False
+
+
+class Guard(_Document):
+    """One way in which the numbers could be a lie, and whether it was found: ``value`` against ``limit``."""
+
+    name: str
+    passed: bool
+    value: float | None = None
+    limit: float | None = None
+    detail: str
+
+
+class Coverage(_Document):
+    """How many units the task has, how many were computed, how many of those failed; ``limited`` by ``--limit``."""
+
+    units: int
+    done: int
+    errors: int
+    limited: bool
+
+
+class ModelCard(_Document):
+    """What the model is, as far as it changes or explains the answer."""
+
+    name: str
+    source: str
+    licence: str
+    architecture: str
+    weights_sha256: Sha256
+    label_space: str
+    num_classes: int
+    input_shape: tuple[int, int, int]
+    preprocessing: dict[str, Any]
+
+
+class DataCard(_Document):
+    """What the data are; ``sha256`` covers the files and how they are read."""
+
+    name: str
+    title: str
+    licence: str
+    sha256: Sha256
+
+
+class ResultDocument(_Document):
+    """Everything that one model scored on one task."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    task: str
+    family: str
+    title: str
+    spec: dict[str, Any]
+    spec_sha256: Sha256
+    model: ModelCard
+    data: DataCard
+    precision: dict[str, Any]
+    job_key: Sha256
+    status: Status
+    reason: str | None = None
+    coverage: Coverage
+    metrics: tuple[Metric, ...]
+    guards: tuple[Guard, ...]
+    command: str
+
+    @property
+    def failed_guards(self) -> tuple[Guard, ...]:
+        """The guards that found something; a result that has any is marked wherever it is shown."""
+        return tuple(guard for guard in self.guards if not guard.passed)
+
+    def to_json(self) -> str:
+        """The document as indented JSON with a final newline; equal documents give equal text."""
+        return json.dumps(self.model_dump(mode="json"), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def read_result(path: Path) -> ResultDocument:
+    """The result document in a file.
+
+    Raises:
+        UserError: the file is missing, not JSON, of another schema version, or has wrong fields.
+    """
+    try:
+        return ResultDocument.model_validate_json(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); give the path of a result document") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: is not UTF-8 text; a result document is JSON in UTF-8") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"]) or "document"
+        raise UserError(
+            f"{path}: not a result document of schema {SCHEMA_VERSION}: `{key}`: {first['msg']}; "
+            "run `assay report` on its folder to write it again"
+        ) from error
+
+
+def result_schema() -> dict[str, Any]:
+    """The JSON Schema of :class:`ResultDocument`, as published in ``results/result.schema.json``."""
+    return ResultDocument.model_json_schema(mode="serialization")

@@ -1,0 +1,111 @@
+"""Result documents as CSV rows and as terminal tables."""
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from tabulate import tabulate
+
+from assay.results.document import Metric, ResultDocument, Status
+
+RESULT_COLUMNS = (
+    "model", "task", "metric", "value", "ci_low", "ci_high", "n", "unit", "status",
+    "spec_sha256", "data_sha256", "weights_sha256",
+)  # fmt: skip
+
+
+def csv_text(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
+    """``rows`` as CSV with a header; None is an empty cell, booleans are true/false, floats round-trip."""
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({column: _cell(row.get(column)) for column in columns} for row in rows)
+    return buffer.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return repr(value) if isinstance(value, float) else value
+
+
+def display_status(result: ResultDocument) -> str:
+    """The status a reader sees: a failed guard marks the row wherever it stands."""
+    failed = len(result.failed_guards)
+    mark = f"guard failed ({', '.join(guard.name for guard in result.failed_guards)})" if failed else ""
+    limited = "limited" if result.coverage.limited else ""
+    return ", ".join(part for part in (result.status.value, limited, mark) if part)
+
+
+def result_rows(results: Iterable[ResultDocument]) -> list[dict[str, Any]]:
+    """One row a metric in :data:`RESULT_COLUMNS`; a result without metrics keeps one row, so none is hidden."""
+    rows = []
+    for result in results:
+        common = {
+            "model": result.model.name,
+            "task": result.task,
+            "status": display_status(result),
+            "spec_sha256": result.spec_sha256,
+            "data_sha256": result.data.sha256,
+            "weights_sha256": result.model.weights_sha256,
+        }
+        metrics = [metric.model_dump(include={"value", "ci_low", "ci_high", "n", "unit"}) for metric in result.metrics]
+        names = [metric.name for metric in result.metrics]
+        if not metrics:
+            metrics, names = [{"n": result.coverage.done, "unit": ""}], ["(none)"]
+        rows += [common | {"metric": name} | values for name, values in zip(names, metrics, strict=True)]
+    return rows
+
+
+def results_csv(results: Iterable[ResultDocument]) -> str:
+    """The whole of ``results.csv``."""
+    return csv_text(RESULT_COLUMNS, result_rows(results))
+
+
+def format_value(metric: Metric) -> str:
+    """A metric for a reader: percentages for proportions, four significant digits otherwise."""
+    if metric.value is None:
+        return "–"
+    return f"{100 * metric.value:.1f} %" if metric.unit == "proportion" else f"{metric.value:.4g}"
+
+
+def terminal_table(results: Sequence[ResultDocument]) -> str:
+    """One table for the terminal: a line a curve (its points side by side) and a line a single headline figure."""
+    lines: list[list[str]] = []
+    for result in results:
+        lines += _result_lines(result)
+    return tabulate(lines, headers=["model", "task", "measure", "figures", "N", "status"], tablefmt="simple")
+
+
+def _result_lines(result: ResultDocument) -> list[list[str]]:
+    head = [result.model.name, result.task]
+    if result.status is Status.NOT_APPLICABLE:
+        return [[*head, "–", result.reason or "", "0", display_status(result)]]
+    curves: dict[str, list[Metric]] = {}
+    for metric in result.metrics:
+        if metric.headline:
+            curves.setdefault(metric.series or metric.name, []).append(metric)
+    lines = []
+    for name, points in curves.items():
+        figures = "   ".join(_point(metric) for metric in points)
+        lines.append([*head, name, figures, str(points[0].n), display_status(result)])
+        head = ["", ""]
+    return lines or [[*head, "–", "no figures", "0", display_status(result)]]
+
+
+def _point(metric: Metric) -> str:
+    if metric.x is None:
+        interval = "" if metric.ci_low is None or metric.ci_high is None else _interval(metric)
+        return format_value(metric) + interval
+    return f"{metric.name.rpartition('@')[2]}: {format_value(metric)}"
+
+
+def _interval(metric: Metric) -> str:
+    assert metric.ci_low is not None
+    assert metric.ci_high is not None
+    if metric.unit == "proportion":
+        return f" [{100 * metric.ci_low:.1f}, {100 * metric.ci_high:.1f}]"
+    return f" [{metric.ci_low:.4g}, {metric.ci_high:.4g}]"

@@ -1,0 +1,149 @@
+"""From stored chunks to result documents, CSV, table and page; nothing is computed again."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from assay.canonical import canonical_sha256
+from assay.results.document import Coverage, DataCard, ModelCard, ResultDocument, Status
+from assay.results.tables import csv_text, results_csv
+from assay.runner.files import write_atomically
+from assay.runner.store import BrokenChunkError, JobStore, RunFolder
+from assay.specs import TaskSpec
+from assay.tasks.base import Figure, Record, Task, clean_records
+from assay.tasks.families import family
+
+TIME_COLUMNS = ("model", "task", "chunks", "wall_seconds", "cpu_seconds", "devices")
+
+
+@dataclass(frozen=True)
+class StoredJob:
+    """A job as it lies in a run's folder."""
+
+    document: Mapping[str, Any]
+    store: JobStore
+
+    @property
+    def task(self) -> Task[Any, Any]:
+        """The family's implementation."""
+        return family(self.document["spec"]["family"])
+
+    @property
+    def spec(self) -> TaskSpec:
+        """The spec that the job ran."""
+        spec: TaskSpec = self.task.spec_type.model_validate_json(json.dumps(self.document["spec"]))
+        return spec
+
+    def records(self) -> list[Record]:
+        """All records that are stored and whole, in the order of the units."""
+        return [record for chunk in range(self.document["chunks"]) for record in _whole_chunk(self.store, chunk)]
+
+    def result(self, records: Sequence[Record]) -> ResultDocument:
+        """The result document that follows from ``records``."""
+        document = self.document
+        summary = self.task.summarise(self.spec, clean_records(records)) if records else None
+        errors = sum(record.error is not None for record in records)
+        return ResultDocument(
+            task=document["task"],
+            family=document["spec"]["family"],
+            title=document["spec"]["title"],
+            spec=document["spec"],
+            spec_sha256=canonical_sha256(document["identity"]["spec"]),
+            model=ModelCard.model_validate(document["model"]),
+            data=DataCard.model_validate(document["data"]),
+            precision=document["identity"]["precision"],
+            job_key=document["key"],
+            status=_status(document, len(records), errors),
+            reason=document["not_applicable"] or _shortfall(document, len(records), records),
+            coverage=Coverage(
+                units=document["units"], done=len(records), errors=errors, limited=document["limited"]
+            ),
+            metrics=summary.metrics if summary else (),
+            guards=summary.guards if summary else (),
+            command=document["command"],
+        )
+
+
+def _whole_chunk(store: JobStore, chunk: int) -> list[Record]:
+    try:
+        return store.read_chunk(chunk) or []
+    except BrokenChunkError:
+        return []
+
+
+def _status(document: Mapping[str, Any], done: int, errors: int) -> Status:
+    if document["not_applicable"]:
+        return Status.NOT_APPLICABLE
+    return Status.PARTIAL if errors or done < document["planned"] else Status.COMPLETE
+
+
+def _shortfall(document: Mapping[str, Any], done: int, records: Sequence[Record]) -> str | None:
+    failed = [record for record in records if record.error is not None]
+    parts = []
+    if done < document["planned"]:
+        parts.append(f"{document['planned'] - done} of {document['planned']} units are not computed yet")
+    if failed:
+        parts.append(f"{len(failed)} units failed, first {failed[0].unit_id}: {failed[0].error}")
+    return "; ".join(parts) or None
+
+
+def stored_jobs(folder: RunFolder) -> Iterator[StoredJob]:
+    """Every job that stands behind a (model, task) of the run."""
+    for entry in folder.index():
+        store = folder.job(entry["key"])
+        yield StoredJob(store.read_job(), store)
+
+
+def result_path(folder: Path, model: str, task: str) -> Path:
+    """``DIR/results/<model>/<task>.json``, with characters that a path can't carry replaced by ``_``."""
+    return folder / "results" / path_name(model) / f"{path_name(task)}.json"
+
+
+def path_name(name: str) -> str:
+    """A model's or task's name as a relative path: no ``..``, no odd characters."""
+    parts = [re.sub(r"[^A-Za-z0-9._-]", "_", part) for part in name.split("/")]
+    return "/".join("_" if part.strip(".") == "" else part for part in parts)
+
+
+@dataclass(frozen=True)
+class Report:
+    """What ``report`` wrote and read."""
+
+    results: tuple[ResultDocument, ...]
+    figures: Mapping[tuple[str, str], Sequence[Figure]]  # by (model, task)
+
+
+def write_report(folder: RunFolder) -> Report:
+    """Write every result document, ``results.csv`` and ``times.csv`` from what is stored."""
+    results, figures, times = [], {}, []
+    for job in stored_jobs(folder):
+        records = job.records()
+        result = job.result(records)
+        results.append(result)
+        write_atomically(result_path(folder.path, result.model.name, result.task), result.to_json())
+        good = clean_records(records)
+        figures[result.model.name, result.task] = tuple(job.task.figures(job.spec, good)) if good else ()
+        times.append(_time_row(result, job.store))
+    write_atomically(folder.path / "results.csv", results_csv(results))
+    write_atomically(folder.path / "times.csv", csv_text(TIME_COLUMNS, times))
+    return Report(tuple(results), figures)
+
+
+def _time_row(result: ResultDocument, store: JobStore) -> dict[str, Any]:
+    times = store.read_times()
+    return {
+        "model": result.model.name,
+        "task": result.task,
+        "chunks": len(times),
+        "wall_seconds": round(sum(entry["wall_seconds"] for entry in times), 3),
+        "cpu_seconds": round(sum(entry["cpu_seconds"] for entry in times), 3),
+        "devices": " ".join(sorted({entry["device"] for entry in times})),
+    }
+
+
+def records_csv(job: StoredJob) -> str:
+    """The per-unit records of a job as CSV."""
+    return csv_text(job.task.record_columns, job.task.rows(job.spec, job.records()))

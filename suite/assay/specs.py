@@ -1,0 +1,147 @@
+"""Task specs: declarative, strict, versioned and hashable.
+
+Every field of every spec stands on one of two sides: it is part of the *identity* (it changes the answer, so it is
+hashed into the job's key) or it is *runtime* (it does not). A test walks all fields and fails for one on no side.
+"""
+
+import re
+from collections.abc import Mapping
+from fractions import Fraction
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, Field, PlainSerializer, model_validator
+
+from assay.canonical import canonical_sha256
+from assay.errors import UserError
+from assay.resources import shipped_folder
+from assay.validation import StrictModel
+
+IDENTITY = "identity"
+RUNTIME = "runtime"
+
+
+def parse_rational(value: object) -> Fraction:
+    """``4/255``, ``0.03`` or ``0`` as an exact fraction.
+
+    Raises:
+        ValueError: anything else.
+    """
+    if isinstance(value, Fraction):
+        return value
+    if isinstance(value, str | int | float) and not isinstance(value, bool):
+        try:
+            return Fraction(str(value).strip())
+        except (ValueError, ZeroDivisionError):
+            pass
+    raise ValueError("expected a number such as 4/255, 0.03 or 0")
+
+
+Rational = Annotated[Fraction, BeforeValidator(parse_rational), PlainSerializer(str, return_type=str)]
+
+
+class StepSize(StrictModel):
+    """A step in pixel units, or relative to eps: written ``1/255`` or ``0.2 eps``."""
+
+    value: Annotated[Rational, IDENTITY]
+    relative: Annotated[bool, IDENTITY]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _parse(cls, value: Any) -> Any:
+        if not isinstance(value, str | int | float) or isinstance(value, bool):
+            return value
+        text = str(value)
+        number = re.sub(r"\s*\*?\s*eps$", "", text)
+        try:
+            step = parse_rational(number)
+        except ValueError:
+            raise ValueError("expected a step size such as 2/255 or 0.2 eps") from None
+        if step <= 0:
+            raise ValueError("a step size must be greater than 0")
+        return {"value": step, "relative": number != text}
+
+    def at(self, eps: Fraction) -> float:
+        """The step in pixel units at a given ``eps``."""
+        return float(self.value * eps if self.relative else self.value)
+
+
+class TaskSpec(StrictModel):
+    """What every family's spec has. ``data`` is on the runtime side because the data's own hash is in the key."""
+
+    schema_version: Annotated[Literal[1], IDENTITY] = Field(alias="schema")
+    family: Annotated[str, IDENTITY]
+    title: Annotated[str, RUNTIME]
+    description: Annotated[str, RUNTIME] = ""
+    data: Annotated[str, RUNTIME]
+    default_model: Annotated[str | None, RUNTIME] = None
+    seed: Annotated[int, IDENTITY] = Field(default=0, ge=0)
+
+    def identity(self) -> dict[str, Any]:
+        """The fields that change the answer, as plain JSON."""
+        return identity_of(self)
+
+    @property
+    def sha256(self) -> str:
+        """Hash of :meth:`identity`."""
+        return canonical_sha256(self.identity())
+
+
+def field_sides(model: type[BaseModel]) -> dict[str, str | None]:
+    """For each field of ``model``: ``identity``, ``runtime``, or None when nobody has put it on a side."""
+    return {
+        name: next((side for side in field.metadata if side in (IDENTITY, RUNTIME)), None)
+        for name, field in model.model_fields.items()
+    }
+
+
+def identity_of(document: BaseModel) -> dict[str, Any]:
+    """The identity side of ``document``, nested models included, as plain JSON."""
+    dumped = document.model_dump(mode="json")
+    sides = field_sides(type(document))
+    return {
+        name: _identity_value(getattr(document, name), dumped[name])
+        for name in dumped
+        if sides[name] == IDENTITY
+    }
+
+
+def _identity_value(value: Any, dumped: Any) -> Any:
+    if isinstance(value, BaseModel):
+        return identity_of(value)
+    if isinstance(value, list | tuple):
+        return [_identity_value(item, plain) for item, plain in zip(value, dumped, strict=True)]
+    if isinstance(value, Mapping):
+        return {key: _identity_value(value[key], dumped[key]) for key in dumped}
+    return dumped
+
+
+def shipped_specs() -> dict[str, Path]:
+    """Id (``family/name``) to file of every spec that ships with Assay, sorted by id."""
+    folder = shipped_folder("benchmarks")
+    found = {
+        path.relative_to(folder).with_suffix("").as_posix(): path
+        for path in folder.rglob("*.yaml")
+        if not path.is_relative_to(folder / "papers")
+    }
+    return dict(sorted(found.items()))
+
+
+def locate_spec(task: str) -> tuple[str, Path]:
+    """The id and file of a task: a shipped spec's id, or a path to a user's own YAML (its stem is then its id).
+
+    Raises:
+        UserError: neither; names the nearest ids.
+    """
+    shipped = shipped_specs()
+    if task in shipped:
+        return task, shipped[task]
+    path = Path(task)
+    if path.suffix in {".yaml", ".yml"}:
+        if path.is_file():
+            return path.stem, path
+        raise UserError(f"task {task!r}: there is no such file; check the path, or see `assay list tasks`")
+    from difflib import get_close_matches
+
+    nearest = get_close_matches(task, shipped, n=3, cutoff=0.4) or list(shipped)[:3]
+    raise UserError(f"unknown task {task!r}; did you mean {' or '.join(nearest)}? `assay list tasks` shows all")

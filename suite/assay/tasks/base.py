@@ -1,0 +1,125 @@
+"""The task protocol: what a family implements, and all that the runner, the tables and the page know of it."""
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
+
+from assay.results.document import Guard, Metric
+from assay.specs import TaskSpec
+
+if TYPE_CHECKING:
+    from assay.models.info import ModelInfo
+    from assay.models.loaded import LoadedModel
+
+SpecT = TypeVar("SpecT", bound=TaskSpec)
+DataT = TypeVar("DataT")
+
+
+@dataclass(frozen=True)
+class Unit:
+    """The smallest piece of work that can be resumed; ``payload`` is the family's own (a sample, a shape, …)."""
+
+    id: str
+    payload: Any = None
+
+
+@dataclass(frozen=True)
+class Record:
+    """What one unit gave: plain JSON values, or an error, and files (name to bytes) that are stored beside it.
+
+    A record never depends on which worker made it, on the batch around it beyond float noise, or on interruptions.
+    """
+
+    unit_id: str
+    values: Mapping[str, Any] = field(default_factory=dict)
+    error: str | None = None
+    files: Mapping[str, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The figures that follow from the records, and what the guards found."""
+
+    metrics: tuple[Metric, ...]
+    guards: tuple[Guard, ...]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A picture for the page: Plotly JSON text, or PNG bytes; ``caption`` says what is seen, with its numbers."""
+
+    name: str
+    title: str
+    caption: str
+    kind: Literal["plotly", "png"]
+    content: str | bytes
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """What a task may know of its run. Nothing here is part of the answer but ``job_key``, the root of all seeds."""
+
+    job_key: str
+    device: str = "cpu"
+    batch_size: int = 32
+    advance: Callable[[float], None] = lambda _units: None  # progress, in units (fractions allowed)
+
+    def seed(self, unit_id: str, stream: str = "") -> int:
+        """A 63-bit seed that depends on the job, the unit and the stream's name alone."""
+        digest = hashlib.sha256(f"{self.job_key}\0{unit_id}\0{stream}".encode()).digest()
+        return int.from_bytes(digest[:8], "big") >> 1
+
+
+class Task(Protocol, Generic[SpecT, DataT]):
+    """One family. ``record_version`` changes whenever records of before would not be what they would be today."""
+
+    family: str
+    record_version: int
+    chunk_units: int
+    spec_type: type[SpecT]
+    record_columns: tuple[str, ...]
+
+    def open_data(self, spec: SpecT, source: "DataSource") -> DataT:
+        """The data that the spec names, with hashes verified."""
+        ...
+
+    def not_applicable(self, spec: SpecT, model: "ModelInfo", data: DataT) -> str | None:
+        """Why the task has no meaning for this model (label space, input, layers), or None."""
+        ...
+
+    def units(self, spec: SpecT, data: DataT) -> Sequence[Unit]:
+        """All units, in a stable order."""
+        ...
+
+    def run(
+        self, spec: SpecT, model: "LoadedModel", data: DataT, units: Sequence[Unit], context: RunContext
+    ) -> Iterator[Record]:
+        """One record a unit, in the order of ``units``."""
+        ...
+
+    def summarise(self, spec: SpecT, records: Sequence[Record]) -> Summary:
+        """Metrics and guards; pure, and without torch."""
+        ...
+
+    def figures(self, spec: SpecT, records: Sequence[Record]) -> Sequence[Figure]:
+        """The pictures that a reader would want."""
+        ...
+
+    def rows(self, spec: SpecT, records: Sequence[Record]) -> Iterable[Mapping[str, Any]]:
+        """The records as CSV rows in ``record_columns``."""
+        ...
+
+
+@dataclass(frozen=True)
+class DataSource:
+    """Where a spec's data are looked for: its manifest's name, the spec's own folder, and the data roots."""
+
+    manifest: str
+    relative_to: Any
+    roots: tuple[Any, ...]
+
+
+def clean_records(records: Sequence[Record]) -> list[Record]:
+    """The records without an error."""
+    return [record for record in records if record.error is None]

@@ -1,0 +1,60 @@
+"""The families there are, found by name; each is imported only when it is needed."""
+
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from assay.errors import UserError
+from assay.specs import TaskSpec, locate_spec
+from assay.tasks.base import Task
+from assay.validation import read_yaml, validate
+
+_MODULES = {
+    "adversarial": "assay.tasks.adversarial.task",
+}
+
+
+def family(name: str) -> Task[Any, Any]:
+    """The family's one implementation of the protocol.
+
+    Raises:
+        UserError: there is no such family.
+    """
+    if name not in _MODULES:
+        raise UserError(f"unknown family {name!r}; expected one of {', '.join(_MODULES)}")
+    task: Task[Any, Any] = import_module(_MODULES[name]).TASK
+    return task
+
+
+@dataclass(frozen=True)
+class LoadedSpec:
+    """A validated spec, its id, and the folder that its relative paths start from."""
+
+    id: str
+    spec: TaskSpec
+    folder: Path
+
+
+def load_spec(task: str) -> LoadedSpec:
+    """The spec of a shipped task's id or of a user's own YAML file.
+
+    Raises:
+        UserError: no such task, or the file is not a valid spec (file, key and what was expected).
+    """
+    task_id, path = locate_spec(task)
+    return LoadedSpec(task_id, read_spec(path), path.parent)
+
+
+def read_spec(path: Path) -> TaskSpec:
+    """The spec in a YAML file, validated by its family.
+
+    Raises:
+        UserError: as :func:`load_spec`.
+    """
+    document = read_yaml(path)
+    name = document.get("family")
+    if not isinstance(name, str) or name not in _MODULES:
+        raise UserError(f"{path}: `family`: expected one of {', '.join(_MODULES)} (got {name!r})")
+    spec: TaskSpec = validate(family(name).spec_type, document, str(path))
+    return spec
