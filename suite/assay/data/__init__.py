@@ -1,0 +1,1 @@
+"""Manifest → verified files → samples with stable ids. Nothing here imports torch."""

@@ -1,0 +1,98 @@
+"""SHA-256 of files, computed once and remembered by path, size and modification time."""
+
+import gzip
+import hashlib
+import json
+import os
+import tempfile
+import time
+import zlib
+from pathlib import Path
+
+from assay.errors import UserError
+from assay.resources import cache_folder
+
+_BLOCK = 1 << 20
+# A file written this recently might be written again within the clock's resolution: hash it anew next time.
+_SETTLED_NS = 2_000_000_000
+
+
+def is_packed(path: Path, name: str) -> bool:
+    """Whether ``path`` is the gzip form of the file that a manifest calls ``name``."""
+    return path.name.endswith(".gz") and not name.endswith(".gz")
+
+
+def content_sha256(path: Path, packed: bool) -> str:
+    """SHA-256 (hex) of a file's bytes, or of what it unpacks to when ``packed``.
+
+    Raises:
+        UserError: the file cannot be read or unpacked.
+    """
+    digest = hashlib.sha256()
+    try:
+        with gzip.open(path) if packed else path.open("rb") as stream:
+            while block := stream.read(_BLOCK):
+                digest.update(block)
+    except (OSError, EOFError, zlib.error) as error:
+        raise UserError(f"{path}: cannot be read ({error}); check its permissions or get it again") from error
+    return digest.hexdigest()
+
+
+class HashMemory:
+    """The remembered hashes of this machine's data files.
+
+    It only saves time: a memory that cannot be read is an empty one, and one that cannot be written is lost.
+    """
+
+    def __init__(self) -> None:
+        self._path = cache_folder() / "file-hashes.json"
+        self._known = self._read()
+        self._new: dict[str, str] = {}
+
+    def sha256(self, path: Path, packed: bool) -> str:
+        """:func:`content_sha256`, remembered.
+
+        Raises:
+            UserError: the file cannot be read or unpacked.
+        """
+        key = self._key(path, packed)
+        known = self._known.get(key)
+        if known is None:
+            known = content_sha256(path, packed)
+            self._known[key] = known
+            if time.time_ns() - path.stat().st_mtime_ns > _SETTLED_NS:
+                self._new[key] = known
+        return known
+
+    def save(self) -> None:
+        """Adds what was newly computed to the file, atomically."""
+        if not self._new:
+            return
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            handle, temporary = tempfile.mkstemp(dir=self._path.parent, prefix=".file-hashes-")
+            try:
+                with os.fdopen(handle, "w", encoding="utf-8") as stream:
+                    json.dump(self._read() | self._new, stream)
+                Path(temporary).replace(self._path)
+            except OSError:
+                Path(temporary).unlink(missing_ok=True)
+        except OSError:
+            return
+
+    def _read(self) -> dict[str, str]:
+        try:
+            document = json.loads(self._path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, RecursionError):
+            return {}
+        if not isinstance(document, dict):
+            return {}
+        return {key: value for key, value in document.items() if isinstance(value, str)}
+
+    @staticmethod
+    def _key(path: Path, packed: bool) -> str:
+        try:
+            status = path.stat()
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read ({error.strerror}); check its permissions") from error
+        return json.dumps([str(path.resolve()), status.st_size, status.st_mtime_ns, packed])

@@ -1,0 +1,22 @@
+"""The registry of layouts: a new one is a module here and a line in ``AnyLayout``."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from assay.data.layouts.base import Contents, Layout, Sample
+from assay.data.layouts.cifar_binary import CifarBinary
+from assay.data.layouts.flat_with_labels import FlatWithLabels
+from assay.data.layouts.folder_per_class import FolderPerClass
+from assay.data.layouts.idx import Idx
+from assay.data.layouts.labelled_names import LabelledNames
+from assay.data.layouts.npz import Npz
+from assay.data.layouts.sklearn_digits import SklearnDigits
+from assay.data.layouts.table import Table
+
+AnyLayout = Annotated[
+    CifarBinary | FlatWithLabels | FolderPerClass | Idx | LabelledNames | Npz | SklearnDigits | Table,
+    Field(discriminator="type"),
+]
+
+__all__ = ["AnyLayout", "Contents", "Layout", "Sample"]

@@ -1,0 +1,143 @@
+"""What every layout does: from a folder's files to samples and their pictures."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, UnidentifiedImageError
+from pydantic import AfterValidator, Field
+
+from assay.data.files import DataFiles, is_safe_name
+from assay.data.pixels import ImageError
+from assay.errors import UserError
+from assay.validation import StrictModel
+
+
+def _safe(name: str) -> str:
+    if not is_safe_name(name):
+        raise ValueError("expected a relative path with forward slashes and without `..`")
+    return name
+
+
+FileName = Annotated[str, AfterValidator(_safe)]
+# YAML has lists only; strict models would refuse them as tuples.
+Names = Annotated[tuple[str, ...], Field(strict=False, min_length=1)]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One labelled picture.
+
+    Attributes:
+        unit_id: stable and unique in its data set.
+        label: 0-based class index.
+        target: 0-based class that a targeted attack aims at, where the data set names one.
+        reference: how the layout finds the picture; opaque to everyone else.
+    """
+
+    unit_id: str
+    label: int
+    target: int | None
+    reference: Any
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a layout found.
+
+    Attributes:
+        samples: in a stable order.
+        picture: a sample's reference to its picture; raises ImageError.
+        classes_found: how many classes there are, where labels were counted off from what is there.
+    """
+
+    samples: tuple[Sample, ...]
+    picture: Callable[[Any], Image.Image]
+    classes_found: int | None = None
+
+
+class Layout(StrictModel, ABC):
+    """One way in which files hold labelled pictures; subclasses add ``type`` and their keys."""
+
+    def required(self) -> tuple[str, ...]:
+        """The files without which there is no such data set."""
+        return ()
+
+    def declared_classes(self) -> int | None:
+        """How many classes the layout itself names, if it does."""
+        return None
+
+    def discover(self, folder: Path) -> tuple[str, ...]:
+        """All files of the data set in ``folder``, sorted, for manifests that do not list them; () if none is there.
+
+        Raises:
+            UserError: a file that names the others cannot be understood.
+        """
+        return tuple(sorted(self.required())) if folder.is_dir() else ()
+
+    @abstractmethod
+    def open(self, files: DataFiles) -> Contents:
+        """The samples in ``files``.
+
+        Raises:
+            UserError: a file is not what the layout says.
+        """
+
+    def where(self, sample: Sample) -> str:
+        """The place of a sample's label, for messages."""
+        return f"{sample.reference}"
+
+
+def open_picture(files: DataFiles, name: str) -> Image.Image:
+    """The image file ``name``, not yet decoded.
+
+    Raises:
+        ImageError: it is missing or no image format.
+    """
+    try:
+        return Image.open(files.folder / name)
+    except UnidentifiedImageError as error:
+        raise ImageError("is not an image file of a known format; replace the file") from error
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ImageError(f"cannot be opened ({error}); replace the file") from error
+
+
+def file_contents(files: DataFiles, samples: Sequence[Sample], classes_found: int | None = None) -> Contents:
+    """Contents whose references are names of image files."""
+    return Contents(tuple(samples), partial(open_picture, files), classes_found)
+
+
+def array_contents(images: npt.NDArray[np.uint8], labels: npt.NDArray[Any]) -> Contents:
+    """Contents in arrays; a sample's id is its zero-padded row.
+
+    Args:
+        images: uint8 (N, H, W) or (N, H, W, 3).
+        labels: integers (N,).
+    """
+    width = max(5, len(str(len(labels) - 1)))
+    samples = (Sample(f"{row:0{width}d}", int(label), None, row) for row, label in enumerate(labels))
+    return Contents(tuple(samples), partial(_array_picture, images))
+
+
+def _array_picture(images: npt.NDArray[np.uint8], row: int) -> Image.Image:
+    return Image.fromarray(np.ascontiguousarray(images[row]))
+
+
+def parse_label(text: str, where: str, classes: Sequence[str] | None = None) -> int:
+    """A label written as a whole number, or as a name in ``classes``.
+
+    Raises:
+        UserError: it is neither.
+    """
+    if classes is not None and text in classes:
+        return classes.index(text)
+    try:
+        return int(text)
+    except ValueError:
+        names = " or a class that the manifest names" if classes is not None else ""
+        raise UserError(f"{where}: the label is {text!r}; expected a whole number{names}") from None

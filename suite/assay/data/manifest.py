@@ -1,0 +1,175 @@
+"""Data manifests: which files make a data set, what they mean, and how to get them."""
+
+import difflib
+import os
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, Field, PrivateAttr, StringConstraints, model_validator
+
+from assay.canonical import canonical_sha256
+from assay.data.layouts import AnyLayout
+from assay.data.layouts.base import FileName
+from assay.data.pixels import ColourPolicy
+from assay.errors import UserError
+from assay.resources import shipped_folder
+from assay.validation import StrictModel, read_yaml, validate
+
+#: Label spaces with a public meaning and size; any other name is a manifest's own.
+PUBLIC_LABEL_SPACES = {
+    "imagenet-1k": 1000,
+    "cifar-10": 10,
+    "cifar-100": 100,
+    "mnist": 10,
+    "fashion-mnist": 10,
+    "digits": 10,
+}
+
+Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
+Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Url = Annotated[str, StringConstraints(pattern=r"^https?://")]
+Prose = Annotated[str, StringConstraints(min_length=1)]
+
+
+def _safe_folder(folder: str) -> str:
+    if Path(folder).is_absolute() or ".." in Path(folder).parts:
+        raise ValueError("expected a relative folder without `..`")
+    return folder
+
+
+class Location(StrictModel):
+    """Where the files lie inside what is searched.
+
+    Attributes:
+        package: an installed Python package that ships them, or none.
+        folder: the folder in that package, and in each searched folder (which is itself tried too).
+    """
+
+    package: Annotated[str, StringConstraints(pattern=r"^[A-Za-z_]\w*$")] | None = None
+    folder: Annotated[str, AfterValidator(_safe_folder)] = "."
+
+
+class Manifest(ColourPolicy):
+    """One data set.
+
+    Attributes:
+        schema_version: written ``schema: 1``.
+        name: its name on the command line and in specs.
+        title: one line for tables.
+        label_space: what the class indices mean; a model must declare the same.
+        num_classes: labels lie in [0, num_classes).
+        licence: of the pictures, as stated by their publisher.
+        source: where they come from and how they were chosen.
+        get: the command or the words that get them.
+        location: where they lie in each searched folder.
+        layout: how samples and labels are found in the files.
+        files: relative path to SHA-256 (of the unpacked content, where the file lies there as ``PATH.gz``), or
+            the word ``unlisted``: then the hashes are computed from the files present.
+        urls: relative path to the address that serves it, for files that can be downloaded one by one.
+    """
+
+    schema_version: Literal[1] = Field(alias="schema")
+    name: Slug
+    title: Prose
+    label_space: Slug
+    num_classes: Annotated[int, Field(gt=0)]
+    licence: Prose
+    source: Prose
+    get: Prose
+    location: Location = Location()
+    layout: AnyLayout
+    files: Annotated[dict[FileName, Sha256], Field(min_length=1)] | Literal["unlisted"]
+    urls: dict[FileName, Url] = Field(default_factory=dict)
+    _folder: Path | None = PrivateAttr(default=None)
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder of a user's own manifest, where its data may lie too; None for shipped ones."""
+        return self._folder
+
+    @property
+    def how_to_get(self) -> str:
+        """``get`` on one line, for messages."""
+        return " ".join(self.get.split())
+
+    @property
+    def colours(self) -> ColourPolicy:
+        """The manifest's colour policy alone."""
+        return ColourPolicy(channels=self.channels, alpha=self.alpha, cmyk=self.cmyk)
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Self:
+        public = PUBLIC_LABEL_SPACES.get(self.label_space)
+        if public not in (None, self.num_classes):
+            raise ValueError(f"label space {self.label_space} has {public} classes, not {self.num_classes}")
+        declared = self.layout.declared_classes()
+        if declared not in (None, self.num_classes):
+            raise ValueError(f"the layout names {declared} classes where `num_classes` is {self.num_classes}")
+        listed = set(self.layout.required()) if self.files == "unlisted" else set(self.files)
+        for name in (*self.layout.required(), *self.urls):
+            if name not in listed:
+                raise ValueError(f"the file {name!r} is named but not listed in `files`")
+        return self
+
+    def identity_sha256(self, file_hashes: dict[str, str]) -> str:
+        """The hash of what changes a sample's pixels, label or order; licence, prose and places are left out."""
+        document = {
+            "schema": self.schema_version,
+            "label_space": self.label_space,
+            "num_classes": self.num_classes,
+            "colours": self.colours.model_dump(mode="json"),
+            "layout": self.layout.model_dump(mode="json"),
+            "files": sorted(file_hashes.items()),
+        }
+        return canonical_sha256(document)
+
+
+def list_manifests() -> list[str]:
+    """The names of the shipped manifests, sorted."""
+    return sorted(path.stem for path in shipped_folder("data_manifests").glob("*.yaml"))
+
+
+def load_manifest(name_or_path: str, relative_to: Path | None = None) -> Manifest:
+    """A shipped manifest by name, or a user's own by the path of its YAML file.
+
+    Args:
+        name_or_path: anything with a folder in it or ending in .yaml or .yml is a path.
+        relative_to: the spec that names it, or that spec's folder; relative paths start there.
+
+    Raises:
+        UserError: no such manifest, or it is not a valid one.
+    """
+    if _is_path(name_or_path):
+        start = Path() if relative_to is None else relative_to if relative_to.is_dir() else relative_to.parent
+        path = start / Path(name_or_path).expanduser()
+        return _read(path, own_folder=path.parent)
+    names = list_manifests()
+    if name_or_path not in names:
+        nearest = difflib.get_close_matches(name_or_path, names, n=3, cutoff=0.4)
+        hint = f"did you mean {' or '.join(nearest)}?" if nearest else f"there are {', '.join(names)}"
+        raise UserError(f"unknown data set {name_or_path!r}: {hint} (a file of your own ends in .yaml)")
+    return _read(shipped_folder("data_manifests") / f"{name_or_path}.yaml", own_folder=None)
+
+
+def _is_path(text: str) -> bool:
+    return text.endswith((".yaml", ".yml")) or "/" in text or os.sep in text
+
+
+def _read(path: Path, own_folder: Path | None) -> Manifest:
+    document = read_yaml(path)
+    layout = document.get("layout")
+    if isinstance(layout, dict) and isinstance(layout.get("classes"), str):
+        document["layout"] = layout | {"classes": _class_list(path.parent / layout["classes"], path)}
+    manifest = validate(Manifest, document, str(path))
+    manifest._folder = own_folder
+    return manifest
+
+
+def _class_list(path: Path, manifest: Path) -> list[str]:
+    """The class names in a text file, one a line: they are part of the identity, the file's name is not."""
+    try:
+        return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(
+            f"{manifest}: `layout.classes` names {path}, which cannot be read ({error})"
+        ) from error
