@@ -1,0 +1,78 @@
+"""What a model says of itself: everything that a task, a job key or a table needs without loading it (no torch)."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from assay.validation import StrictModel
+
+Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
+Resize = Annotated[int, Field(gt=0)] | Literal["direct"] | None
+Size = Annotated[int, Field(gt=0)]
+
+UNSTATED = "unstated"
+"""The label space of a model whose author did not name one; only the number of classes can be compared."""
+
+
+class Preprocessing(StrictModel):
+    """How an image becomes the network's input; every field changes the answer and is part of a job's identity.
+
+    Attributes:
+        resize: the shorter side in pixels before the crop, ``"direct"`` to resize to ``crop`` whatever the
+            image's aspect ratio, or None to leave the image as it is.
+        crop: (height, width) in pixels of the central crop.
+        interpolation: Pillow's filter of the resize.
+        mean: a value a channel, in [0, 1] units, subtracted inside the model.
+        std: a value a channel, in [0, 1] units, divided by inside the model.
+    """
+
+    resize: Resize = None
+    crop: tuple[Size, Size]
+    interpolation: Interpolation = "bilinear"
+    mean: tuple[float, ...]
+    std: tuple[Annotated[float, Field(gt=0)], ...]
+
+    @model_validator(mode="after")
+    def _fields_fit(self) -> "Preprocessing":
+        if len(self.mean) != len(self.std):
+            raise ValueError(f"mean has {len(self.mean)} values and std {len(self.std)}; give one a channel")
+        if isinstance(self.resize, int) and self.resize < min(self.crop):
+            raise ValueError(f"resize {self.resize} is smaller than the crop {self.crop}")
+        return self
+
+
+class ModelInfo(StrictModel):
+    """A model's card.
+
+    Attributes:
+        name: the name under which ``load_model`` finds it (no folder of this machine).
+        source: who made the weights.
+        licence: as its authors state it.
+        weights_sha256: of the weight file, or of the state dict where there is no file.
+        architecture: the network without its weights.
+        label_space: the meaning of the logits' indices, or :data:`UNSTATED`.
+        num_classes: the number of logits.
+        input_shape: (channels, height, width).
+        preprocessing: from image to input.
+        piecewise_linear: whether the logits are known to be a piecewise linear function of the pixels.
+    """
+
+    name: str
+    source: str
+    licence: str
+    weights_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+    architecture: str
+    label_space: str
+    num_classes: Annotated[int, Field(gt=0)]
+    input_shape: tuple[Size, Size, Size]
+    preprocessing: Preprocessing
+    piecewise_linear: bool
+
+    @model_validator(mode="after")
+    def _shapes_fit(self) -> "ModelInfo":
+        channels, *size = self.input_shape
+        if len(self.preprocessing.mean) != channels:
+            raise ValueError(f"{len(self.preprocessing.mean)} means for {channels} channels; give one a channel")
+        if tuple(size) != self.preprocessing.crop:
+            raise ValueError(f"input {tuple(size)} and crop {self.preprocessing.crop} differ; make them equal")
+        return self

@@ -1,0 +1,112 @@
+"""The registry of models: single entries and families of names (no torch)."""
+
+import difflib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from assay.errors import UserError
+
+if TYPE_CHECKING:
+    from assay.models.loaded import LoadedModel
+
+
+@dataclass(frozen=True)
+class ZooEntry:
+    """One model, or one pattern of names, as ``assay list models`` shows it.
+
+    Attributes:
+        name: what a user types.
+        title: one line.
+        source: who made the weights.
+        licence: as its authors state it.
+        label_space: the meaning of the logits' indices.
+        load: from a user's weight file (or None for the published weights) to the model, on the CPU.
+        missing: why the model cannot be loaded offline now, in words; None if it can.
+    """
+
+    name: str
+    title: str
+    source: str
+    licence: str
+    label_space: str
+    load: Callable[[Path | None], "LoadedModel"]
+    missing: Callable[[], str | None]
+
+    def available(self) -> str | None:
+        """None if the model can be loaded now without a network, else the reason in words."""
+        return self.missing()
+
+
+@dataclass(frozen=True)
+class Family:
+    """Many models behind one pattern of names, such as ``timm/NAME``.
+
+    Attributes:
+        resolve: the entry of a name, or None if the name is not of this pattern at all; a name of the pattern
+            that does not exist raises UserError.
+        listed: the entries worth a row in a list.
+        names: every exact name, for suggestions.
+    """
+
+    resolve: Callable[[str], ZooEntry | None]
+    listed: Callable[[], Iterable[ZooEntry]]
+    names: Callable[[], Iterable[str]]
+
+
+@dataclass
+class Registry:
+    """Names to models; filled once by the modules of ``assay.models.entries``."""
+
+    entries: dict[str, ZooEntry] = field(default_factory=dict)
+    families: list[Family] = field(default_factory=list)
+
+    def add(self, entry: ZooEntry) -> None:
+        """Adds a single model.
+
+        Raises:
+            ValueError: if the name is taken.
+        """
+        if entry.name in self.entries:
+            raise ValueError(f"two models are called {entry.name!r}; rename one")
+        self.entries[entry.name] = entry
+
+    def add_family(self, family: Family) -> None:
+        """Adds a pattern of names; single models come before patterns, earlier patterns before later ones."""
+        self.families.append(family)
+
+    def find(self, name: str) -> ZooEntry:
+        """The entry called ``name``.
+
+        Raises:
+            UserError: no such model; names the nearest ones.
+        """
+        if name in self.entries:
+            return self.entries[name]
+        for family in self.families:
+            entry = family.resolve(name)
+            if entry is not None:
+                return entry
+        known = [*self.entries, *(known for family in self.families for known in family.names())]
+        raise unknown_name(name, known)
+
+    def listed(self) -> list[ZooEntry]:
+        """Every single model, then every family's rows.
+
+        Raises:
+            ValueError: if two rows have one name.
+        """
+        rows = [*self.entries.values(), *(row for family in self.families for row in family.listed())]
+        names = [row.name for row in rows]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"two models are called {twice[0]!r}; rename one")
+        return rows
+
+
+def unknown_name(name: str, known: Iterable[str], kind: str = "model") -> UserError:
+    """The complaint about an unknown name, with the nearest known ones."""
+    nearest = difflib.get_close_matches(name, sorted(set(known)), n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(nearest)}?" if nearest else "see `assay list models`"
+    return UserError(f"unknown {kind} {name!r}; {hint}")

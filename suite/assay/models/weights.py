@@ -1,0 +1,131 @@
+"""Weight files: read without running anybody's code, hashed, and loaded strictly."""
+
+import hashlib
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from assay.errors import UserError
+
+StateDict = Mapping[str, Tensor]
+
+_WRAPPERS = ("state_dict", "model")
+_PARALLEL_PREFIX = "module."
+_SHOWN_KEYS = 3
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 (hex) of a file's bytes."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def state_dict_sha256(state: StateDict) -> str:
+    """SHA-256 (hex) over sorted names, dtypes, shapes and little-endian bytes: equal tensors, equal hash."""
+    digest = hashlib.sha256()
+    for name in sorted(state):
+        tensor = state[name].detach().cpu().contiguous()
+        digest.update(f"{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def read_state_dict(path: Path) -> StateDict:
+    """The tensors of a ``.safetensors`` file or a PyTorch checkpoint (``weights_only``), by name.
+
+    A dictionary under ``state_dict`` or ``model`` is unwrapped, and a ``module.`` before every name removed.
+
+    Raises:
+        UserError: the file is missing, no checkpoint, wants to run code, or holds NaN or infinite weights.
+    """
+    if not path.is_file():
+        raise UserError(f"{path}: there is no such weight file; check the path given as --weights")
+    content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
+    state = _unwrapped(content, path)
+    for name, tensor in state.items():
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            raise UserError(f"{path}: the tensor {name!r} holds NaN or infinite values; use sound weights")
+    return state
+
+
+def load_strictly(net: nn.Module, state: StateDict, where: str) -> None:
+    """Puts ``state`` into ``net``; every tensor of either must have its partner of the same shape in the other.
+
+    Raises:
+        UserError: ``where`` is for another architecture; names the first tensors that differ.
+    """
+    expected = net.state_dict()
+    missing = [key for key in expected if key not in state and not key.endswith(".num_batches_tracked")]
+    unexpected = [key for key in state if key not in expected]
+    reshaped = [
+        f"{key} {tuple(state[key].shape)} instead of {tuple(expected[key].shape)}"
+        for key in expected
+        if key in state and state[key].shape != expected[key].shape
+    ]
+    found = (("missing", missing), ("unexpected", unexpected), ("of another shape", reshaped))
+    complaints = [f"{kind}: {_first(keys)}" for kind, keys in found if keys]
+    if complaints:
+        raise UserError(
+            f"{where}: these weights are of another architecture than {type(net).__name__} "
+            f"({'; '.join(complaints)}); choose the model that they were trained for"
+        )
+    try:
+        net.load_state_dict(state, strict=True)
+    except RuntimeError as error:
+        raise UserError(f"{where}: {' '.join(str(error).split())}") from error
+
+
+def _first(keys: list[str]) -> str:
+    more = f" and {len(keys) - _SHOWN_KEYS} more" if len(keys) > _SHOWN_KEYS else ""
+    return ", ".join(keys[:_SHOWN_KEYS]) + more
+
+
+def _read_safetensors(path: Path) -> object:
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path}: is not a safetensors file ({error}); save it again or name it .pth") from error
+
+
+def _read_pickle(path: Path) -> object:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if "Unsupported" in str(error) or "GLOBAL" in str(error):
+            raise UserError(
+                f"{path}: this checkpoint wants to run code when it is read, which is refused; save the state "
+                "dict alone: safetensors.torch.save_file(model.state_dict(), 'weights.safetensors')"
+            ) from error
+        raise _not_a_checkpoint(path) from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError, IndexError) as error:
+        raise _not_a_checkpoint(path) from error
+
+
+def _not_a_checkpoint(path: Path) -> UserError:
+    return UserError(
+        f"{path}: is not a checkpoint that PyTorch can read; give a state dict saved as .safetensors or .pth"
+    )
+
+
+def _unwrapped(content: object, path: Path) -> StateDict:
+    """The state dict itself; kept as the same object where possible, for PyTorch's version notes on it."""
+    if isinstance(content, dict):
+        for wrapper in _WRAPPERS:
+            if isinstance(content.get(wrapper), dict):
+                return _unwrapped(content[wrapper], path)
+    if not isinstance(content, dict) or not content:
+        raise UserError(f"{path}: holds a {type(content).__name__}, not a state dict; save model.state_dict()")
+    strangers = [key for key, value in content.items() if not (isinstance(key, str) and isinstance(value, Tensor))]
+    if strangers:
+        raise UserError(
+            f"{path}: is not a state dict ({strangers[0]!r} is a {type(content[strangers[0]]).__name__}, "
+            "not a tensor); save model.state_dict()"
+        )
+    if all(key.startswith(_PARALLEL_PREFIX) for key in content):
+        return {key.removeprefix(_PARALLEL_PREFIX): value for key, value in content.items()}
+    return content

@@ -1,0 +1,47 @@
+"""Names to models: the one door through which the rest of Assay gets a network (no torch before a model is loaded)."""
+
+import importlib
+import pkgutil
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from assay.models import entries
+from assay.models.registry import Registry, ZooEntry
+
+if TYPE_CHECKING:
+    from assay.models.loaded import LoadedModel
+
+__all__ = ["ZooEntry", "list_models", "load_model"]
+
+
+@cache
+def registry() -> Registry:
+    """The registry, filled by the ``register(registry)`` of every module in ``assay.models.entries``."""
+    filled = Registry()
+    for module in pkgutil.iter_modules(entries.__path__, prefix=f"{entries.__name__}."):
+        importlib.import_module(module.name).register(filled)
+    return filled
+
+
+def list_models() -> list[ZooEntry]:
+    """Every model that has a name of its own, then the patterns of names."""
+    return registry().listed()
+
+
+def load_model(name: str, *, weights: Path | None = None, device: str = "cpu") -> "LoadedModel":
+    """The model called ``name``, ready to classify pixels.
+
+    Args:
+        name: as listed by :func:`list_models`, or of one of the patterns listed there.
+        weights: a state dict (``.safetensors`` or ``.pth``) to use instead of the published weights.
+        device: ``cpu``, ``cuda`` or ``cuda:1``.
+
+    Raises:
+        UserError: unknown name or device, missing or wrong weights.
+    """
+    entry = registry().find(name)
+    from assay.models.loaded import torch_device
+
+    target = torch_device(device)
+    return entry.load(weights).to(target)
