@@ -1,0 +1,103 @@
+"""One look at a model: its logits, and what the loss says of each image."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from assay.attacks.losses import LOSSES
+from assay.attacks.rows import Inputs
+from assay.attacks.settings import AttackSettings
+from assay.errors import UserError
+
+Model = Callable[[Tensor], Tensor]
+"""Pixels (N, C, H, W) in [0, 1] to logits (N, K)."""
+
+
+class NonFiniteLogitsError(UserError):
+    """The model returned NaN or infinite logits, which must not count as a misclassification.
+
+    Attributes:
+        positions: Which images, as indices into the images given to the attack.
+    """
+
+    def __init__(self, positions: tuple[int, ...]) -> None:
+        self.positions = positions
+        shown = ", ".join(map(str, positions[:8])) + (", ..." if len(positions) > 8 else "")
+        super().__init__(
+            f"the model returned NaN or infinite logits for {len(positions)} image(s), at position {shown}: "
+            "check its weights and preprocessing"
+        )
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What was seen at some iterates.
+
+    Attributes:
+        logits: (n, K), detached.
+        loss: (n,), detached; what the attacker wants high.
+        gradient: (n, C, H, W) of the loss, or None when it was not asked for.
+    """
+
+    logits: Tensor
+    loss: Tensor
+    gradient: Tensor | None = None
+
+    def select(self, rows: Tensor) -> Observation:
+        """The observation of some rows."""
+        gradient = None if self.gradient is None else self.gradient[rows]
+        return Observation(self.logits[rows], self.loss[rows], gradient)
+
+
+def checked_logits(model: Model, images: Tensor, positions: Tensor) -> Tensor:
+    """The model's logits of `images`, refused when they are not finite (N, K) numbers.
+
+    Raises:
+        UserError: The output is not one row of at least two logits an image.
+        NonFiniteLogitsError: Some logits are NaN or infinite.
+    """
+    logits = model(images)
+    if logits.dim() != 2 or logits.shape[0] != images.shape[0] or logits.shape[1] < 2:
+        raise UserError(
+            f"the model returned shape {tuple(logits.shape)} for {len(images)} images: "
+            "expected logits (N, classes)"
+        )
+    finite = torch.isfinite(logits.detach()).all(dim=1)
+    if not finite.all():
+        raise NonFiniteLogitsError(tuple(positions[~finite.to(positions.device)].tolist()))
+    return logits
+
+
+def observe(
+    model: Model, adversarial: Tensor, inputs: Inputs, settings: AttackSettings, *, gradient: bool
+) -> Observation:
+    """Logits and loss at `adversarial`, with the loss's gradient where asked for.
+
+    Parameters get no gradients. A model whose output does not depend on its input has gradient zero.
+
+    Raises:
+        UserError: The output is not logits, or the loss needs more classes.
+        NonFiniteLogitsError: Some logits are NaN or infinite.
+    """
+    loss_of = LOSSES[settings.loss]
+    with torch.set_grad_enabled(gradient):
+        points = adversarial.detach().requires_grad_(gradient)
+        logits = checked_logits(model, points, inputs.position)
+        loss = loss_of(logits, inputs.labels, inputs.targets, settings.top_k)
+        slope = _gradient(loss, points) if gradient else None
+    return Observation(logits.detach(), loss.detach(), slope)
+
+
+def _gradient(loss: Tensor, points: Tensor) -> Tensor:
+    """The gradient of each row's loss at its own point."""
+    if not loss.requires_grad:
+        return torch.zeros_like(points)
+    (slope,) = torch.autograd.grad(loss.sum(), points, allow_unused=True)
+    if slope is None:
+        return torch.zeros_like(points)
+    # Steps are taken in place, which a gradient that is one number expanded would not allow.
+    return slope.clone(memory_format=torch.contiguous_format) if 0 in slope.stride() else slope

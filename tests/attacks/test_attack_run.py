@@ -1,0 +1,227 @@
+"""What holds for every attack: the ball and the box, seeds, restarts, and refusals."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from assay.attacks.balls import BALLS
+from assay.attacks.implementation import implementation_of
+from assay.attacks.methods import METHODS, check_settings, declare, find_method
+from assay.attacks.observe import NonFiniteLogitsError
+from assay.attacks.run import least_likely_targets, run_attack
+from assay.attacks.settings import AttackSettings
+from assay.errors import UserError
+
+NORMS = ("linf", "l2")
+CASES = [(name, norm) for name, method in METHODS.items() for norm in sorted(method.norms)]
+
+
+def asked_of(name: str, norm: str, eps: float, steps: int = 6) -> AttackSettings:
+    method = METHODS[name]
+    return AttackSettings(
+        eps=eps,
+        norm=norm,
+        step_size=eps / 3 if method.takes_step_size else None,
+        steps=1 if method.single_step else steps,
+        loss="cross_entropy" if "cross_entropy" in method.losses else sorted(method.losses)[0],
+    )
+
+
+def net_and_batch(count: int = 12) -> tuple[nn.Module, Tensor, Tensor]:
+    torch.manual_seed(1)
+    net = nn.Sequential(nn.Conv2d(3, 6, 3), nn.ReLU(), nn.Flatten(), nn.Linear(6 * 36, 10)).double().eval()
+    images = torch.rand(count, 3, 8, 8, dtype=torch.float64)
+    return net, images, net(images).argmax(1)
+
+
+def test_every_declared_method_is_implemented() -> None:
+    for method in METHODS.values():
+        implementation_of(method)
+
+
+@pytest.mark.parametrize(("name", "norm"), CASES)
+def test_perturbation_stays_in_ball_and_box_and_success_is_what_the_model_says(name: str, norm: str) -> None:
+    net, images, labels = net_and_batch()
+    eps = 0.04 if norm == "linf" else 0.5
+    result = run_attack(name, net, images, labels, asked_of(name, norm, eps), range(12))
+    assert (BALLS[norm].length(result.images - images) <= eps + 1e-6).all()
+    assert result.images.min() >= 0
+    assert result.images.max() <= 1
+    assert torch.equal(net(result.images).argmax(1) != labels, result.success)
+    assert result.success.any()
+
+
+@pytest.mark.parametrize(("name", "norm"), CASES)
+def test_eps_zero_returns_the_image_and_the_clean_verdict(name: str, norm: str) -> None:
+    net, images, labels = net_and_batch()
+    labels[:4] = (labels[:4] + 1) % 10
+    result = run_attack(name, net, images, labels, asked_of(name, norm, 0.0), range(12))
+    assert torch.equal(result.images, images)
+    assert torch.equal(result.success, torch.arange(12) < 4)
+
+
+@pytest.mark.parametrize(("name", "norm"), CASES)
+@pytest.mark.parametrize("batch_size", [1, 5, 12])
+def test_outcome_of_an_image_does_not_depend_on_its_batch(name: str, norm: str, batch_size: int) -> None:
+    net, images, labels = net_and_batch()
+    asked = asked_of(name, norm, 0.02 if norm == "linf" else 0.25)
+    whole = run_attack(name, net, images, labels, asked, range(12))
+    order = torch.tensor([7, 2, 11, 0, 5, 9, 1])
+    part = run_attack(name, net, images[order], labels[order], asked, order.tolist(), batch_size=batch_size)
+    assert (part.images - whole.images[order]).abs().max() < 1e-9
+    assert torch.equal(part.success, whole.success[order])
+    assert torch.equal(part.steps_used, whole.steps_used[order])
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@given(seed=st.integers(-(2**63), 2**64 - 1), eps=st.floats(0, 0.5))
+@settings(max_examples=30, deadline=None)
+def test_random_start_lies_in_the_ball_and_box(norm: str, seed: int, eps: float) -> None:
+    images = torch.rand(1, 1, 5, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    model = lambda x: torch.stack([x.sum((1, 2, 3)) * 0, x.sum((1, 2, 3)) * 0 - 1], 1)  # noqa: E731
+    asked = AttackSettings(eps=eps, norm=norm, step_size=max(eps, 1e-9))
+    start = run_attack("pgd", model, images, torch.tensor([0]), asked, [seed]).images
+    assert BALLS[norm].length(start - images).item() <= eps + 1e-9
+    assert 0 <= start.min() <= start.max() <= 1
+
+
+def test_restarts_are_made_only_for_images_that_stand_and_differ() -> None:
+    net, images, labels = net_and_batch()
+    seen: list[int] = []
+
+    def counting(pixels: Tensor) -> Tensor:
+        seen.append(len(pixels))
+        return net(pixels)
+
+    once = asked_of("pgd", "linf", 0.012)
+    first = run_attack("pgd", counting, images, labels, once, range(12))
+    passes_of_one = sum(seen)
+    seen.clear()
+    thrice = run_attack("pgd", counting, images, labels, replace(once, restarts=3), range(12))
+    standing = int((~first.success).sum())
+    assert 0 < standing < 12
+    assert sum(seen) <= passes_of_one + 2 * standing * (once.steps + 1)
+    assert (thrice.success | ~first.success).all()
+    assert torch.equal(thrice.images[first.success], first.images[first.success])
+    assert torch.equal(thrice.steps_used[~thrice.success], torch.full((int((~thrice.success).sum()),), 18))
+
+
+def test_fallen_images_leave_the_batch_and_waiting_ones_take_their_place() -> None:
+    net, images, labels = net_and_batch()
+    sizes: list[int] = []
+
+    def counting(pixels: Tensor) -> Tensor:
+        sizes.append(len(pixels))
+        return net(pixels)
+
+    result = run_attack(
+        "bim", counting, images, labels, asked_of("bim", "linf", 0.1), range(12), batch_size=4
+    )
+    assert result.success.sum() > 6
+    assert max(sizes) == 4
+    assert sum(sizes) == int((result.steps_used + 1).sum())
+
+
+def test_parameters_get_no_gradients() -> None:
+    net, images, labels = net_and_batch()
+    run_attack("pgd", net, images, labels, asked_of("pgd", "linf", 0.02), range(12))
+    assert all(parameter.grad is None for parameter in net.parameters())
+
+
+@pytest.mark.parametrize("top_k", [1, 5])
+def test_targeted_and_top_k_success_is_judged_by_rank(top_k: int) -> None:
+    net, images, labels = net_and_batch()
+    asked = replace(asked_of("pgd", "linf", 0.3, steps=20), top_k=top_k, loss="margin")
+    targets = least_likely_targets(net, images, labels)
+    assert torch.equal(targets, net(images).argmin(1))
+    aimed = run_attack("pgd", net, images, labels, asked, range(12), targets=targets)
+    ranks = net(aimed.images).argsort(1, descending=True)[:, :top_k]
+    assert torch.equal((ranks == targets[:, None]).any(1), aimed.success)
+    assert aimed.success.any()
+    free = run_attack("pgd", net, images, labels, asked, range(12))
+    ranks = net(free.images).argsort(1, descending=True)[:, :top_k]
+    assert torch.equal(~(ranks == labels[:, None]).any(1), free.success)
+    assert free.success.any()
+
+
+def test_saturated_softmax_is_reported_as_zero_gradient_and_the_margin_sees_through_it() -> None:
+    net, images, labels = net_and_batch()
+    steep = lambda x: net.float()(x) * 1e5  # noqa: E731
+    asked = asked_of("pgd", "linf", 0.05)
+    blind = run_attack("pgd", steep, images.float(), labels, asked, range(12))
+    seeing = run_attack("pgd", steep, images.float(), labels, replace(asked, loss="margin"), range(12))
+    assert (blind.zero_gradient & ~blind.success).any()
+    assert not seeing.zero_gradient.any()
+    assert seeing.success.sum() > blind.success.sum()
+
+
+@pytest.mark.parametrize(
+    "flat", [lambda x: x.new_tensor([[2.0, 1.0]]).expand(len(x), 2), lambda x: x.round().flatten(1)]
+)
+def test_a_model_without_slope_is_reported(flat: object) -> None:
+    images = torch.full((3, 1, 1, 2), 0.2)
+    images[:, :, :, 0] = 0.9
+    asked = AttackSettings(eps=0.1, step_size=0.05, steps=3)
+    result = run_attack("bim", flat, images, torch.zeros(3, dtype=torch.int64), asked, range(3))
+    assert result.zero_gradient.all()
+    assert not result.success.any()
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_non_finite_logits_name_the_images(bad: float) -> None:
+    net, images, labels = net_and_batch()
+
+    def broken(pixels: Tensor) -> Tensor:
+        logits = net(pixels).clone()
+        logits[pixels[:, 0, 0, 0] > 0.999, 2] = bad
+        return logits
+
+    images[[3, 8], 0, 0, 0] = 1.0
+    with pytest.raises(NonFiniteLogitsError, match="position 3, 8") as caught:
+        run_attack("bim", broken, images, labels, asked_of("bim", "linf", 0.0), range(12))
+    assert caught.value.positions == (3, 8)
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "message"),
+    [
+        ("bim", {"eps": -0.1}, "eps must be"),
+        ("bim", {"eps": 4.0}, "eps is in units"),
+        ("bim", {"step_size": 0.0}, "step_size must be"),
+        ("bim", {"step_size": None}, "step_size is missing"),
+        ("bim", {"steps": 0}, "steps must be at least 1"),
+        ("bim", {"restarts": 2}, "restarts must be 1"),
+        ("pgd", {"restarts": 0}, "restarts must be at least 1"),
+        ("fgsm", {"step_size": None, "steps": 3}, "takes one step"),
+        ("fgsm", {}, "leave it out"),
+        ("bim", {"norm": "l7"}, "choose l2 or linf"),
+        ("bim", {"loss": "hinge"}, "choose cross_entropy or dlr or margin"),
+        ("mim", {"momentum": -1.0}, "momentum must be"),
+        ("pdg", {}, "did you mean"),
+    ],
+)
+def test_settings_that_cannot_be_honoured_are_refused(name: str, changes: dict, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        check_settings(name, replace(AttackSettings(eps=0.1, step_size=0.05), **changes))
+
+
+def test_two_methods_of_one_name_are_refused() -> None:
+    with pytest.raises(UserError, match="two attack methods"):
+        declare(find_method("pgd"))
+
+
+def test_inputs_that_do_not_fit_are_refused() -> None:
+    net, images, labels = net_and_batch()
+    asked = asked_of("bim", "linf", 0.1)
+    with pytest.raises(UserError, match="in \\[0, 1\\]"):
+        run_attack("bim", net, images * 255, labels, asked, range(12))
+    with pytest.raises(UserError, match="position 0 is its own label"):
+        run_attack("bim", net, images, labels, asked, range(12), targets=labels)
+    with pytest.raises(UserError, match="seeds: expected one an image"):
+        run_attack("bim", net, images, labels, asked, range(11))
+    with pytest.raises(UserError, match="expected logits"):
+        run_attack("bim", lambda x: x, images, labels, asked, range(12))
