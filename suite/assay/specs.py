@@ -144,4 +144,6 @@ def locate_spec(task: str) -> tuple[str, Path]:
     from difflib import get_close_matches
 
     nearest = get_close_matches(task, shipped, n=3, cutoff=0.4) or list(shipped)[:3]
-    raise UserError(f"unknown task {task!r}; did you mean {' or '.join(nearest)}? `assay list tasks` shows all")
+    raise UserError(
+        f"unknown task {task!r}; did you mean {' or '.join(nearest)}? `assay list tasks` shows all"
+    )

@@ -72,7 +72,11 @@ class ModelInfo(StrictModel):
     def _shapes_fit(self) -> "ModelInfo":
         channels, *size = self.input_shape
         if len(self.preprocessing.mean) != channels:
-            raise ValueError(f"{len(self.preprocessing.mean)} means for {channels} channels; give one a channel")
+            raise ValueError(
+                f"{len(self.preprocessing.mean)} means for {channels} channels; give one a channel"
+            )
         if tuple(size) != self.preprocessing.crop:
-            raise ValueError(f"input {tuple(size)} and crop {self.preprocessing.crop} differ; make them equal")
+            raise ValueError(
+                f"input {tuple(size)} and crop {self.preprocessing.crop} differ; make them equal"
+            )
         return self

@@ -89,7 +89,9 @@ def _read_safetensors(path: Path) -> object:
     try:
         return load_file(path)
     except (SafetensorError, OSError) as error:
-        raise UserError(f"{path}: is not a safetensors file ({error}); save it again or name it .pth") from error
+        raise UserError(
+            f"{path}: is not a safetensors file ({error}); save it again or name it .pth"
+        ) from error
 
 
 def _read_pickle(path: Path) -> object:
@@ -119,8 +121,12 @@ def _unwrapped(content: object, path: Path) -> StateDict:
             if isinstance(content.get(wrapper), dict):
                 return _unwrapped(content[wrapper], path)
     if not isinstance(content, dict) or not content:
-        raise UserError(f"{path}: holds a {type(content).__name__}, not a state dict; save model.state_dict()")
-    strangers = [key for key, value in content.items() if not (isinstance(key, str) and isinstance(value, Tensor))]
+        raise UserError(
+            f"{path}: holds a {type(content).__name__}, not a state dict; save model.state_dict()"
+        )
+    strangers = [
+        key for key, value in content.items() if not (isinstance(key, str) and isinstance(value, Tensor))
+    ]
     if strangers:
         raise UserError(
             f"{path}: is not a state dict ({strangers[0]!r} is a {type(content[strangers[0]]).__name__}, "

@@ -1,0 +1,1 @@
+"""The result document, its statistics and its tables (no torch)."""

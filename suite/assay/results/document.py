@@ -128,7 +128,9 @@ def read_result(path: Path) -> ResultDocument:
     try:
         return ResultDocument.model_validate_json(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); give the path of a result document") from error
+        raise UserError(
+            f"{path}: cannot be read ({error.strerror}); give the path of a result document"
+        ) from error
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: is not UTF-8 text; a result document is JSON in UTF-8") from error
     except ValidationError as error:

@@ -52,7 +52,10 @@ def result_rows(results: Iterable[ResultDocument]) -> list[dict[str, Any]]:
             "data_sha256": result.data.sha256,
             "weights_sha256": result.model.weights_sha256,
         }
-        metrics = [metric.model_dump(include={"value", "ci_low", "ci_high", "n", "unit"}) for metric in result.metrics]
+        metrics = [
+            metric.model_dump(include={"value", "ci_low", "ci_high", "n", "unit"})
+            for metric in result.metrics
+        ]
         names = [metric.name for metric in result.metrics]
         if not metrics:
             metrics, names = [{"n": result.coverage.done, "unit": ""}], ["(none)"]

@@ -39,7 +39,9 @@ class StoredJob:
 
     def records(self) -> list[Record]:
         """All records that are stored and whole, in the order of the units."""
-        return [record for chunk in range(self.document["chunks"]) for record in _whole_chunk(self.store, chunk)]
+        return [
+            record for chunk in range(self.document["chunks"]) for record in _whole_chunk(self.store, chunk)
+        ]
 
     def result(self, records: Sequence[Record]) -> ResultDocument:
         """The result document that follows from ``records``."""

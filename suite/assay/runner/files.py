@@ -50,4 +50,6 @@ def _as_user_error(path: Path, error: OSError) -> UserError:
         return UserError(
             f"{path}: the disk is full; what was stored before is whole: free some space and run the same command again"
         )
-    return UserError(f"{path}: cannot be written ({error.strerror}); choose a folder that you may write to with --out")
+    return UserError(
+        f"{path}: cannot be written ({error.strerror}); choose a folder that you may write to with --out"
+    )

@@ -175,4 +175,9 @@ def model_card(info: "ModelInfo") -> dict[str, Any]:
 def data_card(data: Any) -> dict[str, Any]:
     """The data's part of a result document."""
     manifest = data.manifest
-    return {"name": manifest.name, "title": manifest.title, "licence": manifest.licence, "sha256": data.sha256}
+    return {
+        "name": manifest.name,
+        "title": manifest.title,
+        "licence": manifest.licence,
+        "sha256": data.sha256,
+    }

@@ -30,7 +30,9 @@ class Interrupted(Exception):
     """The user stopped the run; its text says what is stored and how to go on."""
 
 
-def run_jobs(requests: Sequence[JobRequest], out: Path, command: str, runtime: Runtime | None = None) -> RunFolder:
+def run_jobs(
+    requests: Sequence[JobRequest], out: Path, command: str, runtime: Runtime | None = None
+) -> RunFolder:
     """Run every request into the folder ``out`` and return it; chunks that are stored already are not run again.
 
     Raises:
@@ -71,7 +73,9 @@ def _run_job(job: OpenJob, folder: RunFolder, command: str, runtime: Runtime) ->
         return
     stored = job.chunk_count - len(missing)
     if stored:
-        runtime.say(f"{name}: {stored} of {job.chunk_count} chunks are stored already, {len(missing)} to compute")
+        runtime.say(
+            f"{name}: {stored} of {job.chunk_count} chunks are stored already, {len(missing)} to compute"
+        )
     units = sum(len(job.chunk(chunk)) for chunk in missing)
     try:
         with runtime.progress.job(name, units) as advance:

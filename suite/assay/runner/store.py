@@ -44,7 +44,9 @@ class RunFolder:
         if marker.is_file():
             _check_format(marker)
         elif path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise UserError(f"{path}: exists and is not a run of Assay (no run.json); choose a new or empty --out")
+            raise UserError(
+                f"{path}: exists and is not a run of Assay (no run.json); choose a new or empty --out"
+            )
         else:
             write_atomically(marker, json.dumps(FORMAT) + "\n")
 
@@ -56,7 +58,9 @@ class RunFolder:
             UserError: it is not.
         """
         if not (path / "run.json").is_file():
-            raise UserError(f"{path}: is not a run of Assay (no run.json); give the folder that `assay run --out` wrote")
+            raise UserError(
+                f"{path}: is not a run of Assay (no run.json); give the folder that `assay run --out` wrote"
+            )
         return cls(path)
 
     def job(self, key: str) -> "JobStore":
@@ -72,7 +76,9 @@ class RunFolder:
             entries = json.loads(path.read_text())
             return [{name: str(entry[name]) for name in ("model", "task", "key")} for entry in entries]
         except (ValueError, KeyError, TypeError) as error:
-            raise UserError(f"{path}: is damaged ({error}); delete it and run the same command again") from error
+            raise UserError(
+                f"{path}: is damaged ({error}); delete it and run the same command again"
+            ) from error
 
     def point(self, model: str, task: str, key: str) -> None:
         """Let the job ``key`` stand behind (``model``, ``task``)."""
@@ -120,7 +126,9 @@ class JobStore:
         except (OSError, ValueError) as error:
             raise UserError(f"{path}: is missing or damaged ({error}); run the same command again") from error
         if not isinstance(document, dict) or document.get("key") != self.key:
-            raise UserError(f"{path}: belongs to another job; delete its folder and run the same command again")
+            raise UserError(
+                f"{path}: belongs to another job; delete its folder and run the same command again"
+            )
         return document
 
     def chunk_path(self, chunk: int) -> Path:
@@ -131,7 +139,9 @@ class JobStore:
         """Store a chunk: its files first, then its records, so that a record's files are always there."""
         lines = []
         for record in records:
-            names = {name: hashlib.sha256(content).hexdigest() for name, content in sorted(record.files.items())}
+            names = {
+                name: hashlib.sha256(content).hexdigest() for name, content in sorted(record.files.items())
+            }
             for name, content in record.files.items():
                 write_atomically(self.file_path(name), content)
             document = {"unit_id": record.unit_id, "values": dict(record.values), "error": record.error}

@@ -1,0 +1,1 @@
+"""What is measured: one folder a family, one protocol for all."""

@@ -55,7 +55,8 @@ def evaluate(
                 "predicted": predicted[row],
                 "clean_correct": predicted[row] == unit.payload.label,
                 "attacks": {
-                    series: {eps: found[row] for eps, found in by_eps.items()} for series, by_eps in outcomes.items()
+                    series: {eps: found[row] for eps, found in by_eps.items()}
+                    for series, by_eps in outcomes.items()
                 },
                 "checks": checks[row],
             },
@@ -83,7 +84,7 @@ def _logits(model: LoadedModel, images: Tensor, batch_size: int) -> Tensor:
     """(N, K) logits, checked for NaN and for the number of classes."""
     if not len(images):
         return images.new_zeros((0, model.info.num_classes))
-    logits = torch.cat([model.module(batch) for batch in images.split(batch_size)])
+    logits = torch.cat([model.module(batch) for batch in torch.split(images, batch_size)])
     check_logits(logits, model.info.num_classes)
     return logits
 
@@ -100,7 +101,11 @@ def _checks(block: Block, batch_size: int) -> list[dict[str, Any]]:
         alone[first] = (single - block.logits[first]).abs().amax() / scale
     probable = [looks_like_probabilities(row[None]) for row in block.logits]
     return [
-        {"repeat_difference": repeat[row], "alone_difference": alone[row].item(), "probabilities": probable[row]}
+        {
+            "repeat_difference": repeat[row],
+            "alone_difference": alone[row].item(),
+            "probabilities": probable[row],
+        }
         for row in range(len(block.images))
     ]
 
@@ -116,7 +121,11 @@ def _attack(
     if eps > 0 and len(rows):
         result, again = _run(attack, attack.settings(eps, spec.norm), block, rows, context)
         images[rows], claimed[rows] = result.images, result.success
-        steps[rows], blind[rows], retried[rows] = result.steps_used, result.zero_gradient & ~result.success, again
+        steps[rows], blind[rows], retried[rows] = (
+            result.steps_used,
+            result.zero_gradient & ~result.success,
+            again,
+        )
     predicted = _logits(block.model, images, context.batch_size).argmax(1)
     change = (images - block.images).flatten(1)
     distance = change.abs().amax(1) if spec.norm == "linf" else change.norm(dim=1)

@@ -47,7 +47,9 @@ def _curve(name: str, points: Sequence[Metric]) -> go.Scatter:
             "type": "data",
             "symmetric": False,
             "array": [(point.ci_high or 0.0) - value for point, value in zip(points, values, strict=True)],
-            "arrayminus": [value - (point.ci_low or 0.0) for point, value in zip(points, values, strict=True)],
+            "arrayminus": [
+                value - (point.ci_low or 0.0) for point, value in zip(points, values, strict=True)
+            ],
             "thickness": 1,
         },
     )

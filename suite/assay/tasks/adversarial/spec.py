@@ -36,7 +36,9 @@ class AttackSpec(StrictModel):
         if not method.single_step and self.steps is None:
             raise ValueError(f"{self.method} needs `steps`")
         if self.method != "mim" and (self.momentum is not None or self.momentum_norm is not None):
-            raise ValueError(f"{self.method} has no momentum; remove `momentum` and `momentum_norm`, or use mim")
+            raise ValueError(
+                f"{self.method} has no momentum; remove `momentum` and `momentum_norm`, or use mim"
+            )
         return self
 
     @property
@@ -81,7 +83,9 @@ class AdversarialSpec(TaskSpec):
         series = [attack.series for attack in self.attacks]
         for name in series:
             if series.count(name) > 1 or name == "worst":
-                raise ValueError(f"attacks: two curves would be called {name!r}; give one a `name` of its own")
+                raise ValueError(
+                    f"attacks: two curves would be called {name!r}; give one a `name` of its own"
+                )
         self._check_attacks()
         return self
 
@@ -89,6 +93,8 @@ class AdversarialSpec(TaskSpec):
         for attack in self.attacks:
             try:
                 for eps in self.eps:
-                    check_settings(attack.method, attack.settings(eps, self.norm), targeted=attack.targeted != "no")
+                    check_settings(
+                        attack.method, attack.settings(eps, self.norm), targeted=attack.targeted != "no"
+                    )
             except UserError as error:
                 raise ValueError(f"attacks: {error}") from error

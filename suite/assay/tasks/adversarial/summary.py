@@ -33,7 +33,9 @@ def _metrics(spec: AdversarialSpec, records: Sequence[Record]) -> Iterator[Metri
                 yield _point(f"{series}:robust_accuracy_of_correct", f"{series} (of correct)", eps, kept)
     if "worst_case" in spec.metrics:
         for eps in spec.eps:
-            stands = [all(_stands(record, attack.series, eps) for attack in spec.attacks) for record in records]
+            stands = [
+                all(_stands(record, attack.series, eps) for attack in spec.attacks) for record in records
+            ]
             yield _point("worst:robust_accuracy", "worst", eps, stands, headline=True)
 
 
@@ -110,7 +112,9 @@ def _gradient_guards(rows: Sequence[Mapping[str, Any]]) -> Iterator[Guard]:
         "outcomes where the loss had a gradient of exactly zero, attacked again with the logit margin",
     )
     blind = sum(row["zero_gradient"] for row in rows)
-    yield _count("gradient_not_zero", blind, "outcomes where even the logit margin had a gradient of exactly zero")
+    yield _count(
+        "gradient_not_zero", blind, "outcomes where even the logit margin had a gradient of exactly zero"
+    )
 
 
 def _count(name: str, value: int, detail: str) -> Guard:

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from assay.data.dataset import Dataset
 from assay.errors import UserError
 from assay.tasks.adversarial.spec import AdversarialSpec
 from assay.tasks.adversarial.summary import summarise
@@ -11,6 +10,7 @@ from assay.tasks.base import DataSource, Figure, Record, RunContext, Summary, Un
 from assay.tasks.images import image_units, label_space_mismatch, open_images
 
 if TYPE_CHECKING:
+    from assay.data.dataset import Dataset
     from assay.models.info import ModelInfo
     from assay.models.loaded import LoadedModel
 
@@ -27,7 +27,7 @@ class AdversarialTask:
         "adversarial_correct", "linf", "steps_used", "error",
     )  # fmt: skip
 
-    def open_data(self, spec: AdversarialSpec, source: DataSource) -> Dataset:
+    def open_data(self, spec: AdversarialSpec, source: DataSource) -> "Dataset":
         """See :class:`assay.tasks.base.Task`."""
         data = open_images(source)
         untargeted = all(attack.targeted != "dataset" for attack in spec.attacks)
@@ -38,16 +38,21 @@ class AdversarialTask:
             )
         return data
 
-    def not_applicable(self, spec: AdversarialSpec, model: "ModelInfo", data: Dataset) -> str | None:
+    def not_applicable(self, spec: AdversarialSpec, model: "ModelInfo", data: "Dataset") -> str | None:
         """See :class:`assay.tasks.base.Task`."""
         return label_space_mismatch(model, data)
 
-    def units(self, spec: AdversarialSpec, data: Dataset) -> list[Unit]:
+    def units(self, spec: AdversarialSpec, data: "Dataset") -> list[Unit]:
         """One unit an image."""
         return image_units(data)
 
     def run(
-        self, spec: AdversarialSpec, model: "LoadedModel", data: Dataset, units: Sequence[Unit], context: RunContext
+        self,
+        spec: AdversarialSpec,
+        model: "LoadedModel",
+        data: "Dataset",
+        units: Sequence[Unit],
+        context: RunContext,
     ) -> Iterator[Record]:
         """See :class:`assay.tasks.base.Task`."""
         from assay.tasks.adversarial.evaluate import evaluate

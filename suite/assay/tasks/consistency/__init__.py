@@ -1,0 +1,1 @@
+"""Neuron consistency on real and on adversarial images (Dong et al.)."""

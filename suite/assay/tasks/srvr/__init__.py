@@ -1,0 +1,1 @@
+"""Semantic robustness over 3-D renders (Hamdi and Ghanem)."""

@@ -1,0 +1,1 @@
+"""Attention robustness, proved (Munakata et al.)."""

@@ -1,0 +1,51 @@
+# Two commands on a fresh machine: `make bench` runs the main job, `make test` the checks.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+
+MODEL   ?=
+TASKS   ?= adversarial/imagenet20
+OUT     ?= out/bench
+DEVICE  ?= auto
+WEIGHTS ?=
+DATA    ?=
+
+.PHONY: bench test test-slow lint perf setup clean help
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make bench [MODEL=resnet50] [TASKS='a b'] [OUT=dir] [DEVICE=cpu] [WEIGHTS=file] [DATA=dir]   run tasks on a model"
+	@echo "make test        lint, types, import contracts and tests        make test-slow   the longer checks"
+	@echo "make perf        speed, as ratios measured in one run           make setup       only the set-up"
+
+setup: $(READY)
+
+# Everything pinned by constraints.txt; done again only when what is installed would change.
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Assay needs Python 3.11 or newer; choose one with make PYTHON=python3.11')"
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,ray]'
+	touch $(READY)
+
+bench: $(READY)
+	$(BIN)/assay run $(addprefix --model ,$(MODEL)) $(addprefix --task ,$(TASKS)) $(addprefix --weights ,$(WEIGHTS)) \
+	  $(addprefix --data-root ,$(DATA)) --device $(DEVICE) --out $(OUT)
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+test: lint
+	$(BIN)/pytest -n 2 -m "not slow"
+
+test-slow: $(READY)
+	$(BIN)/pytest -m slow
+
+perf: $(READY)
+	$(BIN)/pytest tests/performance --benchmark-columns=median,iqr,rounds -s
+
+clean:
+	rm -rf $(VENV) out .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -1,0 +1,72 @@
+"""The page of one run: a single file with the table, the pictures and how to repeat it; opens without a network."""
+
+import base64
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+from itables import to_html_datatable
+from plotly.offline import get_plotlyjs
+
+from assay.results.document import ResultDocument
+from assay.results.tables import RESULT_COLUMNS, display_status, format_value, result_rows
+from assay.tasks.base import Figure
+
+Pictures = Mapping[tuple[str, str], Sequence[Figure]]
+
+_HASHES = [name for name in RESULT_COLUMNS if name.endswith("sha256")]
+
+
+def run_page(results: Sequence[ResultDocument], pictures: Pictures) -> str:
+    """The page as HTML; ``pictures`` by (model, task)."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    sections = [_section(result, pictures.get((result.model.name, result.task), ())) for result in results]
+    charts = any(figure["kind"] == "plotly" for section in sections for figure in section["figures"])
+    return environment.get_template("run.html").render(
+        table=_table(results), sections=sections, plotly=get_plotlyjs() if charts else ""
+    )
+
+
+def _table(results: Sequence[ResultDocument]) -> str:
+    """The table of all metrics: sort by a click, search by a word, filter a column, all without a network."""
+    frame = pd.DataFrame(result_rows(results), columns=list(RESULT_COLUMNS)).drop(columns=_HASHES)
+    for column in ("value", "ci_low", "ci_high"):
+        frame[column] = pd.to_numeric(frame[column]).round(4)
+    html: str = to_html_datatable(
+        frame,
+        connected=False,
+        table_id="metrics",
+        column_filters="footer",
+        showIndex=False,
+        allow_html=False,
+        lengthMenu=[25, 100, -1],
+    )
+    return html
+
+
+def _section(result: ResultDocument, figures: Sequence[Figure]) -> dict[str, Any]:
+    headline = [metric for metric in result.metrics if metric.headline]
+    return {
+        "result": result,
+        "status": display_status(result),
+        "failed": bool(result.failed_guards) or result.status.value != "complete",
+        "headline": [(metric, format_value(metric)) for metric in headline if metric.x is None],
+        "figures": [_figure(figure) for figure in figures],
+    }
+
+
+def _figure(figure: Figure) -> dict[str, Any]:
+    if isinstance(figure.content, bytes):
+        content = "data:image/png;base64," + base64.b64encode(figure.content).decode()
+    else:
+        # Inside a <script> element only this sequence could end it.
+        content = figure.content.replace("</", "<\\/")
+    return {"kind": figure.kind, "title": figure.title, "caption": figure.caption, "content": content}

@@ -1,0 +1,99 @@
+"""What there is: models, tasks and data as rows for `assay list`, and what kind of document a file is."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from assay.errors import UserError
+from assay.specs import shipped_specs
+from assay.validation import read_yaml
+
+Row = dict[str, str]
+
+
+def rows(what: str, roots: Sequence[Path] = ()) -> list[Row]:
+    """The rows of ``models``, ``tasks`` or ``data``."""
+    if what == "models":
+        return models()
+    return tasks() if what == "tasks" else data(roots)
+
+
+def models() -> list[Row]:
+    """Name, label space, licence, source and availability of every model."""
+    from assay.models.zoo import list_models
+
+    return [
+        {
+            "name": entry.name,
+            "label_space": entry.label_space,
+            "licence": entry.licence,
+            "available": entry.available() or "yes",
+            "source": entry.source,
+        }
+        for entry in list_models()
+    ]
+
+
+def tasks() -> list[Row]:
+    """Id, family, data, default model and title of every shipped task."""
+    from assay.tasks.families import read_spec
+
+    rows = []
+    for task, path in shipped_specs().items():
+        spec = read_spec(path)
+        rows.append(
+            {
+                "name": task,
+                "family": spec.family,
+                "data": spec.data,
+                "default_model": spec.default_model or "",
+                "title": spec.title,
+            }
+        )
+    return rows
+
+
+def data(roots: Sequence[Path] = ()) -> list[Row]:
+    """Name, label space, licence, source and availability of every shipped data manifest."""
+    from assay.data.dataset import is_available
+    from assay.data.manifest import list_manifests, load_manifest
+
+    rows = []
+    for name in list_manifests():
+        manifest = load_manifest(name)
+        rows.append(
+            {
+                "name": name,
+                "label_space": manifest.label_space,
+                "licence": manifest.licence,
+                "available": "no" if is_available(manifest, list(roots)) else "yes",
+                "source": manifest.source,
+            }
+        )
+    return rows
+
+
+def kind_of(path: Path) -> str:
+    """What valid kind of document a file is: a task spec, a data manifest or a result document.
+
+    Raises:
+        UserError: it is none, or not valid.
+    """
+    if path.suffix == ".json":
+        from assay.results.document import read_result
+
+        read_result(path)
+        return "result document"
+    document = read_yaml(path)
+    if "family" in document:
+        from assay.tasks.families import read_spec
+
+        read_spec(path)
+        return "task spec"
+    if "layout" in document:
+        from assay.data.manifest import load_manifest
+
+        load_manifest(str(path.resolve()))
+        return "data manifest"
+    raise UserError(
+        f"{path}: neither a task spec (key `family`) nor a data manifest (key `layout`); add the key"
+    )

@@ -1,0 +1,268 @@
+"""The command line. Nothing heavy is imported before a verb needs it, so that ``assay --help`` answers at once."""
+
+import shlex
+import sys
+from collections.abc import Callable
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import click
+import typer
+
+from assay import __version__
+from assay.errors import UserError
+
+app = typer.Typer(
+    name="assay",
+    help="How far can an image classifier's answer, and what it looks at, be trusted when the input changes?",
+    epilog="Example: assay run --model efficientnet_lite0 --task adversarial/imagenet20 --out out/first",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+class Listing(StrEnum):
+    """What ``assay list`` can list."""
+
+    MODELS = "models"
+    TASKS = "tasks"
+    DATA = "data"
+
+
+DataRoots = Annotated[
+    list[Path] | None, typer.Option("--data-root", help="A folder to look for data in (repeat it for more).")
+]
+
+
+@app.command(
+    epilog="Example: assay run --model efficientnet_lite0 --task adversarial/imagenet20 --out out/first --limit 5"
+)
+def run(
+    task: Annotated[list[str], typer.Option("--task", help="A task's id, or a path to a spec of your own.")],
+    out: Annotated[
+        Path, typer.Option("--out", help="The run's folder; a run that is there already goes on.")
+    ],
+    model: Annotated[
+        list[str] | None,
+        typer.Option("--model", help="A model's name; the task's default model when left out."),
+    ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option("--weights", help="A checkpoint of your own for the model (.safetensors or .pth)."),
+    ] = None,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:1.")] = "auto",
+    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Images in one pass.")] = 16,
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=1, help="Only the first N units; the result says so.")
+    ] = None,
+    data_root: DataRoots = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress, only the table.")] = False,
+) -> None:
+    """Run tasks on models; only what is not stored yet is computed."""
+    from assay.runner.execute import InProcess
+    from assay.runner.jobs import JobRequest
+    from assay.runner.progress import Progress
+    from assay.runner.run import Runtime, run_jobs
+
+    if weights is not None and len(model or ()) != 1:
+        raise UserError("--weights: belongs to exactly one model; name it with one --model")
+    chosen = _device(device)
+    requests = [
+        JobRequest(
+            model=name,
+            task=task_name,
+            weights=str(weights) if weights else None,
+            limit=limit,
+            device=chosen,
+            batch_size=batch_size,
+            data_roots=tuple(str(root) for root in data_root or ()),
+        )
+        for task_name in task
+        for name in model or [_default_model(task_name)]
+    ]
+    command = shlex.join(["assay", *sys.argv[1:]])
+    runtime = Runtime(InProcess(), Progress(quiet), lambda line: print(line, file=sys.stderr))
+    folder = run_jobs(requests, out, command, runtime)
+    _report(folder)
+
+
+@app.command(epilog="Example: assay report out/first")
+def report(directory: Annotated[Path, typer.Argument(help="A run's folder.")]) -> None:
+    """Write the CSV, the table and the page again from what is stored."""
+    from assay.runner.lock import exclusive
+    from assay.runner.store import RunFolder
+
+    folder = RunFolder.existing(directory)
+    with exclusive(directory):
+        _report(folder)
+
+
+def _report(folder: Any) -> None:
+    """Write and print the report; exit code 1 when a result is partial."""
+    from assay.board.page import run_page
+    from assay.results.document import Status
+    from assay.results.tables import terminal_table
+    from assay.runner.assemble import write_report
+    from assay.runner.files import write_atomically
+
+    written = write_report(folder)
+    page = folder.path / "index.html"
+    write_atomically(page, run_page(written.results, written.figures))
+    print(terminal_table(written.results))
+    for command in dict.fromkeys(result.command for result in written.results):
+        print(f"\nrepeat: {command}")
+    print(f"csv:    {folder.path / 'results.csv'}\npage:   {page}")
+    partial = [result for result in written.results if result.status is Status.PARTIAL]
+    for result in partial:
+        print(f"partial: {result.model.name} · {result.task}: {result.reason}", file=sys.stderr)
+    if partial:
+        raise typer.Exit(1)
+
+
+@app.command(name="list", epilog="Example: assay list models --sort licence")
+def list_(
+    what: Annotated[Listing, typer.Argument(help="models, tasks or data")],
+    sort: Annotated[str, typer.Option("--sort", help="The column to sort by.")] = "name",
+    data_root: DataRoots = None,
+) -> None:
+    """List what there is, with its licence and source, and whether it is available offline now."""
+    from tabulate import tabulate
+
+    from assay import catalogue
+
+    rows = catalogue.rows(what.value, tuple(data_root or ()))
+    if sort not in rows[0]:
+        raise UserError(f"--sort: unknown column {sort!r}; choose one of {', '.join(rows[0])}")
+    print(tabulate(sorted(rows, key=lambda row: row[sort]), headers="keys", tablefmt="simple"))
+
+
+@app.command(epilog="Example: assay validate my_task.yaml my_data.yaml out/first/results/m/t.json")
+def validate(
+    files: Annotated[list[Path], typer.Argument(help="Task specs, data manifests or result documents.")],
+) -> None:
+    """Check files; every one that is wrong gets a line, and the exit code is then 2."""
+    from assay import catalogue
+
+    wrong = 0
+    for path in files:
+        try:
+            print(f"{path}: valid {catalogue.kind_of(path)}")
+        except UserError as error:
+            wrong += 1
+            print(f"assay: {error}", file=sys.stderr)
+    if wrong:
+        raise typer.Exit(2)
+
+
+@app.command(epilog="Example: assay show out/first/results/efficientnet_lite0/adversarial/imagenet20.json")
+def show(result: Annotated[Path, typer.Argument(help="A result document.")]) -> None:
+    """Print one result: its figures, its guards, and the command that repeats it."""
+    from tabulate import tabulate
+
+    from assay.results.document import read_result
+    from assay.results.tables import display_status, terminal_table
+
+    document = read_result(result)
+    print(f"{document.title}\n{document.model.name}: {display_status(document)}")
+    if document.reason:
+        print(document.reason)
+    print(terminal_table([document]))
+    guards = [
+        [guard.name, "passed" if guard.passed else "FAILED", guard.value, guard.limit, guard.detail]
+        for guard in document.guards
+    ]
+    print("\n" + tabulate(guards, headers=["guard", "outcome", "figure", "limit", "what was looked at"]))
+    print(f"\nrepeat: {document.command}")
+
+
+@app.command(
+    epilog="Example: assay records out/first --model efficientnet_lite0 --task adversarial/imagenet20 > r.csv"
+)
+def records(
+    directory: Annotated[Path, typer.Argument(help="A run's folder.")],
+    model: Annotated[str, typer.Option("--model", help="The model's name.")],
+    task: Annotated[str, typer.Option("--task", help="The task's id.")],
+) -> None:
+    """Print a job's per-unit records as CSV."""
+    from assay.runner.assemble import records_csv, stored_jobs
+    from assay.runner.store import RunFolder
+
+    folder = RunFolder.existing(directory)
+    wanted = Path(task).stem if task.endswith((".yaml", ".yml")) else task
+    for job in stored_jobs(folder):
+        if (job.document["model"]["name"], job.document["task"]) == (model, wanted):
+            sys.stdout.write(records_csv(job))
+            return
+    there = (
+        "; ".join(f"--model {entry['model']} --task {entry['task']}" for entry in folder.index()) or "nothing"
+    )
+    raise UserError(f"{directory}: holds no records of model {model!r} and task {task!r}; it holds: {there}")
+
+
+def _version(value: bool) -> None:
+    if value:
+        print(f"assay {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Hold the options that stand before a verb."""
+
+
+def _default_model(task: str) -> str:
+    from assay.tasks.families import load_spec
+
+    default = load_spec(task).spec.default_model
+    if default is None:
+        raise UserError(f"task {task!r} names no default model; choose one with --model")
+    return default
+
+
+def _device(name: str) -> str:
+    if name != "auto":
+        return name
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; what a user can mend is one line on standard error and exit code 2."""
+    sys.exit(_guarded(lambda: app(args=arguments, standalone_mode=False)))
+
+
+def _guarded(command: Callable[[], Any]) -> int:
+    """The exit code of ``command``, with errors turned into one line each."""
+    try:
+        code = command()
+    except UserError as error:
+        print(f"assay: {error}", file=sys.stderr)
+        return 2
+    except click.ClickException as error:
+        message = error.format_message()
+        # `assay` alone raises its help text; anything else is one line.
+        print(message if "\n" in message else f"assay: {message} (see `assay --help`)", file=sys.stderr)
+        return 2
+    except (KeyboardInterrupt, click.Abort):
+        print("assay: stopped", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        return 141
+    except Exception as error:
+        if type(error).__name__ != "Interrupted":
+            raise
+        print(f"assay: {error}", file=sys.stderr)
+        return 130
+    return code if isinstance(code, int) else 0
+
+
+if __name__ == "__main__":
+    main()
