@@ -7,7 +7,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
-import click
 import typer
 
 from assay import __version__
@@ -136,7 +135,8 @@ def list_(
     rows = catalogue.rows(what.value, tuple(data_root or ()))
     if sort not in rows[0]:
         raise UserError(f"--sort: unknown column {sort!r}; choose one of {', '.join(rows[0])}")
-    print(tabulate(sorted(rows, key=lambda row: row[sort]), headers="keys", tablefmt="simple"))
+    ordered = sorted(rows, key=lambda row: row[sort])
+    print(tabulate(ordered, headers="keys", tablefmt="simple"))
 
 
 @app.command(epilog="Example: assay validate my_task.yaml my_data.yaml out/first/results/m/t.json")
@@ -246,22 +246,29 @@ def _guarded(command: Callable[[], Any]) -> int:
     except UserError as error:
         print(f"assay: {error}", file=sys.stderr)
         return 2
-    except click.ClickException as error:
-        message = error.format_message()
-        # `assay` alone raises its help text; anything else is one line.
-        print(message if "\n" in message else f"assay: {message} (see `assay --help`)", file=sys.stderr)
-        return 2
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         print("assay: stopped", file=sys.stderr)
         return 130
     except BrokenPipeError:
         return 141
     except Exception as error:
-        if type(error).__name__ != "Interrupted":
+        if (known := _message_and_code(error)) is None:
             raise
-        print(f"assay: {error}", file=sys.stderr)
-        return 130
+        print(known[0], file=sys.stderr)
+        return known[1]
     return code if isinstance(code, int) else 0
+
+
+def _message_and_code(error: Exception) -> tuple[str, int] | None:
+    """What to print and the exit code for a stopped run or a wrong option; None for a defect of ours."""
+    if type(error).__name__ == "Interrupted":
+        return f"assay: {error}", 130
+    usage = getattr(error, "format_message", None)  # how the option parser's exceptions speak
+    if usage is None:
+        return None
+    message = usage()
+    # `assay` alone raises its help text; anything else is one line.
+    return message if "\n" in message else f"assay: {message} (see `assay --help`)", 2
 
 
 if __name__ == "__main__":

@@ -7,7 +7,9 @@ from typing import Any
 
 import jinja2
 import pandas as pd
+from itables import options as itables_options
 from itables import to_html_datatable
+from itables.javascript import generate_init_offline_itables_html
 from plotly.offline import get_plotlyjs
 
 from assay.results.document import ResultDocument
@@ -31,7 +33,10 @@ def run_page(results: Sequence[ResultDocument], pictures: Pictures) -> str:
     sections = [_section(result, pictures.get((result.model.name, result.task), ())) for result in results]
     charts = any(figure["kind"] == "plotly" for section in sections for figure in section["figures"])
     return environment.get_template("run.html").render(
-        table=_table(results), sections=sections, plotly=get_plotlyjs() if charts else ""
+        table_code=generate_init_offline_itables_html(itables_options.dt_bundle),
+        table=_table(results),
+        sections=sections,
+        plotly=get_plotlyjs() if charts else "",
     )
 
 
@@ -47,6 +52,8 @@ def _table(results: Sequence[ResultDocument]) -> str:
         column_filters="footer",
         showIndex=False,
         allow_html=False,
+        display_logo_when_loading=False,
+        order=[],
         lengthMenu=[25, 100, -1],
     )
     return html
