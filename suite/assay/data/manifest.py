@@ -63,7 +63,7 @@ class Manifest(ColourPolicy):
         get: the command or the words that get them.
         location: where they lie in each searched folder.
         layout: how samples and labels are found in the files.
-        files: relative path to SHA-256 (of the unpacked content, where the file lies there as ``PATH.gz``), or
+        files: relative path to SHA-256 (of the unpacked content, where the file lies as ``PATH.gz``), or
             the word ``unlisted``: then the hashes are computed from the files present.
         urls: relative path to the address that serves it, for files that can be downloaded one by one.
     """
@@ -112,7 +112,7 @@ class Manifest(ColourPolicy):
         return self
 
     def identity_sha256(self, file_hashes: dict[str, str]) -> str:
-        """The hash of what changes a sample's pixels, label or order; licence, prose and places are left out."""
+        """The hash of what changes a sample's pixels, label or order: not of licence, prose or places."""
         document = {
             "schema": self.schema_version,
             "label_space": self.label_space,
@@ -159,17 +159,19 @@ def _read(path: Path, own_folder: Path | None) -> Manifest:
     document = read_yaml(path)
     layout = document.get("layout")
     if isinstance(layout, dict) and isinstance(layout.get("classes"), str):
-        document["layout"] = layout | {"classes": _class_list(path.parent / layout["classes"], path)}
+        document["layout"] = layout | {"classes": _class_list(layout["classes"], path)}
     manifest = validate(Manifest, document, str(path))
     manifest._folder = own_folder
     return manifest
 
 
-def _class_list(path: Path, manifest: Path) -> list[str]:
-    """The class names in a text file, one a line: they are part of the identity, the file's name is not."""
+def _class_list(name: str, manifest: Path) -> list[str]:
+    """The class names in a text file beside the manifest, or shipped; the names are its identity, not the file."""
+    beside = manifest.parent / name
+    path = beside if beside.exists() else shipped_folder("data_manifests") / name
     try:
         return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(
-            f"{manifest}: `layout.classes` names {path}, which cannot be read ({error})"
+            f"{manifest}: `layout.classes` names {beside}, which cannot be read ({error}); correct the name"
         ) from error

@@ -1,5 +1,6 @@
 """What every layout does: from a folder's files to samples and their pictures."""
 
+import io
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -73,7 +74,7 @@ class Layout(StrictModel, ABC):
         return None
 
     def discover(self, folder: Path) -> tuple[str, ...]:
-        """All files of the data set in ``folder``, sorted, for manifests that do not list them; () if none is there.
+        """All files of the data set in ``folder``, sorted, where no manifest lists them; () if none is there.
 
         Raises:
             UserError: a file that names the others cannot be understood.
@@ -100,7 +101,9 @@ def open_picture(files: DataFiles, name: str) -> Image.Image:
         ImageError: it is missing or no image format.
     """
     try:
-        return Image.open(files.folder / name)
+        return Image.open(io.BytesIO(files.read(name)))
+    except UserError as error:
+        raise ImageError(str(error)) from error
     except UnidentifiedImageError as error:
         raise ImageError("is not an image file of a known format; replace the file") from error
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
