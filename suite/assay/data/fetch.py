@@ -1,4 +1,4 @@
-"""Downloads the files of manifests that carry their addresses; every file is verified before it gets its name."""
+"""Downloads files whose addresses a manifest carries; each is verified before it gets its name."""
 
 import logging
 from pathlib import Path
@@ -53,14 +53,13 @@ def _fetch_file(url: str, folder: Path, name: str, sha256: str) -> None:
 
 
 def _download(url: str, folder: Path, name: str) -> Path:
-    import pooch
-    import requests
+    import pooch  # type: ignore[import-untyped]
 
     # Pooch logs the hash of every file whose hash it is not told; ours is that of the unpacked content.
     pooch.get_logger().setLevel(logging.WARNING)
     try:
         return Path(pooch.retrieve(url, known_hash=None, fname=name, path=folder))
-    except requests.RequestException as error:
+    except OSError as error:  # every error of a connection is one
         reason = " ".join(str(error).split())
         raise UserError(
             f"{url}: cannot be downloaded ({reason}); check the network, or get the file by hand"

@@ -166,7 +166,7 @@ def _read(path: Path, own_folder: Path | None) -> Manifest:
 
 
 def _class_list(name: str, manifest: Path) -> list[str]:
-    """The class names in a text file beside the manifest, or shipped; the names are its identity, not the file."""
+    """The class names in a text file beside the manifest, or shipped; the names enter its identity."""
     beside = manifest.parent / name
     path = beside if beside.exists() else shipped_folder("data_manifests") / name
     try:
