@@ -87,6 +87,10 @@ def test_missing_manifest_file_says_which(tmp_path: Path) -> None:
             {"layout": {"type": "folder-per-class", "classes": ["a", "b"]}, "files": "unlisted"},
             "names 2 classes",
         ),
+        (
+            {"layout": {"type": "folder-per-class", "classes": ["a", "b", "a"]}, "files": "unlisted"},
+            "'a' occurs twice",
+        ),
         ({"layout": {"type": "labelled-names", "pattern": "("}}, "regular expression"),
         ({"layout": {"type": "labelled-names", "pattern": ".*"}}, "(?P<label>"),
         ({"layout": {"type": "idx", "images": "i.gz", "labels": "l"}}, "without .gz"),

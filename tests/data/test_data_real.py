@@ -30,11 +30,11 @@ def test_a_users_own_manifest_reads_nips_images_by_relative_path(shared_data: Pa
     (tmp_path / "pictures" / "images").mkdir(parents=True)
     for row in list(csv.DictReader((shared_data / "nips2017_dev" / "labels.csv").open()))[:3]:
         shutil.copy(shared_data / "nips2017_dev" / row["file"], tmp_path / "pictures" / row["file"])
-    lines = (shared_data / "nips2017_dev" / "labels.csv").read_text().splitlines()[:4]
-    (tmp_path / "pictures" / "labels.csv").write_text("\n".join(lines))
+    table = (shared_data / "nips2017_dev" / "labels.csv").read_text()
+    (tmp_path / "pictures" / "labels.csv").write_text("\n".join(table.splitlines()[:4]))
     (tmp_path / "pictures" / "mine.yaml").write_text(
-        "{schema: 1, name: mine, title: Mine, label_space: imagenet-1k, num_classes: 1000, licence: CC BY 2.0,"
-        " source: three of them, get: copy them, files: unlisted,"
+        "{schema: 1, name: mine, title: Mine, label_space: imagenet-1k, num_classes: 1000,"
+        " licence: CC BY 2.0, source: three of them, get: copy them, files: unlisted,"
         " layout: {type: table, table: labels.csv, target_column: target_class}}"
     )
     manifest = load_manifest("pictures/mine.yaml", relative_to=tmp_path / "spec.yaml")

@@ -56,6 +56,7 @@ class FlatWithLabels(Layout):
 
     def _lines(self, files: DataFiles) -> Iterator[Sample]:
         prefix = "" if self.images == "." else f"{self.images}/"
+        classes = {name: index for index, name in enumerate(self.classes or ())}
         for number, line in enumerate(files.read_text(self.labels).splitlines(), start=1):
             if not line.strip():
                 continue
@@ -64,4 +65,4 @@ class FlatWithLabels(Layout):
             if len(parts) != 2:
                 raise UserError(f"{where}: expected a file's name and its label, found {line.strip()!r}")
             name = prefix + parts[0].strip()
-            yield Sample(name, parse_label(parts[1], where, self.classes), None, name)
+            yield Sample(name, parse_label(parts[1], where, classes), None, name)
