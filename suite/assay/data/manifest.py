@@ -5,7 +5,15 @@ import os
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, PrivateAttr, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    Discriminator,
+    Field,
+    PrivateAttr,
+    StringConstraints,
+    Tag,
+    model_validator,
+)
 
 from assay.canonical import canonical_sha256
 from assay.data.layouts import AnyLayout
@@ -35,6 +43,18 @@ def _safe_folder(folder: str) -> str:
     if Path(folder).is_absolute() or ".." in Path(folder).parts:
         raise ValueError("expected a relative folder without `..`")
     return folder
+
+
+def _files_kind(value: object) -> str:
+    return "listed" if isinstance(value, dict) else "word"
+
+
+# Told apart by hand, so that a complaint is about what was meant and not about both.
+Files = Annotated[
+    Annotated[dict[FileName, Sha256], Field(min_length=1), Tag("listed")]
+    | Annotated[Literal["unlisted"], Tag("word")],
+    Discriminator(_files_kind),
+]
 
 
 class Location(StrictModel):
@@ -78,7 +98,7 @@ class Manifest(ColourPolicy):
     get: Prose
     location: Location = Location()
     layout: AnyLayout
-    files: Annotated[dict[FileName, Sha256], Field(min_length=1)] | Literal["unlisted"]
+    files: Files
     urls: dict[FileName, Url] = Field(default_factory=dict)
     _folder: Path | None = PrivateAttr(default=None)
 
