@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
 
 from assay.data.files import DataFiles
@@ -32,7 +31,7 @@ class Dataset:
     sha256: str
     _contents: Contents = field(repr=False)
 
-    @cached_property
+    @property
     def samples(self) -> tuple[Sample, ...]:
         """All samples, in the layout's stable order."""
         return self._contents.samples

@@ -35,7 +35,13 @@ def image_names(folder: Path, below: str = ".") -> list[str]:
     if not start.is_dir():
         return []
     found = (path.relative_to(folder) for path in start.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
-    return sorted(path.as_posix() for path in found if not any(part.startswith(".") for part in path.parts))
+    names = sorted(path.as_posix() for path in found if not any(part.startswith(".") for part in path.parts))
+    for name in names:
+        if not name.isprintable():
+            raise UserError(
+                f"{folder}: the file name {name!a} has characters that cannot be printed; rename it"
+            )
+    return names
 
 
 @dataclass(frozen=True)

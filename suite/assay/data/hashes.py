@@ -95,4 +95,4 @@ class HashMemory:
             status = path.stat()
         except OSError as error:
             raise UserError(f"{path}: cannot be read ({error.strerror}); check its permissions") from error
-        return json.dumps([str(path.resolve()), status.st_size, status.st_mtime_ns, packed])
+        return json.dumps([str(path.absolute()), status.st_size, status.st_mtime_ns, packed])

@@ -5,7 +5,15 @@ import os
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, PrivateAttr, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    Discriminator,
+    Field,
+    PrivateAttr,
+    StringConstraints,
+    Tag,
+    model_validator,
+)
 
 from assay.canonical import canonical_sha256
 from assay.data.layouts import AnyLayout
@@ -37,6 +45,18 @@ def _safe_folder(folder: str) -> str:
     return folder
 
 
+def _files_kind(value: object) -> str:
+    return "listed" if isinstance(value, dict) else "word"
+
+
+# Told apart by hand, so that a complaint is about what was meant and not about both.
+Files = Annotated[
+    Annotated[dict[FileName, Sha256], Field(min_length=1), Tag("listed")]
+    | Annotated[Literal["unlisted"], Tag("word")],
+    Discriminator(_files_kind),
+]
+
+
 class Location(StrictModel):
     """Where the files lie inside what is searched.
 
@@ -63,7 +83,7 @@ class Manifest(ColourPolicy):
         get: the command or the words that get them.
         location: where they lie in each searched folder.
         layout: how samples and labels are found in the files.
-        files: relative path to SHA-256 (of the unpacked content, where the file lies there as ``PATH.gz``), or
+        files: relative path to SHA-256 (of the unpacked content, where the file lies as ``PATH.gz``), or
             the word ``unlisted``: then the hashes are computed from the files present.
         urls: relative path to the address that serves it, for files that can be downloaded one by one.
     """
@@ -78,7 +98,7 @@ class Manifest(ColourPolicy):
     get: Prose
     location: Location = Location()
     layout: AnyLayout
-    files: Annotated[dict[FileName, Sha256], Field(min_length=1)] | Literal["unlisted"]
+    files: Files
     urls: dict[FileName, Url] = Field(default_factory=dict)
     _folder: Path | None = PrivateAttr(default=None)
 
@@ -112,7 +132,7 @@ class Manifest(ColourPolicy):
         return self
 
     def identity_sha256(self, file_hashes: dict[str, str]) -> str:
-        """The hash of what changes a sample's pixels, label or order; licence, prose and places are left out."""
+        """The hash of what changes a sample's pixels, label or order: not of licence, prose or places."""
         document = {
             "schema": self.schema_version,
             "label_space": self.label_space,
@@ -159,17 +179,19 @@ def _read(path: Path, own_folder: Path | None) -> Manifest:
     document = read_yaml(path)
     layout = document.get("layout")
     if isinstance(layout, dict) and isinstance(layout.get("classes"), str):
-        document["layout"] = layout | {"classes": _class_list(path.parent / layout["classes"], path)}
+        document["layout"] = layout | {"classes": _class_list(layout["classes"], path)}
     manifest = validate(Manifest, document, str(path))
     manifest._folder = own_folder
     return manifest
 
 
-def _class_list(path: Path, manifest: Path) -> list[str]:
-    """The class names in a text file, one a line: they are part of the identity, the file's name is not."""
+def _class_list(name: str, manifest: Path) -> list[str]:
+    """The class names in a text file beside the manifest, or shipped; the names enter its identity."""
+    beside = manifest.parent / name
+    path = beside if beside.exists() else shipped_folder("data_manifests") / name
     try:
         return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(
-            f"{manifest}: `layout.classes` names {path}, which cannot be read ({error})"
+            f"{manifest}: `layout.classes` names {beside}, which cannot be read ({error}); correct the name"
         ) from error

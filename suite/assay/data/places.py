@@ -51,8 +51,13 @@ def locate(manifest: Manifest, roots: Sequence[Path]) -> DataFiles:
     places = search_places(manifest, roots)
     lacking: list[list[str]] = []
     for place in places:
-        names = _names_in(manifest, place)
-        missing = [name for name in names if stored_path(place, name) is None]
+        try:
+            names = _names_in(manifest, place)
+            missing = [name for name in names if stored_path(place, name) is None]
+        except OSError as error:
+            raise UserError(
+                f"{place}: cannot be searched ({error.strerror}); check its permissions"
+            ) from error
         if names and not missing:
             return DataFiles(place, names)
         if missing:

@@ -1,7 +1,8 @@
 """What every layout does: from a folder's files to samples and their pictures."""
 
+import io
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -24,9 +25,16 @@ def _safe(name: str) -> str:
     return name
 
 
+def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"expected distinct names, but {name!r} occurs twice")
+    return names
+
+
 FileName = Annotated[str, AfterValidator(_safe)]
 # YAML has lists only; strict models would refuse them as tuples.
-Names = Annotated[tuple[str, ...], Field(strict=False, min_length=1)]
+Names = Annotated[tuple[str, ...], Field(strict=False, min_length=1), AfterValidator(_distinct)]
 
 
 @dataclass(frozen=True)
@@ -73,7 +81,7 @@ class Layout(StrictModel, ABC):
         return None
 
     def discover(self, folder: Path) -> tuple[str, ...]:
-        """All files of the data set in ``folder``, sorted, for manifests that do not list them; () if none is there.
+        """All files of the data set in ``folder``, sorted, where no manifest lists them; () if none is there.
 
         Raises:
             UserError: a file that names the others cannot be understood.
@@ -100,7 +108,9 @@ def open_picture(files: DataFiles, name: str) -> Image.Image:
         ImageError: it is missing or no image format.
     """
     try:
-        return Image.open(files.folder / name)
+        return Image.open(io.BytesIO(files.read(name)))
+    except UserError as error:
+        raise ImageError(str(error)) from error
     except UnidentifiedImageError as error:
         raise ImageError("is not an image file of a known format; replace the file") from error
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
@@ -128,16 +138,16 @@ def _array_picture(images: npt.NDArray[np.uint8], row: int) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(images[row]))
 
 
-def parse_label(text: str, where: str, classes: Sequence[str] | None = None) -> int:
+def parse_label(text: str, where: str, classes: Mapping[str, int] | None = None) -> int:
     """A label written as a whole number, or as a name in ``classes``.
 
     Raises:
         UserError: it is neither.
     """
-    if classes is not None and text in classes:
-        return classes.index(text)
+    if classes and text in classes:
+        return classes[text]
     try:
         return int(text)
     except ValueError:
-        names = " or a class that the manifest names" if classes is not None else ""
+        names = " or a class that the manifest names" if classes else ""
         raise UserError(f"{where}: the label is {text!r}; expected a whole number{names}") from None

@@ -14,14 +14,14 @@ class FlatWithLabels(Layout):
 
     Attributes:
         labels: the text file.
-        images: the folder of the image files.
+        images: the folder of the image files; without it, the data folder itself.
         classes: names in the order of class indices (a list, or a text file beside the manifest); a label may
             then be a name instead of an index.
     """
 
     type: Literal["flat-with-labels"]
     labels: FileName
-    images: FileName | Literal["."] = "."
+    images: FileName | None = None
     classes: Names | None = None
 
     def required(self) -> tuple[str, ...]:
@@ -36,7 +36,7 @@ class FlatWithLabels(Layout):
         """The label file and the image files; () where there are no images."""
         if stored_path(folder, self.labels) is None:
             return ()
-        images = image_names(folder, self.images)
+        images = image_names(folder, self.images or ".")
         return tuple(sorted([self.labels, *images])) if images else ()
 
     def open(self, files: DataFiles) -> Contents:
@@ -55,7 +55,8 @@ class FlatWithLabels(Layout):
         return f"{self.labels}, the line of {sample.reference}"
 
     def _lines(self, files: DataFiles) -> Iterator[Sample]:
-        prefix = "" if self.images == "." else f"{self.images}/"
+        prefix = f"{self.images}/" if self.images else ""
+        classes = {name: index for index, name in enumerate(self.classes or ())}
         for number, line in enumerate(files.read_text(self.labels).splitlines(), start=1):
             if not line.strip():
                 continue
@@ -64,4 +65,4 @@ class FlatWithLabels(Layout):
             if len(parts) != 2:
                 raise UserError(f"{where}: expected a file's name and its label, found {line.strip()!r}")
             name = prefix + parts[0].strip()
-            yield Sample(name, parse_label(parts[1], where, self.classes), None, name)
+            yield Sample(name, parse_label(parts[1], where, classes), None, name)

@@ -13,8 +13,8 @@ class FolderPerClass(Layout):
 
     Attributes:
         classes: the folders' names in the order of class indices, as a list or as the name of a text file
-            beside the manifest (one a line). Without it the folders present are counted off in sorted order, and
-            there must be as many as the manifest has classes, so that a missing one cannot shift the labels.
+            beside the manifest (one a line). Without it the folders present are counted off in sorted order,
+            and there must be as many as the manifest has classes, so that a missing one shifts no label.
     """
 
     type: Literal["folder-per-class"]

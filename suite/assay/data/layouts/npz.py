@@ -14,7 +14,7 @@ from assay.errors import UserError
 
 
 class Npz(Layout):
-    """``file`` holds ``images``, uint8 (N, H, W) or (N, H, W, 3), and ``labels``, integers (N,); no pickles."""
+    """``file`` holds ``images``, uint8 (N, H, W) or (N, H, W, 3), and ``labels``, integers (N,)."""
 
     type: Literal["npz"]
     file: FileName
