@@ -49,3 +49,7 @@ perf: $(READY)
 
 clean:
 	rm -rf $(VENV) out .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+
+.PHONY: schema
+schema: $(READY)
+	$(BIN)/python -c "import json; from assay.results.document import result_schema; print(json.dumps(result_schema(), indent=1))" > suite/assay/results/result.schema.json
