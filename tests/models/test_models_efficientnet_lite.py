@@ -1,5 +1,6 @@
 """The default models: trained weights, strict key mapping, and what they answer on real labelled images."""
 
+import csv
 import importlib.util
 from pathlib import Path
 
@@ -66,3 +67,22 @@ def test_module_is_in_eval_mode_without_parameter_gradients(lite0: LoadedModel) 
 def test_a_published_name_that_follows_no_rule_is_kept_for_the_strict_loading_to_refuse() -> None:
     state = {"_blocks.99._bn0.weight": torch.zeros(1), "extra": torch.zeros(1)}
     assert set(timm_names(state, repeats=(1,))) == set(state)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "correct"), [("efficientnet_lite0", 266), ("efficientnet_lite0-direct", 272)]
+)
+def test_lite0_has_the_known_accuracy_on_the_300_nips2017_images(
+    name: str, correct: int, shared_data: Path
+) -> None:
+    model = load_model(name)
+    folder = shared_data / "nips2017_dev"
+    with (folder / "labels.csv").open() as stream:
+        labels = {row["file"]: int(row["label"]) for row in csv.DictReader(stream)}
+    answers = {}
+    for file in labels:
+        found = next(path for path in (folder / file, folder / "images" / file) if path.is_file())
+        pixels = model.prepare(np.asarray(Image.open(found).convert("RGB")))
+        answers[file] = int(model.module(pixels[None]).argmax())
+    assert sum(answers[file] == label for file, label in labels.items()) == correct

@@ -42,7 +42,7 @@ def check_logits(logits: Tensor, num_classes: int) -> None:
 
 
 def looks_like_probabilities(logits: Tensor, tolerance: float = 1e-4) -> bool:
-    """Whether every row of ``logits`` (N, classes) lies in [0, 1] and sums to 1: a softmax was left in the model."""
+    """Whether every row of ``logits`` (N, classes) lies in [0, 1] and sums to 1: a softmax at the end."""
     if len(logits) == 0:
         return False
     inside = bool(((logits >= -tolerance) & (logits <= 1 + tolerance)).all())

@@ -1,5 +1,6 @@
-"""What a model says of itself: everything that a task, a job key or a table needs without loading it (no torch)."""
+"""What a model says of itself: everything that a task, a job key or a table needs to know (no torch)."""
 
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -10,12 +11,15 @@ Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 Resize = Annotated[int, Field(gt=0)] | Literal["direct"] | None
 Size = Annotated[int, Field(gt=0)]
 
+IMAGENET = "imagenet-1k"
+"""The label space of the 1,000 ImageNet classes in their usual order."""
+
 UNSTATED = "unstated"
 """The label space of a model whose author did not name one; only the number of classes can be compared."""
 
 
 class Preprocessing(StrictModel):
-    """How an image becomes the network's input; every field changes the answer and is part of a job's identity.
+    """How an image becomes the network's input; every field is part of a job's identity.
 
     Attributes:
         resize: the shorter side in pixels before the crop, ``"direct"`` to resize to ``crop`` whatever the
@@ -39,6 +43,23 @@ class Preprocessing(StrictModel):
         if isinstance(self.resize, int) and self.resize < min(self.crop):
             raise ValueError(f"resize {self.resize} is smaller than the crop {self.crop}")
         return self
+
+
+@dataclass(frozen=True)
+class Card:
+    """What is known of a model before it is loaded: :class:`ModelInfo` less what is read off the network."""
+
+    name: str
+    source: str
+    licence: str
+    architecture: str
+    label_space: str
+    num_classes: int
+    preprocessing: Preprocessing
+
+    def of_user(self) -> "Card":
+        """The same network with weights that the user brought."""
+        return replace(self, source="the user's weights", licence="unstated")
 
 
 class ModelInfo(StrictModel):

@@ -43,7 +43,7 @@ class LoadedModel:
 
     Attributes:
         info: its card.
-        module: in eval mode and without parameter gradients; (N, C, H, W) float32 in [0, 1] to logits (N, classes).
+        module: in eval mode and without parameter gradients; (N, C, H, W) float32 in [0, 1] to logits.
     """
 
     info: ModelInfo
@@ -66,7 +66,7 @@ class LoadedModel:
         """
         pixels = _with_channels(image, self.info)
         pixels = _centre_crop(_resized(pixels, self.info.preprocessing), self.info)
-        return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1))).to(torch.float32) / 255
+        return torch.from_numpy(np.array(pixels.transpose(2, 0, 1), dtype=np.float32, order="C")) / 255
 
     def with_resize(self, resize: Resize) -> "LoadedModel":
         """The same network behind another resize, such as ``"direct"``."""

@@ -1,4 +1,4 @@
-"""Whether a network is piecewise linear, read off its traced graph: yes only where every operation is known to be."""
+"""Whether a network is piecewise linear, read off its traced graph: yes only if every operation is."""
 
 import operator
 from typing import Any
@@ -16,10 +16,9 @@ _LAYERS: tuple[type[nn.Module], ...] = (
 _FOREIGN_LAYERS = {
     "timm": {"Conv2dSame", "BatchNormAct2d", "SelectAdaptivePool2d", "FastAdaptiveAvgPool", "MaxPool2dSame"},
     "onnx2torch": {"OnnxFlatten", "OnnxReshape", "OnnxTranspose", "OnnxConstant"},
-    "assay": {"Normalised", "FromPixels"},
 }
 _FUNCTIONS = {
-    torch.flatten, torch.relu, torch.cat, torch.reshape, operator.add, operator.iadd, operator.sub,
+    torch.add, torch.flatten, torch.relu, torch.cat, torch.reshape, operator.add, operator.iadd, operator.sub,
     functional.relu, functional.relu6, functional.leaky_relu, functional.max_pool2d, functional.avg_pool2d,
     functional.adaptive_avg_pool2d, functional.dropout,
 }  # fmt: skip
@@ -57,6 +56,8 @@ def _node_is_piecewise_linear(node: fx.Node, layers: dict[str, Any]) -> bool:
 
 
 def _layer_is_piecewise_linear(layer: nn.Module) -> bool:
+    if getattr(layer, "track_running_stats", True) is False:
+        return False  # a batch norm that divides by the batch's own deviation, in eval mode too
     return type(layer) in _LAYERS or _is_foreign_layer(layer)
 
 

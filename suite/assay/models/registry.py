@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from assay.errors import UserError
+from assay.models.info import UNSTATED, Card
 
 if TYPE_CHECKING:
     from assay.models.loaded import LoadedModel
@@ -37,6 +38,23 @@ class ZooEntry:
     def available(self) -> str | None:
         """None if the model can be loaded now without a network, else the reason in words."""
         return self.missing()
+
+
+def entry_of(
+    card: Card, title: str, load: Callable[[Path | None], "LoadedModel"], missing: Callable[[], str | None]
+) -> ZooEntry:
+    """The registry's row for a model whose card is known."""
+    return ZooEntry(card.name, title, card.source, card.licence, card.label_space, load, missing)
+
+
+def pattern_row(pattern: str, title: str, source: str, missing: str | None = None) -> ZooEntry:
+    """A row that shows a pattern of names; loading the pattern itself is a user's mistake."""
+
+    def refuse(weights: Path | None) -> "LoadedModel":
+        del weights
+        raise UserError(f"{pattern!r} is a pattern; put a real name in its place")
+
+    return ZooEntry(pattern, title, source, "as stated by each", UNSTATED, refuse, lambda: missing)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import hashlib
 import pickle
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -29,7 +30,7 @@ def state_dict_sha256(state: StateDict) -> str:
     """SHA-256 (hex) over sorted names, dtypes, shapes and little-endian bytes: equal tensors, equal hash."""
     digest = hashlib.sha256()
     for name in sorted(state):
-        tensor = state[name].detach().cpu().contiguous()
+        tensor = state[name].detach().cpu().clone(memory_format=torch.contiguous_format)
         digest.update(f"{name}\0{tensor.dtype}\0{tuple(tensor.shape)}\0".encode())
         digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
@@ -54,7 +55,7 @@ def read_state_dict(path: Path) -> StateDict:
 
 
 def load_strictly(net: nn.Module, state: StateDict, where: str) -> None:
-    """Puts ``state`` into ``net``; every tensor of either must have its partner of the same shape in the other.
+    """Puts ``state`` into ``net``; each tensor of either must have its like in the other.
 
     Raises:
         UserError: ``where`` is for another architecture; names the first tensors that differ.
@@ -96,16 +97,23 @@ def _read_safetensors(path: Path) -> object:
 
 def _read_pickle(path: Path) -> object:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings(action="ignore"):  # what they announce is raised and said below
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        if "Unsupported" in str(error) or "GLOBAL" in str(error):
+        if "GLOBAL" in str(error) or _is_plain_pickle(path):
             raise UserError(
-                f"{path}: this checkpoint wants to run code when it is read, which is refused; save the state "
-                "dict alone: safetensors.torch.save_file(model.state_dict(), 'weights.safetensors')"
+                f"{path}: this checkpoint wants to run code when it is read, which is refused; "
+                "save the state dict alone: torch.save(model.state_dict(), 'weights.pth')"
             ) from error
         raise _not_a_checkpoint(path) from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError, IndexError) as error:
         raise _not_a_checkpoint(path) from error
+
+
+def _is_plain_pickle(path: Path) -> bool:
+    """Whether the file begins as ``pickle.dump`` writes it, which PyTorch's safe reader does not follow."""
+    with path.open("rb") as stream:
+        return stream.read(1) == pickle.PROTO
 
 
 def _not_a_checkpoint(path: Path) -> UserError:

@@ -1,4 +1,4 @@
-"""Names to models: the one door through which the rest of Assay gets a network (no torch before a model is loaded)."""
+"""Names to models: the one door to a network (no torch at import)."""
 
 import importlib
 import pkgutil

