@@ -1,6 +1,5 @@
 """The command line. Nothing heavy is imported before a verb needs it, so that ``assay --help`` answers at once."""
 
-import shlex
 import sys
 from collections.abc import Callable
 from enum import StrEnum
@@ -82,9 +81,8 @@ def run(
         for task_name in task
         for name in model or [_default_model(task_name)]
     ]
-    command = shlex.join(["assay", *sys.argv[1:]])
     runtime = Runtime(InProcess(), Progress(quiet), lambda line: print(line, file=sys.stderr))
-    folder = run_jobs(requests, out, command, runtime)
+    folder = run_jobs(requests, out, runtime)
     _report(folder)
 
 
@@ -111,8 +109,9 @@ def _report(folder: Any) -> None:
     page = folder.path / "index.html"
     write_atomically(page, run_page(written.results, written.figures))
     print(terminal_table(written.results))
+    print()
     for command in dict.fromkeys(result.command for result in written.results):
-        print(f"\nrepeat: {command}")
+        print(f"repeat: {command}")
     print(f"csv:    {folder.path / 'results.csv'}\npage:   {page}")
     partial = [result for result in written.results if result.status is Status.PARTIAL]
     for result in partial:
@@ -261,7 +260,7 @@ def _guarded(command: Callable[[], Any]) -> int:
 
 def _message_and_code(error: Exception) -> tuple[str, int] | None:
     """What to print and the exit code for a stopped run or a wrong option; None for a defect of ours."""
-    if type(error).__name__ == "Interrupted":
+    if type(error).__name__ == "InterruptedRunError":
         return f"assay: {error}", 130
     usage = getattr(error, "format_message", None)  # how the option parser's exceptions speak
     if usage is None:

@@ -71,7 +71,7 @@ class FromGivenStart(foolbox.attacks.LinfProjectedGradientDescentAttack):
         super().__init__(random_start=True, **options)
         self.start = start
 
-    def get_random_start(self, x0: object, epsilon: float) -> object:  # noqa: ARG002
+    def get_random_start(self, x0: object, epsilon: float) -> object:
         return type(x0)(self.start)
 
 

@@ -10,7 +10,15 @@ import pytest
 
 from assay.errors import UserError
 from assay.results.document import (
-    Coverage, DataCard, Guard, Metric, ModelCard, ResultDocument, Status, read_result, result_schema,
+    Coverage,
+    DataCard,
+    Guard,
+    Metric,
+    ModelCard,
+    ResultDocument,
+    Status,
+    read_result,
+    result_schema,
 )  # fmt: skip
 from assay.results.tables import RESULT_COLUMNS, results_csv, terminal_table
 

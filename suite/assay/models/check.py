@@ -1,8 +1,15 @@
 """Whether what a network returned can be logits."""
 
+import math
+from typing import TYPE_CHECKING
+
+import torch
 from torch import Tensor
 
 from assay.errors import UserError
+
+if TYPE_CHECKING:
+    from assay.models.loaded import LoadedModel
 
 
 class LogitsError(UserError):
@@ -47,3 +54,22 @@ def looks_like_probabilities(logits: Tensor, tolerance: float = 1e-4) -> bool:
         return False
     inside = bool(((logits >= -tolerance) & (logits <= 1 + tolerance)).all())
     return inside and bool(((logits.sum(dim=1) - 1).abs() <= tolerance).all())
+
+
+def probe(model: "LoadedModel", device: str) -> None:
+    """One small pass before any work starts, so that a model that can't be scored is refused at once.
+
+    Raises:
+        LogitsError: the model returns NaN for every input, another shape than its card says, or probabilities.
+    """
+    images = torch.linspace(0, 1, 2 * math.prod(model.info.input_shape), device=device)
+    with torch.no_grad():
+        logits = model.module(images.reshape(2, *model.info.input_shape))
+    # One image may well be a unit's own error; a model that can do none is refused.
+    finite = logits.isfinite().flatten(1).all(1)
+    check_logits(logits[finite] if finite.any() else logits, model.info.num_classes)
+    if looks_like_probabilities(logits):
+        raise LogitsError(
+            f"the model {model.info.name} returns probabilities; attacks and margins need logits: "
+            "remove the final softmax"
+        )

@@ -1,5 +1,6 @@
 """A job: one model on one task. Its key covers exactly what changes the answer."""
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -75,7 +76,12 @@ class OpenJob:
         """How many chunks the units make."""
         return -(-len(self.units) // self.task.chunk_units)
 
-    def document(self, command: str) -> dict[str, Any]:
+    @property
+    def names(self) -> tuple[str, str]:
+        """Model and task, as results are filed."""
+        return self.model.info.name, self.spec.id
+
+    def document(self) -> dict[str, Any]:
         """The job as plain JSON: all that a report needs without the model and the data."""
         info = self.model.info
         return {
@@ -90,7 +96,7 @@ class OpenJob:
             "chunks": self.chunk_count,
             "limited": self.request.limit is not None and len(self.units) < self.all_units,
             "not_applicable": self.not_applicable,
-            "command": command,
+            "command": repeat_command(self.request),
         }
 
 
@@ -122,11 +128,23 @@ def open_job(request: JobRequest) -> OpenJob:
     )
 
 
+def repeat_command(request: JobRequest) -> str:
+    """The command that repeats a job; how and where it ran is no part of it, so that equal answers are equal bytes."""
+    words = ["assay", "run", "--model", request.model, "--task", request.task]
+    words += ["--weights", request.weights] if request.weights else []
+    words += ["--limit", str(request.limit)] if request.limit is not None else []
+    words += [word for root in request.data_roots for word in ("--data-root", root)]
+    return shlex.join([*words, "--out", "out"])
+
+
 @lru_cache(maxsize=2)
 def _load_model(name: str, weights: str | None, device: str) -> "LoadedModel":
+    from assay.models.check import probe
     from assay.models.zoo import load_model
 
-    return load_model(name, weights=Path(weights) if weights else None, device=device)
+    loaded = load_model(name, weights=Path(weights) if weights else None, device=device)
+    probe(loaded, device)
+    return loaded
 
 
 def forget_models() -> None:

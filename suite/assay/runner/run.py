@@ -26,18 +26,16 @@ class Runtime:
     say: Callable[[str], None]
 
 
-class Interrupted(Exception):
+class InterruptedRunError(Exception):
     """The user stopped the run; its text says what is stored and how to go on."""
 
 
-def run_jobs(
-    requests: Sequence[JobRequest], out: Path, command: str, runtime: Runtime | None = None
-) -> RunFolder:
+def run_jobs(requests: Sequence[JobRequest], out: Path, runtime: Runtime | None = None) -> RunFolder:
     """Run every request into the folder ``out`` and return it; chunks that are stored already are not run again.
 
     Raises:
         UserError: anything a user can mend; every job is opened before the first one starts.
-        Interrupted: on Ctrl-C; what is stored is whole.
+        InterruptedRunError: on Ctrl-C; what is stored is whole.
     """
     runtime = runtime or Runtime(InProcess(), Progress(quiet=True), lambda _line: None)
     _refuse_twins(requests)
@@ -46,7 +44,7 @@ def run_jobs(
     folder = RunFolder(out)
     with exclusive(out):
         for request in requests:
-            _run_job(open_job(request), folder, command, runtime)
+            _run_job(open_job(request), folder, runtime)
     return folder
 
 
@@ -61,13 +59,13 @@ def _refuse_twins(requests: Sequence[JobRequest]) -> None:
             )
 
 
-def _run_job(job: OpenJob, folder: RunFolder, command: str, runtime: Runtime) -> None:
+def _run_job(job: OpenJob, folder: RunFolder, runtime: Runtime) -> None:
     store = folder.job(job.key)
     _say_what_changed(folder, job, runtime.say)
-    store.write_job(job.document(command))
-    folder.point(job.request.model, job.spec.id, job.key)
+    store.write_job(job.document())
+    folder.point(*job.names, job.key)
     missing = _missing_chunks(job, store, runtime.say)
-    name = f"{job.request.model} · {job.spec.id}"
+    name = " · ".join(job.names)
     if job.not_applicable:
         runtime.say(f"{name}: not applicable: {job.not_applicable}")
         return
@@ -84,7 +82,7 @@ def _run_job(job: OpenJob, folder: RunFolder, command: str, runtime: Runtime) ->
                 stored += 1
                 runtime.progress.failures(sum(record.error is not None for record in result.records))
     except KeyboardInterrupt:
-        raise Interrupted(
+        raise InterruptedRunError(
             f"stopped: {stored} of {job.chunk_count} chunks of {name} are stored in {folder.path}; "
             "the same command goes on from there"
         ) from None
@@ -107,11 +105,11 @@ def _missing_chunks(job: OpenJob, store: JobStore, say: Callable[[str], None]) -
 def _say_what_changed(folder: RunFolder, job: OpenJob, say: Callable[[str], None]) -> None:
     """Tell the user when the same model and task stand for another job than in an earlier run here."""
     for entry in folder.index():
-        same = (entry["model"], entry["task"]) == (job.request.model, job.spec.id)
+        same = (entry["model"], entry["task"]) == job.names
         if same and entry["key"] != job.key:
             before = folder.job(entry["key"]).read_job()["identity"]
             parts = ", ".join(_differences(before, job.identity)) or "the record format"
-            say(f"{job.request.model} · {job.spec.id}: differs from the stored run in {parts}; computed anew")
+            say(f"{' · '.join(job.names)}: differs from the stored run in {parts}; computed anew")
 
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> list[str]:
@@ -126,6 +124,7 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str 
 
 
 def _write_provenance(folder: RunFolder, job: OpenJob) -> None:
-    path = folder.path / "provenance" / path_name(job.request.model) / f"{path_name(job.spec.id)}.json"
+    model, task = job.names
+    path = folder.path / "provenance" / path_name(model) / f"{path_name(task)}.json"
     document = provenance(job.request.device) | {"job_key": job.key, "batch_size": job.request.batch_size}
     write_atomically(path, json.dumps(document, indent=1) + "\n")

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from assay.errors import UserError
 from assay.tasks.base import DataSource, Unit
 
 if TYPE_CHECKING:
@@ -30,12 +31,20 @@ def label_space_mismatch(model: "ModelInfo", data: "Dataset") -> str | None:
     """Why a model cannot be scored against these labels, or None.
 
     A model that does not declare its label space is taken at its number of classes.
+
+    Raises:
+        UserError: the model declares the data's label space, but has another number of classes.
     """
     from assay.models.info import UNSTATED
 
     wanted, classes = data.manifest.label_space, data.manifest.num_classes
     if model.label_space not in (wanted, UNSTATED):
         return f"the data's labels are {wanted}, the model's are {model.label_space}"
+    if model.num_classes != classes and model.label_space == wanted:
+        raise UserError(
+            f"model {model.name}: returns {model.num_classes} logits, but its label space {wanted} has "
+            f"{classes} classes; correct its last layer or its `label_space`"
+        )
     if model.num_classes != classes:
         return f"the data have {classes} classes, the model has {model.num_classes}"
     return None

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class AdversarialTask:
-    """Does the label survive a small worst-case perturbation? (FGSM, BIM, PGD, MIM, …)"""
+    """Does the label survive a small worst-case perturbation: FGSM, BIM, PGD, MIM?"""
 
     family = "adversarial"
     record_version = 1

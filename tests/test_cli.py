@@ -1,0 +1,249 @@
+"""The command line as a new user meets it: one sentence for what is wrong, nothing half-written, no torch for help."""
+
+import csv
+import io
+import json
+import pickle
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from assay.cli import main
+from assay.resources import shipped_folder
+
+SPEC = """schema: 1
+family: adversarial
+title: Digits under attack
+data: {data}
+eps: [0, 1/10]
+attacks:
+  - {{method: fgsm}}
+"""
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """An empty working folder with a small valid spec, `t.yaml`."""
+    monkeypatch.chdir(tmp_path)
+    Path("t.yaml").write_text(SPEC.format(data="digits"))
+    return tmp_path
+
+
+@pytest.fixture
+def assay(capsys):
+    """Run the command line here; gives exit code, standard output and standard error."""
+
+    def run(*arguments):
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as caught:
+            main([str(argument) for argument in arguments])
+        output = capsys.readouterr()
+        return caught.value.code, output.out, output.err
+
+    return run
+
+
+def run_t(assay, *more, model="digits_models:linear", task="t.yaml", out="o"):
+    return assay("run", "--model", model, "--task", task, "--out", out, "--quiet", *more)
+
+
+def test_help_and_lists_of_tasks_do_not_import_torch():
+    for verb in (["--help"], ["list", "tasks"]):
+        code = (
+            "import sys; from assay.cli import main\n"
+            f"try: main({verb!r})\n"
+            "except SystemExit: pass\n"
+            "print('torch' in sys.modules, 'scipy' in sys.modules, file=sys.stderr)"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        assert done.stderr.strip() == "False False"
+
+
+@pytest.mark.parametrize("verb", ["run", "list", "validate", "show", "records", "report"])
+def test_every_verb_s_help_has_an_example(assay, verb):
+    code, out, _ = assay(verb, "--help")
+    assert code == 0
+    assert f"Example: assay {verb}" in " ".join(out.split())
+
+
+def test_a_run_ends_in_table_csv_page_and_command(place, assay):
+    code, out, _ = run_t(assay, "--limit", "12")
+    assert code == 0
+    assert "clean_accuracy" in out
+    assert "repeat: assay run --model digits_models:linear --task t.yaml --limit 12" in out
+    rows = list(csv.DictReader(io.StringIO(Path("o/results.csv").read_text())))
+    assert {row["status"] for row in rows} == {"complete, limited"}
+    assert "Digits under attack" in Path("o/index.html").read_text()
+    result = Path("o/results/digits_models_linear/t.json")
+    assert assay("show", result)[0] == 0
+    assert assay("validate", result, "t.yaml")[0] == 0
+
+
+def test_a_second_run_computes_nothing_and_changes_no_answer(place, assay):
+    run_t(assay, "--limit", "12")
+    before = {path: path.read_bytes() for path in Path("o").rglob("*") if path.is_file()}
+    code, _, err = run_t(assay, "--limit", "12")
+    assert code == 0
+    assert "2 of 2 chunks are stored already, 0 to compute" in err
+    assert {path: path.read_bytes() for path in Path("o").rglob("*") if path.is_file()} == before
+
+
+def test_records_are_csv_with_the_promised_columns(place, assay):
+    run_t(assay, "--limit", "3")
+    code, out, _ = assay("records", "o", "--model", "digits_models:linear", "--task", "t")
+    rows = list(csv.DictReader(io.StringIO(out)))
+    assert code == 0
+    columns = (
+        "unit_id,label,predicted,clean_correct,method,eps,adversarial_predicted,"
+        "adversarial_correct,linf,steps_used,error"
+    )
+    assert list(rows[0]) == columns.split(",")
+    assert len(rows) == 3 * 2
+    assert all(float(row["linf"]) <= float(row["eps"]) + 1e-6 for row in rows)
+
+
+def test_lists_can_be_sorted_and_say_what_is_available(assay):
+    code, out, _ = assay("list", "data", "--sort", "licence")
+    assert code == 0
+    assert "foolbox-imagenet20" in out
+    code, _, err = assay("list", "data", "--sort", "size")
+    assert code == 2
+    assert "unknown column 'size'; choose one of name, label_space" in err
+
+
+def test_units_that_fail_leave_a_partial_result_and_exit_code_1(place, assay):
+    code, out, err = run_t(assay, "--limit", "40", model="digits_models:nan_on_bright")
+    assert code == 1
+    assert "partial" in out
+    assert "NaN" in err
+    result = json.loads(Path("o/results/digits_models_nan_on_bright/t.json").read_text())
+    assert 0 < result["coverage"]["errors"] < 40
+    assert result["metrics"][0]["n"] == 40 - result["coverage"]["errors"]
+
+
+def test_another_label_space_is_not_applicable(place, assay):
+    code, out, _ = run_t(assay, model="efficientnet_lite0")
+    assert code == 0
+    assert "the data's labels are digits, the model's are imagenet-1k" in out
+    assert "not_applicable" in Path("o/results.csv").read_text()
+
+
+def _write_pickle(place):
+    class Evil:
+        def __reduce__(self):
+            return (Path("pwned").touch, ())
+
+    Path("evil.pth").write_bytes(pickle.dumps(Evil()))
+
+
+def _write_manifest_data(place):
+    """A folder-per-class data set of our own, `mine.yaml`, of two grey pictures."""
+    for label, name in enumerate(("zero", "one")):
+        (place / "mine" / name).mkdir(parents=True)
+        Image.fromarray(np.full((8, 8), 90 * label, np.uint8)).save(place / "mine" / name / "a.png")
+
+
+BAD = {
+    "unknown model": (["--model", "efficientnet_lit0"], "did you mean efficientnet_lite0"),
+    "unknown task": (["--task", "adversarial/imagenet2"], "did you mean adversarial/imagenet20"),
+    "missing spec": (["--task", "none.yaml"], "there is no such file"),
+    "unknown option": (["--taks", "x"], "No such option: --taks"),
+    "batch of nothing": (["--batch-size", "0"], "--batch-size"),
+    "limit of nothing": (["--limit", "0"], "--limit"),
+    "unknown device": (["--device", "gpu"], "unknown device 'gpu'"),
+    "missing weights": (["--weights", "none.pth"], "there is no such weight file"),
+    "weights of no network": (
+        ["--model", "resnet50", "--task", "adversarial/imagenet20"],
+        "resnet50-11ad3fa6.pth",
+    ),
+    "code in a checkpoint": (
+        ["--model", "efficientnet_lite0", "--task", "adversarial/imagenet20", "--weights", "evil.pth"],
+        "wants to run code",
+    ),
+    "a model of NaN": (["--model", "digits_models:all_nan"], "NaN or infinite logits"),
+    "probabilities": (["--model", "digits_models:probabilities"], "remove the final softmax"),
+    "wrong number of classes": (["--model", "digits_models:too_few_classes"], "returns 7 logits"),
+    "an out that is something else": (["--out", "full"], "is not a run of Assay"),
+    "an out that can't be written": (["--out", "/proc/nowhere"], "cannot be written"),
+    "data that are not there": (["--task", "no_data.yaml"], "unknown data set 'nowhere'"),
+    "data with another hash": (["--task", "altered.yaml"], "expected"),
+    "a missing factory": (["--model", "digits_models:none"], "has no callable 'none'"),
+    "a missing module": (["--model", "no_such_module:none"], "importing no_such_module failed"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_sentence_and_exit_code_2(place, assay, case):
+    _write_pickle(place)
+    (place / "full").mkdir()
+    (place / "full" / "thesis.tex").write_text("mine")
+    Path("no_data.yaml").write_text(SPEC.format(data="nowhere"))
+    Path("altered.yaml").write_text(SPEC.format(data="altered_data.yaml"))
+    _write_altered_manifest()
+    options = {"--model": "digits_models:linear", "--task": "t.yaml", "--out": "o"}
+    wrong, complaint = BAD[case]
+    options |= dict(zip(wrong[::2], wrong[1::2], strict=True))
+    before = sorted(path for path in place.rglob("*"))
+    code, out, err = assay("run", *[word for pair in options.items() for word in pair])
+    assert code == 2
+    assert complaint in err
+    assert err.startswith("assay: ")
+    assert err.count("\n") == 1
+    assert "Traceback" not in err + out
+    assert sorted(path for path in place.rglob("*")) == before, "something was left behind"
+
+
+def _write_altered_manifest():
+    """The digits' own manifest with one character of a hash changed."""
+    text = (shipped_folder("data_manifests") / "digits.yaml").read_text()
+    match = re.search(r"\b[0-9a-f]{64}\b", text)
+    wrong = ("0" if match[0][0] != "0" else "1") + match[0][1:]
+    Path("altered_data.yaml").write_text(text.replace(match[0], wrong))
+
+
+def test_an_image_that_cannot_be_used_is_an_error_of_its_unit_alone(place, assay):
+    _write_manifest_data(place)
+    (place / "mine" / "zero" / "b.png").write_bytes(b"no picture")
+    rgba = np.zeros((8, 8, 4), np.uint8)
+    Image.fromarray(rgba).save(place / "mine" / "one" / "b.png")
+    Path("mine.yaml").write_text(
+        "schema: 1\nname: mine\ntitle: mine\nlabel_space: mine\nnum_classes: 2\nlicence: mine\nsource: me\n"
+        "get: draw them\nlocation: {folder: mine}\nlayout: {type: folder-per-class}\nfiles: unlisted\n"
+    )
+    Path("m.yaml").write_text(SPEC.format(data="mine.yaml"))
+    Path("two_classes.py").write_text(
+        "import torch\n"
+        "def net():\n"
+        "    torch.manual_seed(0)\n"
+        "    module = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 2))\n"
+        "    return module, {'crop': (8, 8), 'mean': (0., 0., 0.), 'std': (1., 1., 1.)}\n"
+    )
+    code, _, err = assay("run", "--model", "two_classes:net", "--task", "m.yaml", "--out", "o", "--quiet")
+    assert code == 1, err
+    records = assay("records", "o", "--model", "two_classes:net", "--task", "m")[1]
+    failed = [row for row in csv.DictReader(io.StringIO(records)) if row["error"]]
+    assert len(failed) == 2
+    assert any("alpha" in row["error"] for row in failed)
+
+
+def test_show_and_report_refuse_what_is_no_result(place, assay):
+    assert "not a result document" in assay("show", "t.yaml")[2]
+    assert "is not a run of Assay" in assay("report", ".")[2]
+    run_t(assay, "--limit", "2")
+    code, _, err = assay("records", "o", "--model", "x", "--task", "t")
+    assert code == 2
+    assert "it holds: --model digits_models:linear --task t" in err
+
+
+def test_validate_goes_through_all_files(place, assay):
+    Path("bad.yaml").write_text(SPEC.format(data="digits").replace("eps:", "epsilon:"))
+    Path("neither.yaml").write_text("a: 1\n")
+    code, out, err = assay("validate", "bad.yaml", "t.yaml", "neither.yaml")
+    assert code == 2
+    assert "t.yaml: valid task spec" in out
+    assert err.count("\n") == 2
