@@ -1,5 +1,6 @@
 """What there is: models, tasks and data as rows for `assay list`, and what kind of document a file is."""
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -26,8 +27,8 @@ def models() -> list[Row]:
             "name": entry.name,
             "label_space": entry.label_space,
             "licence": entry.licence,
-            "available": entry.available() or "yes",
-            "source": entry.source,
+            "available": "no" if entry.available() else "yes",
+            "source": _short(entry.source),
         }
         for entry in list_models()
     ]
@@ -64,12 +65,16 @@ def data(roots: Sequence[Path] = ()) -> list[Row]:
             {
                 "name": name,
                 "label_space": manifest.label_space,
-                "licence": manifest.licence,
+                "licence": _short(manifest.licence),
                 "available": "no" if is_available(manifest, list(roots)) else "yes",
-                "source": manifest.source,
+                "source": _short(manifest.source),
             }
         )
     return rows
+
+
+def _short(text: str, width: int = 60) -> str:
+    return textwrap.shorten(text, width, placeholder=" …")
 
 
 def kind_of(path: Path) -> str:

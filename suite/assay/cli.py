@@ -138,6 +138,18 @@ def list_(
     print(tabulate(ordered, headers="keys", tablefmt="simple"))
 
 
+@app.command(epilog="Example: assay fetch mnist-test data")
+def fetch(
+    manifest: Annotated[str, typer.Argument(help="A data set's name, or a path to a manifest of your own.")],
+    root: Annotated[Path, typer.Argument(help="The folder to put it in; give it to `run` as --data-root.")],
+) -> None:
+    """Download a data set from the addresses in its manifest; every file's SHA-256 is checked."""
+    from assay.data.fetch import fetch as fetch_files
+    from assay.data.manifest import load_manifest
+
+    print(f"{fetch_files(load_manifest(manifest), root)}: complete; use it with --data-root {root}")
+
+
 @app.command(epilog="Example: assay validate my_task.yaml my_data.yaml out/first/results/m/t.json")
 def validate(
     files: Annotated[list[Path], typer.Argument(help="Task specs, data manifests or result documents.")],

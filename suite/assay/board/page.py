@@ -54,7 +54,7 @@ def _table(results: Sequence[ResultDocument]) -> str:
         allow_html=False,
         display_logo_when_loading=False,
         order=[],
-        lengthMenu=[25, 100, -1],
+        lengthMenu=[15, 50, 200, -1],
     )
     return html
 
@@ -74,6 +74,6 @@ def _figure(figure: Figure) -> dict[str, Any]:
     if isinstance(figure.content, bytes):
         content = "data:image/png;base64," + base64.b64encode(figure.content).decode()
     else:
-        # Inside a <script> element only this sequence could end it.
-        content = figure.content.replace("</", "<\\/")
+        # In JSON a "<" stands only inside strings; escaped, none can end or open a <script> element.
+        content = figure.content.replace("<", "\\u003c")
     return {"kind": figure.kind, "title": figure.title, "caption": figure.caption, "content": content}

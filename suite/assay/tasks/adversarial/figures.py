@@ -27,6 +27,7 @@ def figures(spec: AdversarialSpec, records: Sequence[Record]) -> list[Figure]:
         yaxis_tickformat=".0%",
         hovermode="x unified",
         template="plotly_white",
+        margin={"t": 30},
     )
     lowest = curves["worst"][-1] if "worst" in curves else None
     worst = f" Worst case over the methods at the largest eps: {lowest.value:.1%}." if lowest else ""

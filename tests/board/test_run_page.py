@@ -1,0 +1,82 @@
+"""The page of a run: whole in one file, every figure on it, and nothing from a name or reason taken as markup."""
+
+import re
+from html.parser import HTMLParser
+
+from assay.board.page import run_page
+from assay.results.document import (
+    Coverage,
+    DataCard,
+    Guard,
+    Metric,
+    ModelCard,
+    ResultDocument,
+    Status,
+)  # fmt: skip
+from assay.tasks.base import Figure
+
+SHA = "0" * 64
+HOSTILE = "<script>alert(1)</script>"
+
+
+def result(name="m", guards=(), status=Status.COMPLETE, reason=None):
+    return ResultDocument(
+        task="t", family="adversarial", title="T", spec={}, spec_sha256=SHA,
+        model=ModelCard(
+            name=name, source="s", licence="l", architecture="a", weights_sha256=SHA, label_space="digits",
+            num_classes=10, input_shape=(1, 8, 8), preprocessing={},
+        ),
+        data=DataCard(name="d", title="D", licence="l", sha256=SHA),
+        precision={}, job_key=SHA, status=status, reason=reason,
+        coverage=Coverage(units=4, done=4, errors=0, limited=False),
+        metrics=(Metric(name="clean_accuracy", value=0.75, n=4, unit="proportion", headline=True),),
+        guards=guards, command="assay run --model m",
+    )  # fmt: skip
+
+
+class _Loads(HTMLParser):
+    """Collects everything that a page would load from elsewhere."""
+
+    def __init__(self):
+        super().__init__()
+        self.addresses = []
+
+    def handle_starttag(self, tag, attrs):
+        attrs = dict(attrs)
+        if tag in {"script", "img", "iframe", "source"} and attrs.get("src"):
+            self.addresses.append(attrs["src"])
+        if tag == "link" and attrs.get("href"):
+            self.addresses.append(attrs["href"])
+
+
+def loads(page):
+    parser = _Loads()
+    parser.feed(page)
+    return [address for address in parser.addresses if not address.startswith("data:")]
+
+
+def test_the_page_shows_figure_guard_and_command_and_loads_nothing():
+    guard = Guard(name="inside_the_ball", passed=False, value=1.0, limit=0.5, detail="too far")
+    picture = Figure("p", "A picture", "with its caption", "png", b"\x89PNG")
+    chart = Figure("c", "A chart", "seen", "plotly", '{"data": [], "layout": {}}')
+    page = run_page([result(guards=(guard,))], {("m", "t"): [picture, chart]})
+    for text in (
+        "75.0 %",
+        "inside_the_ball",
+        "too far",
+        "assay run --model m",
+        "with its caption",
+        "A chart",
+    ):
+        assert text in page
+    assert loads(page) == []
+
+
+def test_nothing_hostile_becomes_markup():
+    chart = Figure(
+        "c", HOSTILE, HOSTILE, "plotly", '{"data": [], "layout": {"title": "</script><script>alert(2)"}}'
+    )
+    page = run_page([result(name=HOSTILE, status=Status.PARTIAL, reason=HOSTILE)], {(HOSTILE, "t"): [chart]})
+    assert HOSTILE not in page
+    assert "<script>alert(2)" not in page
+    assert re.search(r"&lt;script&gt;alert\(1\)", page)
