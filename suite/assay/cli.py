@@ -9,6 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from assay import __version__
+from assay.commands import running
+from assay.commands.options import DataRoots
 from assay.errors import UserError
 
 app = typer.Typer(
@@ -30,94 +32,14 @@ class Listing(StrEnum):
     DATA = "data"
 
 
-DataRoots = Annotated[
-    list[Path] | None, typer.Option("--data-root", help="A folder to look for data in (repeat it for more).")
-]
-
-
-@app.command(
-    epilog="Example: assay run --model efficientnet_lite0 --task adversarial/imagenet20 --out out/first --limit 5"
-)
-def run(
-    task: Annotated[list[str], typer.Option("--task", help="A task's id, or a path to a spec of your own.")],
-    out: Annotated[
-        Path, typer.Option("--out", help="The run's folder; a run that is there already goes on.")
-    ],
-    model: Annotated[
-        list[str] | None,
-        typer.Option("--model", help="A model's name; the task's default model when left out."),
-    ] = None,
-    weights: Annotated[
-        Path | None,
-        typer.Option("--weights", help="A checkpoint of your own for the model (.safetensors or .pth)."),
-    ] = None,
-    device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:1.")] = "auto",
-    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Images in one pass.")] = 16,
-    limit: Annotated[
-        int | None, typer.Option("--limit", min=1, help="Only the first N units; the result says so.")
-    ] = None,
-    data_root: DataRoots = None,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress, only the table.")] = False,
-) -> None:
-    """Run tasks on models; only what is not stored yet is computed."""
-    from assay.runner.execute import InProcess
-    from assay.runner.jobs import JobRequest
-    from assay.runner.progress import Progress
-    from assay.runner.run import Runtime, run_jobs
-
-    if weights is not None and len(model or ()) != 1:
-        raise UserError("--weights: belongs to exactly one model; name it with one --model")
-    chosen = _device(device)
-    requests = [
-        JobRequest(
-            model=name,
-            task=task_name,
-            weights=str(weights) if weights else None,
-            limit=limit,
-            device=chosen,
-            batch_size=batch_size,
-            data_roots=tuple(str(root) for root in data_root or ()),
-        )
-        for task_name in task
-        for name in model or [_default_model(task_name)]
-    ]
-    runtime = Runtime(InProcess(), Progress(quiet), lambda line: print(line, file=sys.stderr))
-    folder = run_jobs(requests, out, runtime)
-    _report(folder)
-
-
-@app.command(epilog="Example: assay report out/first")
-def report(directory: Annotated[Path, typer.Argument(help="A run's folder.")]) -> None:
-    """Write the CSV, the table and the page again from what is stored."""
-    from assay.runner.lock import exclusive
-    from assay.runner.store import RunFolder
-
-    folder = RunFolder.existing(directory)
-    with exclusive(directory):
-        _report(folder)
-
-
-def _report(folder: Any) -> None:
-    """Write and print the report; exit code 1 when a result is partial."""
-    from assay.board.page import run_page
-    from assay.results.document import Status
-    from assay.results.tables import terminal_table
-    from assay.runner.assemble import write_report
-    from assay.runner.files import write_atomically
-
-    written = write_report(folder)
-    page = folder.path / "index.html"
-    write_atomically(page, run_page(written.results, written.figures))
-    print(terminal_table(written.results))
-    print()
-    for command in dict.fromkeys(result.command for result in written.results):
-        print(f"repeat: {command}")
-    print(f"csv:    {folder.path / 'results.csv'}\npage:   {page}")
-    partial = [result for result in written.results if result.status is Status.PARTIAL]
-    for result in partial:
-        print(f"partial: {result.model.name} · {result.task}: {result.reason}", file=sys.stderr)
-    if partial:
-        raise typer.Exit(1)
+for verb, example in (
+    (running.plan, "plan --model efficientnet_lite0 --task adversarial/imagenet20"),
+    (running.run, "run --model efficientnet_lite0 --task adversarial/imagenet20 --out out/first --limit 5"),
+    (running.merge, "merge out/shard1 out/shard2 --out out/whole"),
+    (running.report, "report out/first"),
+    (running.status, "status out/first"),
+):
+    app.command(epilog=f"Example: assay {example}")(verb)
 
 
 @app.command(name="list", epilog="Example: assay list models --sort licence")
@@ -226,23 +148,6 @@ def _options(
     ] = False,
 ) -> None:
     """Hold the options that stand before a verb."""
-
-
-def _default_model(task: str) -> str:
-    from assay.tasks.families import load_spec
-
-    default = load_spec(task).spec.default_model
-    if default is None:
-        raise UserError(f"task {task!r} names no default model; choose one with --model")
-    return default
-
-
-def _device(name: str) -> str:
-    if name != "auto":
-        return name
-    import torch
-
-    return "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def main(arguments: list[str] | None = None) -> None:

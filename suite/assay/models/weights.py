@@ -3,7 +3,9 @@
 import hashlib
 import pickle
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 import torch
@@ -20,8 +22,25 @@ _PARALLEL_PREFIX = "module."
 _SHOWN_KEYS = 3
 
 
+_witness: ContextVar[list[Path] | None] = ContextVar("weight_files", default=None)
+
+
+@contextmanager
+def weight_files_read() -> Iterator[list[Path]]:
+    """The weight files that are hashed while the block runs: what a model's card depends on."""
+    files: list[Path] = []
+    token = _witness.set(files)
+    try:
+        yield files
+    finally:
+        _witness.reset(token)
+
+
 def file_sha256(path: Path) -> str:
     """SHA-256 (hex) of a file's bytes."""
+    seen = _witness.get()
+    if seen is not None:
+        seen.append(path)
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 

@@ -1,7 +1,6 @@
 """From stored chunks to result documents, CSV, table and page; nothing is computed again."""
 
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 from assay.canonical import canonical_sha256
 from assay.results.document import Coverage, DataCard, ModelCard, ResultDocument, Status
 from assay.results.tables import csv_text, results_csv
-from assay.runner.files import write_atomically
+from assay.runner.files import path_name, write_atomically
 from assay.runner.store import BrokenChunkError, JobStore, RunFolder
 from assay.specs import TaskSpec
 from assay.tasks.base import Figure, Record, Task, clean_records
@@ -102,12 +101,6 @@ def stored_jobs(folder: RunFolder) -> Iterator[StoredJob]:
 def result_path(folder: Path, model: str, task: str) -> Path:
     """``DIR/results/<model>/<task>.json``, with characters that a path can't carry replaced by ``_``."""
     return folder / "results" / path_name(model) / f"{path_name(task)}.json"
-
-
-def path_name(name: str) -> str:
-    """A model's or task's name as a relative path: no ``..``, no odd characters."""
-    parts = [re.sub(r"[^A-Za-z0-9._-]", "_", part) for part in name.split("/")]
-    return "/".join("_" if part.strip(".") == "" else part for part in parts)
 
 
 @dataclass(frozen=True)

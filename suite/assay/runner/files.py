@@ -1,14 +1,20 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and logs whose last line may be torn."""
 
 import errno
+import json
 import os
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from assay.errors import UserError
 
 
-def write_atomically(path: Path, content: str | bytes) -> None:
+def write_atomically(path: Path, content: str | bytes, sync_folder: bool = True) -> None:
     """Write to a temporary name in the same folder, flush to the disk, rename; the older file survives a failure.
+
+    With ``sync_folder`` the rename itself outlasts a loss of power too.
 
     Raises:
         UserError: the disk is full, or the folder cannot be written.
@@ -26,9 +32,46 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
-        _sync_folder(path.parent)
+        if sync_folder:
+            _sync_folder(path.parent)
     except OSError as error:
         raise _as_user_error(path, error) from error
+
+
+def append_line(path: Path, document: Mapping[str, Any]) -> None:
+    """Add one JSON line to a log.
+
+    Raises:
+        UserError: the disk is full, or the folder cannot be written.
+    """
+    try:
+        with path.open("ab") as file:
+            # A line that a full disk or a kill tore must not swallow this one.
+            torn = file.tell() > 0 and not _ends_with_newline(path)
+            file.write(("\n" if torn else "").encode() + json.dumps(document).encode() + b"\n")
+    except OSError as error:
+        raise _as_user_error(path, error) from error
+
+
+def _ends_with_newline(path: Path) -> bool:
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read(1) == b"\n"
+
+
+def read_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The documents of a log; lines that are not whole are skipped, and a log that is missing is empty."""
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return
+    for line in content.splitlines():
+        try:
+            document = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(document, dict):
+            yield document
 
 
 def _sync_folder(folder: Path) -> None:
@@ -53,3 +96,9 @@ def _as_user_error(path: Path, error: OSError) -> UserError:
     return UserError(
         f"{path}: cannot be written ({error.strerror}); choose a folder that you may write to with --out"
     )
+
+
+def path_name(name: str) -> str:
+    """A model's or task's name as a relative path: no ``..``, no odd characters."""
+    parts = [re.sub(r"[^A-Za-z0-9._-]", "_", part) for part in name.split("/")]
+    return "/".join("_" if part.strip(".") == "" else part for part in parts)

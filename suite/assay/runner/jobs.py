@@ -2,13 +2,14 @@
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from assay.canonical import canonical_sha256
 from assay.errors import UserError
+from assay.runner.precision import Precision, check_dtype, in_dtype
 from assay.tasks.base import DataSource, Task, Unit
 from assay.tasks.families import LoadedSpec, family, load_spec
 
@@ -19,18 +20,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class JobRequest:
-    """What a user asks for, one model and one task; plain values, so that it can travel to another process.
-
-    ``device``, ``batch_size`` and ``data_roots`` do not change the answer and are not in the job's key.
-    """
+    """What a user asks for, one model and one task; plain values, so that it can travel to another process."""
 
     model: str
     task: str
     weights: str | None = None
     limit: int | None = None
+    precision: Precision = field(default_factory=Precision)
     device: str = "cpu"
-    batch_size: int = 32
+    batch_size: int = 16
     data_roots: tuple[str, ...] = ()
+
+    @property
+    def task_id(self) -> str:
+        """The id that the task's result will carry: a user's own spec goes by its file's stem."""
+        return Path(self.task).stem if self.task.endswith((".yaml", ".yml")) else self.task
 
 
 # Which field of a request changes the answer; a test fails for a field that is missing here.
@@ -39,117 +43,189 @@ REQUEST_SIDES: Mapping[str, str] = {
     "task": "identity",  # through the spec's identity and the data's hash
     "weights": "identity",  # through their hash
     "limit": "identity",
+    "precision": "identity",
     "device": "runtime",
     "batch_size": "runtime",
     "data_roots": "runtime",
 }
 
-PRECISION: Mapping[str, Any] = {"dtype": "float32", "tf32": False}
-
 
 @dataclass(frozen=True)
-class OpenJob:
-    """A job with its model and data in memory, ready to run."""
+class Question:
+    """The task's side of a job: its spec, its data, and the units that are asked for."""
 
-    request: JobRequest
-    task: Task[Any, Any]
     spec: LoadedSpec
-    model: "LoadedModel"
+    task: Task[Any, Any]
     data: Any
     units: Sequence[Unit]
     all_units: int
-    not_applicable: str | None
-    identity: Mapping[str, Any]
 
     @property
+    def limited(self) -> bool:
+        """Whether ``--limit`` left units out."""
+        return len(self.units) < self.all_units
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """The part of a job's identity that all models share."""
+        task = self.task
+        return {
+            "spec": self.spec.spec.identity(),
+            "data_sha256": self.data.sha256,
+            "record": {
+                "family": task.family,
+                "version": task.record_version,
+                "chunk_units": task.chunk_units,
+            },
+            "limit": len(self.units) if self.limited else None,
+        }
+
+    @cached_property
+    def spec_document(self) -> dict[str, Any]:
+        """The spec as plain JSON."""
+        return self.spec.spec.model_dump(mode="json", by_alias=True)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One model on one task, known well enough to be planned: nothing of the model is in memory but its card."""
+
+    request: JobRequest
+    question: Question
+    info: "ModelInfo"
+
+    @cached_property
+    def names(self) -> tuple[str, str]:
+        """Model and task, as results are filed."""
+        return self.info.name, self.question.spec.id
+
+    @property
+    def title(self) -> str:
+        """How the job is called where people read."""
+        return " · ".join(self.names)
+
+    @cached_property
+    def not_applicable(self) -> str | None:
+        """Why the task has no meaning for this model, or None."""
+        question = self.question
+        return question.task.not_applicable(question.spec.spec, self.info, question.data)
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """What changes the answer, as plain JSON."""
+        return {
+            **self.question.identity,
+            "model": {
+                "architecture": self.info.architecture,
+                "weights_sha256": self.info.weights_sha256,
+                "label_space": self.info.label_space,
+                "preprocessing": self.info.preprocessing.model_dump(mode="json"),
+            },
+            "precision": self.request.precision.identity(),
+        }
+
+    @cached_property
     def key(self) -> str:
-        """SHA-256 of what changes the answer."""
+        """SHA-256 of :attr:`identity`."""
         return canonical_sha256(self.identity)
 
-    def chunk(self, index: int) -> Sequence[Unit]:
-        """The units of one chunk."""
-        size = self.task.chunk_units
-        return self.units[index * size : (index + 1) * size]
+    @property
+    def units(self) -> Sequence[Unit]:
+        """The units to compute; none where the task does not apply."""
+        return () if self.not_applicable else self.question.units
 
     @property
     def chunk_count(self) -> int:
         """How many chunks the units make."""
-        return -(-len(self.units) // self.task.chunk_units)
+        return -(-len(self.units) // self.question.task.chunk_units)
 
-    @property
-    def names(self) -> tuple[str, str]:
-        """Model and task, as results are filed."""
-        return self.model.info.name, self.spec.id
+    def chunk(self, index: int) -> Sequence[Unit]:
+        """The units of one chunk."""
+        size = self.question.task.chunk_units
+        return self.units[index * size : (index + 1) * size]
 
     def document(self) -> dict[str, Any]:
-        """The job as plain JSON: all that a report needs without the model and the data."""
-        info = self.model.info
+        """The job as plain JSON: all that a report needs, and nothing that differs between two runs of it."""
         return {
             "key": self.key,
-            "identity": dict(self.identity),
-            "task": self.spec.id,
-            "spec": self.spec.spec.model_dump(mode="json", by_alias=True),
-            "model": model_card(info),
-            "data": data_card(self.data),
-            "units": self.all_units,
+            "identity": self.identity,
+            "task": self.question.spec.id,
+            "spec": self.question.spec_document,
+            "model": model_card(self.info),
+            "data": data_card(self.question.data),
+            "units": 0 if self.not_applicable else self.question.all_units,
             "planned": len(self.units),
             "chunks": self.chunk_count,
-            "limited": self.request.limit is not None and len(self.units) < self.all_units,
+            "limited": self.question.limited,
             "not_applicable": self.not_applicable,
             "command": repeat_command(self.request),
         }
 
 
+@dataclass(frozen=True)
+class OpenJob:
+    """A job with its model in memory, ready to run."""
+
+    job: Job
+    model: "LoadedModel"
+
+
 def open_job(request: JobRequest) -> OpenJob:
-    """Load everything that a job needs and compute its key.
+    """Load everything that a job needs; what was loaded last in this process is not loaded again.
 
     Raises:
         UserError: unknown model or task, missing weights or data, a bad spec, a model that the probe refuses.
     """
-    spec = load_spec(request.task)
+    question = open_question(request)
+    model = model_of(request)
+    return OpenJob(Job(request, question, model.info), model)
+
+
+def open_question(request: JobRequest) -> Question:
+    """The task's side of a request.
+
+    Raises:
+        UserError: as :func:`open_job`, for the task and its data.
+    """
+    question = _question(request.task, request.data_roots, request.limit)
+    check_dtype(request.precision.dtype, question.task.dtypes, request.task_id)
+    return question
+
+
+@lru_cache(maxsize=32)
+def _question(task_name: str, data_roots: tuple[str, ...], limit: int | None) -> Question:
+    spec = load_spec(task_name)
     task = family(spec.spec.family)
-    roots = tuple(Path(root) for root in request.data_roots)
+    roots = tuple(Path(root) for root in data_roots)
     data = task.open_data(spec.spec, DataSource(spec.spec.data, spec.folder, roots))
-    model = _load_model(request.model, request.weights, request.device)
-    reason = task.not_applicable(spec.spec, model.info, data)
-    units = [] if reason else list(task.units(spec.spec, data))
+    units = list(task.units(spec.spec, data))
     _check_units(units, spec.id)
-    kept = units if request.limit is None else units[: request.limit]
-    return OpenJob(
-        request=request,
-        task=task,
-        spec=spec,
-        model=model,
-        data=data,
-        units=kept,
-        all_units=len(units),
-        not_applicable=reason,
-        identity=_identity(task, spec, data, model.info, len(kept) if len(kept) < len(units) else None),
-    )
+    return Question(spec, task, data, units if limit is None else units[:limit], len(units))
 
 
-def repeat_command(request: JobRequest) -> str:
-    """The command that repeats a job; how and where it ran is no part of it, so that equal answers are equal bytes."""
-    words = ["assay", "run", "--model", request.model, "--task", request.task]
-    words += ["--weights", request.weights] if request.weights else []
-    words += ["--limit", str(request.limit)] if request.limit is not None else []
-    words += [word for root in request.data_roots for word in ("--data-root", root)]
-    return shlex.join([*words, "--out", "out"])
+def model_of(request: JobRequest) -> "LoadedModel":
+    """The model of a request on its device, in its precision.
+
+    Raises:
+        UserError: unknown name or device, missing or wrong weights.
+    """
+    return _model(request.model, request.weights, request.device, request.precision.dtype)
 
 
 @lru_cache(maxsize=2)
-def _load_model(name: str, weights: str | None, device: str) -> "LoadedModel":
+def _model(name: str, weights: str | None, device: str, dtype: str) -> "LoadedModel":
     from assay.models.check import probe
     from assay.models.zoo import load_model
 
     loaded = load_model(name, weights=Path(weights) if weights else None, device=device)
     probe(loaded, device)
-    return loaded
+    return in_dtype(loaded, dtype)
 
 
-def forget_models() -> None:
-    """Drop the models that are kept between jobs (their files may have changed on disk)."""
-    _load_model.cache_clear()
+def forget() -> None:
+    """Drop what is kept between jobs (weights and data may have changed on disk)."""
+    _model.cache_clear()
+    _question.cache_clear()
 
 
 def _check_units(units: Sequence[Unit], task_id: str) -> None:
@@ -160,22 +236,17 @@ def _check_units(units: Sequence[Unit], task_id: str) -> None:
         seen.add(unit.id)
 
 
-def _identity(
-    task: Task[Any, Any], spec: LoadedSpec, data: Any, info: "ModelInfo", limit: int | None
-) -> dict[str, Any]:
-    return {
-        "spec": spec.spec.identity(),
-        "data_sha256": data.sha256,
-        "model": {
-            "architecture": info.architecture,
-            "weights_sha256": info.weights_sha256,
-            "label_space": info.label_space,
-            "preprocessing": info.preprocessing.model_dump(mode="json"),
-        },
-        "precision": dict(PRECISION),
-        "record": {"family": task.family, "version": task.record_version, "chunk_units": task.chunk_units},
-        "limit": limit,
-    }
+def repeat_command(request: JobRequest) -> str:
+    """The command that repeats a job; how and where it ran is no part of it, so that equal answers are equal bytes."""
+    words = ["assay", "run", "--model", request.model, "--task", request.task]
+    words += ["--weights", request.weights] if request.weights else []
+    words += ["--limit", str(request.limit)] if request.limit is not None else []
+    default, chosen = Precision(), request.precision
+    words += ["--dtype", chosen.dtype] if chosen.dtype != default.dtype else []
+    words += ["--tf32"] if chosen.tf32 else []
+    words += ["--threads", str(chosen.threads)] if chosen.threads != default.threads else []
+    words += [word for root in request.data_roots for word in ("--data-root", root)]
+    return shlex.join([*words, "--out", "out"])
 
 
 def model_card(info: "ModelInfo") -> dict[str, Any]:

@@ -1,10 +1,12 @@
-"""One writer a folder: a lock file that says who holds it, and that is seen through when its owner is dead."""
+"""One writer a folder: a lock that the system drops when its owner dies, with the owner's process and host in it."""
 
+import fcntl
 import json
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
@@ -12,63 +14,101 @@ import psutil
 from assay.errors import UserError
 
 
-@contextmanager
-def exclusive(folder: Path) -> Iterator[None]:
-    """Hold ``folder``'s lock while the block runs.
+@dataclass(frozen=True)
+class Owner:
+    """Who holds a lock; ``started`` (seconds since 1970) tells two processes of one number apart."""
 
-    A lock whose owner ran on this host and is gone (no such process, or a younger one with its number) is taken over.
+    pid: int
+    host: str
+    started: float
+
+    def is_elsewhere(self) -> bool:
+        """Whether the owner runs on another host, where this one cannot look."""
+        return self.host != socket.gethostname()
+
+    def is_alive(self) -> bool:
+        """Whether the owner still runs on this host."""
+        try:
+            return (
+                not self.is_elsewhere() and abs(psutil.Process(self.pid).create_time() - self.started) < 1.0
+            )
+        except psutil.NoSuchProcess:
+            return False
+
+
+@contextmanager
+def exclusive(folder: Path, say: Callable[[str], None] = lambda _line: None) -> Iterator[None]:
+    """Hold ``folder``'s lock while the block runs; ``say`` is told of a dead owner whose lock is taken over.
 
     Raises:
-        UserError: another process holds it.
+        UserError: another process holds it, here or on another host.
     """
     path = folder / "lock"
-    _acquire(path)
+    descriptor = _acquire(path)
     try:
+        _refuse_or_take_over(path, say)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, json.dumps(_this_process().__dict__).encode(), 0)
         yield
-    finally:
         path.unlink(missing_ok=True)
+    except BaseException as error:
+        if not isinstance(error, _HeldElsewhereError):
+            path.unlink(missing_ok=True)
+        raise
+    finally:
+        os.close(descriptor)
 
 
-def _acquire(path: Path) -> None:
-    for _ in range(2):
+class _HeldElsewhereError(UserError):
+    """The lock names an owner that cannot be looked at from here."""
+
+
+def owner_of(folder: Path) -> Owner | None:
+    """Who wrote the folder's lock; None where there is no lock, or nothing readable in it."""
+    try:
+        return Owner(**json.loads((folder / "lock").read_text()))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _this_process() -> Owner:
+    return Owner(os.getpid(), socket.gethostname(), psutil.Process().create_time())
+
+
+def _acquire(path: Path) -> int:
+    """A descriptor of the lock file that holds the system's lock on it."""
+    while True:
         try:
-            descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o644)
-        except FileExistsError:
-            _clear_if_stale(path)
-            continue
+            descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o644)
         except OSError as error:
             raise UserError(f"{path}: cannot be written ({error.strerror}); choose another --out") from error
-        with os.fdopen(descriptor, "w") as file:
-            json.dump(_owner(os.getpid()), file)
-        return
-    raise UserError(f"{path.parent}: another run took its lock just now; try again when it has ended")
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(descriptor)
+            raise UserError(_busy(path, owner_of(path.parent))) from None
+        if _is_current(path, descriptor):
+            return descriptor
+        os.close(descriptor)  # its owner ended and removed it between our two steps
 
 
-def _owner(pid: int) -> dict[str, object]:
-    return {"pid": pid, "host": socket.gethostname(), "started": psutil.Process(pid).create_time()}
-
-
-def _clear_if_stale(path: Path) -> None:
+def _is_current(path: Path, descriptor: int) -> bool:
     try:
-        owner = json.loads(path.read_text())
-        pid, host, started = int(owner["pid"]), str(owner["host"]), float(owner["started"])
+        return path.stat().st_ino == os.fstat(descriptor).st_ino
     except FileNotFoundError:
-        return
-    except (ValueError, KeyError, TypeError):
-        # Only a process that died between creating the file and filling it leaves this behind.
-        path.unlink(missing_ok=True)
-        return
-    if host == socket.gethostname() and not _is_alive(pid, started):
-        path.unlink(missing_ok=True)
-        return
-    raise UserError(
-        f"{path.parent}: process {pid} on {host} is writing here; wait for it, or choose another --out "
-        f"(if that process is gone, delete {path})"
-    )
-
-
-def _is_alive(pid: int, started: float) -> bool:
-    try:
-        return abs(psutil.Process(pid).create_time() - started) < 1.0
-    except psutil.NoSuchProcess:
         return False
+
+
+def _refuse_or_take_over(path: Path, say: Callable[[str], None]) -> None:
+    """Nobody on this host holds the lock: what stands in it was left by a dead process, or is from another host."""
+    owner = owner_of(path.parent)
+    if owner is None:
+        return
+    if owner.is_elsewhere():
+        raise _HeldElsewhereError(f"{_busy(path, owner)} (if that process is gone, delete {path})")
+    say(f"{path.parent}: process {owner.pid} died here without finishing; going on from what it stored")
+
+
+def _busy(path: Path, owner: Owner | None) -> str:
+    who = f"process {owner.pid} on {owner.host}" if owner else "another process"
+    return f"{path.parent}: {who} is writing here; wait for it, or choose another --out"

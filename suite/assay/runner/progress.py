@@ -1,78 +1,139 @@
-"""Progress with a time to go: a bar on a terminal, plain lines elsewhere, nothing when quiet."""
+"""Progress: a line a job with its rate, the time to go and failures; plain lines off a terminal, nothing when quiet."""
 
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Protocol
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, TaskID, TextColumn
 from rich.progress import Progress as RichProgress
 
 PLAIN_EVERY_SECONDS = 10.0
 
 
-class Progress:
-    """Shows how far a job is, on standard error."""
+@dataclass
+class Line:
+    """How far one job is. ``started`` is when its first unit was begun (monotonic seconds)."""
 
-    def __init__(self, quiet: bool = False) -> None:
-        self._quiet = quiet
-        self._console = Console(stderr=True)
-        self._failed = 0
+    name: str
+    units: int
+    done: float = 0.0
+    failed: int = 0
+    started: float = field(default_factory=time.monotonic)
 
-    def failures(self, count: int) -> None:
-        """Add to the number of failed units that is shown."""
-        self._failed += count
+    @property
+    def finished(self) -> bool:
+        """Whether every unit is done."""
+        return self.done >= self.units - 1e-6
 
-    @contextmanager
-    def job(self, name: str, units: int) -> Iterator[Callable[[float], None]]:
-        """Show one job; the block gets a function to call with the number of units that are done."""
-        self._failed = 0
-        if self._quiet or units == 0:
-            yield lambda _units: None
-        elif self._console.is_terminal:
-            with self._bar(name, units) as advance:
-                yield advance
-        else:
-            yield self._plain(name, units)
+    def text(self) -> str:
+        """``name: 3/20 units, 0.5 units/s, 6 s, 34 s to go, 1 failed``."""
+        seconds = time.monotonic() - self.started
+        rate = max(self.done, 0.0) / max(seconds, 1e-9)
+        parts = [f"{self.name}: {max(self.done, 0.0):.0f}/{self.units} units", _rate(rate), duration(seconds)]
+        if not self.finished:
+            parts.append(f"{duration((self.units - self.done) / rate) if rate > 0 else '?'} to go")
+        if self.failed:
+            parts.append(f"{self.failed} failed")
+        return ", ".join(parts)
 
-    @contextmanager
-    def _bar(self, name: str, units: int) -> Iterator[Callable[[float], None]]:
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[failed]}"),
-            TimeElapsedColumn(),
-            TextColumn("to go"),
-            TimeRemainingColumn(),
-        )
-        with RichProgress(*columns, console=self._console) as bar:
-            task = bar.add_task(name, total=units, failed="")
 
-            def advance(done: float) -> None:
-                failed = f"[red]{self._failed} failed[/]" if self._failed else ""
-                bar.update(task, advance=done, failed=failed)
+def _rate(rate: float) -> str:
+    return f"{rate:.3g} units/s" if rate >= 1 or rate == 0 else f"{1 / rate:.3g} s a unit"
 
-            yield advance
 
-    def _plain(self, name: str, units: int) -> Callable[[float], None]:
-        started = last = time.monotonic()
-        done = 0.0
+def duration(seconds: float) -> str:
+    """``42 s``, ``3 min 20 s`` or ``5 h 12 min``."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
 
-        def advance(step: float) -> None:
-            nonlocal done, last
-            done += step
-            now = time.monotonic()
-            finished = done >= units - 1e-9
-            if now - last >= PLAIN_EVERY_SECONDS or finished:
-                last = now
-                to_go = (now - started) * max(units - done, 0.0) / max(done, 1e-9)
-                failed = f", {self._failed} failed" if self._failed else ""
-                print(
-                    f"{name}: {done:.0f}/{units} units{failed}, {now - started:.0f} s, {to_go:.0f} s to go",
-                    file=sys.stderr,
-                    flush=True,
-                )
 
-        return advance
+class Display(Protocol):
+    """Where lines are shown."""
+
+    def show(self, line: Line) -> None:
+        """Show a line that changed."""
+        ...
+
+    def say(self, text: str) -> None:
+        """Print a sentence between the lines."""
+        ...
+
+    def close(self) -> None:
+        """Leave the screen as it should stay."""
+        ...
+
+
+class Silent:
+    """Shows nothing."""
+
+    def show(self, line: Line) -> None:
+        """See :class:`Display`."""
+
+    def say(self, text: str) -> None:
+        """See :class:`Display`."""
+
+    def close(self) -> None:
+        """See :class:`Display`."""
+
+
+class Plain:
+    """Lines on standard error, each job's every ten seconds and when it is done: for logs."""
+
+    def __init__(self) -> None:
+        self._last: dict[str, float] = {}
+
+    def show(self, line: Line) -> None:
+        """See :class:`Display`."""
+        now = time.monotonic()
+        if line.finished or now - self._last.setdefault(line.name, now) >= PLAIN_EVERY_SECONDS:
+            self._last[line.name] = now
+            self.say(line.text())
+
+    def say(self, text: str) -> None:
+        """See :class:`Display`."""
+        print(text, file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """See :class:`Display`."""
+
+
+class Terminal:
+    """A moving line for each job that is under way; those that are done are printed above."""
+
+    def __init__(self, console: Console) -> None:
+        columns = (BarColumn(bar_width=20), TextColumn("{task.description}", markup=False))
+        self._bars = RichProgress(*columns, console=console)
+        self._bars.start()
+        self._shown: dict[str, TaskID] = {}
+
+    def show(self, line: Line) -> None:
+        """See :class:`Display`."""
+        bar = self._shown.get(line.name)
+        if bar is None:
+            bar = self._shown[line.name] = self._bars.add_task(line.text(), total=line.units)
+        self._bars.update(bar, completed=line.done, description=line.text())
+        if line.finished:
+            self._bars.remove_task(self._shown.pop(line.name))
+            self.say(line.text())
+
+    def say(self, text: str) -> None:
+        """See :class:`Display`."""
+        self._bars.console.print(text, markup=False, highlight=False)
+
+    def close(self) -> None:
+        """See :class:`Display`."""
+        self._bars.stop()
+
+
+def display(quiet: bool) -> Display:
+    """The display that fits standard error."""
+    console = Console(stderr=True)
+    if quiet:
+        return Silent()
+    return Terminal(console) if console.is_terminal else Plain()

@@ -1,63 +1,90 @@
-"""Where and with what a job ran: kept beside the result, never inside it, so that equal answers are equal bytes."""
+"""Where, with what and for how long a job ran: beside the result, never inside it: equal answers are equal bytes."""
 
-import os
-import platform
-import subprocess
+import json
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-_PACKAGES = ("assay", "torch", "torchvision", "timm", "numpy", "scipy", "foolbox")
+from assay.canonical import canonical_sha256
+from assay.runner.chunks import ChunkResult
+from assay.runner.files import path_name, write_atomically
+from assay.runner.jobs import Job
+from assay.runner.store import JobStore, RunFolder
 
 
-def provenance(device: str) -> dict[str, Any]:
-    """Versions, commit, device, precision and thread settings of this process, and the time (UTC)."""
-    import torch
+class Provenance:
+    """The provenance files of a run, ``DIR/provenance/<model>/<task>.json``, one a job.
 
-    return {
+    A job that was resumed or split names every environment in which a part of it was computed.
+    """
+
+    def __init__(self, folder: Path, with_host: bool) -> None:
+        self._folder, self._with_host = folder, with_host
+        self._jobs: dict[str, Job] = {}
+        self._environments: dict[str, dict[str, Any]] = {}
+
+    def add(self, job: Job, result: ChunkResult) -> None:
+        """Note where a chunk was computed."""
+        self._jobs[job.key] = job
+        if result.environment:
+            seen = dict(result.environment) if self._with_host else _without_host(result.environment)
+            self._environments.setdefault(job.key, {})[canonical_sha256(seen)[:16]] = seen
+
+    def write(self) -> None:
+        """Write the file of every job that a chunk was noted for."""
+        for key, job in self._jobs.items():
+            path = provenance_path(self._folder, *job.names)
+            environments = _environments_in(path, key) | self._environments.get(key, {})
+            _write(self._folder, path, key, environments)
+
+
+def merge_environments(sources: Sequence[Path], out: Path, model: str, task: str, key: str) -> None:
+    """Write a job's provenance in the run's folder ``out`` from that of the parts that it was put together from."""
+    environments: dict[str, Any] = {}
+    for source in sources:
+        environments |= _environments_in(provenance_path(source, model, task), key)
+    _write(out, provenance_path(out, model, task), key, environments)
+
+
+def _write(folder: Path, path: Path, key: str, environments: Mapping[str, Any]) -> None:
+    document = {
+        "job_key": key,
         "written_utc": datetime.now(UTC).isoformat(timespec="seconds"),
-        "packages": {name: _version(name) for name in _PACKAGES},
-        "python": platform.python_version(),
-        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
-        "commit": _commit(),
-        "device": device_name(device),
-        "cuda": torch.version.cuda if device.startswith("cuda") else None,
-        "threads": torch.get_num_threads(),
-        "tf32": torch.backends.cuda.matmul.allow_tf32 or torch.backends.cudnn.allow_tf32,
-        "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
-        "cpu_count": os.cpu_count(),
+        "environments": environments,
+        "used": used(RunFolder.job_store(folder, key)),
     }
+    write_atomically(path, json.dumps(document, indent=1) + "\n")
 
 
-def device_name(device: str) -> str:
-    """The device in words."""
-    if device.startswith("cuda"):
-        import torch
-
-        return str(torch.cuda.get_device_name(device))
-    return platform.processor() or platform.machine()
+def _without_host(environment: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in environment.items() if name != "host"}
 
 
-def _version(package: str) -> str | None:
+def provenance_path(folder: Path, model: str, task: str) -> Path:
+    """Where the provenance of a job lies in a run's folder."""
+    return folder / "provenance" / path_name(model) / f"{path_name(task)}.json"
+
+
+def _environments_in(path: Path, key: str) -> dict[str, Any]:
+    """What an earlier run of the same job noted; a damaged file counts as none."""
     try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None
+        document = json.loads(path.read_text(encoding="utf-8"))
+        return dict(document["environments"]) if document["job_key"] == key else {}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}
 
 
-def _commit() -> dict[str, Any] | None:
-    """The commit of the checkout that this package runs from, or None when it was installed from a wheel."""
-    folder = Path(__file__).resolve().parent
-    head = _git(folder, "rev-parse", "HEAD")
-    return None if head is None else {"sha": head, "dirty": bool(_git(folder, "status", "--porcelain"))}
-
-
-def _git(folder: Path, *arguments: str) -> str | None:
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, timeout=10, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout.strip() if done.returncode == 0 else None
+def used(store: JobStore) -> dict[str, Any]:
+    """Wall, CPU and device seconds of all stored chunks, the highest peaks of memory, and the smallest batch."""
+    times = store.read_times()
+    totals = {
+        name: round(sum(entry.get(name, 0.0) for entry in times), 3)
+        for name in ("wall_seconds", "cpu_seconds", "device_seconds")
+    }
+    peaks = {
+        name: max((entry.get(name, 0) for entry in times), default=0)
+        for name in ("peak_bytes", "peak_device_bytes")
+    }
+    batches = [entry["batch_size"] for entry in times if "batch_size" in entry]
+    return {"chunks": len(times), **totals, **peaks, "smallest_batch": min(batches, default=None)}

@@ -1,115 +1,74 @@
-"""The verb ``run``: plan every job, compute the chunks that are missing, store each, write the report."""
+"""The verb ``run``: plan every job, compute the chunks that are missing, store each."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from assay.errors import UserError
-from assay.runner.assemble import path_name
-from assay.runner.execute import Executor, InProcess
-from assay.runner.files import write_atomically
-from assay.runner.jobs import JobRequest, OpenJob, open_job
+from assay.runner.chunks import ChunkResult, ChunkTask
+from assay.runner.events import EventLog
+from assay.runner.executors import Executor, InProcess
+from assay.runner.jobs import Job
 from assay.runner.lock import exclusive
-from assay.runner.progress import Progress
-from assay.runner.provenance import provenance
-from assay.runner.store import BrokenChunkError, JobStore, RunFolder
+from assay.runner.plan import WHOLE, Shard, Survey, survey
+from assay.runner.progress import Display, Line, Silent
+from assay.runner.provenance import Provenance
+from assay.runner.shards import claim_shard
+from assay.runner.store import RunFolder
+from assay.runner.writer import ChunkWriter
 
 
 @dataclass(frozen=True)
 class Runtime:
     """How a run goes, none of which changes an answer."""
 
-    executor: Executor
-    progress: Progress
-    say: Callable[[str], None]
+    executor: Executor = field(default_factory=InProcess)
+    display: Display = field(default_factory=Silent)
+    say: Callable[[str], None] = lambda _line: None
+    shard: Shard = WHOLE
+    retry_errors: bool = False
+    with_host: bool = False
 
 
 class InterruptedRunError(Exception):
     """The user stopped the run; its text says what is stored and how to go on."""
 
 
-def run_jobs(requests: Sequence[JobRequest], out: Path, runtime: Runtime | None = None) -> RunFolder:
-    """Run every request into the folder ``out`` and return it; chunks that are stored already are not run again.
+def run_jobs(jobs: Sequence[Job], out: Path, runtime: Runtime | None = None) -> RunFolder:
+    """Run every job into the folder ``out`` and return it; chunks that are stored already are not run again.
 
     Raises:
-        UserError: anything a user can mend; every job is opened before the first one starts.
+        UserError: anything a user can mend.
         InterruptedRunError: on Ctrl-C; what is stored is whole.
     """
-    runtime = runtime or Runtime(InProcess(), Progress(quiet=True), lambda _line: None)
-    _refuse_twins(requests)
-    for request in requests:
-        open_job(request)
+    runtime = runtime or Runtime()
     folder = RunFolder(out)
-    with exclusive(out):
-        for request in requests:
-            _run_job(open_job(request), folder, runtime)
+    with exclusive(out, runtime.say):
+        claim_shard(folder, runtime.shard, jobs)
+        _begin(folder, jobs, runtime.say)
+        surveys = survey(jobs, out, runtime.shard, runtime.retry_errors, runtime.say)
+        _say_what_is_stored(surveys, runtime.say)
+        if any(found.missing for found in surveys):
+            _compute(folder, surveys, runtime)
     return folder
 
 
-def _refuse_twins(requests: Sequence[JobRequest]) -> None:
-    names = [(request.model, Path(request.task).stem if request.task.endswith((".yaml", ".yml")) else request.task)
-             for request in requests]  # fmt: skip
-    for name in names:
-        if names.count(name) > 1:
-            raise UserError(
-                f"model {name[0]!r} with task {name[1]!r} is asked for twice; name each once "
-                "(two spec files of one name need two --out folders)"
-            )
-
-
-def _run_job(job: OpenJob, folder: RunFolder, runtime: Runtime) -> None:
-    store = folder.job(job.key)
-    _say_what_changed(folder, job, runtime.say)
-    store.write_job(job.document())
-    folder.point(*job.names, job.key)
-    missing = _missing_chunks(job, store, runtime.say)
-    name = " · ".join(job.names)
-    if job.not_applicable:
-        runtime.say(f"{name}: not applicable: {job.not_applicable}")
-        return
-    stored = job.chunk_count - len(missing)
-    if stored:
-        runtime.say(
-            f"{name}: {stored} of {job.chunk_count} chunks are stored already, {len(missing)} to compute"
-        )
-    units = sum(len(job.chunk(chunk)) for chunk in missing)
-    try:
-        with runtime.progress.job(name, units) as advance:
-            for result in runtime.executor.run(job, missing, advance):
-                store.write_chunk(result.chunk, result.records, result.times)
-                stored += 1
-                runtime.progress.failures(sum(record.error is not None for record in result.records))
-    except KeyboardInterrupt:
-        raise InterruptedRunError(
-            f"stopped: {stored} of {job.chunk_count} chunks of {name} are stored in {folder.path}; "
-            "the same command goes on from there"
-        ) from None
-    if missing:
-        _write_provenance(folder, job)
-
-
-def _missing_chunks(job: OpenJob, store: JobStore, say: Callable[[str], None]) -> list[int]:
-    missing = []
-    for chunk in range(job.chunk_count):
-        try:
-            if store.read_chunk(chunk, [unit.id for unit in job.chunk(chunk)]) is None:
-                missing.append(chunk)
-        except BrokenChunkError as error:
-            say(f"{store.chunk_path(chunk)}: {error}; it is computed again")
-            missing.append(chunk)
-    return missing
-
-
-def _say_what_changed(folder: RunFolder, job: OpenJob, say: Callable[[str], None]) -> None:
-    """Tell the user when the same model and task stand for another job than in an earlier run here."""
-    for entry in folder.index():
-        same = (entry["model"], entry["task"]) == job.names
-        if same and entry["key"] != job.key:
-            before = folder.job(entry["key"]).read_job()["identity"]
-            parts = ", ".join(_differences(before, job.identity)) or "the record format"
-            say(f"{' · '.join(job.names)}: differs from the stored run in {parts}; computed anew")
+def _begin(folder: RunFolder, jobs: Sequence[Job], say: Callable[[str], None]) -> None:
+    """Store what every job is, so that a report made at any time names them all."""
+    before = {(entry["model"], entry["task"]): entry["key"] for entry in folder.index()}
+    for job in jobs:
+        name = job.names
+        if before.get(name, job.key) != job.key:
+            stored = folder.job(before[name]).read_job()["identity"]
+            parts = ", ".join(_differences(stored, job.identity)) or "the record format"
+            say(f"{job.title}: differs from the stored run in {parts}; computed anew")
+        store = folder.job(job.key)
+        store.sweep()
+        store.write_job(job.document())
+    folder.point((*job.names, job.key) for job in jobs)
 
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> list[str]:
@@ -123,8 +82,106 @@ def _differences(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str 
     return found
 
 
-def _write_provenance(folder: RunFolder, job: OpenJob) -> None:
-    model, task = job.names
-    path = folder.path / "provenance" / path_name(model) / f"{path_name(task)}.json"
-    document = provenance(job.request.device) | {"job_key": job.key, "batch_size": job.request.batch_size}
-    write_atomically(path, json.dumps(document, indent=1) + "\n")
+def _say_what_is_stored(surveys: Sequence[Survey], say: Callable[[str], None]) -> None:
+    for found in surveys:
+        if found.job.not_applicable:
+            say(f"{found.job.title}: not applicable: {found.job.not_applicable}")
+        elif found.stored:
+            total = found.stored + len(found.missing)
+            say(
+                f"{found.job.title}: {found.stored} of {total} chunks are stored already, "
+                f"{len(found.missing)} to compute"
+            )
+
+
+def _compute(folder: RunFolder, surveys: Sequence[Survey], runtime: Runtime) -> None:
+    log = EventLog(folder.path)
+    ledger = _Ledger(folder, surveys, runtime, log)
+    host = {"host": os.uname().nodename} if runtime.with_host else {}
+    log.write("run_started", pid=os.getpid(), units=sum(found.missing_units for found in surveys), **host)
+    with _noted(log, ledger, folder):
+        results = runtime.executor.run((task for found in surveys for task in found.tasks()), ledger)
+        with ChunkWriter(ledger.stored) as writer:
+            try:
+                for result in results:
+                    writer.store(folder.job(result.task.key), result)
+            finally:
+                results.close()
+    log.write("run_finished")
+
+
+@contextmanager
+def _noted(log: EventLog, ledger: "_Ledger", folder: RunFolder) -> Iterator[None]:
+    """Note in the log how the block ended, write provenance in any case, and say how to go on after Ctrl-C."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        log.write("run_stopped", chunks=ledger.chunks_stored)
+        raise InterruptedRunError(ledger.how_to_go_on(folder.path)) from None
+    except BaseException as error:
+        log.write("run_failed", reason=str(error))
+        raise
+    finally:
+        ledger.close()
+
+
+class _Ledger:
+    """Keeps the books of a run: progress, the event log and provenance. It is the executor's `Watch`."""
+
+    def __init__(self, folder: RunFolder, surveys: Sequence[Survey], runtime: Runtime, log: EventLog) -> None:
+        self._surveys = {found.job.key: found for found in surveys}
+        self._provenance = Provenance(folder.path, runtime.with_host)
+        self._runtime, self._log = runtime, log
+        self._lines: dict[str, Line] = {}
+        self.chunks_stored = 0
+
+    def advance(self, task: ChunkTask, units: float) -> None:
+        """See :class:`assay.runner.executors.Watch`."""
+        line = self._lines.get(task.key)
+        if line is None:
+            found = self._surveys[task.key]
+            line = self._lines[task.key] = Line(found.job.title, found.missing_units)
+        line.done += units
+        self._runtime.display.show(line)
+
+    def event(self, name: str, task: ChunkTask, **details: Any) -> None:
+        """See :class:`assay.runner.executors.Watch`."""
+        self._log.write(name, job=task.key, chunk=task.chunk, **details)
+        reason = details.get("reason")
+        if reason:
+            self._runtime.display.say(f"{self._title(task)}, chunk {task.chunk}: {reason}; it is tried again")
+
+    def stored(self, result: ChunkResult) -> None:
+        """Called for each chunk once it is on the disk."""
+        self.chunks_stored += 1
+        task = result.task
+        errors = sum(record.error is not None for record in result.records)
+        if errors and task.key in self._lines:
+            self._lines[task.key].failed += errors
+        batch = result.times.get("batch_size", task.request.batch_size)
+        if batch < task.request.batch_size:
+            self._log.write("batch_halved", job=task.key, chunk=task.chunk, batch_size=batch)
+            self._runtime.say(
+                f"{self._title(task)}, chunk {task.chunk}: memory did not suffice for a batch of "
+                f"{task.request.batch_size}; it was computed in batches of {batch}"
+            )
+        self._log.write(
+            "chunk_stored", job=task.key, chunk=task.chunk, units=len(result.records), errors=errors
+        )
+        self._provenance.add(self._surveys[task.key].job, result)
+
+    def _title(self, task: ChunkTask) -> str:
+        return self._surveys[task.key].job.title
+
+    def how_to_go_on(self, out: Path) -> str:
+        """What is stored, and what to do next."""
+        chunks = sum(found.stored + len(found.missing) for found in self._surveys.values())
+        stored = sum(found.stored for found in self._surveys.values()) + self.chunks_stored
+        return (
+            f"stopped: {stored} of {chunks} chunks are stored in {out}; the same command goes on from there"
+        )
+
+    def close(self) -> None:
+        """Write provenance and leave the screen."""
+        self._runtime.display.close()
+        self._provenance.write()

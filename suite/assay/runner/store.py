@@ -6,23 +6,27 @@
     DIR/lock                          who is writing, while somebody is
     DIR/index.json                    which job stands behind each (model, task)
     DIR/jobs/<key>/job.json           the job: identity, cards, number of units
-    DIR/jobs/<key>/chunks/00000.jsonl a header with the SHA-256 of the records' lines, then one record a line
+    DIR/jobs/<key>/chunks/000000.jsonl the SHA-256 of the rest; a header; then one record a line
     DIR/jobs/<key>/files/…            the records' files (their hashes are in the records)
-    DIR/jobs/<key>/times/00000.json   how long the chunk took, and where; never part of an answer
+    DIR/jobs/<key>/times.jsonl        how long each chunk took, and where; never part of an answer
+    DIR/events.jsonl                  what happened when, for `assay status` and for machines
 """
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from assay.canonical import canonical_json
 from assay.errors import UserError
-from assay.runner.files import write_atomically
+from assay.runner.files import append_line, read_lines, write_atomically
 from assay.tasks.base import Record
 
+_CHUNK_NAME = re.compile(r"\d{6}\.jsonl")
 FORMAT = {"kind": "assay-run", "schema": 1}
 
 
@@ -65,7 +69,12 @@ class RunFolder:
 
     def job(self, key: str) -> "JobStore":
         """The store of the job with this key."""
-        return JobStore(self.path / "jobs" / key[:24], key)
+        return self.job_store(self.path, key)
+
+    @staticmethod
+    def job_store(path: Path, key: str) -> "JobStore":
+        """The store that a job has, or would have, in the run's folder ``path``."""
+        return JobStore(path / "jobs" / key[:24], key)
 
     def index(self) -> list[dict[str, str]]:
         """Which job stands behind each (model, task), sorted."""
@@ -80,12 +89,12 @@ class RunFolder:
                 f"{path}: is damaged ({error}); delete it and run the same command again"
             ) from error
 
-    def point(self, model: str, task: str, key: str) -> None:
-        """Let the job ``key`` stand behind (``model``, ``task``)."""
-        entries = [entry for entry in self.index() if (entry["model"], entry["task"]) != (model, task)]
-        entries.append({"model": model, "task": task, "key": key})
-        entries.sort(key=lambda entry: (entry["model"], entry["task"]))
-        write_atomically(self.path / "index.json", json.dumps(entries, indent=1) + "\n")
+    def point(self, jobs: Iterable[tuple[str, str, str]]) -> None:
+        """Let jobs stand behind their (model, task): tuples of model, task and key."""
+        entries = {(entry["model"], entry["task"]): entry for entry in self.index()}
+        entries |= {(model, task): {"model": model, "task": task, "key": key} for model, task, key in jobs}
+        text = json.dumps([entries[name] for name in sorted(entries)], indent=1) + "\n"
+        write_atomically(self.path / "index.json", text)
 
 
 def _check_format(marker: Path) -> None:
@@ -101,6 +110,18 @@ def _check_format(marker: Path) -> None:
 
 
 @dataclass(frozen=True)
+class ChunkHeader:
+    """What a chunk says of itself: which job, units and how many of them failed, and whether it has files."""
+
+    job: str
+    chunk: int
+    records: int
+    units_sha256: str
+    errors: int
+    files: bool
+
+
+@dataclass(frozen=True)
 class JobStore:
     """The stored part of one job."""
 
@@ -111,8 +132,8 @@ class JobStore:
         """Store what the job is; nothing is written when the same is there already."""
         text = json.dumps(document, indent=1, ensure_ascii=False) + "\n"
         path = self.path / "job.json"
-        if not path.is_file() or path.read_text(encoding="utf-8") != text:
-            write_atomically(path, text)
+        if not path.is_file() or path.read_bytes() != text.encode():
+            write_atomically(path, text, sync_folder=False)
 
     def read_job(self) -> dict[str, Any]:
         """What the job is.
@@ -135,9 +156,17 @@ class JobStore:
         """Where a chunk lies."""
         return self.path / "chunks" / f"{chunk:06d}.jsonl"
 
-    def write_chunk(self, chunk: int, records: Sequence[Record], times: dict[str, Any]) -> None:
+    def stored_chunks(self) -> set[int]:
+        """The chunks that have a file, whole or not."""
+        try:
+            with os.scandir(self.path / "chunks") as entries:
+                return {int(entry.name[:6]) for entry in entries if _CHUNK_NAME.fullmatch(entry.name)}
+        except FileNotFoundError:
+            return set()
+
+    def write_chunk(self, chunk: int, records: Sequence[Record]) -> None:
         """Store a chunk: its files first, then its records, so that a record's files are always there."""
-        lines = []
+        documents = []
         for record in records:
             names = {
                 name: hashlib.sha256(content).hexdigest() for name, content in sorted(record.files.items())
@@ -145,46 +174,86 @@ class JobStore:
             for name, content in record.files.items():
                 write_atomically(self.file_path(name), content)
             document = {"unit_id": record.unit_id, "values": dict(record.values), "error": record.error}
-            lines.append(canonical_json(document | ({"files": names} if names else {})) + "\n")
-        body = "".join(lines)
-        header = {"job": self.key, "chunk": chunk, "records": len(records), "sha256": _sha256(body)}
-        write_atomically(self.path / "times" / f"{chunk:06d}.json", json.dumps(times) + "\n")
-        write_atomically(self.chunk_path(chunk), canonical_json(header) + "\n" + body)
+            documents.append(document | ({"files": names} if names else {}))
+        header = {
+            "job": self.key,
+            "chunk": chunk,
+            "records": len(records),
+            "units_sha256": units_sha256(record.unit_id for record in records),
+            "errors": sum(record.error is not None for record in records),
+            "files": any(record.files for record in records),
+        }
+        rest = "".join(canonical_json(document) + "\n" for document in (header, *documents))
+        # Where a rename is lost with the power, the chunk is found missing and computed again: no need to wait
+        # for the folder as well.
+        write_atomically(
+            self.chunk_path(chunk), canonical_json({"sha256": _sha256(rest)}) + "\n" + rest, sync_folder=False
+        )
 
-    def read_chunk(self, chunk: int, unit_ids: Sequence[str] | None = None) -> list[Record] | None:
-        """A chunk's records, or None when it is not stored.
+    def check_chunk(self, chunk: int, unit_ids: Sequence[str] | None = None) -> ChunkHeader | None:
+        """What a chunk's header says, once every byte was found to be as written; None when it is not stored.
 
         Raises:
             BrokenChunkError: it is stored but not what was written (truncated, altered, of other units or job).
         """
+        found = self._whole(chunk)
+        if found is None:
+            return None
+        if unit_ids is not None and found[0].units_sha256 != units_sha256(unit_ids):
+            raise BrokenChunkError("holds other units than the plan says")
+        return found[0]
+
+    def read_chunk(self, chunk: int) -> list[Record] | None:
+        """A chunk's records, or None when it is not stored.
+
+        Raises:
+            BrokenChunkError: as :meth:`check_chunk`.
+        """
+        found = self._whole(chunk)
+        return None if found is None else [_record(json.loads(line)) for line in found[1]]
+
+    def _whole(self, chunk: int) -> tuple[ChunkHeader, list[str]] | None:
+        """A chunk's header and its records' lines."""
+        text = self._sound_text(chunk)
+        if text is None:
+            return None
+        # Not splitlines(): a record may hold other characters that it would take for the end of a line.
+        head, *lines = text.rstrip("\n").split("\n")
+        header = _header(head)
+        if (header.job, header.chunk) != (self.key, chunk):
+            raise BrokenChunkError("belongs to another job or place")
+        if header.files:
+            self._check_files(json.loads(line) for line in lines)
+        return header, lines
+
+    def _sound_text(self, chunk: int) -> str | None:
+        """A chunk's text after its first line, which is the hash of that text; None when it is not stored."""
         try:
-            text = self.chunk_path(chunk).read_bytes().decode("utf-8")
+            content = self.chunk_path(chunk).read_bytes()
         except FileNotFoundError:
             return None
-        except UnicodeDecodeError as error:
-            raise BrokenChunkError("is not UTF-8") from error
-        head, _, body = text.partition("\n")
-        try:
-            header = json.loads(head)
-            if (header["job"], header["chunk"], header["sha256"]) != (self.key, chunk, _sha256(body)):
-                raise BrokenChunkError("its SHA-256 differs from its header's, or it belongs elsewhere")
-            documents = [json.loads(line) for line in body.splitlines()]
-        except (ValueError, KeyError, TypeError) as error:
-            raise BrokenChunkError(f"cannot be parsed ({error})") from error
-        if unit_ids is not None and [document["unit_id"] for document in documents] != list(unit_ids):
-            raise BrokenChunkError("holds other units than the plan says")
-        self._check_files(documents)
-        return [_record(document) for document in documents]
+        except OSError as error:
+            raise BrokenChunkError(f"cannot be read ({error.strerror})") from error
+        head, _, rest = content.partition(b"\n")
+        if head != canonical_json({"sha256": hashlib.sha256(rest).hexdigest()}).encode():
+            raise BrokenChunkError("its SHA-256 is not the one in its first line: truncated or altered")
+        return rest.decode()
+
+    def sweep(self) -> None:
+        """Remove what a killed run left half-written; only for the holder of the lock."""
+        for temporary in self.path.rglob(".*.tmp"):
+            temporary.unlink(missing_ok=True)
+
+    def append_times(self, times: Mapping[str, Any]) -> None:
+        """Note how long a chunk took; a line that is lost with the power is no answer lost."""
+        append_line(self.path / "times.jsonl", times)
 
     def read_times(self) -> list[dict[str, Any]]:
-        """The times of all chunks that are stored, in order; a damaged file counts as none."""
-        times = []
-        for path in sorted((self.path / "times").glob("*.json")):
-            try:
-                times.append(json.loads(path.read_text()))
-            except (OSError, ValueError):
-                continue
-        return times
+        """The newest times of each chunk, in the order of the chunks; a damaged line counts as none."""
+        newest = {
+            entry["chunk"]: entry for entry in read_lines(self.path / "times.jsonl") if "chunk" in entry
+        }
+        return [newest[chunk] for chunk in sorted(newest)]
 
     def file_path(self, name: str) -> Path:
         """Where a record's file of this name lies; a name is relative, with forward slashes and no ``..``."""
@@ -199,6 +268,18 @@ class JobStore:
                 path = self.file_path(name)
                 if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != expected:
                     raise BrokenChunkError(f"its file {name} is missing or altered")
+
+
+def _header(line: str) -> ChunkHeader:
+    try:
+        return ChunkHeader(**json.loads(line))
+    except (ValueError, TypeError) as error:
+        raise BrokenChunkError(f"its header is not of this version ({error})") from error
+
+
+def units_sha256(unit_ids: Iterable[str]) -> str:
+    """SHA-256 (hex) of unit ids in their order."""
+    return _sha256(json.dumps(list(unit_ids)))
 
 
 def _record(document: dict[str, Any]) -> Record:

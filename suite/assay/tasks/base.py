@@ -72,11 +72,16 @@ class RunContext:
 
 
 class Task(Protocol, Generic[SpecT, DataT]):
-    """One family. ``record_version`` changes whenever records of before would not be what they would be today."""
+    """One family.
+
+    ``record_version`` changes whenever records of before would not be what they would be today; ``dtypes`` are the
+    precisions in which its figures keep their meaning, such as ``("float32", "bfloat16")``.
+    """
 
     family: str
     record_version: int
     chunk_units: int
+    dtypes: tuple[str, ...]
     spec_type: type[SpecT]
     record_columns: tuple[str, ...]
 

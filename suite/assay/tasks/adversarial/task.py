@@ -21,6 +21,7 @@ class AdversarialTask:
     family = "adversarial"
     record_version = 1
     chunk_units = 10
+    dtypes = ("float32", "bfloat16")
     spec_type = AdversarialSpec
     record_columns = (
         "unit_id", "label", "predicted", "clean_correct", "method", "eps", "adversarial_predicted",

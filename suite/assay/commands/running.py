@@ -1,0 +1,197 @@
+"""The verbs that compute or look at what was computed: plan, run, merge, report, status."""
+
+import json
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from assay.commands.options import (
+    Asked,
+    BatchSize,
+    DataRoots,
+    Devices,
+    Dtype,
+    Dtypes,
+    Limit,
+    Models,
+    Quiet,
+    Tasks,
+    Tf32,
+    Threads,
+    Weights,
+    devices,
+)  # fmt: skip
+from assay.errors import UserError
+
+if TYPE_CHECKING:
+    pass
+
+
+class ExecutorName(StrEnum):
+    """What computes the chunks."""
+
+    AUTO = "auto"
+    HERE = "here"
+    POOL = "pool"
+    RAY = "ray"
+
+
+Out = Annotated[Path, typer.Option("--out", help="The run's folder; a run that is there already goes on.")]
+
+
+def run(
+    out: Out,
+    task: Tasks = None,
+    model: Models = None,
+    weights: Weights = None,
+    plan: Annotated[
+        Path | None,
+        typer.Option("--plan", help="Run exactly what this plan says (`assay plan --json > FILE`)."),
+    ] = None,
+    limit: Limit = None,
+    dtype: Dtypes = Dtype.FLOAT32,
+    tf32: Tf32 = False,
+    threads: Threads = 1,
+    batch_size: BatchSize = 16,
+    data_root: DataRoots = None,
+    device: Devices = "auto",
+    executor: Annotated[
+        ExecutorName,
+        typer.Option("--executor", help="here: this process; pool: worker processes; ray: a cluster."),
+    ] = ExecutorName.AUTO,
+    workers: Annotated[
+        str, typer.Option("--workers", help="Worker processes a device: a number, or auto (one a CPU core).")
+    ] = "1",
+    address: Annotated[
+        str, typer.Option("--address", help="Ray's address (local: one of its own).")
+    ] = "auto",
+    shard: Annotated[
+        str, typer.Option("--shard", help="Only part i of n, as i/n; then `assay merge`.")
+    ] = "1/1",
+    unit_timeout: Annotated[
+        float | None, typer.Option("--unit-timeout", min=0.001, help="Seconds a unit may take.")
+    ] = None,
+    chunk_timeout: Annotated[
+        float | None, typer.Option("--chunk-timeout", min=0.001, help="Seconds a chunk may take.")
+    ] = None,
+    retry_errors: Annotated[bool, typer.Option("--retry-errors", help="Compute failed units again.")] = False,
+    with_host: Annotated[
+        bool, typer.Option("--hostname", help="Note this host's name in provenance.")
+    ] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Run tasks on models; only what is not stored yet is computed."""
+    from assay.runner import progress
+    from assay.runner.choice import Choice
+    from assay.runner.plan import WHOLE, Shard, plan_jobs
+    from assay.runner.planfile import read_plan
+    from assay.runner.run import Runtime, run_jobs
+    from assay.runner.worker import Limits
+
+    chosen = devices(device)
+    asked = Asked(task or (), model or (), weights, limit, dtype, tf32, threads, batch_size, data_root or ())
+    part = Shard.parse(shard)
+    choice = Choice(executor.value, tuple(chosen), workers, address, Limits(unit_timeout, chunk_timeout))
+    runs_on = choice.executor(threads)
+    if plan and (task or model):
+        raise UserError("--plan: says which tasks and models to run; leave out --task and --model")
+    jobs = read_plan(plan, chosen[0]) if plan else plan_jobs(asked.requests(chosen[0]))
+    display = progress.display(quiet)
+    folder = run_jobs(jobs, out, Runtime(runs_on, display, _say, part, retry_errors, with_host))
+    if part == WHOLE:
+        _report(folder)
+    else:
+        print(f"shard {shard} is stored in {out}; when all are: assay merge DIR... --out DIR")
+
+
+def merge(
+    directories: Annotated[list[Path], typer.Argument(help="The folders of all shards.")],
+    out: Annotated[Path, typer.Option("--out", help="A new folder for the whole run.")],
+) -> None:
+    """Put the shards of a run together; everything is checked before anything is written."""
+    from assay.runner.shards import merge as merge_shards
+
+    _report(merge_shards(directories, out))
+
+
+def report(directory: Annotated[Path, typer.Argument(help="A run's folder.")]) -> None:
+    """Write the CSV, the table and the page again from what is stored."""
+    from assay.runner.lock import exclusive
+    from assay.runner.store import RunFolder
+
+    folder = RunFolder.existing(directory)
+    with exclusive(directory):
+        _report(folder)
+
+
+def status(
+    directory: Annotated[Path, typer.Argument(help="A run's folder.")],
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Show how far a run is, from any shell: running, finished, stopped or dead."""
+    from assay.runner.status import run_status, status_text
+
+    found = run_status(directory)
+    print(json.dumps(found.as_dict(), indent=1) if as_json else status_text(found))
+
+
+def plan(
+    task: Tasks = None,
+    model: Models = None,
+    weights: Weights = None,
+    limit: Limit = None,
+    dtype: Dtypes = Dtype.FLOAT32,
+    tf32: Tf32 = False,
+    threads: Threads = 1,
+    batch_size: BatchSize = 16,
+    data_root: DataRoots = None,
+    device: Devices = "cpu",
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="The run's folder: what is stored there need not be computed."),
+    ] = None,
+    calibrate: Annotated[
+        float, typer.Option("--calibrate", min=0, help="Seconds to spend on measuring jobs; 0 for none.")
+    ] = 20.0,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON, for `assay run --plan`.")] = False,
+) -> None:
+    """Show what a run would do: jobs, keys, chunks, what is stored, and estimates of time and memory."""
+    from assay.runner.estimate import estimates
+    from assay.runner.plan import plan_jobs, survey
+    from assay.runner.planfile import plan_document, plan_table
+
+    asked = Asked(task or (), model or (), weights, limit, dtype, tf32, threads, batch_size, data_root or ())
+    chosen = devices(device)[0] if device != "cpu" else "cpu"
+    surveys = survey(plan_jobs(asked.requests(chosen)), out)
+    document = plan_document(surveys, estimates(surveys, out, calibrate))
+    print(json.dumps(document, indent=1) if as_json else plan_table(document))
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
+def _report(folder: Any) -> None:
+    """Write and print the report; exit code 1 when a result is partial."""
+    from assay.board.page import run_page
+    from assay.results.document import Status
+    from assay.results.tables import terminal_table
+    from assay.runner.assemble import write_report
+    from assay.runner.files import write_atomically
+
+    written = write_report(folder)
+    page = folder.path / "index.html"
+    write_atomically(page, run_page(written.results, written.figures))
+    print(terminal_table(written.results))
+    print()
+    for command in dict.fromkeys(result.command for result in written.results):
+        print(f"repeat: {command}")
+    print(f"csv:    {folder.path / 'results.csv'}\npage:   {page}")
+    partial = [result for result in written.results if result.status is Status.PARTIAL]
+    for result in partial:
+        print(f"partial: {result.model.name} · {result.task}: {result.reason}", file=sys.stderr)
+    if partial:
+        raise typer.Exit(1)

@@ -1,0 +1,47 @@
+"""Which executor a command's options ask for."""
+
+import os
+from dataclasses import dataclass
+
+from assay.errors import UserError
+from assay.runner.executors import Executor, InProcess
+from assay.runner.pool import LocalPool
+from assay.runner.worker import Limits
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What the user said: ``name`` is auto, here, pool or ray; ``workers`` (a device) a number or auto."""
+
+    name: str
+    devices: tuple[str, ...]
+    workers: str
+    address: str
+    limits: Limits
+
+    def executor(self, threads: int) -> Executor:
+        """The executor; ``threads`` is what each worker computes with.
+
+        Raises:
+            UserError: a number of workers that is none, Ray not installed, or its address silent.
+        """
+        count = self._workers_a_device(threads)
+        if self.name == "ray":
+            from assay.runner.ray_cluster import RayCluster
+
+            return RayCluster(self.address, self.devices[0].split(":")[0], threads, self.limits)
+        places = tuple(device for device in self.devices for _ in range(count))
+        # A unit that hangs can only be ended with its process.
+        if self.name == "pool" or (self.name == "auto" and (len(places) > 1 or self.limits != Limits())):
+            return LocalPool(places, self.limits)
+        if len(places) > 1 or self.limits != Limits():
+            raise UserError("--executor here: is one process without time-outs; use --executor pool")
+        return InProcess(places[0])
+
+    def _workers_a_device(self, threads: int) -> int:
+        if self.workers == "auto":
+            cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+            return max(1, cores // threads) if self.devices == ("cpu",) else 1
+        if not self.workers.isdecimal() or int(self.workers) < 1:
+            raise UserError(f"--workers: expected a number from 1 or auto (got {self.workers!r})")
+        return int(self.workers)

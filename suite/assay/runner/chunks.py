@@ -1,0 +1,182 @@
+"""Compute one chunk of a job in this process: the one place where a task is run, whatever the executor."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from assay.canonical import canonical_json
+from assay.errors import UserError
+from assay.runner.environment import environment
+from assay.runner.jobs import JobRequest, OpenJob, open_job
+from assay.runner.precision import apply
+from assay.runner.usage import Usage
+from assay.tasks.base import Record, RunContext, Unit
+
+Advance = Callable[[float], None]
+
+
+@dataclass(frozen=True)
+class ChunkTask:
+    """One chunk to compute; plain values, so that it can travel to another process.
+
+    ``key`` is the job's as planned: a worker that finds another one refuses. ``only`` picks one unit of the chunk.
+    """
+
+    request: JobRequest
+    key: str
+    chunk: int
+    unit_ids: tuple[str, ...]
+    only: int | None = None
+
+    def alone(self) -> "list[ChunkTask]":
+        """The same chunk as one task a unit."""
+        return [
+            replace(self, unit_ids=(unit_id,), only=position)
+            for position, unit_id in enumerate(self.unit_ids)
+        ]
+
+
+@dataclass(frozen=True)
+class ChunkResult:
+    """A chunk's records in the order of its units, and what is never part of an answer: times and machine."""
+
+    task: ChunkTask
+    records: tuple[Record, ...]
+    times: Mapping[str, Any]
+    environment: Mapping[str, Any]
+
+
+def compute(task: ChunkTask, device: str, advance: Advance, on_start: Callable[[], None]) -> ChunkResult:
+    """Open the job (what this process opened last is kept) and run the chunk; ``on_start`` is called in between.
+
+    Raises:
+        UserError: the job cannot be opened, or is no longer the one that was planned.
+    """
+    request = replace(task.request, device=device)
+    apply(request.precision, device)
+    opened = open_job(request)
+    if opened.job.key != task.key:
+        _forget_card(request)
+        raise UserError(
+            f"{opened.job.title}: its weights, data or spec changed while the run was under way; run the command again"
+        )
+    units = opened.job.chunk(task.chunk)
+    if task.only is not None:
+        units = units[task.only : task.only + 1]
+    on_start()
+    usage = Usage(device)
+    block = Block(opened, request.batch_size, advance)
+    records = tuple(block.run(units))
+    times = {"chunk": task.chunk, "units": len(units), "batch_size": block.batch_size, **usage.measured()}
+    return ChunkResult(task, records, times, environment(device))
+
+
+def _forget_card(request: JobRequest) -> None:
+    """The plan may have rested on a remembered card; the next one shall not."""
+    from assay.runner.cards import Cards
+
+    cards = Cards()
+    cards.forget(request)
+    cards.save()
+
+
+class Block:
+    """Units of one job that are run together; ``batch_size`` shrinks where memory does not suffice."""
+
+    def __init__(self, opened: OpenJob, batch_size: int, advance: Advance) -> None:
+        self._opened, self._advance = opened, advance
+        self.batch_size = batch_size
+
+    def run(self, units: Sequence[Unit]) -> list[Record]:
+        """The records of ``units``; when they fail together each is run alone, and those that fail are errors."""
+        try:
+            return self._run_in_memory(units)
+        except Exception as error:
+            if len(units) == 1:
+                self._advance(1.0)
+                return [Record(units[0].id, error=describe(error))]
+        return [record for unit in units for record in self.run([unit])]
+
+    def _run_in_memory(self, units: Sequence[Unit]) -> list[Record]:
+        """Run, with the batch halved as often as memory asks for it."""
+        while True:
+            try:
+                return self._run_once(units)
+            except Exception as error:
+                if self.batch_size == 1 or not is_out_of_memory(error):
+                    raise
+            # Outside the handler, where the error no longer keeps the tensors of the failed pass alive.
+            self.batch_size //= 2
+            free_memory()
+
+    def _run_once(self, units: Sequence[Unit]) -> list[Record]:
+        job = self._opened.job
+        question = job.question
+        progress = _Progress(self._advance, len(units))
+        context = RunContext(job.key, job.request.device, self.batch_size, progress.add)
+        try:
+            run = question.task.run(question.spec.spec, self._opened.model, question.data, units, context)
+            records = [storable(record) for record in run]
+        except BaseException:
+            progress.take_back()
+            raise
+        if [record.unit_id for record in records] != [unit.id for unit in units]:
+            raise RuntimeError(
+                f"the family {question.task.family} gave records for other units than asked for"
+            )
+        progress.finish()
+        return records
+
+
+def storable(record: Record) -> Record:
+    """The record itself, or an error where its values are no finite JSON: NaN is never taken for a figure."""
+    try:
+        canonical_json(dict(record.values))
+    except (ValueError, TypeError) as error:
+        return Record(record.unit_id, error=f"its values cannot be stored: {describe(error)}")
+    return record
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an allocation failed, on a GPU or here."""
+    if isinstance(error, MemoryError):
+        return True
+    text = str(error)
+    return type(error).__name__ == "OutOfMemoryError" or (
+        isinstance(error, RuntimeError) and ("can't allocate memory" in text or "out of memory" in text)
+    )
+
+
+def free_memory() -> None:
+    """Give back what a failed pass left behind."""
+    import gc
+
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+class _Progress:
+    """Passes progress on without ever exceeding the units of a chunk; what failed is taken back."""
+
+    def __init__(self, advance: Advance, units: int) -> None:
+        self._advance, self._units, self._done = advance, float(units), 0.0
+
+    def add(self, units: float) -> None:
+        step = min(units, self._units - self._done)
+        self._done += step
+        self._advance(step)
+
+    def take_back(self) -> None:
+        self._advance(-self._done)
+
+    def finish(self) -> None:
+        self.add(self._units)
+
+
+def describe(error: BaseException) -> str:
+    """An error as one line: its type and its text."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

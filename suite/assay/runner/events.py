@@ -1,0 +1,27 @@
+"""The event log of a run: JSON lines that say what happened when, for `assay status` and for other programs."""
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from assay.runner.files import append_line, read_lines
+
+
+class EventLog:
+    """``DIR/events.jsonl``; every line has ``time`` (seconds since 1970) and ``event``."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "events.jsonl"
+
+    def write(self, event: str, **details: Any) -> None:
+        """Add an event.
+
+        Raises:
+            UserError: the disk is full, or the folder cannot be written.
+        """
+        append_line(self.path, {"time": round(time.time(), 3), "event": event, **details})
+
+    def read(self) -> Iterator[dict[str, Any]]:
+        """All events that are whole, oldest first."""
+        return (entry for entry in read_lines(self.path) if "event" in entry and "time" in entry)

@@ -1,0 +1,128 @@
+"""What a run would do: its jobs, their keys, what is stored and what is missing. No model is loaded for it."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from assay.errors import UserError
+from assay.runner.cards import Cards
+from assay.runner.chunks import ChunkTask
+from assay.runner.jobs import Job, JobRequest, forget, open_question
+from assay.runner.store import BrokenChunkError, JobStore, RunFolder
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Shard:
+    """The part ``number`` (from 1) of ``of`` equal parts of a run."""
+
+    number: int
+    of: int
+
+    @classmethod
+    def parse(cls, text: str) -> "Shard":
+        """``2/8`` as a shard.
+
+        Raises:
+            UserError: anything else.
+        """
+        number, _, of = text.partition("/")
+        if not (number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
+            raise UserError(f"--shard: expected i/n with 1 <= i <= n, such as 2/8 (got {text!r})")
+        return cls(int(number), int(of))
+
+
+WHOLE = Shard(1, 1)
+
+
+def plan_jobs(requests: Sequence[JobRequest]) -> list[Job]:
+    """Every request as a job.
+
+    Raises:
+        UserError: two requests of one name; unknown models or tasks, missing weights or data, a bad spec.
+    """
+    forget()
+    cards = Cards()
+    jobs = [Job(request, open_question(request), cards.of(request)) for request in requests]
+    cards.save()
+    for job in jobs:
+        _ = job.not_applicable  # a model that is at odds with itself is refused before any work
+    _refuse_twins(jobs)
+    return jobs
+
+
+def _refuse_twins(jobs: Sequence[Job]) -> None:
+    (name, count), *_ = Counter(job.names for job in jobs).most_common(1)
+    if count > 1:
+        raise UserError(
+            f"model {name[0]!r} with task {name[1]!r} is asked for twice; name each once "
+            "(two spec files of one name need two --out folders)"
+        )
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What a folder holds of a job: the shard's chunks that are stored and whole, and those that are not."""
+
+    job: Job
+    stored: int
+    missing: Sequence[int]
+
+    def tasks(self) -> Iterator[ChunkTask]:
+        """The chunks that are missing, ready to be computed."""
+        for chunk in self.missing:
+            unit_ids = tuple(unit.id for unit in self.job.chunk(chunk))
+            yield ChunkTask(self.job.request, self.job.key, chunk, unit_ids)
+
+    @property
+    def missing_units(self) -> int:
+        """How many units there are to compute."""
+        return sum(len(self.job.chunk(chunk)) for chunk in self.missing)
+
+
+def survey(
+    jobs: Sequence[Job],
+    out: Path | None,
+    shard: Shard = WHOLE,
+    retry_errors: bool = False,
+    say: Say | None = None,
+) -> list[Survey]:
+    """Look at what ``out`` holds; every byte of every stored chunk is checked.
+
+    Chunks are dealt to shards in turn over all jobs, so that many small jobs are shared out too.
+
+    Args:
+        jobs: in the order of the command, which decides the shards.
+        out: the run's folder, which need not exist; None where nothing is stored.
+        shard: the part of the run that is asked for.
+        retry_errors: count chunks that hold failed units as missing.
+        say: told of every chunk that is broken.
+    """
+    found, first = [], 0
+    for job in jobs:
+        mine = range((shard.number - 1 - first) % shard.of, job.chunk_count, shard.of)
+        first += job.chunk_count
+        store = RunFolder.job_store(out or Path(), job.key)
+        there = store.stored_chunks() if out else set()
+        missing = [
+            chunk
+            for chunk in mine
+            if chunk not in there or not _is_whole(store, job, chunk, retry_errors, say or _silent)
+        ]
+        found.append(Survey(job, len(mine) - len(missing), missing))
+    return found
+
+
+def _is_whole(store: JobStore, job: Job, chunk: int, retry_errors: bool, say: Say) -> bool:
+    try:
+        header = store.check_chunk(chunk, [unit.id for unit in job.chunk(chunk)])
+    except BrokenChunkError as error:
+        say(f"{store.chunk_path(chunk)}: {error}; it is computed again")
+        return False
+    return header is not None and not (retry_errors and header.errors)
+
+
+def _silent(line: str) -> None:
+    del line

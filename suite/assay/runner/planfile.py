@@ -1,0 +1,106 @@
+"""A plan as JSON and as a table, and a plan's JSON as the jobs that it promised."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from tabulate import tabulate
+
+from assay.errors import UserError
+from assay.runner.estimate import Estimate
+from assay.runner.jobs import Job, JobRequest
+from assay.runner.plan import Survey, plan_jobs
+from assay.runner.precision import Precision
+from assay.runner.progress import duration
+
+KIND = {"kind": "assay-plan", "schema": 1}
+
+
+def plan_document(surveys: Sequence[Survey], estimates: Mapping[str, Estimate]) -> dict[str, Any]:
+    """The plan as plain JSON; ``estimates`` by job key, for the jobs that were measured."""
+    return {**KIND, "jobs": [_entry(found, estimates.get(found.job.key)) for found in surveys]}
+
+
+def _entry(found: Survey, estimate: Estimate | None) -> dict[str, Any]:
+    job = found.job
+    model, task = job.names
+    return {
+        "model": model,
+        "task": task,
+        "key": job.key,
+        "units": len(job.units),
+        "chunks": job.chunk_count,
+        "chunks_stored": found.stored,
+        "not_applicable": job.not_applicable,
+        "seconds_to_go": estimate and round(estimate.seconds_a_unit * found.missing_units, 3),
+        "peak_bytes": estimate and estimate.peak_bytes,
+        "request": asdict(job.request),
+    }
+
+
+def plan_table(document: Mapping[str, Any]) -> str:
+    """The plan for the terminal."""
+    rows = [
+        [
+            entry["model"],
+            entry["task"],
+            entry["key"][:12],
+            entry["units"],
+            "not applicable" if entry["not_applicable"] else f"{entry['chunks_stored']}/{entry['chunks']}",
+            "–" if entry["seconds_to_go"] is None else duration(entry["seconds_to_go"]),
+            "–" if entry["peak_bytes"] is None else f"{entry['peak_bytes'] / 2**30:.2f} GiB",
+        ]
+        for entry in document["jobs"]
+    ]
+    table = tabulate(
+        rows,
+        headers=["model", "task", "key", "units", "chunks stored", "time to go", "memory"],
+        tablefmt="simple",
+    )
+    known = [entry["seconds_to_go"] for entry in document["jobs"] if entry["seconds_to_go"] is not None]
+    total = duration(sum(known)) if known else "not measured"
+    return f"{table}\n\n{len(rows)} jobs; one worker's time to go, of the {len(known)} that were measured: {total}"
+
+
+def read_plan(path: Path, device: str) -> list[Job]:
+    """The jobs of a plan, planned again on ``device`` and found to be the same.
+
+    Raises:
+        UserError: no plan, or weights, data or specs changed since it was made.
+    """
+    document = _read(path)
+    try:
+        requests = [_request(entry["request"], device) for entry in document["jobs"]]
+        promised = [str(entry["key"]) for entry in document["jobs"]]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path}: is not a plan ({error}); make one with `assay plan --json`") from error
+    if not requests:
+        raise UserError(f"{path}: plans no jobs; make one with `assay plan --json`")
+    jobs = plan_jobs(requests)
+    for job, key in zip(jobs, promised, strict=True):
+        if job.key != key:
+            raise UserError(
+                f"{path}: {job.title} is another job than was planned: weights, data, spec or code changed; plan again"
+            )
+    return jobs
+
+
+def _request(entry: Mapping[str, Any], device: str) -> JobRequest:
+    fields = {**entry, "precision": Precision(**entry["precision"]), "data_roots": tuple(entry["data_roots"])}
+    return replace(JobRequest(**fields), device=device)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"{path}: cannot be read as a plan ({error}); make one with `assay plan --json`"
+        ) from error
+    if not isinstance(document, dict) or {name: document.get(name) for name in KIND} != KIND:
+        raise UserError(
+            f"{path}: is not a plan of schema {KIND['schema']}; make one with `assay plan --json`"
+        )
+    return document

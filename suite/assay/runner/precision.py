@@ -1,0 +1,81 @@
+"""The arithmetic that a job is computed in: part of its key, and set in whatever process computes it."""
+
+import os
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from assay.errors import UserError
+
+if TYPE_CHECKING:
+    from assay.models.loaded import LoadedModel
+
+DTYPES = ("float32", "bfloat16")
+
+
+@dataclass(frozen=True)
+class Precision:
+    """What decides the last bits of a number on one kind of hardware.
+
+    Attributes:
+        dtype: of the weights and activations; pixels and logits stay float32.
+        tf32: whether CUDA may round the inputs of matrix products to TF32.
+        threads: CPU threads of one worker. Sums are split over threads, so another number gives other last bits:
+            runs are equal byte for byte because every worker of every executor computes with this many.
+    """
+
+    dtype: str = "float32"
+    tf32: bool = False
+    threads: int = 1
+
+    def identity(self) -> dict[str, Any]:
+        """As part of a job's identity."""
+        return asdict(self)
+
+
+def check_dtype(dtype: str, allowed: tuple[str, ...], task_id: str) -> None:
+    """Refuses a precision in which a family's figures would lose their meaning.
+
+    Raises:
+        UserError: ``dtype`` is not among ``allowed``.
+    """
+    if dtype not in allowed:
+        raise UserError(f"--dtype {dtype}: {task_id} can only be computed in {' or '.join(allowed)}")
+
+
+def apply(precision: Precision, device: str) -> None:
+    """Set threads, TF32 and, on CUDA, deterministic algorithms for this process."""
+    import torch
+
+    if torch.get_num_threads() != precision.threads:
+        torch.set_num_threads(precision.threads)
+    torch.backends.cuda.matmul.allow_tf32 = precision.tf32
+    torch.backends.cudnn.allow_tf32 = precision.tf32
+    if device.startswith("cuda"):
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.backends.cudnn.benchmark = False
+        torch.backends.cudnn.deterministic = True
+        torch.use_deterministic_algorithms(True, warn_only=True)
+
+
+def in_dtype(model: "LoadedModel", dtype: str) -> "LoadedModel":
+    """``model`` computing in ``dtype``; pixels go in and logits come out as float32."""
+    if dtype == "float32":
+        return model
+    from dataclasses import replace
+
+    import torch
+    from torch import Tensor, nn
+
+    class Cast(nn.Module):
+        """Float32 outside, ``dtype`` inside; gradients pass through both casts."""
+
+        def __init__(self, net: nn.Module) -> None:
+            super().__init__()
+            self.net = net
+
+        def forward(self, pixels: Tensor) -> Tensor:
+            logits: Tensor = self.net(pixels.to(inside))
+            return logits.float()
+
+    inside: torch.dtype = getattr(torch, dtype)
+    return replace(model, module=Cast(model.module.to(inside)))

@@ -1,0 +1,191 @@
+"""Chunks as tasks on a Ray cluster: Ray places them and retries those whose node or worker died.
+
+Each Ray worker leads one child process (:class:`assay.runner.worker.Worker`) that keeps its models and can be
+killed when a unit hangs, so that time-outs and failed units mean the same here as in a local pool.
+"""
+
+import os
+import socket
+from collections.abc import Generator, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from assay.errors import UserError
+from assay.runner.chunks import ChunkResult, ChunkTask
+from assay.runner.executors import Watch
+from assay.runner.worker import Limits, Listener, Worker, run_surely
+
+RETRIES_BY_RAY = 4
+LOST_AT_MOST = 3
+CONNECT_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class RayCluster:
+    """The cluster at ``address`` (``auto``: the one that this machine belongs to; ``local``: one begun here).
+
+    Attributes:
+        address: as Ray knows it.
+        device: ``cpu``, or ``cuda`` for one GPU a task.
+        threads: CPU cores a task.
+        limits: time-outs, kept where the work is done.
+    """
+
+    address: str
+    device: str
+    threads: int
+    limits: Limits = field(default_factory=Limits)
+
+    def run(self, tasks: Iterable[ChunkTask], watch: Watch) -> Generator[ChunkResult, None, None]:
+        """See :class:`assay.runner.executors.Executor`.
+
+        Raises:
+            UserError: Ray is not installed, or does not answer; a job cannot be opened where it is computed.
+            RuntimeError: a chunk's workers died again and again.
+        """
+        ray = connect(self.address)
+        try:
+            yield from _Session(ray, self).results(tasks, watch)
+        finally:
+            ray.shutdown()
+
+
+class _Session:
+    """One run's tasks on a cluster that is connected to."""
+
+    def __init__(self, ray: Any, cluster: RayCluster) -> None:
+        self._ray, self._cluster = ray, cluster
+        gpus = 1 if cluster.device == "cuda" else 0
+        # Without max_calls=0 Ray ends a worker that used a GPU after each task, and its models with it.
+        options = {
+            "num_cpus": cluster.threads,
+            "num_gpus": gpus,
+            "max_retries": RETRIES_BY_RAY,
+            "max_calls": 0,
+        }
+        self._remote = ray.remote(**options)(_run_on_worker)
+        self._pending: dict[Any, ChunkTask] = {}
+        self._lost: dict[tuple[str, int], int] = {}
+
+    def results(self, tasks: Iterable[ChunkTask], watch: Watch) -> Generator[ChunkResult, None, None]:
+        waiting = iter(tasks)
+        try:
+            while self._fill(waiting):
+                ready, _ = self._ray.wait(list(self._pending), num_returns=1)
+                for reference in ready:
+                    result = self._result(reference, self._pending.pop(reference), watch)
+                    if result is not None:
+                        yield result
+        finally:
+            for reference in self._pending:
+                self._ray.cancel(reference, force=True)
+
+    def _fill(self, waiting: Iterable[ChunkTask]) -> bool:
+        """Keep two tasks a slot under way, so that no worker waits for this process."""
+        most = 2 * self._slots()
+        while len(self._pending) < most and (task := next(iter(waiting), None)) is not None:
+            self._submit(task)
+        return bool(self._pending)
+
+    def _slots(self) -> int:
+        resources = self._ray.cluster_resources()
+        if self._cluster.device == "cuda":
+            return max(1, int(resources.get("GPU", 0)))
+        return max(1, int(resources.get("CPU", 0)) // self._cluster.threads)
+
+    def _submit(self, task: ChunkTask) -> None:
+        reference = self._remote.remote(task, self._cluster.device, self._cluster.limits, str(Path.cwd()))
+        self._pending[reference] = task
+
+    def _result(self, reference: Any, task: ChunkTask, watch: Watch) -> ChunkResult | None:
+        """The task's result; None where its worker was lost for good and it is handed in again."""
+        try:
+            kind, content, events = self._ray.get(reference)
+        except self._ray.exceptions.RayTaskError:
+            raise
+        except self._ray.exceptions.RayError as error:
+            self._hand_in_again(task, error, watch)
+            return None
+        if kind == "user_error":
+            raise UserError(content)
+        for name, details in events:
+            watch.event(name, task, **details)
+        watch.advance(task, len(task.unit_ids))
+        result: ChunkResult = content
+        return result
+
+    def _hand_in_again(self, task: ChunkTask, error: Exception, watch: Watch) -> None:
+        lost = self._lost[task.key, task.chunk] = self._lost.get((task.key, task.chunk), 0) + 1
+        if lost >= LOST_AT_MOST:
+            raise RuntimeError(f"chunk {task.chunk}: Ray lost its worker again and again: {error}") from error
+        watch.event("worker_lost", task, reason=" ".join(str(error).split())[:200])
+        self._submit(task)
+
+
+def connect(address: str) -> Any:
+    """The connected ``ray`` module.
+
+    Raises:
+        UserError: Ray is not installed, or nothing answers at ``address``.
+    """
+    try:
+        import ray
+    except ImportError as error:
+        raise UserError("--executor ray: Ray is not installed; pip install 'assay[ray]'") from error
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    _check_answers(address)
+    try:
+        ray.init(address=None if address == "local" else address, logging_level="ERROR", log_to_driver=False)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        raise UserError(_silent(address, str(error).split("\n")[0])) from error
+    return ray
+
+
+def _check_answers(address: str) -> None:
+    """Ask the port itself first: Ray would wait for minutes."""
+    host, _, port = address.rpartition("://")[2].rpartition(":")
+    if not host or not port.isdecimal():
+        if address not in {"auto", "local"}:
+            raise UserError(f"--address {address}: expected auto, local or HOST:PORT")
+        return
+    try:
+        socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
+    except OSError as error:
+        raise UserError(_silent(address, str(error))) from error
+
+
+def _silent(address: str, why: str) -> str:
+    return (
+        f"--address {address}: no Ray cluster answers ({why}); start one with `ray start --head`, "
+        "or use --address local"
+    )
+
+
+_led: dict[str | None, Worker] = {}
+
+
+def _run_on_worker(
+    task: ChunkTask, device: str, limits: Limits, folder: str
+) -> tuple[str, Any, list[tuple[str, dict[str, Any]]]]:
+    """Runs inside a Ray worker: lead the child that has its GPU."""
+    if Path(folder).is_dir():
+        os.chdir(folder)  # relative paths in a request start where the command was given
+    events: list[tuple[str, dict[str, Any]]] = []
+    listener = Listener(
+        lambda _task, _units: None, lambda name, _task, **details: events.append((name, details))
+    )
+    try:
+        return "result", run_surely(_child(device), task, limits, listener), events
+    except UserError as error:
+        return "user_error", str(error), events
+
+
+def _child(device: str) -> Worker:
+    gpus = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if gpus not in _led:
+        for worker in _led.values():
+            worker.kill()
+        _led.clear()
+        _led[gpus] = Worker(device)
+    return _led[gpus]

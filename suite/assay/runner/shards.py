@@ -1,0 +1,171 @@
+"""A run in parts: which part a folder holds, and the parts put together again."""
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from assay.errors import UserError
+from assay.runner.files import append_line, write_atomically
+from assay.runner.jobs import Job
+from assay.runner.lock import exclusive
+from assay.runner.plan import WHOLE, Shard
+from assay.runner.provenance import merge_environments
+from assay.runner.store import BrokenChunkError, RunFolder
+
+
+@dataclass(frozen=True)
+class Part:
+    """A shard's folder: its jobs in the order that chunks were dealt in, as (key, chunks)."""
+
+    folder: RunFolder
+    shard: Shard
+    jobs: tuple[tuple[str, int], ...]
+
+    def chunks(self) -> list[tuple[str, int]]:
+        """The (job key, chunk) pairs that this shard is to hold."""
+        every = [(key, chunk) for key, count in self.jobs for chunk in range(count)]
+        return every[self.shard.number - 1 :: self.shard.of]
+
+
+def claim_shard(folder: RunFolder, shard: Shard, jobs: Sequence[Job]) -> None:
+    """Note in a new folder which part of which run it holds.
+
+    Raises:
+        UserError: it holds another part, the whole, or a part of another run.
+    """
+    path = folder.path / "shard.json"
+    claim = {"shard": shard.number, "of": shard.of, "jobs": [[job.key, job.chunk_count] for job in jobs]}
+    if path.is_file():
+        there = _read_claim(path)
+        if shard == WHOLE or there != claim:
+            raise UserError(
+                f"{folder.path}: holds shard {there['shard']}/{there['of']} of a run, not this one; use the same "
+                "--shard and the same models and tasks, or another --out"
+            )
+    elif shard != WHOLE:
+        if folder.index():
+            raise UserError(f"{folder.path}: holds a whole run; give each shard an --out of its own")
+        write_atomically(path, json.dumps(claim) + "\n")
+
+
+def _read_claim(path: Path) -> dict[str, Any]:
+    try:
+        claim = json.loads(path.read_text())
+        return {name: claim[name] for name in ("shard", "of", "jobs")}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path}: is missing or damaged ({error}); run this shard again") from error
+
+
+def merge(sources: Sequence[Path], out: Path) -> RunFolder:
+    """Put the shards in ``sources`` together in the new folder ``out``; everything is checked before a byte is written.
+
+    Raises:
+        UserError: a source is no shard, is still being written, or is of another run; shards overlap or leave
+            gaps; a chunk is missing or broken; ``out`` is not empty.
+    """
+    parts = [_part(path) for path in sources]
+    _check_same_run(parts)
+    _check_cover(parts)
+    for part in parts:
+        _check_chunks(part)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"{out}: is not empty; choose a new --out for what is merged")
+    folder = RunFolder(out)
+    with exclusive(out):
+        _copy(parts, folder)
+    return folder
+
+
+def _part(path: Path) -> Part:
+    folder = RunFolder.existing(path)
+    marker = path / "shard.json"
+    if not marker.is_file():
+        raise UserError(
+            f"{path}: is a whole run, not a shard of one; merge what `assay run --shard i/n` wrote"
+        )
+    with exclusive(path):
+        claim = _read_claim(marker)
+    jobs = tuple((str(key), int(count)) for key, count in claim["jobs"])
+    return Part(folder, Shard(claim["shard"], claim["of"]), jobs)
+
+
+def _check_same_run(parts: Sequence[Part]) -> None:
+    first = parts[0]
+    for part in parts[1:]:
+        if part.shard.of != first.shard.of:
+            raise UserError(
+                f"{part.folder.path}: is one of {part.shard.of} shards, {first.folder.path} one of {first.shard.of}; "
+                "merge the shards of one run"
+            )
+        if part.jobs != first.jobs:
+            raise UserError(
+                f"{part.folder.path} and {first.folder.path}: are shards of different runs "
+                f"({_first_difference(first, part)}); merge shards of the same models, weights, specs and data"
+            )
+
+
+def _first_difference(first: Part, other: Part) -> str:
+    ours, theirs = _named(first.folder), _named(other.folder)
+    for name in sorted({*ours, *theirs}):
+        if ours.get(name) != theirs.get(name):
+            return f"{name[0]} · {name[1]} has another job key"
+    return "their jobs come in another order"
+
+
+def _named(folder: RunFolder) -> Mapping[tuple[str, str], str]:
+    return {(entry["model"], entry["task"]): entry["key"] for entry in folder.index()}
+
+
+def _check_cover(parts: Sequence[Part]) -> None:
+    seen: dict[int, Part] = {}
+    for part in parts:
+        twin = seen.setdefault(part.shard.number, part)
+        if twin is not part:
+            raise UserError(
+                f"{part.folder.path} and {twin.folder.path}: overlap, both hold shard "
+                f"{part.shard.number}/{part.shard.of}; give each shard once"
+            )
+    of = parts[0].shard.of
+    gaps = [f"{number}/{of}" for number in range(1, of + 1) if number not in seen]
+    if gaps:
+        raise UserError(f"merge: there is a gap, shard {', '.join(gaps)} was not given; give all {of} shards")
+
+
+def _check_chunks(part: Part) -> None:
+    wanted = set(part.chunks())
+    for key, count in part.jobs:
+        store = part.folder.job(key)
+        for chunk in range(count):
+            try:
+                found = store.check_chunk(chunk)
+            except BrokenChunkError as error:
+                raise UserError(f"{store.chunk_path(chunk)}: {error}; run this shard again") from error
+            if found is None and (key, chunk) in wanted:
+                raise UserError(
+                    f"{part.folder.path}: leaves a gap, chunk {chunk} of job {key[:12]} is not computed yet; "
+                    "run this shard again"
+                )
+            if found is not None and (key, chunk) not in wanted:
+                raise UserError(
+                    f"{store.chunk_path(chunk)}: overlaps, the chunk belongs to another shard; remove the file"
+                )
+
+
+def _copy(parts: Sequence[Part], folder: RunFolder) -> None:
+    index = parts[0].folder.index()
+    for key, _ in parts[0].jobs:
+        folder.job(key).write_job(parts[0].folder.job(key).read_job())
+        for part in parts:
+            source, target = part.folder.job(key), folder.job(key)
+            for name in ("files", "chunks"):
+                if (source.path / name).is_dir():
+                    shutil.copytree(source.path / name, target.path / name, dirs_exist_ok=True)
+            for entry in source.read_times():
+                append_line(target.path / "times.jsonl", entry)
+    folder.point((entry["model"], entry["task"], entry["key"]) for entry in index)
+    for entry in index:
+        sources = [part.folder.path for part in parts]
+        merge_environments(sources, folder.path, entry["model"], entry["task"], entry["key"])

@@ -1,0 +1,118 @@
+"""How a run fares, read from its folder alone: another shell, another day, after a crash."""
+
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tabulate import tabulate
+
+from assay.runner.events import EventLog
+from assay.runner.lock import Owner, owner_of
+from assay.runner.progress import duration
+from assay.runner.store import RunFolder
+
+
+@dataclass(frozen=True)
+class JobStatus:
+    """One job: its chunks with a file of theirs, and the failed units that its stored chunks hold."""
+
+    model: str
+    task: str
+    chunks: int
+    stored: int
+    failed_units: int
+
+
+@dataclass(frozen=True)
+class RunStatus:
+    """``state`` is new, running, finished, stopped, failed, dead, or held (by another host, which can't be asked)."""
+
+    state: str
+    owner: Owner | None
+    units_a_second: float | None
+    seconds_to_go: float | None
+    last_event_seconds_ago: float | None
+    reason: str | None
+    jobs: tuple[JobStatus, ...]
+
+    def as_dict(self) -> dict[str, Any]:
+        """As plain JSON."""
+        return asdict(self)
+
+
+_ENDS = {"run_finished": "finished", "run_stopped": "stopped", "run_failed": "failed", "run_started": "dead"}
+
+
+def run_status(path: Path) -> RunStatus:
+    """The state of the run in ``path``; nothing is written, and no lock is taken.
+
+    Raises:
+        UserError: ``path`` is not a run.
+    """
+    folder = RunFolder.existing(path)
+    events = list(EventLog(path).read())
+    owner = owner_of(path)
+    last = next((entry for entry in reversed(events) if entry["event"] in _ENDS), None)
+    state = _ENDS[last["event"]] if last else "new"
+    if owner is not None:
+        state = "running" if owner.is_alive() else "held" if owner.is_elsewhere() else "dead"
+    rate, to_go = _speed(events) if state == "running" else (None, None)
+    return RunStatus(
+        state=state,
+        owner=owner,
+        units_a_second=rate,
+        seconds_to_go=to_go,
+        last_event_seconds_ago=round(time.time() - events[-1]["time"], 1) if events else None,
+        reason=last.get("reason") if last and state == "failed" else None,
+        jobs=_jobs(folder, events),
+    )
+
+
+def _jobs(folder: RunFolder, events: list[dict[str, Any]]) -> tuple[JobStatus, ...]:
+    errors: dict[str, dict[int, int]] = {}
+    for entry in events:
+        if entry["event"] == "chunk_stored":
+            errors.setdefault(entry["job"], {})[entry["chunk"]] = entry["errors"]
+    found = []
+    for entry in folder.index():
+        store = folder.job(entry["key"])
+        failed = sum(errors.get(entry["key"], {}).values())
+        chunks, stored = store.read_job()["chunks"], len(store.stored_chunks())
+        found.append(JobStatus(entry["model"], entry["task"], chunks, stored, failed))
+    return tuple(found)
+
+
+def _speed(events: list[dict[str, Any]]) -> tuple[float | None, float | None]:
+    """Units a second since the run was last started, and the seconds that the rest then takes."""
+    start = max(index for index, entry in enumerate(events) if entry["event"] == "run_started")
+    stored = [entry for entry in events[start:] if entry["event"] == "chunk_stored"]
+    done = sum(entry["units"] for entry in stored)
+    seconds = time.time() - events[start]["time"]
+    if not done or seconds <= 0:
+        return None, None
+    return round(done / seconds, 4), round((events[start]["units"] - done) * seconds / done, 1)
+
+
+def status_text(status: RunStatus) -> str:
+    """The status for a reader."""
+    rows = [[job.model, job.task, f"{job.stored}/{job.chunks}", job.failed_units] for job in status.jobs]
+    table = tabulate(rows, headers=["model", "task", "chunks stored", "failed units"], tablefmt="simple")
+    return f"{table}\n\n{_sentence(status)}"
+
+
+def _sentence(status: RunStatus) -> str:
+    who = f"process {status.owner.pid} on {status.owner.host}" if status.owner else ""
+    ago = status.last_event_seconds_ago
+    since = "" if ago is None else f"; last sign of life {duration(ago)} ago"
+    if status.state == "running" and status.units_a_second and status.seconds_to_go is not None:
+        return f"running ({who}): {status.units_a_second:.3g} units/s, {duration(status.seconds_to_go)} to go{since}"
+    return {
+        "new": "nothing was computed yet",
+        "running": f"running ({who}){since}",
+        "held": f"running, or died, on another host ({who}){since}",
+        "finished": f"finished{since}",
+        "stopped": f"stopped by the user{since}; the same command goes on from there",
+        "failed": f"failed: {status.reason}{since}; the same command goes on from there",
+        "dead": f"dead{f' ({who})' if who else ''}{since}; the same command goes on from there",
+    }[status.state]

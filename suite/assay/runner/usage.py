@@ -1,0 +1,49 @@
+"""What a chunk used: wall, CPU and device time, and the most memory."""
+
+import resource
+import sys
+import time
+from typing import Any
+
+
+class Usage:
+    """Measures from its creation on."""
+
+    def __init__(self, device: str) -> None:
+        self._device = device
+        self._start_event = _event(device)
+        self._wall, self._cpu = time.perf_counter(), time.process_time()
+
+    def measured(self) -> dict[str, Any]:
+        """Seconds (wall, CPU, and between the first and the last work on the device) and peak bytes so far."""
+        cpu = time.process_time() - self._cpu
+        found: dict[str, Any] = {"device": self._device, "cpu_seconds": round(cpu, 6)}
+        if self._start_event is None:
+            found["device_seconds"] = round(cpu, 6)
+        else:
+            import torch
+
+            end = _event(self._device)
+            torch.cuda.synchronize(self._device)
+            found["device_seconds"] = round(self._start_event.elapsed_time(end) / 1000, 6)
+            found["peak_device_bytes"] = torch.cuda.max_memory_allocated(self._device)
+        found["wall_seconds"] = round(time.perf_counter() - self._wall, 6)
+        found["peak_bytes"] = peak_bytes()
+        return found
+
+
+def peak_bytes() -> int:
+    """The most memory that this process has had, in bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _event(device: str) -> Any:
+    if not device.startswith("cuda"):
+        return None
+    import torch
+
+    torch.cuda.set_device(device)
+    event: Any = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+    event.record()
+    return event

@@ -1,0 +1,220 @@
+"""A worker: one child process that keeps its models, can be killed when it hangs, and is begun anew when it died."""
+
+import multiprocessing
+import os
+import signal
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection, wait
+from typing import Any
+
+from assay.errors import UserError
+from assay.runner.chunks import ChunkResult, ChunkTask, compute
+from assay.tasks.base import Record
+
+ATTEMPTS = 2
+PROGRESS_EVERY_SECONDS = 0.2
+# A spawned child, never a forked one: CUDA and threads do not survive a fork.
+_CONTEXT = multiprocessing.get_context("spawn")
+
+
+class WorkerLostError(Exception):
+    """The child died or had to be killed; its text says which."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How long work may take, in seconds; None for no limit. Loading a model does not count."""
+
+    unit_seconds: float | None = None
+    chunk_seconds: float | None = None
+
+    def of(self, task: ChunkTask) -> float | None:
+        """The limit of one task: a chunk's own, or what its units add up to; a unit alone gets its share."""
+        units = len(task.unit_ids)
+        bounds = []
+        if self.unit_seconds is not None:
+            bounds.append(self.unit_seconds * units)
+        if self.chunk_seconds is not None and (task.only is None or not bounds):
+            bounds.append(self.chunk_seconds)
+        return min(bounds, default=None)
+
+
+@dataclass(frozen=True)
+class Listener:
+    """What the driver of a worker hears while a task runs."""
+
+    advance: Callable[[ChunkTask, float], None]
+    event: Callable[..., None]
+
+
+class Worker:
+    """One child process on one device; started when first needed."""
+
+    def __init__(self, device: str) -> None:
+        self._device = device
+        self._process: Any = None
+        self._connection: Connection | None = None
+        self._stopped = False
+        self._lock = threading.Lock()
+
+    def run(self, task: ChunkTask, limit_seconds: float | None, listener: Listener) -> ChunkResult:
+        """The task's result.
+
+        Raises:
+            WorkerLostError: the child died, or took longer than ``limit_seconds`` and was killed.
+            UserError: the job cannot be opened.
+        """
+        connection = self._ready()
+        progress = 0.0
+        try:
+            connection.send(task)
+            deadline: float | None = None
+            while True:
+                kind, content = self._message(deadline, limit_seconds)
+                if kind == "started":
+                    deadline = None if limit_seconds is None else time.monotonic() + limit_seconds
+                elif kind == "advance":
+                    progress += content
+                    listener.advance(task, content)
+                elif kind == "result":
+                    listener.advance(task, len(task.unit_ids) - progress)
+                    return content  # type: ignore[no-any-return]
+                else:
+                    raise UserError(content) if kind == "user_error" else RuntimeError(content)
+        except (WorkerLostError, OSError) as error:
+            self.kill()
+            listener.advance(task, -progress)
+            raise WorkerLostError(str(error)) from error
+
+    def stop(self) -> None:
+        """End the child for good, from another thread than the one that runs tasks, which then loses its worker."""
+        with self._lock:
+            self._stopped = True
+            if self._process is not None:
+                self._process.kill()
+
+    def kill(self) -> None:
+        """End the child at once; the next task begins a new one."""
+        process, connection = self._process, self._connection
+        self._process = self._connection = None
+        if process is not None:
+            process.kill()
+            process.join()
+        if connection is not None:
+            connection.close()
+
+    def _ready(self) -> Connection:
+        with self._lock:
+            if self._stopped:
+                raise WorkerLostError("the run was stopped")
+            if self._connection is None:
+                ours, theirs = _CONTEXT.Pipe()
+                self._process = _CONTEXT.Process(target=_serve, args=(theirs, self._device))
+                self._process.start()
+                theirs.close()
+                self._connection = ours
+            return self._connection
+
+    def _message(self, deadline: float | None, limit_seconds: float | None) -> tuple[str, Any]:
+        """The child's next message."""
+        assert self._connection is not None
+        left = None if deadline is None else max(0.0, deadline - time.monotonic())
+        if not wait([self._connection], left):
+            raise WorkerLostError(f"took longer than {limit_seconds:g} s")
+        try:
+            message: tuple[str, Any] = self._connection.recv()
+        except (EOFError, ConnectionResetError):
+            self._process.join(5)
+            raise WorkerLostError(_cause(self._process.exitcode)) from None
+        return message
+
+
+def _cause(exit_code: int | None) -> str:
+    if exit_code is None or exit_code >= 0:
+        return f"its worker process ended by itself (exit code {exit_code})"
+    hint = " (out of memory?)" if -exit_code == signal.SIGKILL else ""
+    return f"its worker process was killed by {signal.Signals(-exit_code).name}{hint}"
+
+
+def run_surely(worker: Worker, task: ChunkTask, limits: Limits, listener: Listener) -> ChunkResult:
+    """A result for ``task`` whatever happens to the worker.
+
+    A chunk whose worker is lost is tried once more as it is, then unit by unit; a unit that loses its worker
+    alone becomes an error record.
+
+    Raises:
+        UserError: the job cannot be opened.
+    """
+    for _ in range(ATTEMPTS):
+        try:
+            return worker.run(task, limits.of(task), listener)
+        except WorkerLostError as error:
+            listener.event("worker_lost", task, reason=str(error))
+    return _unit_by_unit(worker, task, limits, listener)
+
+
+def _unit_by_unit(worker: Worker, task: ChunkTask, limits: Limits, listener: Listener) -> ChunkResult:
+    share = limits
+    if limits.unit_seconds is None and limits.chunk_seconds is not None:
+        share = Limits(unit_seconds=limits.chunk_seconds / len(task.unit_ids))
+    records: list[Record] = []
+    last: ChunkResult | None = None
+    started = time.perf_counter()
+    for unit in task.alone():
+        try:
+            last = worker.run(unit, share.of(unit), listener)
+            records += last.records
+        except WorkerLostError as error:
+            listener.event("worker_lost", unit, reason=str(error))
+            listener.advance(unit, 1.0)
+            records.append(Record(unit.unit_ids[0], error=f"WorkerLost: {error}"))
+    times = {
+        **(last.times if last else {"device": "", "cpu_seconds": 0.0, "device_seconds": 0.0}),
+        "chunk": task.chunk,
+        "units": len(records),
+        "wall_seconds": round(time.perf_counter() - started, 6),
+        "alone": True,
+    }
+    return ChunkResult(task, tuple(records), times, last.environment if last else {})
+
+
+def _serve(connection: Connection, device: str) -> None:
+    """The child: compute what comes until the driver is gone."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the driver decides
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    while True:
+        try:
+            task: ChunkTask = connection.recv()
+            connection.send(_answer(task, device, connection))
+        except (EOFError, OSError):
+            return
+
+
+def _die_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+    os._exit(1)
+
+
+def _answer(task: ChunkTask, device: str, connection: Connection) -> tuple[str, Any]:
+    pending, last = 0.0, time.monotonic()
+
+    def advance(units: float) -> None:
+        nonlocal pending, last
+        pending += units
+        if time.monotonic() - last >= PROGRESS_EVERY_SECONDS:
+            connection.send(("advance", pending))
+            pending, last = 0.0, time.monotonic()
+
+    try:
+        result = compute(task, device, advance, lambda: connection.send(("started", None)))
+        return "result", replace(result, task=task)
+    except UserError as error:
+        return "user_error", str(error)
+    except Exception:
+        return "failure", traceback.format_exc()

@@ -1,0 +1,56 @@
+"""The one writer of a run: stores chunks in the background, so that computing never waits for the disk."""
+
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+
+from assay.runner.chunks import ChunkResult
+from assay.runner.store import JobStore
+
+MOST_WAITING = 32
+
+
+class ChunkWriter:
+    """Stores results in the order they come; ``on_stored`` is called for each once it is safe on the disk.
+
+    Leaving the ``with`` block waits for what is under way, also after Ctrl-C. A disk that is full raises at the
+    next call.
+    """
+
+    def __init__(self, on_stored: Callable[[ChunkResult], None]) -> None:
+        self._on_stored = on_stored
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="assay-writer")
+        self._waiting: deque[tuple[Future[None], ChunkResult]] = deque()
+
+    def __enter__(self) -> "ChunkWriter":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self._settle(0)
+        finally:
+            self._thread.shutdown(cancel_futures=True)
+
+    def store(self, job: JobStore, result: ChunkResult) -> None:
+        """Hand over a result.
+
+        Raises:
+            UserError: an earlier one could not be written.
+        """
+        self._waiting.append((self._thread.submit(_write, job, result), result))
+        self._settle(MOST_WAITING)
+
+    def _settle(self, most: int) -> None:
+        """Report what is stored, and wait while more than ``most`` results are not."""
+        while self._waiting and (len(self._waiting) > most or self._waiting[0][0].done()):
+            future, result = self._waiting.popleft()
+            future.result()
+            self._on_stored(result)
+
+
+def _write(job: JobStore, result: ChunkResult) -> None:
+    job.write_chunk(result.task.chunk, result.records)
+    job.append_times(result.times)
