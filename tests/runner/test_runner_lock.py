@@ -1,0 +1,83 @@
+"""One writer a folder; a dead one does not block it."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from assay.errors import UserError
+from assay.runner.lock import exclusive, owner_of
+
+HOLDER = textwrap.dedent(
+    """
+    import sys, time
+    from pathlib import Path
+    from assay.runner.lock import exclusive
+    with exclusive(Path(sys.argv[1])):
+        print("held", flush=True)
+        time.sleep(60)
+    """
+)
+
+
+@pytest.fixture
+def holder(tmp_path):
+    """Another process that holds the lock of `tmp_path`."""
+    process = subprocess.Popen([sys.executable, "-c", HOLDER, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "held\n"
+    yield process
+    process.kill()
+    process.wait()
+    process.stdout.close()
+
+
+def test_the_second_writer_is_told_who_the_first_is(tmp_path, holder):
+    with pytest.raises(UserError, match=f"process {holder.pid} on {socket.gethostname()} is writing here"):
+        with exclusive(tmp_path):
+            pass
+    assert owner_of(tmp_path).is_alive()
+
+
+def test_the_lock_of_a_killed_process_is_taken_over_and_said(tmp_path, holder):
+    holder.kill()
+    holder.wait()
+    assert not owner_of(tmp_path).is_alive()
+    said = []
+    with exclusive(tmp_path, said.append):
+        assert owner_of(tmp_path).pid == os.getpid()
+    assert f"process {holder.pid} died here" in said[0]
+    assert not (tmp_path / "lock").exists()
+
+
+def test_a_number_given_to_a_new_process_does_not_block(tmp_path):
+    (tmp_path / "lock").write_text(
+        json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "started": 12.5})
+    )
+    with exclusive(tmp_path):
+        assert owner_of(tmp_path).is_alive()
+
+
+def test_another_host_s_lock_is_left_alone(tmp_path):
+    text = json.dumps({"pid": 1, "host": "elsewhere", "started": 1.0})
+    (tmp_path / "lock").write_text(text)
+    with pytest.raises(UserError, match="process 1 on elsewhere is writing here.*delete"):
+        with exclusive(tmp_path):
+            pass
+    assert (tmp_path / "lock").read_text() == text
+
+
+def test_a_lock_that_was_never_filled_does_not_block(tmp_path):
+    (tmp_path / "lock").write_text("")
+    with exclusive(tmp_path):
+        assert owner_of(tmp_path).pid == os.getpid()
+
+
+def test_an_error_inside_frees_the_lock(tmp_path):
+    with pytest.raises(RuntimeError), exclusive(tmp_path):
+        raise RuntimeError
+    with exclusive(tmp_path):
+        pass

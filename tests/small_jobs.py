@@ -1,0 +1,45 @@
+"""A small real job for tests of the runner: FGSM on a trained linear classifier of scikit-learn's digits."""
+
+from pathlib import Path
+
+from assay.runner.assemble import write_report
+from assay.runner.jobs import JobRequest
+from assay.runner.plan import plan_jobs
+from assay.runner.run import Runtime, run_jobs
+from assay.runner.store import RunFolder
+
+SPEC = """schema: 1
+family: adversarial
+title: Digits under attack
+data: digits
+eps: [0, 1/10]
+attacks:
+  - {method: fgsm}
+"""
+LINEAR = "digits_models:linear"
+
+
+def write_spec(folder: Path, name: str = "t", text: str = SPEC) -> str:
+    """A spec file; gives its path."""
+    path = folder / f"{name}.yaml"
+    path.write_text(text)
+    return str(path)
+
+
+def request(task: str, **fields) -> JobRequest:
+    """The small job: 60 digits in 6 chunks, unless told otherwise."""
+    return JobRequest(**{"model": LINEAR, "task": task, "limit": 60} | fields)
+
+
+def run(requests: list[JobRequest], out: Path, runtime: Runtime | None = None) -> RunFolder:
+    """Plan and run, with the report."""
+    folder = run_jobs(plan_jobs(requests), out, runtime)
+    write_report(folder)
+    return folder
+
+
+def answers(out: Path) -> dict[str, bytes]:
+    """Every file that is an answer: chunks, jobs, results and CSV (not times, events and provenance)."""
+    files = [*out.glob("jobs/*/chunks/*"), *out.glob("jobs/*/job.json"), *out.glob("results/**/*.json")]
+    files += [out / "results.csv"]
+    return {path.relative_to(out).as_posix(): path.read_bytes() for path in files}
