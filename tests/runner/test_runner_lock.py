@@ -27,7 +27,9 @@ HOLDER = textwrap.dedent(
 @pytest.fixture
 def holder(tmp_path):
     """Another process that holds the lock of `tmp_path`."""
-    process = subprocess.Popen([sys.executable, "-c", HOLDER, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    )
     assert process.stdout.readline() == "held\n"
     yield process
     process.kill()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from assay.canonical import canonical_sha256
 from assay.errors import UserError
 from assay.runner.precision import Precision, check_dtype, in_dtype
+from assay.specs import IDENTITY, RUNTIME
 from assay.tasks.base import DataSource, Task, Unit
 from assay.tasks.families import LoadedSpec, family, load_spec
 
@@ -37,16 +38,28 @@ class JobRequest:
         return Path(self.task).stem if self.task.endswith((".yaml", ".yml")) else self.task
 
 
-# Which field of a request changes the answer; a test fails for a field that is missing here.
+# Which fields change the answer, and are in a job's key; a test fails for a field that is on no side.
 REQUEST_SIDES: Mapping[str, str] = {
-    "model": "identity",  # through the weights' hash, the architecture and the preprocessing
-    "task": "identity",  # through the spec's identity and the data's hash
-    "weights": "identity",  # through their hash
-    "limit": "identity",
-    "precision": "identity",
-    "device": "runtime",
-    "batch_size": "runtime",
-    "data_roots": "runtime",
+    "model": IDENTITY,  # through its card
+    "task": IDENTITY,  # through the spec's identity and the data's hash
+    "weights": IDENTITY,  # through their hash
+    "limit": IDENTITY,
+    "precision": IDENTITY,
+    "device": RUNTIME,
+    "batch_size": RUNTIME,
+    "data_roots": RUNTIME,
+}
+MODEL_SIDES: Mapping[str, str] = {
+    "name": RUNTIME,
+    "source": RUNTIME,
+    "licence": RUNTIME,
+    "weights_sha256": IDENTITY,
+    "architecture": IDENTITY,
+    "label_space": IDENTITY,
+    "num_classes": RUNTIME,  # follows from architecture and weights
+    "input_shape": RUNTIME,  # follows from the preprocessing
+    "preprocessing": IDENTITY,
+    "piecewise_linear": RUNTIME,  # follows from the architecture
 }
 
 
@@ -113,14 +126,10 @@ class Job:
     @cached_property
     def identity(self) -> dict[str, Any]:
         """What changes the answer, as plain JSON."""
+        card = self.info.model_dump(mode="json")
         return {
             **self.question.identity,
-            "model": {
-                "architecture": self.info.architecture,
-                "weights_sha256": self.info.weights_sha256,
-                "label_space": self.info.label_space,
-                "preprocessing": self.info.preprocessing.model_dump(mode="json"),
-            },
+            "model": {name: card[name] for name, side in MODEL_SIDES.items() if side == IDENTITY},
             "precision": self.request.precision.identity(),
         }
 

@@ -94,7 +94,9 @@ class RunFolder:
         entries = {(entry["model"], entry["task"]): entry for entry in self.index()}
         entries |= {(model, task): {"model": model, "task": task, "key": key} for model, task, key in jobs}
         text = json.dumps([entries[name] for name in sorted(entries)], indent=1) + "\n"
-        write_atomically(self.path / "index.json", text)
+        path = self.path / "index.json"
+        if not path.is_file() or path.read_bytes() != text.encode():
+            write_atomically(path, text)
 
 
 def _check_format(marker: Path) -> None:
