@@ -40,6 +40,6 @@ def run(requests: list[JobRequest], out: Path, runtime: Runtime | None = None) -
 
 def answers(out: Path) -> dict[str, bytes]:
     """Every file that is an answer: chunks, jobs, results and CSV (not times, events and provenance)."""
-    files = [*out.glob("jobs/*/chunks/*"), *out.glob("jobs/*/job.json"), *out.glob("results/**/*.json")]
+    files = [*out.glob("jobs/*/chunks/*"), *out.glob("jobs/*/job-*.json"), *out.glob("results/**/*.json")]
     files += [out / "results.csv"]
     return {path.relative_to(out).as_posix(): path.read_bytes() for path in files}

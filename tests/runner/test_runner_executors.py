@@ -6,10 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import small_jobs
-from conftest import chunks_of
-from small_jobs import request, run
 
+import small_jobs
 from assay.errors import UserError
 from assay.runner.assemble import write_report
 from assay.runner.choice import Choice
@@ -20,41 +18,8 @@ from assay.runner.run import Runtime
 from assay.runner.shards import merge
 from assay.runner.status import run_status
 from assay.runner.worker import Limits
-
-
-@pytest.fixture
-def spoilt(tmp_path, monkeypatch):
-    """A model whose first passes go wrong as the test says: gives a function from (what, how often) to its name."""
-
-    def make(what: str, times: int) -> str:
-        (tmp_path / "marks").mkdir()
-        (tmp_path / "spoilt_model.py").write_text(
-            "import os, pathlib, signal, time\n"
-            "import digits_models\n"
-            "from torch import nn\n"
-            "MARKS = pathlib.Path(__file__).parent / 'marks'\n"
-            "class Spoilt(type(digits_models.linear_net())):\n"
-            "    def forward(self, images):\n"
-            "        # The probe's two images come before any work; both passes of a chunk are larger than one image.\n"
-            "        if len(images) == 2 or len(list(MARKS.iterdir())) >= %d:\n"
-            "            return super().forward(images)\n"
-            "        (MARKS / str(time.monotonic_ns())).touch()\n"
-            "        %s\n"
-            "        return super().forward(images)\n"
-            "def net():\n"
-            "    net = digits_models.linear_net()\n"
-            "    net.__class__ = Spoilt\n"
-            "    return net, digits_models.DESCRIPTION\n" % (times, what)
-        )
-        monkeypatch.syspath_prepend(tmp_path)
-        return "spoilt_model:net"
-
-    return make
-
-
-def bodies(chunks):
-    """The records' lines of each chunk, without the header that names the job."""
-    return [content.split(b"\n", 2)[2] for _, content in sorted(chunks.items())]
+from conftest import bodies, chunks_of
+from small_jobs import request, run
 
 
 @pytest.mark.parametrize("devices", [("cpu", "cpu"), pytest.param(("cpu",) * 3, marks=pytest.mark.slow)])

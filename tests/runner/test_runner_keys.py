@@ -5,7 +5,6 @@ from typing import get_args
 
 import pytest
 from pydantic import BaseModel
-from small_jobs import LINEAR, SPEC, request, write_spec
 
 from assay.data.manifest import Manifest
 from assay.models.info import ModelInfo, Preprocessing
@@ -16,6 +15,7 @@ from assay.runner.run import Runtime
 from assay.specs import IDENTITY, RUNTIME, field_sides
 from assay.tasks import families
 from assay.tasks.base import RunContext
+from small_jobs import LINEAR, SPEC, request, write_spec
 
 PREPROCESSING = Preprocessing(crop=(8, 8), mean=(0.0,), std=(1.0,))
 INFO = ModelInfo(

@@ -66,9 +66,8 @@ def test_a_number_given_to_a_new_process_does_not_block(tmp_path):
 def test_another_host_s_lock_is_left_alone(tmp_path):
     text = json.dumps({"pid": 1, "host": "elsewhere", "started": 1.0})
     (tmp_path / "lock").write_text(text)
-    with pytest.raises(UserError, match="process 1 on elsewhere is writing here.*delete"):
-        with exclusive(tmp_path):
-            pass
+    with pytest.raises(UserError, match="process 1 on elsewhere is writing here.*delete"), exclusive(tmp_path):
+        pass
     assert (tmp_path / "lock").read_text() == text
 
 

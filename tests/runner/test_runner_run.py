@@ -8,12 +8,10 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import digits_models
 import pytest
 import torch
-from conftest import chunks_of
-from small_jobs import answers, request, run, write_spec
 
+import digits_models
 from assay.errors import UserError
 from assay.runner import jobs
 from assay.runner.assemble import stored_jobs, write_report
@@ -21,6 +19,8 @@ from assay.runner.jobs import JobRequest
 from assay.runner.plan import plan_jobs
 from assay.runner.run import InterruptedRunError, Runtime, run_jobs
 from assay.tasks.base import Record
+from conftest import chunks_of
+from small_jobs import answers, request, run, write_spec
 
 
 @pytest.fixture
@@ -167,6 +167,22 @@ def test_two_jobs_of_one_name_are_refused(tmp_path, task):
     for pair in ([request(task), request(task)], [request(task), request(twin)]):
         with pytest.raises(UserError, match="is asked for twice"):
             plan_jobs(pair)
+
+
+def test_two_names_of_one_job_share_its_work_and_have_a_result_each(tmp_path, task, runtime, said):
+    copy = write_spec(
+        tmp_path, "copy", (tmp_path / "t.yaml").read_text().replace("title: D", "title: The same d")
+    )
+    out = tmp_path / "o"
+    results = write_report(run([request(task), request(copy)], out, runtime)).results
+    assert [(result.task, result.title) for result in results] == [
+        ("copy", "The same digits under attack"),
+        ("t", "Digits under attack"),
+    ]
+    assert results[0].job_key == results[1].job_key
+    assert results[0].metrics == results[1].metrics
+    assert len(modified(out)) == 6
+    assert len(list(out.glob("jobs/*"))) == 1
 
 
 class Stops:

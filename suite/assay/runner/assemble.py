@@ -95,7 +95,7 @@ def stored_jobs(folder: RunFolder) -> Iterator[StoredJob]:
     """Every job that stands behind a (model, task) of the run."""
     for entry in folder.index():
         store = folder.job(entry["key"])
-        yield StoredJob(store.read_job(), store)
+        yield StoredJob(store.read_job((entry["model"], entry["task"])), store)
 
 
 def result_path(folder: Path, model: str, task: str) -> Path:

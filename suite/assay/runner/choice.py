@@ -27,8 +27,9 @@ class Choice:
         """
         count = self._workers_a_device(threads)
         if self.name == "ray":
-            from assay.runner.ray_cluster import RayCluster
+            from assay.runner.ray_cluster import RayCluster, connect
 
+            connect(self.address)
             return RayCluster(self.address, self.devices[0].split(":")[0], threads, self.limits)
         places = tuple(device for device in self.devices for _ in range(count))
         # A unit that hangs can only be ended with its process.

@@ -82,6 +82,14 @@ class Survey:
         return sum(len(self.job.chunk(chunk)) for chunk in self.missing)
 
 
+def distinct(jobs: Sequence[Job]) -> list[Job]:
+    """The jobs without those that are another's under a second name: they have one answer."""
+    by_key: dict[str, Job] = {}
+    for job in jobs:
+        by_key.setdefault(job.key, job)
+    return list(by_key.values())
+
+
 def survey(
     jobs: Sequence[Job],
     out: Path | None,
@@ -101,7 +109,7 @@ def survey(
         say: told of every chunk that is broken.
     """
     found, first = [], 0
-    for job in jobs:
+    for job in distinct(jobs):
         mine = range((shard.number - 1 - first) % shard.of, job.chunk_count, shard.of)
         first += job.chunk_count
         store = RunFolder.job_store(out or Path(), job.key)

@@ -19,13 +19,14 @@ class Line:
     name: str
     units: int
     done: float = 0.0
+    stored: int = 0
     failed: int = 0
     started: float = field(default_factory=time.monotonic)
 
     @property
     def finished(self) -> bool:
-        """Whether every unit is done."""
-        return self.done >= self.units - 1e-6
+        """Whether every unit's record is safe on the disk."""
+        return self.stored >= self.units
 
     def text(self) -> str:
         """``name: 3/20 units, 0.5 units/s, 6 s, 34 s to go, 1 failed``."""
@@ -33,7 +34,7 @@ class Line:
         rate = max(self.done, 0.0) / max(seconds, 1e-9)
         parts = [f"{self.name}: {max(self.done, 0.0):.0f}/{self.units} units", _rate(rate), duration(seconds)]
         if not self.finished:
-            parts.append(f"{duration((self.units - self.done) / rate) if rate > 0 else '?'} to go")
+            parts.append(f"{duration(max(self.units - self.done, 0.0) / rate) if rate > 0 else '?'} to go")
         if self.failed:
             parts.append(f"{self.failed} failed")
         return ", ".join(parts)

@@ -6,6 +6,7 @@ killed when a unit hangs, so that time-outs and failed units mean the same here 
 
 import os
 import socket
+import sys
 from collections.abc import Generator, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -65,6 +66,7 @@ class _Session:
             "max_calls": 0,
         }
         self._remote = ray.remote(**options)(_run_on_worker)
+        self._desk = Desk(cluster.device, cluster.limits, str(Path.cwd()), tuple(sys.path))
         self._pending: dict[Any, ChunkTask] = {}
         self._lost: dict[tuple[str, int], int] = {}
 
@@ -95,8 +97,7 @@ class _Session:
         return max(1, int(resources.get("CPU", 0)) // self._cluster.threads)
 
     def _submit(self, task: ChunkTask) -> None:
-        reference = self._remote.remote(task, self._cluster.device, self._cluster.limits, str(Path.cwd()))
-        self._pending[reference] = task
+        self._pending[self._remote.remote(task, self._desk)] = task
 
     def _result(self, reference: Any, task: ChunkTask, watch: Watch) -> ChunkResult | None:
         """The task's result; None where its worker was lost for good and it is handed in again."""
@@ -124,7 +125,7 @@ class _Session:
 
 
 def connect(address: str) -> Any:
-    """The connected ``ray`` module.
+    """The ``ray`` module, connected (once a process, so that it can be done before anything is written).
 
     Raises:
         UserError: Ray is not installed, or nothing answers at ``address``.
@@ -133,6 +134,8 @@ def connect(address: str) -> Any:
         import ray
     except ImportError as error:
         raise UserError("--executor ray: Ray is not installed; pip install 'assay[ray]'") from error
+    if ray.is_initialized():
+        return ray
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     _check_answers(address)
     try:
@@ -162,21 +165,34 @@ def _silent(address: str, why: str) -> str:
     )
 
 
+@dataclass(frozen=True)
+class Desk:
+    """What a Ray worker must know besides its task: relative paths and a user's modules start from the driver's."""
+
+    device: str
+    limits: Limits
+    folder: str
+    path: tuple[str, ...]
+
+    def sit_down(self) -> None:
+        """Let this process look where the driver does, as far as the same files are here."""
+        if Path(self.folder).is_dir():
+            os.chdir(self.folder)
+        sys.path += [place for place in self.path if place not in sys.path]
+
+
 _led: dict[str | None, Worker] = {}
 
 
-def _run_on_worker(
-    task: ChunkTask, device: str, limits: Limits, folder: str
-) -> tuple[str, Any, list[tuple[str, dict[str, Any]]]]:
+def _run_on_worker(task: ChunkTask, desk: Desk) -> tuple[str, Any, list[tuple[str, dict[str, Any]]]]:
     """Runs inside a Ray worker: lead the child that has its GPU."""
-    if Path(folder).is_dir():
-        os.chdir(folder)  # relative paths in a request start where the command was given
+    desk.sit_down()
     events: list[tuple[str, dict[str, Any]]] = []
     listener = Listener(
         lambda _task, _units: None, lambda name, _task, **details: events.append((name, details))
     )
     try:
-        return "result", run_surely(_child(device), task, limits, listener), events
+        return "result", run_surely(_child(desk.device), task, desk.limits, listener), events
     except UserError as error:
         return "user_error", str(error), events
 

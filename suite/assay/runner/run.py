@@ -62,12 +62,12 @@ def _begin(folder: RunFolder, jobs: Sequence[Job], say: Callable[[str], None]) -
     for job in jobs:
         name = job.names
         if before.get(name, job.key) != job.key:
-            stored = folder.job(before[name]).read_job()["identity"]
+            stored = folder.job(before[name]).read_job(name)["identity"]
             parts = ", ".join(_differences(stored, job.identity)) or "the record format"
             say(f"{job.title}: differs from the stored run in {parts}; computed anew")
         store = folder.job(job.key)
         store.sweep()
-        store.write_job(job.document())
+        store.write_job(job.names, job.document())
     folder.point((*job.names, job.key) for job in jobs)
 
 
@@ -137,12 +137,15 @@ class _Ledger:
 
     def advance(self, task: ChunkTask, units: float) -> None:
         """See :class:`assay.runner.executors.Watch`."""
-        line = self._lines.get(task.key)
-        if line is None:
-            found = self._surveys[task.key]
-            line = self._lines[task.key] = Line(found.job.title, found.missing_units)
+        line = self._line(task)
         line.done += units
         self._runtime.display.show(line)
+
+    def _line(self, task: ChunkTask) -> Line:
+        if task.key not in self._lines:
+            found = self._surveys[task.key]
+            self._lines[task.key] = Line(found.job.title, found.missing_units)
+        return self._lines[task.key]
 
     def event(self, name: str, task: ChunkTask, **details: Any) -> None:
         """See :class:`assay.runner.executors.Watch`."""
@@ -156,8 +159,10 @@ class _Ledger:
         self.chunks_stored += 1
         task = result.task
         errors = sum(record.error is not None for record in result.records)
-        if errors and task.key in self._lines:
-            self._lines[task.key].failed += errors
+        line = self._line(task)
+        line.failed += errors
+        line.stored += len(result.records)
+        self._runtime.display.show(line)
         batch = result.times.get("batch_size", task.request.batch_size)
         if batch < task.request.batch_size:
             self._log.write("batch_halved", job=task.key, chunk=task.chunk, batch_size=batch)

@@ -37,7 +37,8 @@ def claim_shard(folder: RunFolder, shard: Shard, jobs: Sequence[Job]) -> None:
         UserError: it holds another part, the whole, or a part of another run.
     """
     path = folder.path / "shard.json"
-    claim = {"shard": shard.number, "of": shard.of, "jobs": [[job.key, job.chunk_count] for job in jobs]}
+    counts = {job.key: job.chunk_count for job in jobs}
+    claim = {"shard": shard.number, "of": shard.of, "jobs": [[key, count] for key, count in counts.items()]}
     if path.is_file():
         there = _read_claim(path)
         if shard == WHOLE or there != claim:
@@ -156,8 +157,10 @@ def _check_chunks(part: Part) -> None:
 
 def _copy(parts: Sequence[Part], folder: RunFolder) -> None:
     index = parts[0].folder.index()
+    for entry in index:
+        names, first = (entry["model"], entry["task"]), parts[0].folder.job(entry["key"])
+        folder.job(entry["key"]).write_job(names, first.read_job(names))
     for key, _ in parts[0].jobs:
-        folder.job(key).write_job(parts[0].folder.job(key).read_job())
         for part in parts:
             source, target = part.folder.job(key), folder.job(key)
             for name in ("files", "chunks"):

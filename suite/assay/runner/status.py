@@ -78,7 +78,7 @@ def _jobs(folder: RunFolder, events: list[dict[str, Any]]) -> tuple[JobStatus, .
     for entry in folder.index():
         store = folder.job(entry["key"])
         failed = sum(errors.get(entry["key"], {}).values())
-        chunks, stored = store.read_job()["chunks"], len(store.stored_chunks())
+        chunks, stored = store.read_job((entry["model"], entry["task"]))["chunks"], len(store.stored_chunks())
         found.append(JobStatus(entry["model"], entry["task"], chunks, stored, failed))
     return tuple(found)
 

@@ -5,7 +5,7 @@
     DIR/run.json                      what makes DIR a run (its format's version)
     DIR/lock                          who is writing, while somebody is
     DIR/index.json                    which job stands behind each (model, task)
-    DIR/jobs/<key>/job.json           the job: identity, cards, number of units
+    DIR/jobs/<key>/job-<names>.json   the job: identity, cards, number of units; one for each of its names
     DIR/jobs/<key>/chunks/000000.jsonl the SHA-256 of the rest; a header; then one record a line
     DIR/jobs/<key>/files/…            the records' files (their hashes are in the records)
     DIR/jobs/<key>/times.jsonl        how long each chunk took, and where; never part of an answer
@@ -130,20 +130,23 @@ class JobStore:
     path: Path
     key: str
 
-    def write_job(self, document: dict[str, Any]) -> None:
-        """Store what the job is; nothing is written when the same is there already."""
+    def write_job(self, names: tuple[str, str], document: dict[str, Any]) -> None:
+        """Store what the job is under its model's and task's names; nothing is written when the same is there.
+
+        Two names can stand for one job: a spec and its copy under another title have one answer.
+        """
         text = json.dumps(document, indent=1, ensure_ascii=False) + "\n"
-        path = self.path / "job.json"
+        path = self._job_path(names)
         if not path.is_file() or path.read_bytes() != text.encode():
             write_atomically(path, text, sync_folder=False)
 
-    def read_job(self) -> dict[str, Any]:
-        """What the job is.
+    def read_job(self, names: tuple[str, str]) -> dict[str, Any]:
+        """What the job is, as called by its model's and task's names.
 
         Raises:
             UserError: the file is missing or damaged.
         """
-        path = self.path / "job.json"
+        path = self._job_path(names)
         try:
             document = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
@@ -153,6 +156,9 @@ class JobStore:
                 f"{path}: belongs to another job; delete its folder and run the same command again"
             )
         return document
+
+    def _job_path(self, names: tuple[str, str]) -> Path:
+        return self.path / f"job-{_sha256(canonical_json(list(names)))[:12]}.json"
 
     def chunk_path(self, chunk: int) -> Path:
         """Where a chunk lies."""

@@ -1,0 +1,132 @@
+"""Plans: what a run would do, without loading a model, and a run that does exactly that."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from assay.cli import main
+from assay.runner.plan import plan_jobs
+from conftest import chunks_of
+from small_jobs import request, run
+
+
+@pytest.fixture
+def assay(capsys):
+    """Run the command line here; gives exit code, standard output and standard error."""
+
+    def run_here(*arguments):
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as caught:
+            main([str(argument) for argument in arguments])
+        output = capsys.readouterr()
+        return caught.value.code, output.out, output.err
+
+    return run_here
+
+
+def plan(assay, task, *more):
+    return assay("plan", "--model", "digits_models:linear", "--task", task, "--limit", "60", *more)
+
+
+def test_a_plan_says_what_there_is_to_do(tmp_path, task, assay):
+    code, out, _ = plan(assay, task, "--json")
+    (entry,) = json.loads(out)["jobs"]
+    (job,) = plan_jobs([request(task)])
+    assert code == 0
+    assert (entry["key"], entry["chunks"], entry["chunks_stored"], entry["units"]) == (job.key, 6, 0, 60)
+    assert entry["seconds_to_go"] > 0
+    assert entry["peak_bytes"] > 2**20
+    assert not (tmp_path / "o").exists()
+
+
+def test_a_plan_counts_what_is_stored_and_estimates_from_it(tmp_path, task, assay):
+    run([request(task)], tmp_path / "o")
+    next((tmp_path / "o").glob("jobs/*/chunks/000000.jsonl")).unlink()
+    before = sorted(path.stat().st_mtime_ns for path in (tmp_path / "o").rglob("*"))
+    _, out, _ = plan(assay, task, "--out", tmp_path / "o", "--json", "--calibrate", "0")
+    (entry,) = json.loads(out)["jobs"]
+    assert entry["chunks_stored"] == 5
+    assert entry["seconds_to_go"] > 0
+    assert sorted(path.stat().st_mtime_ns for path in (tmp_path / "o").rglob("*")) == before
+
+
+def test_a_plan_is_a_table_for_readers(task, assay):
+    _, out, _ = plan(assay, task, "--calibrate", "0")
+    assert "0/6" in out
+    assert "not measured" in out
+
+
+def test_a_run_of_a_plan_does_exactly_that(tmp_path, task, assay, undisturbed):
+    _, out, _ = plan(assay, task, "--json", "--calibrate", "0")
+    (tmp_path / "plan.json").write_text(out)
+    code, _, _ = assay("run", "--plan", tmp_path / "plan.json", "--out", tmp_path / "o", "--quiet")
+    assert code == 0
+    assert chunks_of(tmp_path / "o") == undisturbed
+
+
+def altered_key(document):
+    document["jobs"][0]["key"] = "0" * 64
+    return json.dumps(document)
+
+
+@pytest.mark.parametrize(
+    ("alter", "complaint"),
+    [
+        (altered_key, "is another job than was planned"),
+        (lambda document: json.dumps(document | {"schema": 2}), "is not a plan of schema 1"),
+        (lambda document: json.dumps(document | {"jobs": [{}]}), "is not a plan"),
+        (lambda document: json.dumps(document | {"jobs": []}), "plans no jobs"),
+        (lambda _document: "{", "cannot be read as a plan"),
+        (lambda _document: "[]", "is not a plan"),
+    ],
+)
+def test_what_is_no_plan_or_no_longer_one_is_refused(tmp_path, task, assay, alter, complaint):
+    _, out, _ = plan(assay, task, "--json", "--calibrate", "0")
+    path = tmp_path / "plan.json"
+    path.write_text(alter(json.loads(out)))
+    code, _, err = assay("run", "--plan", path, "--out", tmp_path / "o")
+    assert code == 2
+    assert complaint in err
+    assert not (tmp_path / "o").exists()
+
+
+def test_a_plan_and_models_exclude_each_other(tmp_path, task, assay):
+    code, _, err = assay("run", "--plan", "p", "--task", task, "--out", tmp_path / "o")
+    assert (code, "leave out --task and --model" in err) == (2, True)
+
+
+PLAN = [
+    "plan",
+    "--model",
+    "efficientnet_lite0",
+    "--task",
+    "adversarial/imagenet20",
+    "--calibrate",
+    "0",
+    "--json",
+]
+
+
+def test_a_remembered_model_is_planned_without_torch(tmp_path):
+    code = (
+        "import sys; from assay.cli import main\n"
+        f"try: main({PLAN!r})\n"
+        "finally: print('torch' in sys.modules, file=sys.stderr)"
+    )
+    environment = os.environ | {"ASSAY_CACHE": str(tmp_path)}
+    first, second = (
+        subprocess.run(
+            [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
+        )
+        for _ in range(2)
+    )
+    assert (first.stderr.strip(), second.stderr.strip()) == ("True", "False")
+    assert json.loads(first.stdout) == json.loads(second.stdout)
+    (tmp_path / "model-cards.json").write_text("{damaged")
+    third = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
+    )
+    assert json.loads(third.stdout) == json.loads(first.stdout)

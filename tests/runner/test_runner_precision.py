@@ -1,0 +1,56 @@
+"""Precision: part of the key, set where the work is done, refused where figures would lose their meaning."""
+
+import pytest
+import torch
+
+import digits_models
+from assay.errors import UserError
+from assay.models.zoo import load_model
+from assay.runner import precision
+from assay.runner.assemble import write_report
+from assay.runner.jobs import family
+from assay.runner.plan import plan_jobs
+from assay.runner.precision import Precision
+from small_jobs import answers, request, run
+
+
+def test_bfloat16_answers_in_float32_and_lets_gradients_through():
+    model = precision.in_dtype(load_model("digits_models:linear"), "bfloat16")
+    images = torch.rand(3, 1, 8, 8, requires_grad=True)
+    logits = model.module(images)
+    plain = load_model("digits_models:linear").module(images)
+    assert logits.dtype == torch.float32
+    assert not torch.equal(logits, plain)
+    assert torch.allclose(logits, plain, rtol=0.05, atol=0.2)
+    (gradient,) = torch.autograd.grad(logits[:, 0].sum(), images)
+    expected = digits_models.linear_net()[1].weight[0].reshape(1, 8, 8)
+    assert torch.allclose(gradient[0], expected, rtol=0.02, atol=0.01)
+
+
+def test_bfloat16_is_another_job_and_its_result_says_so(tmp_path, task):
+    out = tmp_path / "o"
+    run([request(task)], out)
+    said_before = answers(out)["results.csv"]
+    (result,) = write_report(run([request(task, precision=Precision("bfloat16"))], out)).results
+    assert result.precision == {"dtype": "bfloat16", "tf32": False, "threads": 1}
+    assert "--dtype bfloat16" in result.command
+    assert len(list(out.glob("jobs/*"))) == 2
+    assert said_before
+
+
+def test_a_family_that_does_not_allow_it_refuses(task, monkeypatch):
+    monkeypatch.setattr(type(family("adversarial")), "dtypes", ("float32",))
+    with pytest.raises(UserError, match="can only be computed in float32"):
+        plan_jobs([request(task, precision=Precision("bfloat16"))])
+
+
+@pytest.mark.parametrize("tf32", [False, True])
+def test_tf32_and_threads_are_set_where_the_work_is_done(tf32):
+    before = torch.get_num_threads()
+    try:
+        precision.apply(Precision(tf32=tf32, threads=1), "cpu")
+        assert torch.backends.cuda.matmul.allow_tf32 is tf32
+        assert torch.backends.cudnn.allow_tf32 is tf32
+        assert torch.get_num_threads() == 1
+    finally:
+        precision.apply(Precision(threads=before), "cpu")

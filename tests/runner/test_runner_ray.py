@@ -1,0 +1,143 @@
+"""Runs on a Ray cluster: nodes and workers that die or hang cost neither units nor bits."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import psutil
+import pytest
+
+from assay.errors import UserError
+from assay.runner import ray_cluster
+from assay.runner.ray_cluster import RayCluster
+from assay.runner.run import Runtime
+from assay.runner.worker import Limits
+from conftest import bodies, chunks_of
+from small_jobs import request, run
+
+pytest.importorskip("ray", reason="the extra assay[ray] is not installed")
+SLOW = "time.sleep(0.05)"
+
+
+@pytest.fixture
+def cluster(monkeypatch):
+    """Two nodes of one CPU each, as processes of this machine; gives the cluster and its second node."""
+    import ray
+    from ray.cluster_utils import Cluster
+
+    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+    begun = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    second = begun.add_node(num_cpus=1)
+    yield begun, second
+    ray.shutdown()
+    begun.shutdown()
+
+
+def on(begun, limits=Limits()):
+    return Runtime(RayCluster(begun.address, "cpu", 1, limits))
+
+
+def soon(action, out, chunks=1):
+    """Call `action` in a thread as soon as so many chunks are stored in `out`."""
+
+    def wait():
+        while len(list(out.glob("jobs/*/chunks/*.jsonl"))) < chunks:
+            time.sleep(0.01)
+        action()
+
+    thread = threading.Thread(target=wait, daemon=True)
+    thread.start()
+    return thread
+
+
+def test_a_node_killed_in_the_middle_changes_no_bit(tmp_path, task, undisturbed, cluster, spoilt):
+    begun, second = cluster
+    out = tmp_path / "o"
+    model = spoilt(SLOW, 10**6)
+    thread = soon(lambda: begun.remove_node(second, allow_graceful=False), out)
+    run([request(task, model=model)], out, on(begun))
+    thread.join()
+    assert len(chunks_of(out)) == 6
+    assert bodies(chunks_of(out)) == bodies(undisturbed)
+
+
+def workers_of_ray():
+    """The Ray workers that lead a child of ours, newest last."""
+    found = []
+    for process in psutil.process_iter(["cmdline", "create_time"]):
+        with contextlib.suppress(psutil.NoSuchProcess, IndexError):
+            if process.info["cmdline"][0].startswith("ray::") and process.children():
+                found.append(process)
+    return sorted(found, key=lambda process: process.info["create_time"])
+
+
+@pytest.mark.slow
+def test_a_ray_worker_killed_as_when_memory_runs_out_changes_no_bit(
+    tmp_path, task, undisturbed, cluster, spoilt
+):
+    begun, _ = cluster
+    out = tmp_path / "o"
+    model = spoilt(SLOW, 10**6)
+    killed = []
+
+    def kill():
+        worker = workers_of_ray()[-1]
+        killed.append(worker.pid)
+        worker.send_signal(signal.SIGKILL)
+
+    thread = soon(kill, out)
+    run([request(task, model=model)], out, on(begun))
+    thread.join()
+    assert len(killed) == 1
+    assert bodies(chunks_of(out)) == bodies(undisturbed)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", ["os.kill(os.getpid(), signal.SIGKILL)", "time.sleep(1000)"])
+def test_work_that_dies_or_hangs_once_changes_no_bit(tmp_path, task, undisturbed, cluster, spoilt, what):
+    begun, _ = cluster
+    out = tmp_path / "o"
+    run([request(task, model=spoilt(what, 1))], out, on(begun, Limits(chunk_seconds=3.0)))
+    assert bodies(chunks_of(out)) == bodies(undisturbed)
+    assert '"worker_lost"' in (out / "events.jsonl").read_text()
+
+
+@pytest.mark.slow
+def test_a_cluster_of_ray_s_own_gives_the_bytes_of_one_process(tmp_path, task, undisturbed):
+    run([request(task)], tmp_path / "o", Runtime(RayCluster("local", "cpu", 1)))
+    assert chunks_of(tmp_path / "o") == undisturbed
+
+
+@pytest.mark.parametrize(
+    ("address", "complaint"),
+    [
+        ("127.0.0.1:1", "no Ray cluster answers"),
+        ("ray://127.0.0.1:1", "no Ray cluster answers"),
+        ("auto", "no Ray cluster answers"),
+        ("somewhere", "expected auto, local or HOST:PORT"),
+    ],
+)
+def test_an_address_that_does_not_answer_is_said(monkeypatch, address, complaint):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    with pytest.raises(UserError, match=complaint):
+        ray_cluster.connect(address)
+
+
+def test_a_missing_ray_names_the_extra(tmp_path, task):
+    code = (
+        "import sys; sys.modules['ray'] = None\n"
+        "from assay.cli import main\n"
+        f"main(['run', '--model', 'digits_models:linear', '--task', {task!r}, '--out', {str(tmp_path / 'o')!r},"
+        " '--limit', '2', '--executor', 'ray'])\n"
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "pip install 'assay[ray]'" in done.stderr
+    assert not (tmp_path / "o").exists()

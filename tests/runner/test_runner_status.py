@@ -1,0 +1,83 @@
+"""The state of a run as another shell sees it."""
+
+import json
+import os
+import socket
+
+import pytest
+from test_runner_run import Stops
+
+from assay.errors import UserError
+from assay.runner.events import EventLog
+from assay.runner.executors import InProcess
+from assay.runner.run import InterruptedRunError, Runtime
+from assay.runner.status import run_status, status_text
+from small_jobs import request, run
+
+
+@pytest.fixture
+def out(tmp_path, task):
+    """A run that ended by itself."""
+    run([request(task)], tmp_path / "o")
+    return tmp_path / "o"
+
+
+def test_a_finished_run(out):
+    status = run_status(out)
+    assert (status.state, status.jobs[0].stored, status.jobs[0].chunks) == ("finished", 6, 6)
+    assert "6/6" in status_text(status)
+    assert json.dumps(status.as_dict())
+
+
+@pytest.mark.parametrize(
+    ("error", "state"), [(KeyboardInterrupt, "stopped"), (UserError("the disk is full"), "failed")]
+)
+def test_a_run_that_ended_early(tmp_path, task, error, state):
+    out = tmp_path / "o"
+    with pytest.raises((InterruptedRunError, UserError)):
+        run([request(task)], out, Runtime(executor=Stops(InProcess(), 2, error)))
+    status = run_status(out)
+    assert (status.state, status.jobs[0].stored) == (state, 2)
+    assert "the same command goes on from there" in status_text(status)
+
+
+def test_a_running_run_has_a_rate_and_a_time_to_go(tmp_path, task):
+    seen = []
+
+    class Looks(InProcess):
+        def run(self, tasks, watch):
+            for count, result in enumerate(super().run(tasks, watch)):
+                if count == 5:
+                    seen.append(run_status(tmp_path / "o"))
+                yield result
+
+    run([request(task)], tmp_path / "o", Runtime(executor=Looks()))
+    (status,) = seen
+    assert (status.state, status.owner.pid) == ("running", os.getpid())
+    if status.units_a_second is not None:  # the writer may not have come to the first chunk yet
+        assert status.seconds_to_go >= 0
+    assert f"process {os.getpid()}" in status_text(status)
+
+
+@pytest.mark.parametrize(("host", "state"), [(socket.gethostname(), "dead"), ("elsewhere", "held")])
+def test_a_run_whose_owner_is_gone_or_out_of_sight(out, host, state):
+    (out / "lock").write_text(json.dumps({"pid": os.getpid(), "host": host, "started": 1.0}))
+    assert run_status(out).state == state
+    assert (out / "lock").exists()
+
+
+def test_a_killed_run_without_a_lock_is_dead(out):
+    EventLog(out).write("run_started", pid=1, units=3)
+    assert run_status(out).state == "dead"
+
+
+def test_what_is_no_run_has_no_status(tmp_path):
+    with pytest.raises(UserError, match="is not a run of Assay"):
+        run_status(tmp_path)
+
+
+def test_the_event_log_is_lines_of_json_with_time_and_event(out):
+    lines = [json.loads(line) for line in (out / "events.jsonl").read_text().splitlines()]
+    assert [line["event"] for line in lines] == ["run_started", *["chunk_stored"] * 6, "run_finished"]
+    assert all(isinstance(line["time"], float) for line in lines)
+    assert not any("host" in line for line in lines)
