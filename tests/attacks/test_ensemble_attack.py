@@ -7,6 +7,7 @@ from torch import nn
 
 from assay.attacks.ensemble import (
     EnsembleAttack,
+    at_size,
     attack_success,
     ensemble_attack,
     from_uint8,
@@ -164,3 +165,12 @@ def test_a_target_outside_the_classes_is_refused(members, images, target):
 def test_logits_that_are_not_finite_are_refused(images, targets):
     with pytest.raises(UserError, match="not finite"):
         ensemble_attack([lambda x: linear(0)(x) / 0], images, targets)
+
+
+def test_members_of_other_input_sizes_share_the_images(images, targets):
+    small = nn.Sequential(nn.AdaptiveAvgPool2d(4), linear(3))
+    members = [at_size(small, 8, 8), linear(0)]
+    adversarial = ensemble_attack(members, images, targets, EnsembleAttack(steps=60))
+    assert adversarial.shape == images.shape
+    assert attack_success({"resized": members[0]}, adversarial, targets)["resized"].all()
+    assert torch.equal(at_size(members[1], 4, 4)(images), members[1](images))

@@ -15,6 +15,17 @@ Classifier = Callable[[Tensor], Tensor]
 BETA_MEAN, BETA_SQUARE, ADAM_EPS = 0.9, 0.999, 1e-8
 
 
+def at_size(model: Classifier, height: int, width: int) -> Classifier:
+    """The model behind a differentiable bilinear resize: members of several sizes can share images."""
+
+    def resized(images: Tensor) -> Tensor:
+        if images.shape[2:] == (height, width):
+            return model(images)
+        return model(F.interpolate(images, (height, width), mode="bilinear", align_corners=False))
+
+    return resized
+
+
 @dataclass(frozen=True)
 class EnsembleAttack:
     """How to attack.
