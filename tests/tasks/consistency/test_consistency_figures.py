@@ -11,7 +11,7 @@ from assay.tasks.consistency.figures import (
     top_image_sheet,
 )
 from assay.tasks.consistency.metric import Estimate
-from assay.tasks.consistency.receptive import Box
+from assay.tasks.consistency.outline import Box
 
 
 def histograms():

@@ -6,7 +6,8 @@ import torch
 from torch import nn
 
 from assay.errors import UserError
-from assay.tasks.consistency.receptive import Box, Occlusion, argmax_field, discrepancy_map, outline
+from assay.tasks.consistency.outline import Box, outline
+from assay.tasks.consistency.receptive import Occlusion, argmax_field, discrepancy_map
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from assay.tasks.consistency.metric import Estimate, Floats
-from assay.tasks.consistency.receptive import Box
+from assay.tasks.consistency.outline import Box
 
 Pixels = npt.NDArray[np.uint8]
 REAL_COLOUR, ADV_COLOUR, FLOOR_COLOUR = "#3b6ea8", "#c0504d", "#444444"

@@ -1,18 +1,16 @@
-"""Where in an image a neuron looks: two maps of its sensitivity, and the box that outlines one."""
+"""Where in an image a neuron looks: two maps of its sensitivity, by gradient and by occlusion."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from assay.errors import UserError
 from assay.tasks.consistency.activations import feature_map, pooled_activations
-
-Map = npt.NDArray[np.float32]
+from assay.tasks.consistency.outline import Map
 
 
 @dataclass(frozen=True)
@@ -37,16 +35,6 @@ class Occlusion:
                 f"the occlusion stride must be in 1 .. {self.patch} (the patch) so that no pixel is missed, "
                 f"got {self.stride}"
             )
-
-
-@dataclass(frozen=True)
-class Box:
-    """A rectangle in pixels: rows top .. bottom - 1, columns left .. right - 1."""
-
-    top: int
-    left: int
-    bottom: int
-    right: int
 
 
 def argmax_field(model: nn.Module, image: Tensor, layer: str, neuron: int) -> Map:
@@ -110,18 +98,3 @@ def discrepancy_map(
 def _starts(size: int, occlusion: Occlusion) -> list[int]:
     last = max(size - occlusion.patch, 0)
     return sorted({*range(0, last + 1, occlusion.stride), last})
-
-
-def outline(sensitivity: Map, mass: float = 0.5) -> Box:
-    """The box that holds the most sensitive pixels which together make up `mass` of the whole map.
-
-    Args:
-        sensitivity: (H, W), at least 0; a map of zeros is outlined whole.
-        mass: share of the map's sum in (0, 1].
-    """
-    if not sensitivity.any():
-        return Box(0, 0, *sensitivity.shape)
-    ranked = np.sort(sensitivity, axis=None)[::-1].astype(np.float64)
-    count = int(np.searchsorted(np.cumsum(ranked), mass * ranked.sum() * (1 - 1e-9)))
-    rows, columns = np.nonzero(sensitivity >= ranked[min(count, ranked.size - 1)])
-    return Box(int(rows.min()), int(columns.min()), int(rows.max()) + 1, int(columns.max()) + 1)
