@@ -2,7 +2,7 @@
 
 ImageNet names a class by its WordNet 3.0 synset ("n" and the byte offset of its line in
 `data.noun`). This script reads that file from Debian's package `wordnet-base` and keeps the
-smallest part of its hypernym graph that the measure needs: the 1000 classes, the nodes of one
+part of its hypernym graph that the measure needs: the 1000 classes, the nodes of one
 shortest path between every two of them, and everything above these. Path lengths between classes
 are then those of the whole graph. (The classes' ancestors alone do not do: where a synset has
 several parents, a shortest path can pass below them, and 11 % of all pairs would come out longer.)
