@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
+from pathlib import Path
+
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 
@@ -10,7 +14,7 @@ def fully_connected(inputs: int, hidden: tuple[int, ...], classes: int = 10) -> 
     """A ReLU network on flattened images, e.g. `(784, (100, 100))` for 200 neurons."""
     sizes = (inputs, *hidden)
     layers: list[nn.Module] = [nn.Flatten()]
-    for read, written in zip(sizes[:-1], sizes[1:], strict=True):
+    for read, written in itertools.pairwise(sizes):
         layers += [nn.Linear(read, written), nn.ReLU()]
     return nn.Sequential(*layers, nn.Linear(sizes[-1], classes))
 
@@ -42,6 +46,31 @@ def mnist_cnn_2028() -> nn.Sequential:
 def digits_fnn() -> nn.Sequential:
     """64-32-32-10 on scikit-learn's 8 x 8 digits: 64 ReLUs."""
     return fully_connected(64, (32, 32))
+
+
+DIGITS_WEIGHTS = Path(__file__).parents[2] / "models" / "weights" / "digits_fnn.safetensors"
+
+
+def load_digits_fnn() -> nn.Sequential:
+    """The digits network with its shipped weights, made by `train(digits_fnn(), *training_digits, epochs=40)`."""
+    network = digits_fnn()
+    network.load_state_dict(load_file(DIGITS_WEIGHTS))
+    return network.eval()
+
+
+def digits_split() -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """Scikit-learn's digits, `(N, 1, 8, 8)` float32 in [0, 1] and labels: 1,347 for training, then 450 for testing.
+
+    The split is stratified and drawn with seed 0.
+    """
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+
+    digits = load_digits()
+    images = torch.from_numpy(digits.images).float()[:, None] / 16
+    labels = torch.from_numpy(digits.target).long()
+    ours, held_out = train_test_split(range(len(labels)), test_size=450, random_state=0, stratify=digits.target)
+    return (images[ours], labels[ours]), (images[held_out], labels[held_out])
 
 
 def train(
