@@ -151,7 +151,7 @@ class Sparse:
 
 def sparse(outputs: Tensor, inputs: Tensor, values: Tensor, shape: tuple[int, int]) -> Sparse:
     """A `Sparse` map from its entries (float64, duplicates added up)."""
-    matrix = torch.sparse_coo_tensor(torch.stack([outputs, inputs]), values.double(), shape)
+    matrix = torch.sparse_coo_tensor(torch.stack([outputs, inputs]), values.double(), shape, check_invariants=True)
     return Sparse(matrix.coalesce())
 
 

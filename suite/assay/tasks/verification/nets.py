@@ -52,7 +52,7 @@ DIGITS_WEIGHTS = Path(__file__).parents[2] / "models" / "weights" / "digits_fnn.
 
 
 def load_digits_fnn() -> nn.Sequential:
-    """The digits network with its shipped weights, made by `train(digits_fnn(), *training_digits, epochs=40)`."""
+    """The digits network with its shipped weights, made by `train(digits_fnn(), *digits_split()[0], epochs=40)`."""
     network = digits_fnn()
     network.load_state_dict(load_file(DIGITS_WEIGHTS))
     return network.eval()

@@ -184,7 +184,7 @@ def _average_pool(name: str, module: nn.Module, build: _Builder) -> None:
     index, shape = _windows(name, module, build)
     read = index >= 0
     rows = torch.arange(len(index))[:, None].expand_as(index)
-    values = torch.full((int(read.sum()),), 1.0 / (kernel[0] * kernel[1]))
+    values = torch.full((int(read.sum()),), 1 / math.prod(kernel), dtype=torch.float64)
     build.append(sparse(rows[read], index[read], values, (len(index), build.size)), None, shape)
 
 

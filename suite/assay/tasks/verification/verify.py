@@ -230,9 +230,11 @@ def _tables(problem: _Problem, deadline: float) -> Iterator[CellTable]:
 def _conclude(problem: _Problem, table: CellTable, finished: bool, start: float) -> Verification:
     question = problem.question
     covered = float(table.volumes.sum()) / question.theta.volume
-    missed = (
-        missed_points(problem.layers, problem.image, question.theta, table, question.seed) if finished else 0
-    )
+    missed = 0
+    if finished:
+        missed = missed_points(
+            problem.layers, problem.image, question.theta, table, problem.label, question.seed
+        )
     complete = finished and abs(covered - 1) <= _COVER and missed == 0
     highest, lowest = int(table.ai_max.argmax()), int(table.margin_min.argmin())
     result = Verification(
