@@ -2,9 +2,10 @@
 
 import pytest
 import torch
+from torch import nn
+
 from assay.tasks.verification import nets
 from assay.tasks.verification.network import read_network
-from torch import nn
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -36,7 +37,16 @@ def digits_network(digits_module):
 def digits_cnn():
     """A small convolutional network with max and average pooling, trained on the digits for a few epochs."""
     module = nn.Sequential(
-        nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(4, 6, 2), nn.ReLU(), nn.AvgPool2d(2),
-        nn.Flatten(), nn.Linear(6, 12), nn.ReLU(), nn.Linear(12, 10),
+        nn.Conv2d(1, 4, 3),
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(4, 6, 2),
+        nn.ReLU(),
+        nn.AvgPool2d(2),
+        nn.Flatten(),
+        nn.Linear(6, 12),
+        nn.ReLU(),
+        nn.Linear(12, 10),
     )
     return nets.train(module, *nets.digits_split()[0], epochs=3).double()

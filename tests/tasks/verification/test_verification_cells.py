@@ -1,9 +1,10 @@
 import pytest
 import torch
-from assay.tasks.verification.cells import Cells, concatenate, product_cell, split, volumes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial import ConvexHull
+
+from assay.tasks.verification.cells import Cells, concatenate, product_cell, split, volumes
 
 SEGMENT = torch.tensor([[-0.3], [0.9]], dtype=torch.float64)
 TRIANGLE = torch.tensor([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0]], dtype=torch.float64)
@@ -15,8 +16,14 @@ STARTS = {
     "prism": [TRIANGLE, SEGMENT],
     "prism with the triangle last": [SEGMENT, TRIANGLE],
 }
-VOLUMES = {"interval": 1.2, "rectangle": 1.2 * 2.4, "triangle": 0.5, "box": 1.2 * 2.4 * 1.2, "prism": 0.6,
-           "prism with the triangle last": 0.6}
+VOLUMES = {
+    "interval": 1.2,
+    "rectangle": 1.2 * 2.4,
+    "triangle": 0.5,
+    "box": 1.2 * 2.4 * 1.2,
+    "prism": 0.6,
+    "prism with the triangle last": 0.6,
+}
 
 
 def cut_all(cells, normals, offsets):
@@ -32,7 +39,11 @@ def cut_all(cells, normals, offsets):
 
 def hull_volume(cells, i):
     points = cells.points[i, : int(cells.count[i])].numpy()
-    return float(points.max() - points.min()) if cells.dimension == 1 else ConvexHull(points, qhull_options="QJ").volume
+    return (
+        float(points.max() - points.min())
+        if cells.dimension == 1
+        else ConvexHull(points, qhull_options="QJ").volume
+    )
 
 
 @pytest.mark.parametrize("name", STARTS)
@@ -53,7 +64,9 @@ def test_cuts_lose_nothing(name, seed, cuts):
     cells = cut_all(start, normals, offsets)
     assert float(volumes(cells).sum()) == pytest.approx(VOLUMES[name], rel=1e-12)
     values = torch.einsum("nkd,cd->nkc", cells.points, normals) + offsets
-    assert bool(((values >= -1e-12).all(1) | (values <= 1e-12).all(1)).all()), "a cell lies on both sides of a cut"
+    assert bool(((values >= -1e-12).all(1) | (values <= 1e-12).all(1)).all()), (
+        "a cell lies on both sides of a cut"
+    )
 
 
 @pytest.mark.parametrize("name", ["rectangle", "triangle", "box", "prism"])
@@ -100,7 +113,9 @@ def test_a_sliver_is_kept(name):
 def test_planes_through_one_corner_or_edge_lose_nothing(name):
     start = product_cell(STARTS[name])
     corner = start.points[0, 0]
-    normals = torch.tensor([[1.0, -1, 0], [1, -2, 0], [1, -0.5, 0], [1, -1, -1], [1, -1, 1]], dtype=torch.float64)
+    normals = torch.tensor(
+        [[1.0, -1, 0], [1, -2, 0], [1, -0.5, 0], [1, -1, -1], [1, -1, 1]], dtype=torch.float64
+    )
     normals = normals[:, : start.dimension]
     cells = cut_all(start, normals, -(normals @ corner))
     assert float(volumes(cells).sum()) == pytest.approx(VOLUMES[name], rel=1e-12)
@@ -108,7 +123,9 @@ def test_planes_through_one_corner_or_edge_lose_nothing(name):
 
 def test_padding_does_not_change_a_cell():
     square = product_cell(STARTS["rectangle"])
-    wide = Cells(torch.cat([square.points, square.points[:, -1:].expand(-1, 3, -1)], 1), square.count, square.facets)
+    wide = Cells(
+        torch.cat([square.points, square.points[:, -1:].expand(-1, 3, -1)], 1), square.count, square.facets
+    )
     normal = torch.tensor([1.0, 0.3], dtype=torch.float64)
     for cells in (square, wide):
         below, above = split(cells, cells.points @ normal - 0.1, torch.tensor([0]))

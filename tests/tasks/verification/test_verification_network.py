@@ -1,10 +1,11 @@
 import onnx
 import pytest
 import torch
-from assay.errors import UserError
-from assay.tasks.verification.network import UnsupportedLayerError, read_network, read_onnx
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
+
+from assay.errors import UserError
+from assay.tasks.verification.network import UnsupportedLayerError, read_network, read_onnx
 
 
 def run_layers(network, pixels):
@@ -42,26 +43,54 @@ def stirred(module, seed=0):
 
 NETWORKS = {
     "linear": nn.Sequential(nn.Flatten(), nn.Linear(72, 5)),
-    "fully connected": nn.Sequential(nn.Flatten(), nn.Linear(72, 9), nn.ReLU(), nn.Linear(9, 4), nn.ReLU(), nn.Linear(4, 3)),
+    "fully connected": nn.Sequential(
+        nn.Flatten(), nn.Linear(72, 9), nn.ReLU(), nn.Linear(9, 4), nn.ReLU(), nn.Linear(4, 3)
+    ),
     "convolution": nn.Sequential(
-        nn.Conv2d(2, 4, 3, stride=2, padding=1), nn.ReLU(), nn.Conv2d(4, 6, 2, groups=2, dilation=2), nn.ReLU(),
-        nn.Flatten(), nn.Linear(6, 3),
+        nn.Conv2d(2, 4, 3, stride=2, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(4, 6, 2, groups=2, dilation=2),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(6, 3),
     ),
     "rectangular": nn.Sequential(
-        nn.Conv2d(2, 3, (2, 3), stride=(2, 3), padding=(1, 0), bias=False), nn.ReLU(), nn.Flatten(), nn.Linear(3 * 4 * 2, 3)
+        nn.Conv2d(2, 3, (2, 3), stride=(2, 3), padding=(1, 0), bias=False),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(3 * 4 * 2, 3),
     ),
     "batch norm": nn.Sequential(
-        nn.BatchNorm2d(2), nn.Conv2d(2, 3, 3), nn.BatchNorm2d(3), nn.ReLU(), nn.Flatten(), nn.Linear(48, 6),
-        nn.BatchNorm1d(6), nn.ReLU(), nn.Dropout(), nn.Identity(), nn.Linear(6, 3),
+        nn.BatchNorm2d(2),
+        nn.Conv2d(2, 3, 3),
+        nn.BatchNorm2d(3),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(48, 6),
+        nn.BatchNorm1d(6),
+        nn.ReLU(),
+        nn.Dropout(),
+        nn.Identity(),
+        nn.Linear(6, 3),
     ),
     "average pooling": nn.Sequential(
-        nn.Conv2d(2, 3, 3, padding=1), nn.ReLU(), nn.AvgPool2d(3, stride=2, padding=1), nn.Flatten(), nn.Linear(27, 3)
+        nn.Conv2d(2, 3, 3, padding=1),
+        nn.ReLU(),
+        nn.AvgPool2d(3, stride=2, padding=1),
+        nn.Flatten(),
+        nn.Linear(27, 3),
     ),
     "max pooling": nn.Sequential(
-        nn.Conv2d(2, 3, 3, padding=1), nn.MaxPool2d(3, stride=2, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(),
+        nn.Conv2d(2, 3, 3, padding=1),
+        nn.MaxPool2d(3, stride=2, padding=1),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
         nn.Linear(3, 3),
     ),
-    "nested": nn.Sequential(nn.Sequential(nn.Flatten(), nn.Linear(72, 6)), nn.ReLU(), nn.Sequential(nn.Linear(6, 3))),
+    "nested": nn.Sequential(
+        nn.Sequential(nn.Flatten(), nn.Linear(72, 6)), nn.ReLU(), nn.Sequential(nn.Linear(6, 3))
+    ),
 }
 
 
@@ -88,7 +117,9 @@ def test_layers_compute_what_the_module_computes(name):
 @pytest.mark.parametrize("name", NETWORKS)
 def test_adjoints_compute_what_autograd_computes(name):
     network = read_network(stirred(NETWORKS[name]), (2, 6, 6))
-    pixels = torch.rand(1, 2, 6, 6, generator=torch.Generator().manual_seed(2), dtype=torch.float64).requires_grad_()
+    pixels = torch.rand(
+        1, 2, 6, 6, generator=torch.Generator().manual_seed(2), dtype=torch.float64
+    ).requires_grad_()
     expected = torch.autograd.grad(network.module(pixels)[0, 1], pixels)[0].flatten(1)
     torch.testing.assert_close(input_gradient(network, pixels.detach(), 1), expected, rtol=1e-12, atol=1e-12)
 
@@ -163,7 +194,9 @@ def onnx_file(path):
         helper.make_node("Relu", ["z"], ["h"]),
         helper.make_node("Gemm", ["h", "w2"], ["y"], transB=1),
     ]
-    ends = [helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in (("x", [1, 4, 1]), ("y", [1, 3]))]
+    ends = [
+        helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in (("x", [1, 4, 1]), ("y", [1, 3]))
+    ]
     graph = helper.make_graph(nodes, "net", ends[:1], ends[1:], constants)
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
     return first.double(), second.double()

@@ -3,10 +3,11 @@ import math
 
 import pytest
 import torch
-from assay.errors import UserError
-from assay.tasks.verification.perturbations import parse_perturbation, parse_theta
 from hypothesis import given
 from hypothesis import strategies as st
+
+from assay.errors import UserError
+from assay.tasks.verification.perturbations import parse_perturbation, parse_theta
 
 IMAGE = torch.rand(2, 5, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
 
@@ -53,8 +54,12 @@ def test_translation_interpolates_between_whole_pixels(t, axis):
 
 @given(t=st.floats(-1, 2))
 def test_triangles_agree_with_one_axis_on_the_axes(t):
-    torch.testing.assert_close(at(["translation:xy:-1:2"], t, 0.0), interpolated(IMAGE, t, 2), rtol=1e-12, atol=1e-12)
-    torch.testing.assert_close(at(["translation:xy:-1:2"], 0.0, t), interpolated(IMAGE, t, 1), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(
+        at(["translation:xy:-1:2"], t, 0.0), interpolated(IMAGE, t, 2), rtol=1e-12, atol=1e-12
+    )
+    torch.testing.assert_close(
+        at(["translation:xy:-1:2"], 0.0, t), interpolated(IMAGE, t, 1), rtol=1e-12, atol=1e-12
+    )
 
 
 @pytest.mark.parametrize("x", [-1, 0, 2])
@@ -69,10 +74,14 @@ def test_pieces_agree_where_they_touch_and_cover_the_range(text):
     theta = parse_theta([text])
     forms = {piece: piece.image_forms(IMAGE) for piece in theta.pieces}
     for one, other in itertools.combinations(theta.pieces, 2):
-        corners = {tuple(p) for p in one.parts[0].corners.tolist()} & {tuple(p) for p in other.parts[0].corners.tolist()}
+        corners = {tuple(p) for p in one.parts[0].corners.tolist()} & {
+            tuple(p) for p in other.parts[0].corners.tolist()
+        }
         for corner in corners:
-            values = [form[0] + torch.tensordot(torch.tensor(corner, dtype=torch.float64), form[1:], 1)
-                      for form in (forms[one], forms[other])]
+            values = [
+                form[0] + torch.tensordot(torch.tensor(corner, dtype=torch.float64), form[1:], 1)
+                for form in (forms[one], forms[other])
+            ]
             torch.testing.assert_close(*values)
     assert len(theta.pieces) == {"translation:x:0:3": 3, "translation:xy:0:2": 8}[text]
 
@@ -93,8 +102,14 @@ def test_displacements_add_up():
 
 @pytest.mark.parametrize(
     "text",
-    ["brightness:0:0.5", "brightness:0:0.5:clamp", "patch:0:1:2:3:4x5", "patch:0:1:2:3:4x5:0.5", "translation:x:-1:2",
-     "translation:xy:0:2"],
+    [
+        "brightness:0:0.5",
+        "brightness:0:0.5:clamp",
+        "patch:0:1:2:3:4x5",
+        "patch:0:1:2:3:4x5:0.5",
+        "translation:x:-1:2",
+        "translation:xy:0:2",
+    ],
 )
 def test_text_is_read_back_as_written(text):
     assert parse_perturbation(text).text == text
@@ -102,21 +117,37 @@ def test_text_is_read_back_as_written(text):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "blur:0:1", "brightness:0", "brightness:a:b", "brightness:0:1:clip", "patch:0:1:2:3", "patch:0:1:2:3:4",
-     "patch:0:1:2:3:4x4:1:1", "translation:z:0:1", "translation:0:1", "brightness:nan:1", "brightness:0:inf"],
+    [
+        "",
+        "blur:0:1",
+        "brightness:0",
+        "brightness:a:b",
+        "brightness:0:1:clip",
+        "patch:0:1:2:3",
+        "patch:0:1:2:3:4",
+        "patch:0:1:2:3:4x4:1:1",
+        "translation:z:0:1",
+        "translation:0:1",
+        "brightness:nan:1",
+        "brightness:0:inf",
+    ],
 )
 def test_text_that_is_not_understood_is_an_error(text):
     with pytest.raises(UserError):
         parse_perturbation(text)
 
 
-@pytest.mark.parametrize("text", ["brightness:0.5:0.5", "patch:1:0:0:0:1x1", "translation:x:2:1", "translation:xy:1:1"])
+@pytest.mark.parametrize(
+    "text", ["brightness:0.5:0.5", "patch:1:0:0:0:1x1", "translation:x:2:1", "translation:xy:1:1"]
+)
 def test_an_empty_range_is_an_error(text):
     with pytest.raises(UserError, match="empty range"):
         parse_perturbation(text)
 
 
-@pytest.mark.parametrize("text", ["patch:0:1:4:0:2x2", "patch:0:1:-1:0:2x2", "patch:0:1:0:5:1x2", "patch:0:1:0:0:0x2"])
+@pytest.mark.parametrize(
+    "text", ["patch:0:1:4:0:2x2", "patch:0:1:-1:0:2x2", "patch:0:1:0:5:1x2", "patch:0:1:0:0:0x2"]
+)
 def test_a_patch_outside_the_image_is_an_error(text):
     with pytest.raises(UserError, match="not inside the image"):
         at([text], 0.5)
@@ -124,8 +155,12 @@ def test_a_patch_outside_the_image_is_an_error(text):
 
 @pytest.mark.parametrize(
     "texts",
-    [[], ["brightness:0:1", "patch:0:1:0:0:1x1", "translation:xy:0:1"], ["translation:x:0:1", "translation:y:0:1"],
-     ["patch:0:1:0:0:1x1:0.5", "brightness:0:1"]],
+    [
+        [],
+        ["brightness:0:1", "patch:0:1:0:0:1x1", "translation:xy:0:1"],
+        ["translation:x:0:1", "translation:y:0:1"],
+        ["patch:0:1:0:0:1x1:0.5", "brightness:0:1"],
+    ],
 )
 def test_combinations_that_cannot_be_verified_are_errors(texts):
     with pytest.raises(UserError):

@@ -3,15 +3,16 @@
 import numpy as np
 import pytest
 import torch
+from scipy.spatial import ConvexHull
+from torch import nn
+from verification_oracles import autograd_ai, grid, walk_regions
+
 from assay.tasks.verification import attention, subdivide, table
 from assay.tasks.verification.cells import Cells
 from assay.tasks.verification.network import Layer, read_network
 from assay.tasks.verification.perturbations import parse_theta
 from assay.tasks.verification.subdivide import pattern_keys
 from assay.tasks.verification.verify import Question, verify
-from scipy.spatial import ConvexHull
-from torch import nn
-from verification_oracles import autograd_ai, grid, walk_regions
 
 RANGES = {
     "brightness": ["brightness:0:0.5"],
@@ -55,12 +56,14 @@ def contains(cells: Cells, i, point, slack=1e-9):
 
 
 def check_patterns(module, image, theta, result, count):
-    """Each random theta's pattern, as torch computes it, is listed once a piece, in the cell that holds theta; ai is in its bounds."""
+    """Random points: their pattern, as torch shows it, is listed once, in a cell that holds them."""
     points = random_points(theta, count)
     values = [autograd_ai(module, theta, image, point, range(10)) for point in points[:100]]
     images = torch.stack([theta.apply(image, point) for point in points])
     index = {}
-    for row, (piece, key) in enumerate(zip(result.table.piece.tolist(), result.table.keys.tolist(), strict=True)):
+    for row, (piece, key) in enumerate(
+        zip(result.table.piece.tolist(), result.table.keys.tolist(), strict=True)
+    ):
         assert (piece, key) not in index, "a pattern is listed twice"
         index[piece, key] = row
     for number, (point, key) in enumerate(zip(points, module_keys(module, images).tolist(), strict=True)):
@@ -79,7 +82,9 @@ def check_values(module, image, theta, result, side):
         assert autograd_ai(module, theta, image, point, labels) <= result.sup_ai + 1e-9
         logits = module(theta.apply(image, point)[None])[0].detach().numpy()
         assert margin(logits) >= result.min_margin - 1e-9
-    assert autograd_ai(module, theta, image, result.ai_witness.theta, labels) == pytest.approx(result.sup_ai, rel=1e-4)
+    assert autograd_ai(module, theta, image, result.ai_witness.theta, labels) == pytest.approx(
+        result.sup_ai, rel=1e-4
+    )
 
 
 def check_all(module, image, texts, count=400, side=6):
@@ -98,7 +103,7 @@ def test_subdivision_agrees_with_the_network(name, digits_module, digits):
     check_all(digits_module, digits[0], RANGES[name])
 
 
-@pytest.mark.parametrize("name", ["clamped brightness", "brightness and patch", "three parameters"])
+@pytest.mark.parametrize("name", ["clamped brightness", "brightness and patch", "brightness and translation"])
 def test_subdivision_of_a_pooling_network_agrees_with_it(name, digits_cnn, digits):
     theta = parse_theta(RANGES[name])
     result = verify(read_network(digits_cnn, (1, 8, 8)), digits[1], Question(theta, deltas=(1e-3,)))
@@ -149,8 +154,7 @@ def drop_a_line(monkeypatch):
     def screen(cells, lines):
         splits = lines.splits.clone()
         splits[::4] = False
-        work = original(cells, subdivide._Lines(lines.forms, splits, lines.tolerance, lines.first_name))
-        return work
+        return original(cells, subdivide._Lines(lines.forms, splits, lines.tolerance, lines.first_name))
 
     monkeypatch.setattr(subdivide, "_screen", screen)
 
@@ -178,13 +182,19 @@ def swap_the_halves(monkeypatch):
 
 def pass_inactive_neurons(monkeypatch):
     original = Layer.transpose
-    monkeypatch.setattr(Layer, "transpose", lambda self, rows: original(self, torch.where(rows == 0, 0.1, rows)))
+    monkeypatch.setattr(
+        Layer, "transpose", lambda self, rows: original(self, torch.where(rows == 0, 0.1, rows))
+    )
 
 
 def share_too_much(monkeypatch):
     """Cells take the maps of a cell with another pattern."""
     original = subdivide.pattern_keys
-    monkeypatch.setattr(subdivide, "pattern_keys", lambda pattern, splits, depth: original(pattern, splits, depth) * (depth > 0))
+    monkeypatch.setattr(
+        subdivide,
+        "pattern_keys",
+        lambda pattern, splits, depth: original(pattern, splits, depth) * (depth > 0),
+    )
 
 
 def snap_generously(monkeypatch):
@@ -193,8 +203,11 @@ def snap_generously(monkeypatch):
 
 def evaluate_at_centres(monkeypatch):
     original = attention.Inconsistency.at
-    monkeypatch.setattr(attention.Inconsistency, "at", lambda self, points: original(
-        self, points.mean(1, keepdim=True).expand_as(points)))
+    monkeypatch.setattr(
+        attention.Inconsistency,
+        "at",
+        lambda self, points: original(self, points.mean(1, keepdim=True).expand_as(points)),
+    )
 
 
 def leave_the_heat_map(monkeypatch):
@@ -212,23 +225,40 @@ def flip_the_margin(monkeypatch):
     monkeypatch.setattr(table, "margins", lambda leaves, label: original(leaves, label).abs())
 
 
-MUTANTS = [drop_a_line, shift_a_bias, drop_a_half, swap_the_halves, pass_inactive_neurons, share_too_much,
-           snap_generously, evaluate_at_centres, leave_the_heat_map, flip_the_margin]
+MUTANTS = [
+    drop_a_line,
+    shift_a_bias,
+    drop_a_half,
+    swap_the_halves,
+    pass_inactive_neurons,
+    share_too_much,
+    snap_generously,
+    evaluate_at_centres,
+    leave_the_heat_map,
+    flip_the_margin,
+]
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.__name__)
 def test_a_planted_mutant_is_caught(mutant, monkeypatch, digits_module, digits):
     mutant(monkeypatch)
     with pytest.raises(AssertionError):
-        for texts in (RANGES["brightness and patch"], RANGES["brightness and translation"]):
-            check_all(digits_module, digits[0], texts)
+        check_moving_and_still(digits_module, digits[0])
 
 
-@pytest.mark.parametrize("mutant", [drop_a_line, drop_a_half, swap_the_halves, shift_a_bias],
-                         ids=lambda mutant: mutant.__name__)
+def check_moving_and_still(module, image):
+    for name in ("brightness and patch", "brightness and translation"):
+        check_all(module, image, RANGES[name])
+
+
+@pytest.mark.parametrize(
+    "mutant", [drop_a_line, drop_a_half, swap_the_halves, shift_a_bias], ids=lambda mutant: mutant.__name__
+)
 def test_a_broken_subdivision_never_gives_a_verdict_of_robust(mutant, monkeypatch, digits_network, digits):
     mutant(monkeypatch)
-    result = verify(digits_network, digits[0], Question(parse_theta(RANGES["brightness and patch"]), deltas=(1e6,)))
+    result = verify(
+        digits_network, digits[0], Question(parse_theta(RANGES["brightness and patch"]), deltas=(1e6,))
+    )
     assert not result.complete
     assert all(finding.verdict != "robust" for finding in result.findings)
 
@@ -251,5 +281,7 @@ def test_no_verdict_is_wrong_against_a_dense_grid(labels, digits_module, digits_
             assert finding.verdict != "unknown"
             wrong += bad and finding.verdict == "robust"
             if finding.verdict == "violated" and finding.delta is not None:
-                wrong += autograd_ai(digits_module, theta, image, result.ai_witness.theta, chosen) <= finding.delta
+                wrong += (
+                    autograd_ai(digits_module, theta, image, result.ai_witness.theta, chosen) <= finding.delta
+                )
     assert wrong == 0

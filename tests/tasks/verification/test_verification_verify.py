@@ -2,19 +2,22 @@ import math
 
 import pytest
 import torch
+from torch import nn
+
 from assay.errors import UserError
 from assay.tasks.verification import verify as verify_module
 from assay.tasks.verification.network import read_network
 from assay.tasks.verification.perturbations import parse_theta
 from assay.tasks.verification.verify import Question, verify
-from torch import nn
 
 PLANE = ["brightness:0:1", "patch:0:1:0:0:1x1"]  # x1 = b + p, x2 = b
 
 
 def two_neurons(weight, bias, out, out_bias):
     """A network on images of two pixels, from its numbers."""
-    module = nn.Sequential(nn.Flatten(), nn.Linear(2, len(bias)), nn.ReLU(), nn.Linear(len(bias), len(out_bias)))
+    module = nn.Sequential(
+        nn.Flatten(), nn.Linear(2, len(bias)), nn.ReLU(), nn.Linear(len(bias), len(out_bias))
+    )
     for layer, (matrix, offset) in ((module[1], (weight, bias)), (module[3], (out, out_bias))):
         layer.weight.data = torch.tensor(matrix)
         layer.bias.data = torch.tensor(offset)
@@ -80,11 +83,13 @@ def test_a_satisfying_region_that_the_origin_cannot_reach_is_not_in_the_componen
 
 
 def test_expected_map_moves_with_a_translation():
-    """f = x1: its map moves right with the image, while the actual one stays, so ai(t) = sqrt(2) t up to one pixel."""
+    """f = x1: the expected map moves right, the actual one stays, so ai(t) = sqrt(2) t up to one pixel."""
     module = nn.Sequential(nn.Flatten(), nn.Linear(3, 2))
     module[1].weight.data = torch.tensor([[0.0, 1, 0], [0, 0, 0]])
     module[1].bias.data = torch.tensor([1.0, 0])
-    result = verify(read_network(module, (1, 1, 3)), torch.zeros(1, 1, 3), Question(parse_theta(["translation:x:0:1"])))
+    result = verify(
+        read_network(module, (1, 1, 3)), torch.zeros(1, 1, 3), Question(parse_theta(["translation:x:0:1"]))
+    )
     assert result.sup_ai == pytest.approx(math.sqrt(2), rel=1e-14)
     assert result.theta_sup.tolist() == [1]
     assert float(result.table.ai_min) == pytest.approx(0, abs=1e-12)
@@ -101,7 +106,7 @@ def test_partial_cells_are_found_where_the_heat_map_moves():
 
 
 def test_a_sliver_with_a_gradient_of_its_own_counts():
-    """A cell 1e-13 wide, between two parallel lines: off | one on | both on, with outputs that cancel beyond it."""
+    """A cell 1e-13 wide between two parallel lines, with outputs that cancel beyond it."""
     network = two_neurons([[0.0, 1], [0, 1]], [-0.5, -0.5], [[0.0, 0], [100, -100]], [1.0, 0])
     network.module[1].bias.data[1] -= 1e-13
     network = read_network(network.module, (1, 1, 2))
@@ -138,8 +143,8 @@ def test_delta_star_decides_every_delta(digits_network, digits):
 
 
 def test_every_violation_is_confirmed_by_the_network_itself(digits_network, digits, monkeypatch):
-    monkeypatch.setattr(verify_module._Problem, "ai_at", lambda self, theta: 0.0)
-    monkeypatch.setattr(verify_module._Problem, "margin_at", lambda self, theta: 1.0)
+    monkeypatch.setattr(verify_module._Problem, "ai_at", lambda *_: 0.0)
+    monkeypatch.setattr(verify_module._Problem, "margin_at", lambda *_: 1.0)
     question = Question(parse_theta(["brightness:0:0.5", "patch:0:1:2:2:3x3"]))
     result = verify(digits_network, digits[0], question)
     assert [each.verdict for each in result.findings] == ["unknown", "unknown"]
@@ -148,7 +153,9 @@ def test_every_violation_is_confirmed_by_the_network_itself(digits_network, digi
 @pytest.mark.parametrize("labels", ["all", "predicted"])
 def test_the_labels_that_count_are_those_asked_for(labels, digits_network, digits):
     theta = parse_theta(["brightness:0:0.3"])
-    results = {each: verify(digits_network, digits[0], Question(theta, each)) for each in ("all", "predicted")}
+    results = {
+        each: verify(digits_network, digits[0], Question(theta, each)) for each in ("all", "predicted")
+    }
     assert results["predicted"].sup_ai < results["all"].sup_ai
     assert results["predicted"].cells == results["all"].cells
 
@@ -169,9 +176,14 @@ def test_a_time_out_keeps_what_was_proved(digits_network, digits, monkeypatch):
     def out_of_time(leaves, reading):
         table = next(iter(original(leaves, reading)))
         index = torch.arange(5)
-        yield type(table)(table.cells[index], **{
-            name: getattr(table, name)[index] for name in type(table).__dataclass_fields__ if name != "cells"
-        })
+        yield type(table)(
+            table.cells[index],
+            **{
+                name: getattr(table, name)[index]
+                for name in type(table).__dataclass_fields__
+                if name != "cells"
+            },
+        )
         raise verify_module.OutOfTimeError
 
     monkeypatch.setattr(verify_module, "tabulate", out_of_time)
@@ -190,13 +202,25 @@ def test_early_stop_gives_the_same_answer(digits_network, digits):
 
 
 def test_shares_add_up_to_what_is_covered(digits_network, digits):
-    result = verify(digits_network, digits[5], Question(parse_theta(["brightness:0:0.3", "translation:x:0:2"])))
+    result = verify(
+        digits_network, digits[5], Question(parse_theta(["brightness:0:0.3", "translation:x:0:2"]))
+    )
     for each in result.findings:
         assert each.satisfied + each.violated + each.partial == pytest.approx(result.covered, abs=1e-12)
 
 
-@pytest.mark.parametrize("change", [{"deltas": (0.0,)}, {"deltas": (-1.0,)}, {"deltas": ()}, {"labels": "some"},
-                                    {"timeout_s": -1}, {"timeout_s": math.nan}, {"deltas": (math.nan,)}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"deltas": (0.0,)},
+        {"deltas": (-1.0,)},
+        {"deltas": ()},
+        {"labels": "some"},
+        {"timeout_s": -1},
+        {"timeout_s": math.nan},
+        {"deltas": (math.nan,)},
+    ],
+)
 def test_questions_without_an_answer_are_errors(change):
     with pytest.raises(UserError):
         Question(parse_theta(PLANE), **change)

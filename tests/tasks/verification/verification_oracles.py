@@ -10,12 +10,15 @@ from torch import nn
 
 def dense_layers(network):
     """(W, b) of a Sequential of Flatten, Linear and ReLU."""
-    return [(m.weight.detach().double().numpy(), m.bias.detach().double().numpy()) for m in network if
-            isinstance(m, nn.Linear)]
+    return [
+        (m.weight.detach().double().numpy(), m.bias.detach().double().numpy())
+        for m in network
+        if isinstance(m, nn.Linear)
+    ]
 
 
 def affine_forms(layers, image_forms, pattern):
-    """Pre-activations of all hidden neurons and the logits, affine in theta, under a fixed pattern (list of bools)."""
+    """Pre-activations of all hidden neurons and the logits, affine in theta, under a fixed pattern."""
     forms, hidden, used = image_forms, [], 0
     for weight, bias in layers[:-1]:
         forms = weight @ forms
@@ -58,7 +61,9 @@ def inscribed_radius(forms, pattern, lower, upper):
 def walk_regions(network, image_forms, lower, upper, smallest=1e-10):
     """All activation patterns with a non-empty interior in a box, walking from neighbour to neighbour."""
     layers = dense_layers(network)
-    start = pattern_at(layers, image_forms, lower + (upper - lower) * np.array([0.3183, 0.2718, 0.4142])[: len(lower)])
+    start = pattern_at(
+        layers, image_forms, lower + (upper - lower) * np.array([0.3183, 0.2718, 0.4142])[: len(lower)]
+    )
     found, queue, tried = {start}, deque([start]), {start}
     while queue:
         pattern = queue.popleft()
@@ -88,6 +93,8 @@ def autograd_ai(network, theta_space, image, theta, labels):
 
 def grid(theta_space, side):
     """`(side^d, d)` points strictly inside the range."""
-    axes = [torch.linspace(float(a), float(b), side + 2, dtype=torch.float64)[1:-1]
-            for a, b in zip(theta_space.lower, theta_space.upper, strict=True)]
+    axes = [
+        torch.linspace(float(a), float(b), side + 2, dtype=torch.float64)[1:-1]
+        for a, b in zip(theta_space.lower, theta_space.upper, strict=True)
+    ]
     return torch.cartesian_prod(*axes).reshape(-1, len(axes))

@@ -1,0 +1,1 @@
+"""Attention and classification robustness, decided exactly over semantic perturbations."""

@@ -1,7 +1,8 @@
 """Saliency maps, attention inconsistency and margins on activation cells.
 
-Within a cell the map of each label is constant and the expected map affine in theta, so the attention inconsistency
-(Munakata et al., eq. 2) is convex there: a sum over labels of norms of affine functions. Its maximum is at a corner.
+Within a cell the map of each label is constant and the expected map affine in theta, so the attention
+inconsistency (Munakata et al., eq. 2) is convex there: a sum over labels of norms of affine functions. Its
+maximum is at a corner.
 """
 
 from __future__ import annotations
@@ -27,10 +28,10 @@ def saliency_maps(module: torch.nn.Module, image: Tensor, labels: Tensor) -> Ten
 
 @dataclass(frozen=True)
 class HeatSpace:
-    """Coordinates for heat maps in which norms are those of the pixels, but with fewer numbers where possible.
+    """Coordinates for heat maps in which norms are those of the pixels, with fewer numbers where possible.
 
-    All maps of a network that starts with a matrix lie in its row space; together with the expected maps they span
-    a space that is often far smaller than the image.
+    All maps of a network that starts with a matrix lie in its row space; together with the expected maps they
+    span a space that is often far smaller than the image.
 
     Attributes:
         first: `(n, r)` the first block's matrix in these coordinates, or None: coordinates are the pixels.
@@ -67,7 +68,8 @@ def heat_space(layer: Layer, expected: Tensor) -> HeatSpace:
 def actual_maps(layers: tuple[Layer, ...], leaves: Leaves, labels: Tensor, space: HeatSpace) -> Tensor:
     """The maps of each cell in the coordinates of `space`: `(N, labels, r)`.
 
-    Goes backward through the layers; cells whose later layers have the same pattern share the work up to there.
+    Goes backward through the layers; cells whose later layers have the same pattern share the work up to
+    there.
 
     Args:
         layers: the network without any clamping put before it.
@@ -91,7 +93,7 @@ def actual_maps(layers: tuple[Layer, ...], leaves: Leaves, labels: Tensor, space
         rows = rows[group[member]] * leaves.patterns[i - hidden][member][:, None]
         group = inverse
         if i:
-            rows = layers[i].transpose(rows.flatten(0, 1)).unflatten(0, rows.shape[:2])
+            rows = layers[i].transpose(rows.flatten(0, 1)).reshape(*rows.shape[:2], -1)
     rows = _to_space(layers[0], rows, space) if hidden else layers[0].transpose(rows[0])[None]
     return rows[group]
 
@@ -99,7 +101,7 @@ def actual_maps(layers: tuple[Layer, ...], leaves: Leaves, labels: Tensor, space
 def _to_space(layer: Layer, rows: Tensor, space: HeatSpace) -> Tensor:
     flat = rows.flatten(0, 1)
     flat = layer.transpose(flat) if space.first is None else flat @ space.first
-    return flat.unflatten(0, rows.shape[:2])
+    return flat.reshape(*rows.shape[:2], -1)
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,7 @@ class Inconsistency:
     moving: tuple[int, ...]
 
     def at(self, points: Tensor) -> Tensor:
-        """ai at points `(N, K, d)` of each cell: `(N, K)`."""
+        """Inconsistency at points `(N, K, d)` of each cell: `(N, K)`."""
         if not self.moving:
             return self.squares.sqrt().sum(1, keepdim=True).expand(-1, points.shape[1])
         return self._squares_at(self._arms(points)).sqrt().sum(2)
@@ -143,7 +145,7 @@ class Inconsistency:
 
 
 def inconsistency(maps: Tensor, centres: Tensor, space: HeatSpace) -> Inconsistency:
-    """ai on each cell from its maps `(N, labels, r)` and a point `(N, d)` inside each cell."""
+    """Inconsistency on each cell from its maps `(N, labels, r)` and a point `(N, d)` inside each cell."""
     difference = maps - space.constant
     if not space.moving:
         squares = torch.linalg.vector_norm(difference, dim=2).square()
@@ -163,8 +165,8 @@ def inconsistency(maps: Tensor, centres: Tensor, space: HeatSpace) -> Inconsiste
 def smallest(ai: Inconsistency, cells: Cells) -> tuple[Tensor, Tensor]:
     """Bounds `(N,)` below and above the smallest ai in each cell.
 
-    Frank-Wolfe with an exact line search: the tangent's smallest corner value is a proved lower bound, and the best
-    point met the upper one. One moving parameter needs two rounds; more may leave a gap.
+    Frank-Wolfe with an exact line search: the tangent's smallest corner value is a proved lower bound, and
+    the best point met the upper one. One moving parameter needs two rounds; more may leave a gap.
     """
     best = ai.at(cells.points).min(1)
     if not ai.moving:

@@ -49,15 +49,18 @@ def missed_points(
 ) -> int:
     """Count audit points that contradict the table.
 
-    128 random points of Theta must have a listed pattern. The 64 smallest cells, which a line slightly out of place
-    would miss first, and 64 random ones must show their pattern at their centre and their margin at its corner.
+    128 random points of Theta must have a listed pattern. The 64 smallest cells, which a line slightly out
+    of place would miss first, and 64 random ones must show their pattern at their centre and their margin at
+    its corner.
     """
     generator = torch.Generator().manual_seed(seed)
     spread = torch.rand(128, theta.dimension, generator=generator, dtype=torch.float64)
     scattered = theta.lower + spread * (theta.upper - theta.lower)
     points = run_points(layers, perturbed_rows(image, theta, scattered))
     missed = points.clear & ~torch.isin(points.keys, table.keys)
-    smallest = torch.where(table.volumes > 0, table.volumes, torch.inf).topk(min(64, len(table)), largest=False)
+    smallest = torch.where(table.volumes > 0, table.volumes, torch.inf).topk(
+        min(64, len(table)), largest=False
+    )
     chosen = torch.cat([smallest.indices, torch.randperm(len(table), generator=generator)[:64]])
     centres = run_points(layers, perturbed_rows(image, theta, table.cells.centres[chosen]))
     wrong = centres.clear & (centres.keys != table.keys[chosen])

@@ -1,8 +1,8 @@
 """Convex cells of a parameter space in one, two or three dimensions, many at once.
 
-Cells are padded arrays: intervals and polygons list their corners in cyclic order, polytopes list each corner with
-the three facets that meet there. All cells are cut at once, each by its own hyperplane. A corner *on* the cut goes
-to both sides, so no part of a cell is ever lost, however thin.
+Cells are padded arrays: intervals and polygons list their corners in cyclic order, polytopes list each corner
+with the three facets that meet there. All cells are cut at once, each by its own hyperplane. A corner *on*
+the cut goes to both sides, so no part of a cell is ever lost, however thin.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Cells:
 
 
 def product_cell(factors: Sequence[Tensor]) -> Cells:
-    """One cell: the product of segments `(2, 1)` and at most one triangle `(3, 2)`, of dimension one to three."""
+    """One cell, the product of segments `(2, 1)` and at most one triangle `(3, 2)`, of dimension 1 to 3."""
     choices = list(itertools.product(*(range(len(factor)) for factor in factors)))
     corners = torch.stack(
         [torch.cat([factor[i] for factor, i in zip(factors, c, strict=True)]) for c in choices]
@@ -66,7 +66,7 @@ def product_cell(factors: Sequence[Tensor]) -> Cells:
 
 
 def _facets_at(choice: Sequence[int], factors: Sequence[Tensor]) -> list[int]:
-    """Facets of a product at one corner, numbered -1, -2, ...: a segment's corners, a triangle's opposite corners."""
+    """Facets of a product at one corner, named -1, -2, ... (a triangle's by their opposite corners)."""
     facets, offset = [], -1
     for index, factor in zip(choice, factors, strict=True):
         corners = range(len(factor))
@@ -95,9 +95,10 @@ def split(cells: Cells, values: Tensor, names: Tensor) -> tuple[Cells, Cells]:
 
     Args:
         cells: N cells.
-        values: `(N, K)` the function at the corners; each row has a positive and a negative entry, and exact zeros
-            lie on the cut.
-        names: `(N,)` int64 names of the new facets, unused so far in the cell (read in three dimensions only).
+        values: `(N, K)` the function at the corners; each row has a positive and a negative entry, and exact
+            zeros lie on the cut.
+        names: `(N,)` int64 names of the new facets, unused so far in the cell (read in three dimensions
+            only).
 
     Returns:
         The parts where the function is negative, and those where it is positive.
@@ -106,7 +107,7 @@ def split(cells: Cells, values: Tensor, names: Tensor) -> tuple[Cells, Cells]:
 
 
 def _split_polygons(cells: Cells, values: Tensor) -> tuple[Cells, Cells]:
-    """Sutherland-Hodgman: walk around each polygon, keep corners of the side, add a corner on each crossed edge."""
+    """Sutherland-Hodgman: walk around each polygon, keep a side's corners, add one on each crossed edge."""
     after, values_after = cells.points.roll(-1, 1), values.roll(-1, 1)
     crossed = values * values_after < 0
     crossed |= (values > 0) & (values_after < 0) | (values < 0) & (values_after > 0)  # products may underflow
@@ -137,8 +138,8 @@ def _compact(keep: Tensor) -> tuple[Tensor, Tensor]:
 def _split_polytopes(cells: Cells, values: Tensor, names: Tensor) -> tuple[Cells, Cells]:
     """Cut simple polytopes: two corners are joined by an edge where they share two facets.
 
-    A corner on the cut counts as positive, with an edge of length zero to its copy on the negative side: so every
-    corner keeps exactly three facets.
+    A corner on the cut counts as positive, with an edge of length zero to its copy on the negative side: so
+    every corner keeps exactly three facets.
     """
     positive = (values >= 0) & cells.used
     negative = (values < 0) & cells.used
@@ -165,7 +166,7 @@ def _split_polytopes(cells: Cells, values: Tensor, names: Tensor) -> tuple[Cells
 
 
 def edges_between(facets: Tensor, first: Tensor, second: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Edges from corners of one set to corners of another: (cell, corner of the first, corner of the second)."""
+    """Edges from corners of one set to corners of another: (cell, corner of the first, of the second)."""
     shared = torch.zeros(*first.shape, first.shape[1], dtype=torch.int8, device=facets.device)
     for i, j in itertools.product(range(3), range(3)):
         shared += facets[:, :, None, i] == facets[:, None, :, j]
@@ -180,7 +181,7 @@ def _shared_facets(first: Tensor, second: Tensor) -> Tensor:
 
 
 def _rows_of(cell: Tensor, cells: int) -> tuple[Tensor, Tensor]:
-    """Lay entries sorted by cell out in rows: `(cells, widest)` indices of entries, `len(cell)` where none."""
+    """Lay entries sorted by cell out in rows: `(cells, widest)` indices, `len(cell)` where there is none."""
     count = torch.bincount(cell, minlength=cells)
     start = count.cumsum(0) - count
     column = torch.arange(len(cell), device=cell.device) - start[cell]
@@ -210,7 +211,7 @@ def volumes(cells: Cells) -> Tensor:
 
 
 def _polytope_volumes(cells: Cells) -> Tensor:
-    """Star decomposition: a tetrahedron for each edge, each facet beside it, that facet's centre and the cell's."""
+    """Add up tetrahedra, one for each edge and each facet beside it, with both centres as their apexes."""
     upper = torch.ones(cells.points.shape[1], cells.points.shape[1], dtype=torch.bool).triu(1)
     cell, one, other = edges_between(cells.facets, cells.used, cells.used)
     once = upper.to(cell.device)[one, other]

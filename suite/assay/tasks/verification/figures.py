@@ -1,4 +1,4 @@
-"""Pictures of a verification: region maps, saliency panels and ai along a ray (Munakata et al., Figs. 1 to 3)."""
+"""Pictures of a verification, as Figs. 1 to 3 of Munakata et al.: regions, saliency panels, ai on a ray."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _SATISFIED, _VIOLATED, _PARTIAL = "#4477aa", "#cc3311", "#eecc66"
 
 
 def region_map(result: Verification, theta: Theta, image: Tensor, path: Path) -> None:
-    """Draw where each property holds, a panel a finding, with the boundary and the image at chosen points (Fig. 3).
+    """Draw where each property holds, a panel a finding, and the image at chosen points (Fig. 3).
 
-    Blue cells satisfy the property, red ones violate it throughout, yellow ones in part; the black line borders the
-    part connected to the unperturbed image. Of three parameters the cells' first two are drawn, one over the other.
+    Blue cells satisfy the property, red ones violate it throughout, yellow ones in part; the black line
+    borders the part connected to the unperturbed image. Of three parameters the first two are drawn.
 
     Args:
         result: of `verify`, with at least one cell.
@@ -38,8 +38,15 @@ def region_map(result: Verification, theta: Theta, image: Tensor, path: Path) ->
         points = _chosen_points(theta, finding)
         _draw_regions(panel, result, finding, theta)
         for number, point in enumerate(points, 1):
-            panel.annotate(str(number), point[:2].tolist(), ha="center", bbox={"boxstyle": "circle", "fc": "white"})
-        strip.imshow(_side_by_side([theta.apply(image.double(), point) for point in points]), cmap="gray", vmin=0, vmax=1)
+            panel.annotate(
+                str(number), point[:2].tolist(), ha="center", bbox={"boxstyle": "circle", "fc": "white"}
+            )
+        strip.imshow(
+            _side_by_side([theta.apply(image.double(), point) for point in points]),
+            cmap="gray",
+            vmin=0,
+            vmax=1,
+        )
         strip.set_title("image at " + ", ".join(str(number + 1) for number in range(len(points))), fontsize=9)
         strip.axis("off")
     _write(figure, path)
@@ -53,7 +60,9 @@ def _draw_regions(panel: Axes, result: Verification, finding: Finding, theta: Th
         corners = [points[:, :2].numpy() for points in table.cells.points[rows]]
         panel.add_collection(PolyCollection(corners, facecolors=colour, edgecolors="white", linewidths=0.1))
     if finding.component is not None and theta.dimension == 2:
-        panel.add_collection(LineCollection(list(finding.component.boundary.numpy()), colors="black", linewidths=1.2))
+        panel.add_collection(
+            LineCollection(list(finding.component.boundary.numpy()), colors="black", linewidths=1.2)
+        )
     name = finding.name if finding.delta is None else f"AR, delta = {finding.delta:g}"
     panel.set_title(f"{name}: {finding.verdict} ({finding.satisfied:.1%} satisfied)")
     panel.set_xlim(float(theta.lower[0]), float(theta.upper[0]))
@@ -63,14 +72,16 @@ def _draw_regions(panel: Axes, result: Verification, finding: Finding, theta: Th
 
 
 def _chosen_points(theta: Theta, finding: Finding) -> list[Tensor]:
-    """The lowest corner, the farthest safe point if there is one, the middle and the highest corner of the range."""
+    """The lowest corner, the farthest safe point if any, the middle and the highest corner of the range."""
     points = [theta.lower, (theta.lower + theta.upper) / 2, theta.upper]
     if finding.component is not None and finding.component.farthest is not None:
         points.insert(1, finding.component.farthest)
     return points
 
 
-def saliency_panels(network: Network, image: Tensor, theta: Theta, points: Sequence[Tensor], path: Path) -> None:
+def saliency_panels(
+    network: Network, image: Tensor, theta: Theta, points: Sequence[Tensor], path: Path
+) -> None:
     """Draw the image, its actual and expected saliency map and their difference, a column a point (Fig. 2).
 
     Maps are those of the predicted label, summed over channels; the titles give ai for that label.
@@ -94,7 +105,9 @@ def saliency_panels(network: Network, image: Tensor, theta: Theta, points: Seque
         maps = [heat[0].sum(0) for heat in (actual, expected, actual - expected)]
         reach = max(float(heat.abs().max()) for heat in maps) or 1.0
         column[0].imshow(_side_by_side([moved]), cmap="gray", vmin=0, vmax=1)
-        column[0].set_title(f"({', '.join(f'{value:.3g}' for value in point.tolist())})\nai = {inconsistency:.2f}", fontsize=9)
+        column[0].set_title(
+            f"({', '.join(f'{value:.3g}' for value in point.tolist())})\nai = {inconsistency:.2f}", fontsize=9
+        )
         for panel, heat in zip(column[1:], maps, strict=True):
             panel.imshow(heat.numpy(), cmap="seismic", vmin=-reach, vmax=reach)
     for panel, name in zip(axes[:, 0], ("image", "actual", "expected", "difference"), strict=True):
@@ -105,7 +118,9 @@ def saliency_panels(network: Network, image: Tensor, theta: Theta, points: Seque
     _write(figure, path)
 
 
-def ray(result: Verification, network: Network, image: Tensor, theta: Theta, path: Path, points: int = 200) -> None:
+def ray(
+    result: Verification, network: Network, image: Tensor, theta: Theta, path: Path, points: int = 200
+) -> None:
     """Draw ai of the predicted label from the lowest to the highest corner of the range (Fig. 1).
 
     Args:
@@ -143,4 +158,5 @@ def _side_by_side(images: Sequence[Tensor]) -> Tensor:
 
 
 def _write(figure: Figure, path: Path) -> None:
-    FigureCanvasAgg(figure).print_png(str(path))
+    FigureCanvasAgg(figure)
+    figure.savefig(path, format="png")

@@ -138,20 +138,27 @@ class Sparse:
 
     def forward(self, rows: Tensor) -> Tensor:
         """See `Linear`."""
-        return torch.sparse.mm(self.matrix, rows.T).T
+        return _multiply(self.matrix, rows)
 
     def transpose(self, rows: Tensor) -> Tensor:
         """See `Linear`."""
-        return torch.sparse.mm(self.matrix.T, rows.T).T
+        return _multiply(self.matrix.T, rows)
 
     def magnitude(self, rows: Tensor) -> Tensor:
         """See `Linear`."""
-        return torch.sparse.mm(self.matrix.abs(), rows.T).T
+        return _multiply(self.matrix.abs(), rows)
+
+
+def _multiply(matrix: Tensor, rows: Tensor) -> Tensor:
+    product: Tensor = torch.sparse.mm(matrix, rows.T)
+    return product.T
 
 
 def sparse(outputs: Tensor, inputs: Tensor, values: Tensor, shape: tuple[int, int]) -> Sparse:
     """A `Sparse` map from its entries (float64, duplicates added up)."""
-    matrix = torch.sparse_coo_tensor(torch.stack([outputs, inputs]), values.double(), shape, check_invariants=True)
+    matrix = torch.sparse_coo_tensor(
+        torch.stack([outputs, inputs]), values.double(), shape, check_invariants=True
+    )
     return Sparse(matrix.coalesce())
 
 

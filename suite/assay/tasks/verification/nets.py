@@ -52,14 +52,14 @@ DIGITS_WEIGHTS = Path(__file__).parents[2] / "models" / "weights" / "digits_fnn.
 
 
 def load_digits_fnn() -> nn.Sequential:
-    """The digits network with its shipped weights, made by `train(digits_fnn(), *digits_split()[0], epochs=40)`."""
+    """The digits network as shipped, made by `train(digits_fnn(), *digits_split()[0], epochs=40)`."""
     network = digits_fnn()
     network.load_state_dict(load_file(DIGITS_WEIGHTS))
     return network.eval()
 
 
 def digits_split() -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-    """Scikit-learn's digits, `(N, 1, 8, 8)` float32 in [0, 1] and labels: 1,347 for training, then 450 for testing.
+    """Scikit-learn's digits, `(N, 1, 8, 8)` float32 in [0, 1], with labels: 1,347 to train, 450 to test.
 
     The split is stratified and drawn with seed 0.
     """
@@ -69,14 +69,16 @@ def digits_split() -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
     digits = load_digits()
     images = torch.from_numpy(digits.images).float()[:, None] / 16
     labels = torch.from_numpy(digits.target).long()
-    ours, held_out = train_test_split(range(len(labels)), test_size=450, random_state=0, stratify=digits.target)
+    ours, held_out = train_test_split(
+        range(len(labels)), test_size=450, random_state=0, stratify=digits.target
+    )
     return (images[ours], labels[ours]), (images[held_out], labels[held_out])
 
 
 def train(
     network: nn.Sequential, images: Tensor, labels: Tensor, epochs: int, seed: int = 0
 ) -> nn.Sequential:
-    """Train a fresh copy of the weights with Adam (1e-3, batches of 128); everything random comes from `seed`.
+    """Train with Adam (1e-3, batches of 128) from fresh weights; everything random comes from `seed`.
 
     Args:
         network: the architecture; its weights are drawn anew.
@@ -93,7 +95,7 @@ def train(
     optimiser = torch.optim.Adam(network.parameters(), lr=1e-3)
     network.train()
     for _ in range(epochs):
-        for batch in torch.randperm(len(images), generator=generator).split(128):
+        for batch in torch.split(torch.randperm(len(images), generator=generator), 128):
             loss = nn.functional.cross_entropy(network(images[batch]), labels[batch])
             optimiser.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]

@@ -1,8 +1,8 @@
 """A chain of torch layers read as affine blocks and ReLU splits in float64.
 
-The verifier sees a network as `layers`: an affine block, then a ReLU on some of its outputs (`splits`), and so on;
-the last block has no split. Max pooling becomes rounds of `max(a, b) = a + relu(b - a)`, in which the `a` passes
-through unsplit, so that ties go to the first entry of a window, as in torch.
+The verifier sees a network as `layers`: an affine block, then a ReLU on some of its outputs (`splits`), and
+so on; the last block has no split. Max pooling becomes rounds of `max(a, b) = a + relu(b - a)`, in which the
+`a` passes through unsplit, so that ties go to the first entry of a window, as in torch.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class Layer:
 
     def affine(self, forms: Tensor) -> Tensor:
         """Carry affine forms `(C, 1 + d, inputs)`, constants first, through the block: `(C, 1 + d, n)`."""
-        out = self.linear(forms.flatten(0, 1)).unflatten(0, forms.shape[:2])
+        out = self.linear(forms.flatten(0, 1)).reshape(*forms.shape[:2], -1)
         out[:, 0] += self.bias
         return out
 
@@ -270,7 +270,7 @@ _FUNCTIONS = {
 class _Tracer(fx.Tracer):
     """Traces chains; every module with parameters or a reader of its own is one step."""
 
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:  # noqa: ARG002
         return not isinstance(m, nn.Sequential | fx.GraphModule) and not any(
             type(child) in _READERS for child in m.children()
         )
@@ -280,8 +280,9 @@ def read_network(module: nn.Module, input_shape: Shape) -> Network:
     """Read a torch module as a piecewise linear network.
 
     Args:
-        module: a chain of Linear, Conv2d, AvgPool2d, MaxPool2d, BatchNorm, Flatten, ReLU (Dropout and Identity
-            are skipped), pixels in [0, 1] to logits. It is copied, put in evaluation mode and in float64.
+        module: a chain of Linear, Conv2d, AvgPool2d, MaxPool2d, BatchNorm, Flatten, ReLU (Dropout and
+            Identity are skipped), pixels in [0, 1] to logits. It is copied, put in evaluation mode and in
+            float64.
         input_shape: (channels, height, width).
 
     Raises:
@@ -349,7 +350,7 @@ def _read_step(name: str, step: object, build: _Builder) -> None:
     elif kind in _ONNX_FLATTENS:
         _flatten(label, step, build)
     elif not isinstance(step, nn.Module) and step in _FUNCTIONS:
-        _FUNCTIONS[step](label, step, build)  # type: ignore[index]
+        _FUNCTIONS[step](label, step, build)
     else:
         raise UnsupportedLayerError(
             label, "read are Linear, Conv2d, pooling, BatchNorm, Flatten and ReLU only"
@@ -361,7 +362,8 @@ def read_onnx(path: Path, input_shape: Shape) -> Network:
 
     Args:
         path: the file.
-        input_shape: (channels, height, width) of the images; the graph's own input may have any shape of this size.
+        input_shape: (channels, height, width) of the images; the graph's own input may have any shape of this
+            size.
 
     Raises:
         UserError: no file there, or not a readable ONNX graph.

@@ -1,8 +1,9 @@
 """Semantic perturbations of an image, cut into pieces on which image and heat map move affinely in theta.
 
-A perturbation says how far an image moves for its parameters: `x' = x + sum of the displacements`, and how far a
-saliency map is expected to move with it (Munakata et al., section II: identity for brightness and patch, the same
-translation for translation). Displacements of several perturbations add up, so any combination of them is one.
+A perturbation says how far an image moves for its parameters: `x' = x + sum of the displacements`, and how
+far a saliency map is expected to move with it (Munakata et al., section II: identity for brightness and
+patch, the same translation for translation). Displacements of several perturbations add up, so any
+combination of them is one.
 
 To add a perturbation write one function that returns its pieces, and name it in `_GRAMMAR`.
 """
@@ -20,7 +21,7 @@ from torch import Tensor
 from assay.errors import UserError
 
 Displacement = Callable[[Tensor], Tensor]
-"""Takes images `(..., H, W)` to their displacement `(1 + d, ..., H, W)`: the constant, then one slope a parameter."""
+"""Takes images `(..., H, W)` to displacements `(1 + d, ..., H, W)`: a constant, then a slope a parameter."""
 
 MAX_PARAMETERS = 3
 
@@ -152,13 +153,19 @@ class Theta:
     def apply(self, image: Tensor, theta: Tensor) -> Tensor:
         """The perturbed image g(theta, x), `(C, H, W)`."""
         forms = self.piece_of(theta).image_forms(image)
-        moved = forms[0] + torch.tensordot(theta, forms[1:], 1)
+        moved = forms[0] + _weighted(theta, forms[1:])
         return moved.clamp(0, 1) if self.clamp else moved
 
     def expected(self, heat: Tensor, theta: Tensor) -> Tensor:
         """The expected heat maps at theta, of the shape of `heat`."""
         forms = self.piece_of(theta).heat_forms(heat)
-        return forms[0] + torch.tensordot(theta, forms[1:], 1)
+        return forms[0] + _weighted(theta, forms[1:])
+
+
+def _weighted(weights: Tensor, images: Tensor) -> Tensor:
+    """Weighted sums of images, `(..., k)` and `(k, C, H, W)` to `(..., C, H, W)`."""
+    total: Tensor = torch.tensordot(weights, images, 1)
+    return total
 
 
 def _depth(piece: Piece, theta: Tensor) -> float:
@@ -179,7 +186,8 @@ def combine(perturbations: Sequence[Perturbation]) -> Theta:
 
     Raises:
         UserError: none or more than three parameters in all, or a pair whose joint effect is not affine
-            (two translations given apart; a grey patch, whose displacement depends on the image, with another).
+            (two translations given apart; a grey patch, whose displacement depends on the image, with
+            another).
     """
     dimension = sum(len(each.names) for each in perturbations)
     if not 1 <= dimension <= MAX_PARAMETERS:
@@ -238,8 +246,8 @@ class Square:
         inside = self.row + self.height <= rows and self.column + self.width <= columns
         if min(self.row, self.column) < 0 or min(self.height, self.width) < 1 or not inside:
             raise UserError(
-                f"the patch of {self.height}x{self.width} pixels at row {self.row}, column {self.column} is not "
-                f"inside the image of {rows}x{columns} pixels: move or shrink it"
+                f"the patch of {self.height}x{self.width} pixels at row {self.row}, column {self.column} is "
+                f"not inside the image of {rows}x{columns} pixels: move or shrink it"
             )
         mask = torch.zeros_like(image)
         mask[..., self.row : self.row + self.height, self.column : self.column + self.width] = 1
@@ -285,8 +293,8 @@ def translation_along(axis: str, lower: float, upper: float) -> Perturbation:
 def translation_both(lower: float, upper: float) -> Perturbation:
     """Move by (t_x, t_y), each in [lower, upper] whole pixels.
 
-    Bilinear interpolation has a t_x t_y term, so the four whole-pixel shifts around a point are interpolated on the
-    two triangles of their square: piecewise affine, and equal to linear interpolation along the axes.
+    Bilinear interpolation has a t_x t_y term, so the four whole-pixel shifts around a point are interpolated
+    on the two triangles of their square: piecewise affine, and equal to linear interpolation along the axes.
 
     Raises:
         UserError: a bound is not a whole number of pixels (the triangles are those of whole pixels).
@@ -319,7 +327,7 @@ def _moving_part(corners: Tensor, nodes: Tensor, steps: Tensor) -> Part:
 
     def move(image: Tensor) -> Tensor:
         moved = torch.stack([_shift(image, rows, columns) for rows, columns in shifts])
-        forms = torch.tensordot(weights.to(image.dtype), moved, 1)
+        forms = _weighted(weights.to(image.dtype), moved)
         forms[0] -= image
         return forms
 
@@ -335,8 +343,8 @@ def _check_range(name: str, lower: float, upper: float) -> None:
 
 GRAMMAR_HELP = """\
 brightness:LO:HI[:clamp]            add LO..HI to every pixel (clamp: cut to [0, 1])
-patch:LO:HI:ROW:COLUMN:HxW[:GREY]   add LO..HI to a rectangle (GREY: blend (1-p)x + p*GREY instead, only alone)
-translation:x|y:LO:HI               move by LO..HI pixels right (x) or down (y), sub-pixel
+patch:LO:HI:ROW:COLUMN:HxW[:GREY]   add LO..HI to a rectangle (GREY: blend (1-p)x + p*GREY instead, only
+alone) translation:x|y:LO:HI               move by LO..HI pixels right (x) or down (y), sub-pixel
 translation:xy:LO:HI                both at once, whole LO and HI, interpolated on triangles
 One to three parameters in all, e.g. brightness:0:0.5 with patch:0:0.5:10:10:4x4."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
@@ -23,8 +24,8 @@ class Component:
     Attributes:
         member: `(N,)` bool over the cells of the table.
         share: volume of the component over that of Theta.
-        farthest: `(d,)` the safe point farthest from the origin, distances relative to Theta's sides; None where
-            the origin itself is not in such a cell.
+        farthest: `(d,)` the safe point farthest from the origin, distances relative to Theta's sides; None
+            where the origin itself is not in such a cell.
         boundary: `(F, 2, d)` border edges towards cells that do not satisfy the property (d = 2), or
             `(F, 1, d)` centres of such facets: the outermost boundary of Munakata et al. with its holes.
     """
@@ -64,7 +65,7 @@ def origin_component(table: CellTable, satisfied: Tensor, lower: Tensor, upper: 
         return nothing
     pairs = torch.from_numpy(cKDTree(facets.centre / scale).query_pairs(_TOUCH, output_type="ndarray"))
     one, other = facets.cell[pairs[:, 0]].numpy(), facets.cell[pairs[:, 1]].numpy()
-    graph = coo_matrix(([1] * len(one), (one, other)), shape=(len(safe), len(safe)))
+    graph = coo_matrix((np.ones(len(one)), (one, other)), shape=(len(safe), len(safe)))
     component = torch.from_numpy(connected_components(graph, directed=False)[1])
     home = _holding_origin(table.cells[safe])
     inside = torch.isin(component, component[home])
@@ -86,8 +87,8 @@ def origin_component(table: CellTable, satisfied: Tensor, lower: Tensor, upper: 
 def _holding_origin(cells: Cells) -> Tensor:
     """`(N,)` bool: cells that hold the origin (border included).
 
-    Walking around a polygon that holds it, all turns about the origin have one sense; of a polytope, the origin is
-    on the inner side of every facet.
+    Walking around a polygon that holds it, all turns about the origin have one sense; of a polytope, the
+    origin is on the inner side of every facet.
     """
     points = cells.points
     near = ((points.amin(1) <= 0) & (points.amax(1) >= 0)).all(1)
@@ -104,7 +105,7 @@ def _polytopes_holding_origin(cells: Cells, near: Tensor) -> Tensor:
     holding = near.clone()
     for i in near.nonzero().flatten().tolist():
         points = cells.points[i, : int(cells.count[i])]
-        for facet in cells.facets[i, : len(points)].unique():
+        for facet in torch.unique(cells.facets[i, : len(points)]):
             on = points[(cells.facets[i, : len(points)] == facet).any(1)]
             middle = on.mean(0)
             normal = torch.linalg.svd(on - middle).Vh[2]
@@ -132,7 +133,7 @@ def _interval_ends(cells: Cells) -> _Facets:
 
 
 def _polytope_facets(cells: Cells) -> _Facets:
-    """Facet centres as the means of the distinct corners of each facet's bounding box: equal from both sides."""
+    """Facets, their centres those of their bounding boxes: the same from both sides, however padded."""
     cell, slot = cells.used.nonzero(as_tuple=True)
     owner = cell.repeat_interleave(3)
     name = cells.facets[cell, slot].flatten()

@@ -1,8 +1,9 @@
 """Exact subdivision of a convex piece of Theta into the activation cells of a network.
 
-Every pre-activation is affine in theta on a cell of the layers before it. So each layer cuts each cell by the zero
-lines of its neurons; what is left after the last layer is the list of all activation regions (Munakata et al.,
-section II, fact (i)). All cells of a chunk are cut at once, in rounds: one pending line a cell and round.
+Every pre-activation is affine in theta on a cell of the layers before it. So each layer cuts each cell by the
+zero lines of its neurons; what is left after the last layer is the list of all activation regions (Munakata
+et al., section II, fact (i)). All cells of a chunk are cut at once, in rounds: one pending line a cell and
+round.
 """
 
 from __future__ import annotations
@@ -90,7 +91,7 @@ def _descend(
     )
     keys = pattern_keys(pattern, layer.splits, depth)
     chunk = max(64, int(_CHUNK_BYTES / (8 * forms.shape[1] * max(len(each.bias) for each in layers))))
-    for index in torch.arange(len(cells), device=parent.device).split(chunk):
+    for index in torch.split(torch.arange(len(cells), device=parent.device), chunk):
         source, passed = parent[index], pattern[index]
         before = trail[source]
         after = Trail((*before.patterns, passed), (*before.keys, keys[index]))
@@ -100,7 +101,7 @@ def _descend(
 
 
 def pattern_keys(pattern: Tensor, splits: Tensor, depth: int) -> Tensor:
-    """Hash activation patterns `(N, n)` of one layer to `(N,)` int64; patterns of a network add up over layers."""
+    """Hash activation patterns `(N, n)` of one layer to `(N,)` int64; hashes add up over layers."""
     generator = torch.Generator().manual_seed(depth)
     odd = torch.randint(-(2**62), 2**62, (len(splits),), generator=generator).to(pattern.device)
     return torch.where(pattern & splits, odd, 0).sum(1)
@@ -109,7 +110,7 @@ def pattern_keys(pattern: Tensor, splits: Tensor, depth: int) -> Tensor:
 def _largest(forms: Tensor, cells: Cells) -> Tensor:
     """`(inputs,)` a bound of each input's absolute value over all cells."""
     reach = torch.cat([forms.new_ones(1), cells.points.abs().amax((0, 1))])
-    return torch.tensordot(reach, forms.abs().amax(0), 1)
+    return reach @ forms.abs().amax(0)
 
 
 @dataclass(frozen=True)

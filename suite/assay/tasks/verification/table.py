@@ -89,7 +89,7 @@ def tabulate(leaves: Leaves, reading: Reading) -> Iterator[CellTable]:
     """Read ai and margins off activation cells, in blocks of bounded memory."""
     widest = max(len(layer.bias) for layer in reading.layers)
     block = max(32, int(_BLOCK_BYTES / (8 * len(reading.labels) * widest)))
-    for index in torch.arange(len(leaves.cells), device=leaves.logits.device).split(block):
+    for index in torch.split(torch.arange(len(leaves.cells), device=leaves.logits.device), block):
         yield _tabulate_block(leaves[index], reading)
 
 
@@ -117,7 +117,7 @@ def _tabulate_block(leaves: Leaves, reading: Reading) -> CellTable:
 
 
 def _margin_bound(cells: Cells, gaps: Tensor) -> Tensor:
-    """The sign of each cell's largest margin: positive at a corner, negative by one rival, or decided by cutting.
+    """A bound with the sign of each cell's largest margin: from its corners, one rival, or by cutting.
 
     Args:
         cells: N cells.

@@ -1,8 +1,8 @@
 """Exact verification of attention robustness (AR) and classification robustness (CR) of one image.
 
-Munakata et al., eqs. 1 and 2, over a range Theta of one to three semantic perturbation parameters. All activation
-cells are listed, so the answer is exact: sup ai (the critical delta), the smallest margin, and what share of Theta
-satisfies or violates each property.
+Munakata et al., eqs. 1 and 2, over a range Theta of one to three semantic perturbation parameters. All
+activation cells are listed, so the answer is exact: sup ai (the critical delta), the smallest margin, and
+what share of Theta satisfies or violates each property.
 """
 
 from __future__ import annotations
@@ -105,7 +105,8 @@ class Verification:
 
     Attributes:
         label: the predicted label, which CR asks to keep.
-        sup_ai: largest ai over the cells listed; the critical delta* where `complete`. None where no cell is listed.
+        sup_ai: largest ai over the cells listed; the critical delta* where `complete`. None where no cell is
+            listed.
         theta_sup: `(d,)` where it is taken (on a cell's border).
         min_margin: smallest margin over the cells listed.
         theta_min: `(d,)` where it is taken.
@@ -145,7 +146,8 @@ def verify(network: Network, image: Tensor, question: Question) -> Verification:
         question: the range, the labels and the thresholds.
 
     Raises:
-        UserError: the image has another shape than the network reads, or is not finite; a patch is outside it.
+        UserError: the image has another shape than the network reads, or is not finite; a patch is outside
+            it.
     """
     start = time.monotonic()
     problem = _Problem.of(network, image, question)
@@ -193,7 +195,7 @@ class _Problem:
         return _Problem(network, layers, image, question, label, labels, maps)
 
     def ai_at(self, theta: Tensor) -> float:
-        """ai at one point by automatic differentiation."""
+        """Inconsistency at one point by automatic differentiation."""
         actual = saliency_maps(self.network.module, self.question.theta.apply(self.image, theta), self.labels)
         expected = self.question.theta.expected(self.maps, theta)
         return float((actual - expected).flatten(1).norm(dim=1).sum())
@@ -290,7 +292,7 @@ _INWARD = (1e-6, 1e-3, 1e-1, 1.0)  # how far to step from the worst corner to th
 
 
 def _confirm_ai(problem: _Problem, table: CellTable, floor: float) -> Witness | None:
-    """The confirmed point of largest ai near the worst corner of the worst cells; None if none exceeds the floor."""
+    """The confirmed point of largest ai near the worst corners; None if none exceeds the floor."""
     worst = table.ai_max.topk(min(_TRIES, len(table))).indices
     best: Witness | None = None
     for i in worst.tolist():
