@@ -1,6 +1,8 @@
 """Verify a block of images: one record an image and combination of perturbations."""
 
-from collections.abc import Iterator, Sequence
+import io
+import re
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -9,11 +11,14 @@ from torch import Tensor, nn
 from assay.data.dataset import Dataset, Sample
 from assay.models.loaded import LoadedModel, Normalised
 from assay.tasks.base import NotApplicableError, Record, RunContext, Unit
+from assay.tasks.verification.figures import ray, region_map, saliency_panels
 from assay.tasks.verification.network import Network, UnsupportedLayerError, read_network
-from assay.tasks.verification.perturbations import parse_theta
+from assay.tasks.verification.perturbations import Theta, parse_theta
 from assay.tasks.verification.spec import VerificationSpec
 from assay.tasks.verification.summary import property_name
 from assay.tasks.verification.verify import Finding, Question, Verification, verify
+
+SHOWN_IMAGES = 2  # how many images of a task get pictures
 
 
 def check_perturbations(spec: VerificationSpec) -> None:
@@ -67,9 +72,42 @@ def evaluate(
     for unit in units:
         sample, combination = unit.payload
         asked = question(spec, spec.combinations[combination], context.seed(unit.id))
-        found = verify(network, image_of(model, data, sample), asked)
-        yield Record(unit.id, describe(found, sample, spec.names[combination]))
+        image = image_of(model, data, sample)
+        found = verify(network, image, asked)
+        shown = sample in data.samples[:SHOWN_IMAGES]
+        files = pictures(found, network, image, asked) if shown else {}
+        named = {f"{path_safe(unit.id)}/{name}": content for name, content in files.items()}
+        yield Record(unit.id, describe(found, sample, spec.names[combination]), files=named)
         context.advance(1)
+
+
+def pictures(found: Verification, network: Network, image: Tensor, asked: Question) -> dict[str, bytes]:
+    """The paper's Fig. 1 to 3 of one image, as PNG by name; none where no cell was listed."""
+    if found.table is None:
+        return {}
+    theta = asked.theta
+    drawn = {"saliency.png": _png(saliency_panels, network, image, theta, _chosen(found, theta))}
+    drawn["ray.png"] = _png(ray, found, network, image, theta)
+    if theta.dimension > 1:
+        drawn["regions.png"] = _png(region_map, found, theta, image)
+    return drawn
+
+
+def _chosen(found: Verification, theta: Theta) -> list[Tensor]:
+    """The unperturbed image, the middle of the range, and where the attention is most inconsistent."""
+    assert found.theta_sup is not None
+    return [theta.lower, (theta.lower + theta.upper) / 2, found.theta_sup]
+
+
+def _png(draw: Callable[..., None], *arguments: Any) -> bytes:
+    buffer = io.BytesIO()
+    draw(*arguments, buffer)
+    return buffer.getvalue()
+
+
+def path_safe(name: str) -> str:
+    """A unit's id as a folder's name."""
+    return re.sub(r"[^A-Za-z0-9._-]", "_", name)
 
 
 def image_of(model: LoadedModel, data: Dataset, sample: Sample) -> Tensor:
@@ -123,4 +161,3 @@ def _cr_but_not_ar(found: Verification) -> float:
 
 def _plain_point(point: Tensor | None) -> list[float] | None:
     return None if point is None else point.tolist()
-

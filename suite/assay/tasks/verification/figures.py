@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import torch
 from matplotlib.axes import Axes
@@ -17,10 +18,12 @@ from assay.tasks.verification.network import Network
 from assay.tasks.verification.perturbations import Theta
 from assay.tasks.verification.verify import Finding, Verification
 
+Target = Path | BinaryIO
+
 _SATISFIED, _VIOLATED, _PARTIAL = "#4477aa", "#cc3311", "#eecc66"
 
 
-def region_map(result: Verification, theta: Theta, image: Tensor, path: Path) -> None:
+def region_map(result: Verification, theta: Theta, image: Tensor, target: Target) -> None:
     """Draw where each property holds, a panel a finding, and the image at chosen points (Fig. 3).
 
     Blue cells satisfy the property, red ones violate it throughout, yellow ones in part; the black line
@@ -30,7 +33,7 @@ def region_map(result: Verification, theta: Theta, image: Tensor, path: Path) ->
         result: of `verify`, with at least one cell.
         theta: the range that was verified, of two or three parameters.
         image: (C, H, W), the image itself.
-        path: PNG to write.
+        target: PNG file or stream to write.
     """
     figure = Figure(figsize=(4.6 * len(result.findings), 6.2), layout="constrained")
     columns = figure.subplots(2, len(result.findings), squeeze=False, height_ratios=(3, 1))
@@ -49,7 +52,7 @@ def region_map(result: Verification, theta: Theta, image: Tensor, path: Path) ->
         )
         strip.set_title("image at " + ", ".join(str(number + 1) for number in range(len(points))), fontsize=9)
         strip.axis("off")
-    _write(figure, path)
+    _write(figure, target)
 
 
 def _draw_regions(panel: Axes, result: Verification, finding: Finding, theta: Theta) -> None:
@@ -80,7 +83,7 @@ def _chosen_points(theta: Theta, finding: Finding) -> list[Tensor]:
 
 
 def saliency_panels(
-    network: Network, image: Tensor, theta: Theta, points: Sequence[Tensor], path: Path
+    network: Network, image: Tensor, theta: Theta, points: Sequence[Tensor], target: Target
 ) -> None:
     """Draw the image, its actual and expected saliency map and their difference, a column a point (Fig. 2).
 
@@ -91,7 +94,7 @@ def saliency_panels(
         image: (C, H, W).
         theta: the range.
         points: parameters `(d,)` to show.
-        path: PNG to write.
+        target: PNG file or stream to write.
     """
     image = image.double()
     label = network.logits(image[None])[0].argmax(0, keepdim=True)
@@ -115,11 +118,11 @@ def saliency_panels(
     for panel in axes.flat:
         panel.set_xticks([])
         panel.set_yticks([])
-    _write(figure, path)
+    _write(figure, target)
 
 
 def ray(
-    result: Verification, network: Network, image: Tensor, theta: Theta, path: Path, points: int = 200
+    result: Verification, network: Network, image: Tensor, theta: Theta, target: Target, points: int = 200
 ) -> None:
     """Draw ai of the predicted label from the lowest to the highest corner of the range (Fig. 1).
 
@@ -128,7 +131,7 @@ def ray(
         network: the network.
         image: (C, H, W).
         theta: the range.
-        path: PNG to write.
+        target: PNG file or stream to write.
         points: evenly spaced points at which ai is computed.
     """
     image = image.double()
@@ -148,7 +151,7 @@ def ray(
             panel.axhline(finding.delta, linestyle="--", color="grey", linewidth=0.8)
     panel.set_xlabel(f"from the lowest to the highest {', '.join(theta.names)}")
     panel.set_ylabel(f"attention inconsistency of label {result.label}")
-    _write(figure, path)
+    _write(figure, target)
 
 
 def _side_by_side(images: Sequence[Tensor]) -> Tensor:
@@ -157,6 +160,6 @@ def _side_by_side(images: Sequence[Tensor]) -> Tensor:
     return row.permute(1, 2, 0) if len(row) == 3 else row.mean(0)
 
 
-def _write(figure: Figure, path: Path) -> None:
+def _write(figure: Figure, target: Target) -> None:
     FigureCanvasAgg(figure)
-    figure.savefig(path, format="png")
+    figure.savefig(target, format="png")

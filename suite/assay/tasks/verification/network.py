@@ -270,7 +270,7 @@ _FUNCTIONS = {
 class _Tracer(fx.Tracer):
     """Traces chains; every module with parameters or a reader of its own is one step."""
 
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:  # noqa: ARG002
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return not isinstance(m, nn.Sequential | fx.GraphModule) and not any(
             type(child) in _READERS for child in m.children()
         )

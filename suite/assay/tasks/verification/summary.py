@@ -22,17 +22,23 @@ def summarise(spec: VerificationSpec, records: Sequence[Record]) -> Summary:
     metrics = [
         metric
         for name in spec.names
-        for metric in _combination([r.values for r in records if r.values["perturbation"] == name], name, spec)
+        for metric in _combination(
+            [r.values for r in records if r.values["perturbation"] == name], name, spec
+        )
     ]
     return Summary(metrics=tuple(metrics), guards=tuple(_guards(records)))
 
 
 def _combination(rows: Sequence[Mapping[str, Any]], name: str, spec: VerificationSpec) -> Iterator[Metric]:
+    decided = [all(found["verdict"] != "unknown" for found in row["properties"].values()) for row in rows]
+    yield _rate(f"{name}:decided", decided, headline=True)
     for delta in (*spec.deltas, None):
         key = property_name(delta)
         verdicts = [row["properties"][key]["verdict"] for row in rows]
         for verdict in ("robust", "violated"):
-            yield _rate(f"{name}:{key}:{verdict}", [found == verdict for found in verdicts], f"{name} {key} {verdict}")
+            yield _rate(
+                f"{name}:{key}:{verdict}", [found == verdict for found in verdicts], f"{name} {key} {verdict}"
+            )
         decided = [found != "unknown" for found in verdicts]
         yield _rate(f"{name}:{key}:decided", decided, f"{name} {key} decided")
         shares = [row["properties"][key]["satisfied"] for row in rows if row["complete"]]
@@ -40,20 +46,25 @@ def _combination(rows: Sequence[Mapping[str, Any]], name: str, spec: Verificatio
     gaps = [row["satisfies_cr_not_ar"] for row in rows if row["complete"]]
     yield _mean(f"{name}:mean_share_CR_but_not_AR({spec.deltas[-1]:g})", gaps, "share of Theta", spec.seed)
     complete = [row for row in rows if row["complete"]]
-    yield _median(f"{name}:median_delta_star", [row["sup_ai"] for row in complete], "attention inconsistency")
+    yield _median(f"{name}:median_delta_star", [row["sup_ai"] for row in complete], "ai", headline=True)
     yield _median(f"{name}:median_min_margin", [row["min_margin"] for row in complete], "logits")
     yield _median(f"{name}:median_cells", [row["cells"] for row in complete], "cells")
     seconds = [row["seconds"] for row in rows]
-    yield _median(f"{name}:median_seconds", seconds, "s")
+    yield _median(f"{name}:median_seconds", seconds, "s", headline=True)
     yield _plain(f"{name}:p95_seconds", _quantile(seconds, 0.95), len(seconds), "s")
 
 
-def _rate(name: str, outcomes: Sequence[bool], series: str) -> Metric:
+def _rate(name: str, outcomes: Sequence[bool], headline: bool = False) -> Metric:
     low, high = wilson_interval(sum(outcomes), len(outcomes))
     value = sum(outcomes) / len(outcomes) if outcomes else None
-    headline = not series.endswith("violated")
     return Metric(
-        name=name, value=value, ci_low=low, ci_high=high, n=len(outcomes), unit="proportion", headline=headline
+        name=name,
+        value=value,
+        ci_low=low,
+        ci_high=high,
+        n=len(outcomes),
+        unit="proportion",
+        headline=headline,
     )
 
 
@@ -61,15 +72,17 @@ def _mean(name: str, values: Sequence[float], unit: str, seed: int) -> Metric:
     if not values:
         return _plain(name, None, 0, unit)
     low, high = bootstrap_interval(values, seed)
-    return Metric(name=name, value=statistics.fmean(values), ci_low=low, ci_high=high, n=len(values), unit=unit)
+    return Metric(
+        name=name, value=statistics.fmean(values), ci_low=low, ci_high=high, n=len(values), unit=unit
+    )
 
 
-def _median(name: str, values: Sequence[float], unit: str) -> Metric:
-    return _plain(name, float(statistics.median(values)) if values else None, len(values), unit)
+def _median(name: str, values: Sequence[float], unit: str, headline: bool = False) -> Metric:
+    return _plain(name, float(statistics.median(values)) if values else None, len(values), unit, headline)
 
 
-def _plain(name: str, value: float | None, n: int, unit: str) -> Metric:
-    return Metric(name=name, value=value, n=n, unit=unit)
+def _plain(name: str, value: float | None, n: int, unit: str, headline: bool = False) -> Metric:
+    return Metric(name=name, value=value, n=n, unit=unit, headline=headline)
 
 
 def _quantile(values: Sequence[float], share: float) -> float | None:

@@ -15,6 +15,20 @@ if TYPE_CHECKING:
     from assay.models.loaded import LoadedModel
 
 
+_TITLES = {
+    "regions.png": "Where the property holds (blue), fails (red), or fails in part of a cell (yellow)",
+    "saliency.png": "Saliency maps: actual, expected and their difference",
+    "ray.png": "Attention inconsistency from the lowest to the highest corner of the range",
+}
+
+
+def _caption(record: Record) -> str:
+    values = record.values
+    if values["sup_ai"] is None:
+        return "nothing was decided before the time-out"
+    return f"{values['cells']} activation cells, sup ai = {values['sup_ai']:.4g}, margin ≥ {values['min_margin']:.4g}"
+
+
 class VerificationTask:
     """For which brightness, patch and translation changes is the attention provably unchanged?
 
@@ -70,8 +84,18 @@ class VerificationTask:
         return summarise(spec, records)
 
     def figures(self, spec: VerificationSpec, records: Sequence[Record]) -> Sequence[Figure]:
-        """The pictures stored beside the records of the first images, and the rates over delta."""
-        return ()
+        """The region maps, saliency panels and rays that are stored beside the first images' records."""
+        return [
+            Figure(
+                name=name,
+                title=_TITLES[name.rpartition("/")[2]],
+                caption=f"Image {record.values['image']}, {record.values['perturbation']}: {_caption(record)}",
+                kind="png",
+                content=record.files[name],
+            )
+            for record in records
+            for name in record.files
+        ]
 
     def rows(self, spec: VerificationSpec, records: Sequence[Record]) -> Iterable[Mapping[str, Any]]:
         """One row an image, combination and property; theta as a JSON list in the order of the perturbations."""
