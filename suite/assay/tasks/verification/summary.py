@@ -35,12 +35,9 @@ def _combination(rows: Sequence[Mapping[str, Any]], name: str, spec: Verificatio
     for delta in (*spec.deltas, None):
         key = property_name(delta)
         verdicts = [row["properties"][key]["verdict"] for row in rows]
-        for verdict in ("robust", "violated"):
-            yield _rate(
-                f"{name}:{key}:{verdict}", [found == verdict for found in verdicts], f"{name} {key} {verdict}"
-            )
-        decided = [found != "unknown" for found in verdicts]
-        yield _rate(f"{name}:{key}:decided", decided, f"{name} {key} decided")
+        yield _rate(f"{name}:{key}:robust", [found == "robust" for found in verdicts], headline=True)
+        yield _rate(f"{name}:{key}:violated", [found == "violated" for found in verdicts])
+        yield _rate(f"{name}:{key}:decided", [found != "unknown" for found in verdicts])
         shares = [row["properties"][key]["satisfied"] for row in rows if row["complete"]]
         yield _mean(f"{name}:{key}:mean_share_satisfied", shares, "share of Theta", spec.seed)
     gaps = [row["satisfies_cr_not_ar"] for row in rows if row["complete"]]
