@@ -1,11 +1,11 @@
 """Where the camera stands and where the light comes from, and the semantic parameters that move them.
 
 The conventions are those of the published renders (Neural Mesh Renderer): the eye at
-``d (cos el sin az, sin el, -cos el cos az)`` looks at the origin, ``z = -eye/|eye|``, ``x = up × z``, ``y = z × x``,
-and the image's half angle is 30°. The image is therefore mirrored against a right-handed camera.
+``d (cos el sin az, sin el, -cos el cos az)`` looks at the origin, ``z = -eye/|eye|``, ``x = up × z``,
+``y = z × x``, and the image's half angle is 30°. The image is therefore mirrored against a right-handed camera.
 
-A semantic parameter is one function from a :class:`Placement` and a value to the changed placement; registering it with
-:func:`semantic_parameter` makes it usable in specs, maps, searches and gradients.
+A semantic parameter is one function from a :class:`Placement` and a value to the changed placement;
+registering it with :func:`semantic_parameter` makes it usable in specs, maps, searches and gradients.
 """
 
 import math
@@ -151,15 +151,17 @@ def place(names: Sequence[str], values: Tensor) -> Placement:
         placement = parameter.set(placement, column)
     if len(points) and placement.distance.min() <= MESH_RADIUS:
         nearest = float(placement.distance.min())
-        raise UserError(f"distance {nearest:g}: the camera would be inside the object; keep it above {MESH_RADIUS:.3f}")
+        raise UserError(
+            f"distance {nearest:g}: the camera would be inside the object; keep it above {MESH_RADIUS:.3f}"
+        )
     return placement
 
 
 def camera(placement: Placement) -> Camera:
     """The camera's axes, its position and the light's direction.
 
-    ``x = up × z`` is taken in closed form, (cos az, 0, sin az), so it is defined at elevation ±90° too: there the
-    image is the limit from inside the range, and beyond the pole it goes on smoothly (upside down).
+    ``x = up × z`` is taken in closed form, (cos az, 0, sin az), so it is defined at elevation ±90° too: there
+    the image is the limit from inside the range, and beyond the pole it goes on smoothly (upside down).
     """
     azimuth, elevation = torch.deg2rad(placement.azimuth_deg), torch.deg2rad(placement.elevation_deg)
     sin_az, cos_az, sin_el, cos_el = azimuth.sin(), azimuth.cos(), elevation.sin(), elevation.cos()
@@ -167,7 +169,10 @@ def camera(placement: Placement) -> Camera:
     x_axis = torch.stack((cos_az, zero, sin_az), dim=1)
     y_axis = torch.stack((-sin_el * sin_az, cos_el, sin_el * cos_az), dim=1)
     outward = torch.stack((cos_el * sin_az, sin_el, -cos_el * cos_az), dim=1)
-    light_az, light_el = torch.deg2rad(placement.light_azimuth_deg), torch.deg2rad(placement.light_elevation_deg)
+    light_az, light_el = (
+        torch.deg2rad(placement.light_azimuth_deg),
+        torch.deg2rad(placement.light_elevation_deg),
+    )
     light = torch.stack(
         (light_el.cos() * light_az.sin(), light_el.sin(), -light_el.cos() * light_az.cos()), dim=1
     )

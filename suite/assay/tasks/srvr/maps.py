@@ -1,4 +1,4 @@
-"""Semantic maps: a network's score for a shape over a grid of views, between the cells, on file, and averaged."""
+"""Semantic maps: a network's score for a shape over a grid of views; interpolated, on file, and averaged."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -38,7 +38,7 @@ class GridAxis:
     @property
     def values(self) -> FloatArray:
         """(count,) in the parameter's unit."""
-        return self.low + self.step * np.arange(self.count)
+        return np.asarray(self.low + self.step * np.arange(self.count), dtype=np.float64)
 
     def locate(self, coordinate: FloatArray) -> tuple[IntArray, IntArray, FloatArray]:
         """The cells before and after each coordinate, and how far it lies between them (0 to 1).
@@ -54,13 +54,16 @@ class GridAxis:
 
 
 def grid_axis(name: str, low: float, high: float, step: float, period: float | None = None) -> GridAxis:
-    """The values ``low, low + step, ... high``; ``high`` itself is left out where it is one period above ``low``.
+    """The values ``low, low + step, ... high``; ``high`` itself is left out where it is one period above
+    ``low``.
 
     Raises:
         UserError: where the step is not positive or does not divide the range.
     """
     if not step > 0 or high < low:
-        raise UserError(f"grid of {name}: range [{low:g}, {high:g}] with step {step:g} is empty; give low <= high, step > 0")
+        raise UserError(
+            f"grid of {name}: [{low:g}, {high:g}] with step {step:g} is empty; give low <= high and step > 0"
+        )
     intervals = round((high - low) / step)
     if abs(intervals * step - (high - low)) > _TOLERANCE * step:
         raise UserError(
@@ -83,18 +86,20 @@ class InterpolatedMaps:
     """
 
     def __init__(self, values: npt.ArrayLike, axes: Sequence[GridAxis], map_of_search: npt.ArrayLike) -> None:
-        """Hold the maps ``values``: (N, count of axis 1, ..., count of axis n), axes in the order of coordinates."""
+        """Hold the maps ``values``, (N, count of axis 1, ..., count of axis n); axes in coordinate order."""
         self._values = np.ascontiguousarray(values, dtype=np.float64)
         self._axes = tuple(axes)
         self._map_of_search = np.asarray(map_of_search, dtype=np.int64)
         shape = tuple(axis.count for axis in axes)
         if self._values.shape[1:] != shape:
-            raise ValueError(f"maps of shape {self._values.shape}: expected (N, {', '.join(map(str, shape))})")
+            raise ValueError(
+                f"maps of shape {self._values.shape}: expected (N, {', '.join(map(str, shape))})"
+            )
 
     def __call__(self, searches: IntArray, points: FloatArray) -> FloatArray:
         """Scores (B, K) at points (B, K, n) for the given searches (B,)."""
         index = np.broadcast_to(self._map_of_search[searches][:, None], points.shape[:2])
-        corners = [(index, np.float64(1))]
+        corners: list[tuple[IntArray, FloatArray]] = [(index, np.ones(index.shape))]
         for axis, column in zip(self._axes, np.moveaxis(points, 2, 0), strict=True):
             before, after, share = axis.locate(column)
             corners = [
@@ -131,8 +136,8 @@ class SemanticMaps:
         expected = (len(self.unit_id), len(self.elevation_deg), len(self.azimuth_deg))
         if self.maps.shape != expected:
             raise UserError(
-                f"semantic maps: 'maps' has shape {self.maps.shape}, but unit_id, elevation_deg and azimuth_deg "
-                f"call for {expected}"
+                f"semantic maps: 'maps' has shape {self.maps.shape}, but the lengths of unit_id, elevation_deg "
+                f"and azimuth_deg call for {expected}"
             )
 
     @property
@@ -142,14 +147,21 @@ class SemanticMaps:
         return azimuth, _axis_of("elevation_deg", self.elevation_deg, None)
 
     def score(self, map_of_search: npt.ArrayLike) -> InterpolatedMaps:
-        """The maps as a function of (azimuth, elevation): bilinear, azimuth periodic, elevation held at its ends.
+        """The maps as a function of (azimuth, elevation): bilinear, azimuth periodic, elevation held at its
+        ends.
 
         Raises:
             UserError: for maps with missing cells.
         """
         if not np.isfinite(self.maps).all():
-            missing = [unit for unit, cells in zip(self.unit_id, self.maps, strict=True) if not np.isfinite(cells).all()]
-            raise UserError(f"semantic maps: cells of {missing[:3]} are missing or NaN; finish these maps first")
+            missing = [
+                unit
+                for unit, cells in zip(self.unit_id, self.maps, strict=True)
+                if not np.isfinite(cells).all()
+            ]
+            raise UserError(
+                f"semantic maps: cells of {missing[:3]} are missing or NaN; finish these maps first"
+            )
         return InterpolatedMaps(self.maps.transpose(0, 2, 1), self.axes, map_of_search)
 
 
@@ -160,7 +172,13 @@ def _axis_of(name: str, values: FloatArray, period: float | None) -> GridAxis:
         UserError: where they are not equally spaced and rising.
     """
     step = float(values[1] - values[0]) if len(values) > 1 else 1.0
-    axis = GridAxis(name, float(values[0]), step, len(values), period is not None and abs(len(values) * step - period) < 1e-3)
+    axis = GridAxis(
+        name,
+        float(values[0]),
+        step,
+        len(values),
+        period is not None and abs(len(values) * step - period) < 1e-3,
+    )
     if step <= 0 or not np.allclose(axis.values, values, atol=1e-3 * step):
         raise UserError(f"semantic maps: {name} must rise in equal steps; resample the maps on such a grid")
     return axis
@@ -192,7 +210,9 @@ def load_maps(path: Path) -> SemanticMaps:
         raise UserError(f"semantic maps {path}: not a readable .npz file ({error})") from error
     missing = [name for name in ("maps", "azimuth_deg", "elevation_deg", "unit_id") if name not in found]
     if missing:
-        raise UserError(f"semantic maps {path}: lacks {', '.join(missing)}; `assay maps` writes the form expected")
+        raise UserError(
+            f"semantic maps {path}: lacks {', '.join(missing)}; `assay maps` writes the form expected"
+        )
     return SemanticMaps(
         maps=found["maps"].astype(np.float64),
         azimuth_deg=found["azimuth_deg"].astype(np.float64),
@@ -214,5 +234,7 @@ def data_semantic_map(maps: Sequence[SemanticMaps]) -> FloatArray:
         if other.maps.shape[1:] != first.maps.shape[1:] or not np.allclose(
             [*other.azimuth_deg, *other.elevation_deg], [*first.azimuth_deg, *first.elevation_deg]
         ):
-            raise UserError("data semantic map: the maps lie on different grids; use one grid for all networks")
+            raise UserError(
+                "data semantic map: the maps lie on different grids; use one grid for all networks"
+            )
     return np.asarray(np.nanmean(np.concatenate([each.maps for each in maps]), axis=0))

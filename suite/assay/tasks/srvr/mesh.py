@@ -1,4 +1,4 @@
-"""Triangle meshes: read through trimesh, cleaned of faces that cost time and change nothing, and normalised."""
+"""Triangle meshes: read through trimesh, cleaned of faces that change nothing, and normalised."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -56,15 +56,15 @@ class Mesh:
 def load_mesh(path: Path) -> Mesh:
     """Read, clean and normalise the mesh in a file.
 
-    Materials and textures are ignored (the renderer paints every surface white), so files whose textures do not
-    exist are read all the same.
+    Materials and textures are ignored (the renderer paints every surface white), so files whose textures do
+    not exist are read all the same.
 
     Args:
         path: a file ending in one of ``SUFFIXES``; scenes are merged into one mesh.
 
     Raises:
-        UserError: for a missing or unreadable file, an unknown suffix, a mesh without faces, vertices that are not
-            finite, or a mesh of zero extent.
+        UserError: for a missing or unreadable file, an unknown suffix, a mesh without faces, vertices that
+            are not finite, or a mesh of zero extent.
     """
     if path.suffix.lower() not in SUFFIXES:
         raise UserError(f"mesh {path}: cannot read '{path.suffix}' files; use one of {', '.join(SUFFIXES)}")
@@ -75,7 +75,9 @@ def load_mesh(path: Path) -> Mesh:
         loaded = trimesh.load_mesh(path, process=False, **options)
     except Exception as error:  # trimesh raises whatever its parsers stumble on
         reason = f"{type(error).__name__}: {error}"
-        raise UserError(f"mesh {path}: not a readable {path.suffix} file ({reason}); export it again") from error
+        raise UserError(
+            f"mesh {path}: not a readable {path.suffix} file ({reason}); export it again"
+        ) from error
     return build_mesh(np.asarray(loaded.vertices), np.asarray(loaded.faces), name=str(path))
 
 
@@ -94,20 +96,26 @@ def build_mesh(vertices: npt.ArrayLike, faces: npt.ArrayLike, name: str = "mesh"
     points = np.asarray(vertices, dtype=np.float64).reshape(-1, 3)
     triangles = np.asarray(faces, dtype=np.int64).reshape(-1, 3)
     if len(triangles) == 0:
-        raise UserError(f"mesh {name}: it has no faces; give a surface mesh, not a point cloud or an empty file")
+        raise UserError(
+            f"mesh {name}: it has no faces; give a surface mesh, not a point cloud or an empty file"
+        )
     if triangles.min() < 0 or triangles.max() >= len(points):
-        raise UserError(f"mesh {name}: a face names a vertex outside 0..{len(points) - 1}; export the mesh again")
+        raise UserError(
+            f"mesh {name}: a face names a vertex outside 0..{len(points) - 1}; export the mesh again"
+        )
     if not np.isfinite(points).all():
         bad = int((~np.isfinite(points)).any(axis=1).sum())
         raise UserError(f"mesh {name}: {bad} of {len(points)} vertices are NaN or infinite; repair the mesh")
     cleaned, counts = _clean_faces(points, triangles)
     if counts.kept == 0:
-        raise UserError(f"mesh {name}: all of its {counts.raw} faces have zero area; give a mesh with a surface")
+        raise UserError(
+            f"mesh {name}: all of its {counts.raw} faces have zero area; give a mesh with a surface"
+        )
     return Mesh(vertices=_normalise(points, name), faces=cleaned, counts=counts)
 
 
 def _normalise(points: FloatArray, name: str) -> FloatArray:
-    """Centre the bounding box at the origin, its longest side spanning [-1, 1] (Neural Mesh Renderer's rule)."""
+    """Centre the bounding box at the origin, its longest side spanning [-1, 1]."""
     shifted: FloatArray = points - points.min(axis=0)
     extent = shifted.max()
     if extent <= 0:

@@ -57,7 +57,7 @@ class Srvr:
 
 
 def clipped_sides(low: npt.ArrayLike, high: npt.ArrayLike, domain: Domain) -> FloatArray:
-    """Sides of D ∩ Ω, (..., n): 0 where a region lies outside or its bounds have crossed, NaN where one is missing."""
+    """Sides of D ∩ Ω, (..., n): 0 for a region outside or with crossed bounds, NaN for a missing one."""
     return np.clip(domain.clip(high) - domain.clip(low), 0, None)
 
 
@@ -67,19 +67,20 @@ def volume_ratio(low: npt.ArrayLike, high: npt.ArrayLike, domain: Domain) -> Flo
 
 
 def intersection_over_union(first: npt.ArrayLike, second: npt.ArrayLike, domain: Domain) -> FloatArray:
-    """IoU of regions clipped to the domain: bounds (..., 2, n) each, lower then upper; NaN where both are empty."""
+    """IoU of regions clipped to the domain, each (..., 2, n), lower then upper; NaN where both are empty."""
     a, b = domain.clip(first), domain.clip(second)
     low, high = np.maximum(a[..., 0, :], b[..., 0, :]), np.minimum(a[..., 1, :], b[..., 1, :])
     shared = np.clip(high - low, 0, None).prod(-1)
     either = sum(np.clip(box[..., 1, :] - box[..., 0, :], 0, None).prod(-1) for box in (a, b)) - shared
-    return np.divide(shared, either, out=np.full(np.shape(shared), np.nan), where=either > 0)
+    return np.asarray(np.divide(shared, either, out=np.full(np.shape(shared), np.nan), where=either > 0))
 
 
 def srvr(searches: Sequence[SearchVolume], seed: int, resamples: int = BOOTSTRAP_RESAMPLES) -> Srvr:
     """SRVR of one network.
 
-    Every mean is over all searches with a region, as in the published table. The interval resamples shapes within
-    their classes, since classes are chosen and shapes are drawn; one shape a class gives an interval of no width.
+    Every mean is over all searches with a region, as in the published table. The interval resamples shapes
+    within their classes, since classes are chosen and shapes are drawn; one shape a class gives an interval
+    of no width.
 
     Args:
         searches: every search, those without a region included.
@@ -91,7 +92,9 @@ def srvr(searches: Sequence[SearchVolume], seed: int, resamples: int = BOOTSTRAP
     return Srvr(
         overall=_estimate(searches, seed, resamples),
         by_method={m: _estimate([s for s in searches if s.method == m], seed, resamples) for m in methods},
-        by_class={c: _estimate([s for s in searches if s.class_index == c], seed, resamples) for c in classes},
+        by_class={
+            c: _estimate([s for s in searches if s.class_index == c], seed, resamples) for c in classes
+        },
     )
 
 

@@ -51,7 +51,9 @@ def load_published(path: Path) -> list[PublishedNetwork]:
         UserError: for a missing file or one of another form.
     """
     if not is_published_archive(path):
-        raise UserError(f"published maps {path}: missing, or not the published archive (no 'network_names' inside)")
+        raise UserError(
+            f"published maps {path}: missing, or not the published archive (no 'network_names' inside)"
+        )
     with np.load(path, allow_pickle=False) as arrays:
         return [_network(str(name), arrays) for name in arrays["network_names"]]
 

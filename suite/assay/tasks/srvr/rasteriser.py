@@ -1,9 +1,9 @@
 """A batched scan-line rasteriser in plain PyTorch, for CPU and CUDA: which face does each sample see?
 
-Faces are cut into rows, rows into fragments (one sample of one face), and the nearest fragment of each sample is kept:
-one int64 key a fragment, inverse depth above and face index below, reduced by maximum. Every stage works on pieces of
-a bounded number of items, so neither the size of a mesh nor that of a batch matters for memory; time is linear in
-views and faces. The result does not depend on how views are batched, bit by bit.
+Faces are cut into rows, rows into fragments (one sample of one face), and the nearest fragment of each sample
+is kept: one int64 key a fragment, inverse depth above and face index below, reduced by maximum. Every stage
+works on pieces of a bounded number of items, so neither the size of a mesh nor that of a batch matters for
+memory; time is linear in views and faces. The result does not depend on how views are batched, bit by bit.
 """
 
 import math
@@ -26,7 +26,8 @@ def visible_faces(corners: Tensor, camera: Camera, raster: int, max_items: int) 
         corners: (3, 3, F) float32: coordinate, corner, face; all in front of the cameras.
         camera: N cameras.
         raster: R, samples along a side.
-        max_items: bound on how many faces (of a view), rows or fragments are held at a time; at least ``raster``.
+        max_items: bound on how many faces (of a view), rows or fragments are held at a time; at least
+            ``raster``.
 
     Returns:
         (N, R, R) int64 face indices, -1 where there is none. Of faces at equal depth the last one is seen.
@@ -65,7 +66,7 @@ def project(corners: Tensor, camera: Camera, raster: int) -> Tensor:
 
 
 def _weigh(axis: Tensor, corners: Tensor) -> Tensor:
-    """(N, 3) axes times (3, 3, F) corners: (N, 3, F). The sum is spelt out so that no batch size changes a bit."""
+    """(N, 3) axes times (3, 3, F) corners: (N, 3, F). Spelt out: no batch size changes a bit."""
     a, b, c = (axis[:, k, None, None] for k in range(3))
     return a * corners[0] + b * corners[1] + c * corners[2]
 
@@ -75,8 +76,8 @@ class _Triangles:
     """P faces of views that can cover a sample, their corners sorted by row.
 
     Attributes:
-        edges: (P, 12) row, column, inverse depth of the first corner and of the second; then d column and d inverse
-            depth by d row along the edges first-third, first-second and second-third.
+        edges: (P, 12) row, column, inverse depth of the first corner and of the second; then d column and d
+            inverse depth by d row along the edges first-third, first-second and second-third.
         first_row: (P,) first sample row inside.
         row_count: (P,) int64.
         face: (P,) int64.
@@ -92,7 +93,7 @@ class _Triangles:
 
 @dataclass(frozen=True)
 class _Rows:
-    """Q rows of faces: the first sample's index and inverse depth, how the latter grows, how many samples follow."""
+    """Q rows of faces: index and inverse depth of the first sample, the latter's slope, how many samples."""
 
     first_sample: Tensor
     sample_count: Tensor
@@ -153,15 +154,15 @@ def _draw(triangles: _Triangles, raster: int, max_items: int, keys: Tensor) -> N
     for owner, offset in expand(triangles.row_count, max_items):
         rows = _cut(triangles, owner, offset, raster)
         for row, step in expand(rows.sample_count, max_items):
-            depth = rows.inverse_depth[row] + rows.slope[row] * step
-            key = (depth.view(torch.int32).long() << 32) | rows.face[row]
-            keys.scatter_reduce_(0, rows.first_sample[row] + step, key, "amax")
+            depth = rows.inverse_depth.index_select(0, row) + rows.slope.index_select(0, row) * step
+            key = (depth.view(torch.int32).long() << 32) | rows.face.index_select(0, row)
+            keys.scatter_reduce_(0, rows.first_sample.index_select(0, row) + step, key, "amax")
 
 
 def _cut(triangles: _Triangles, owner: Tensor, offset: Tensor, raster: int) -> _Rows:
-    """Where the given rows (``offset`` rows below the first row of triangle ``owner``) enter and leave their triangle."""
-    row = triangles.first_row[owner] + offset
-    edges = triangles.edges[owner].unbind(1)
+    """Where rows, ``offset`` rows below the first row of triangle ``owner``, enter and leave it."""
+    row = triangles.first_row.index_select(0, owner) + offset
+    edges = triangles.edges.index_select(0, owner).unbind(1)
     top_row, top_column, top_depth, mid_row, mid_column, mid_depth, *slopes = edges
     below_top, below_mid = row - top_row, row - mid_row
     above = below_mid < 0
@@ -175,13 +176,13 @@ def _cut(triangles: _Triangles, owner: Tensor, offset: Tensor, raster: int) -> _
     slope = (depth_right - depth_left) / (right - left).clamp(min=1e-6)
     first = left.ceil().clamp(min=0)
     count = (right.floor().clamp(max=raster - 1) - first + 1).clamp(min=0)
-    line = triangles.view[owner] * raster + row.long()
+    line = triangles.view.index_select(0, owner) * raster + row.long()
     return _Rows(
         first_sample=line * raster + first.long(),
         sample_count=count.long(),
         inverse_depth=depth_left + slope * (first - left),
         slope=slope,
-        face=triangles.face[owner],
+        face=triangles.face.index_select(0, owner),
     )
 
 
@@ -192,8 +193,13 @@ def expand(counts: Tensor, max_items: int) -> Iterator[tuple[Tensor, Tensor]]:
         The items' owners and their numbers within the owner, (n,) int64 with 0 < n <= ``max_items``.
     """
     ends = counts.cumsum(0)
+    starts = ends - counts
     total = int(ends[-1]) if len(ends) else 0
     for start in range(0, total, max_items):
-        items = torch.arange(start, min(start + max_items, total), device=counts.device)
-        owner = torch.searchsorted(ends, items, right=True)
-        yield owner, items - (ends - counts)[owner]
+        stop = min(start + max_items, total)
+        edges = torch.tensor([start, stop - 1], device=counts.device)
+        first, last = torch.searchsorted(ends, edges, right=True).tolist()
+        own = slice(first, last + 1)
+        inside = ends[own].clamp(max=stop) - starts[own].clamp(min=start)
+        owner = torch.repeat_interleave(inside, output_size=stop - start) + first
+        yield owner, torch.arange(start, stop, device=counts.device) - starts.index_select(0, owner)

@@ -1,16 +1,17 @@
 """Growing robust regions: hyper-rectangles around initial points, by the update directions of Hamdi & Ghanem.
 
-A region D = [a, b] starts as a tiny box around u₀ and its bounds descend ``∂a``, ``∂b`` with a fixed step. With
-r = b - a, V = Πr / 2ⁿ, R = diag(1/r), the mask M ∈ {0,1}^{n×2ⁿ} whose column c holds the binary digits of c (1 = upper
-bound), M̄ = 1 - M, f_D the values at the corners of D, f_C those at the corners of the outer region
-[a - α r/2, b + α r/2], and G the gradients at the corners of D:
+A region D = [a, b] starts as a tiny box around u₀ and its bounds descend ``∂a``, ``∂b`` with a fixed step.
+With r = b - a, V = Πr / 2ⁿ, R = diag(1/r), the mask M ∈ {0,1}^{n×2ⁿ} whose column c holds the binary digits
+of c (1 = upper bound), M̄ = 1 - M, f_D the values at the corners of D, f_C those at the corners of the outer
+region [a - α r/2, b + α r/2], and G the gradients at the corners of D:
 
 - naive (eq. 8): ``∂a = 2V R M̄ f_D - λ r``, ``∂b = -2V R M f_D + λ r``
 - OIR_B (eq. 11): ``∂a = 2V R (2 M̄ f_D - T̄ f_C)``, ``∂b = 2V R (-2 M f_D + T f_C)``
 - OIR_W (eq. 16): ``∂a = V (R W̄ f_D + β diag(M̄ G) + β s̄)``, ``∂b = V (-R W f_D + β diag(M G) + β s)``
 - trapezoid (supplement B.5): ``∂a = -V (diag(M̄ G) - R Σf_D) - λ r``, ``∂b = -V (diag(M G) + R Σf_D) + λ r``
 
-All searches advance together, as one batch. Adversarial regions are robust regions of 1 - f (eq. 4; :func:`complement`).
+All searches advance together, as one batch. Adversarial regions are robust regions of 1 - f (eq. 4;
+:func:`complement`).
 """
 
 from collections.abc import Callable, Sequence
@@ -82,7 +83,8 @@ class Regions:
         steps: (B,) updates made.
         converged: (B,) whether the bounds stopped moving.
         diverged: (B,) whether a bound stopped being finite; ``low`` and ``high`` are the last finite ones.
-        trace: (T + 1, B, 2, n) the bounds before the first update and after each one; a search that stopped stays.
+        trace: (T + 1, B, 2, n) the bounds before the first update and after each one; a search that stopped
+            stays.
     """
 
     low: FloatArray
@@ -103,7 +105,8 @@ def grow_regions(
     """Grow one region from each initial point.
 
     Args:
-        score: f; it is asked for all searches that still move at once, outside the domain too (outer corners).
+        score: f; it is asked for all searches that still move at once, outside the domain too (outer
+            corners).
         initial: (B, n) points of the domain; search i starts from row i.
         domain: Ω.
         settings: the method and its constants.
@@ -163,7 +166,7 @@ def corner_mask(n: int) -> FloatArray:
 
 @dataclass(frozen=True)
 class _State:
-    """Regions of a batch with what the update directions need; ``outer`` and ``slopes`` only where asked for."""
+    """Regions of a batch with what update directions need; ``outer``, ``slopes`` only where asked for."""
 
     size: FloatArray
     mask: FloatArray
@@ -175,7 +178,7 @@ class _State:
     @property
     def volume(self) -> FloatArray:
         """V = Πr / 2ⁿ, (B, 1)."""
-        return self.size.prod(1, keepdims=True) / self.mask.shape[1]
+        return np.asarray(self.size.prod(1, keepdims=True) / self.mask.shape[1])
 
 
 def _naive(state: _State) -> Bounds:
@@ -230,7 +233,7 @@ def _trapezoid(state: _State) -> Bounds:
 
 def _own_slopes(state: _State, mask: FloatArray) -> FloatArray:
     """diag(mask · G): (B, n)."""
-    return np.einsum("kc,bck->bk", mask, state.slopes)
+    return np.asarray(np.einsum("kc,bck->bk", mask, state.slopes))
 
 
 def _other_slopes(spread: FloatArray, mask: FloatArray) -> FloatArray:

@@ -1,15 +1,15 @@
 """Images of white, flat-shaded surfaces: the rasteriser's samples, lit and averaged.
 
-Intensity ``0.5 + 0.5 max(0, n·light)`` with the face's normal turned to the viewer, black background, drawn at
-``supersampling`` times the size and averaged: the conventions of the published renders (Neural Mesh Renderer).
+Intensity ``0.5 + 0.5 max(0, n·light)`` with the face's normal turned to the viewer, black background, drawn
+at ``supersampling`` times the size and averaged: the conventions of the published renders (Neural Mesh
+Renderer).
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from assay.tasks.srvr.camera import Camera
 from assay.tasks.srvr.mesh import Mesh
@@ -32,7 +32,7 @@ class RenderSettings:
 
     image_size: int = 224
     supersampling: int = 2
-    memory_mb: int = 64
+    memory_mb: int = 32
 
     @property
     def raster_size(self) -> int:
@@ -91,7 +91,9 @@ def render(surface: Surface, camera: Camera, settings: RenderSettings = DEFAULT_
     for start in range(0, len(camera), views):
         part = camera[start : start + views]
         faces = visible_faces(surface.corners, part, settings.raster_size, settings.max_items)
-        grey[start : start + views, 0] = F.avg_pool2d(shade(surface, part, faces), settings.supersampling)
+        grey[start : start + views, 0] = nn.functional.avg_pool2d(
+            shade(surface, part, faces), settings.supersampling
+        )
     return grey.expand(-1, 3, -1, -1)
 
 
@@ -101,18 +103,18 @@ def render_shapes(
     camera: Camera,
     settings: RenderSettings = DEFAULT_SETTINGS,
 ) -> Tensor:
-    """Images of several surfaces: view i shows ``surfaces[shape_index[i]]``; (N, 3, S, S) as :func:`render`."""
+    """Images of several surfaces, as :func:`render`; view i shows ``surfaces[shape_index[i]]``."""
     index = torch.as_tensor(shape_index, dtype=torch.int64)
     size, device = settings.image_size, surfaces[0].corners.device
     images = torch.empty((len(camera), 3, size, size), device=device)
-    for shape in index.unique().tolist():
+    for shape in sorted(set(index.tolist())):
         views = (index == shape).nonzero()[:, 0]
         images[views.to(device)] = render(surfaces[shape], camera[views], settings)
     return images
 
 
 def shade(surface: Surface, camera: Camera, faces: Tensor) -> Tensor:
-    """Light each sample: (N, R, R) face indices (-1: background) to (N, R, R) float32 intensities in [0, 1]."""
+    """Light each sample: (N, R, R) face indices (-1: background) to float32 intensities in [0, 1]."""
     seen = faces >= 0
     view, face = seen.nonzero()[:, 0], faces[seen]
     eye, light = camera.eye.to(surface.normals)[view], camera.light.to(surface.normals)[view]

@@ -1,4 +1,4 @@
-"""Semantic traps: connected views with low scores, enclosed by views with high ones (Hamdi & Ghanem, section 5)."""
+"""Semantic traps (Hamdi & Ghanem, section 5): connected views of low score, enclosed by high ones."""
 
 from dataclasses import dataclass
 
@@ -54,9 +54,9 @@ def find_traps(
 ) -> list[Trap]:
     """The traps of one map, the largest first.
 
-    A trap is a connected set of cells below ``high`` (diagonal neighbours connect, so the rim is closed) that holds a
-    cell of at most ``low`` and does not reach the map's edge: what lies beyond is unknown. A periodic azimuth has no
-    edge; a map of one elevation has none above and below.
+    A trap is a connected set of cells below ``high`` (diagonal neighbours connect, so the rim is closed) that
+    holds a cell of at most ``low`` and does not reach the map's edge: what lies beyond is unknown. A periodic
+    azimuth has no edge; a map of one elevation has none above and below.
 
     Args:
         scores: (E, A) in [0, 1].
