@@ -116,11 +116,37 @@ def render_shapes(
 def shade(surface: Surface, camera: Camera, faces: Tensor) -> Tensor:
     """Light each sample: (N, R, R) face indices (-1: background) to float32 intensities in [0, 1]."""
     seen = faces >= 0
-    view, face = seen.nonzero()[:, 0], faces[seen]
-    eye, light = camera.eye.to(surface.normals)[view], camera.light.to(surface.normals)[view]
-    normals = surface.normals[face]
-    side = torch.sign((normals * eye).sum(1) - surface.offsets[face])
-    intensity = AMBIENT + DIRECTIONAL * (side * (normals * light).sum(1)).clamp(min=0)
+    view = seen.nonzero()[:, 0]
+    normals = _facing_normals(surface, camera, view, faces[seen])
+    towards = (normals * camera.light.to(normals)[view]).sum(1)
     image = torch.zeros(faces.shape, device=faces.device)
-    image[seen] = intensity.clamp(max=1)
+    image[seen] = (AMBIENT + DIRECTIONAL * towards.clamp(min=0)).clamp(max=1)
     return image
+
+
+def shade_slope(surface: Surface, camera: Camera, faces: Tensor, light_slopes: Tensor) -> Tensor:
+    """How the intensities of one view change with the light.
+
+    Args:
+        surface: the shape.
+        camera: one camera.
+        faces: (R, R) face indices, -1 for the background.
+        light_slopes: (n, 3) derivatives of the light's direction by n parameters.
+
+    Returns:
+        (n, R, R) float32.
+    """
+    seen = faces >= 0
+    normals = _facing_normals(surface, camera, torch.zeros_like(faces[seen]), faces[seen])
+    lit = normals @ camera.light[0].to(normals) > 0
+    slopes = torch.zeros((len(light_slopes), *faces.shape), device=faces.device)
+    slopes[:, seen] = DIRECTIONAL * lit * (light_slopes.to(normals) @ normals.T)
+    return slopes
+
+
+def _facing_normals(surface: Surface, camera: Camera, view: Tensor, face: Tensor) -> Tensor:
+    """The faces' normals turned to the eyes of their views: (K, 3) from two (K,) indices."""
+    normals = surface.normals[face]
+    eye = camera.eye.to(normals)[view]
+    side = torch.sign((normals * eye).sum(1) - surface.offsets[face])
+    return side[:, None] * normals
