@@ -2,7 +2,8 @@
 
 The conventions are those of the published renders (Neural Mesh Renderer): the eye at
 ``d (cos el sin az, sin el, -cos el cos az)`` looks at the origin, ``z = -eye/|eye|``, ``x = up × z``,
-``y = z × x``, and the image's half angle is 30°. The image is therefore mirrored against a right-handed camera.
+``y = z × x``, and the image's half angle is 30°. The image is therefore mirrored against a right-handed
+camera.
 
 A semantic parameter is one function from a :class:`Placement` and a value to the changed placement;
 registering it with :func:`semantic_parameter` makes it usable in specs, maps, searches and gradients.

@@ -1,10 +1,11 @@
 """How an image changes with the semantic parameters, analytically.
 
 Shading is flat, so an image changes with the camera only where an edge separates two intensities: between
-neighbouring samples that see different faces, the nearer face's edge sweeps over the image with a speed that its two
-corners determine, and the difference of the intensities times that speed is the derivative (Reynolds' theorem). Steep
-edges are followed along rows, shallow ones along columns. With the light, the shading itself changes. Lines where two
-faces cut through each other are not followed.
+neighbouring samples that see different faces, the nearer face's edge sweeps over the image with a speed that
+its two ends determine, and the difference of the intensities times that speed is the derivative (Reynolds'
+transport theorem). Every edge is met along rows and along columns; the two are weighted by the squares of its
+normal's components, which sum to 1. With the light, the shading itself changes. Lines where two faces cut
+through each other are not followed.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,7 +27,9 @@ from assay.tasks.srvr.render import (
 )
 
 EDGE_SUPERSAMPLING = 8
-"""Samples of a pixel along each side by which edges are found; more than an image needs."""
+"""Samples of a pixel along each side by which edges are found: more than an image needs."""
+_CANDIDATES = 6
+"""Edges of the two faces of a pair."""
 _SLACK = 0.01
 """By how many samples a crossing may miss its pair, since edges and samples are rounded differently."""
 
@@ -54,7 +57,7 @@ def render_points(
     surface: Surface, names: Sequence[str], values: Tensor, settings: RenderSettings = DEFAULT_SETTINGS
 ) -> Tensor:
     """Images (N, 3, S, S) of N points (N, n) of the semantic space, differentiable in ``values``."""
-    images: Tensor = _Render.apply(values, surface, tuple(names), settings)  # type: ignore[no-untyped-call]
+    images: Tensor = _Render.apply(values, surface, tuple(names), settings)
     return images
 
 
@@ -108,7 +111,7 @@ class _Crossings:
         ends: (3, 2, K) coordinate, end, crossing: the edge's ends in space.
         share: (K,) how far along the edge, 0 to 1, in the image.
         place: (K,) how far from the pair's first sample to its second one, 0 to 1.
-        lean: (K,) by how many samples the edge moves along the line from one line to the next, at most 1 in size.
+        lean: (K,) by how many samples the edge moves along the line from one line to the next.
     """
 
     index: Tensor
@@ -136,13 +139,13 @@ def _add_edges(
     along: int,
     settings: RenderSettings,
 ) -> None:
-    """Add what edges between neighbours in a row (``along`` 0) or a column (1) contribute to (n, R, R) slopes."""
+    """Add what edges between neighbours in a row (``along`` 0) or column (1) contribute to slopes (n, R, R)."""
     (surface, view, here), raster = scene, settings.raster_size
+    chunk = max(settings.max_items // _CANDIDATES, 1)
     faces, light = (s if along == 0 else s.T for s in samples)
     target = slopes if along == 0 else slopes.transpose(1, 2)
     lines, firsts = (faces[:, :-1] != faces[:, 1:]).nonzero(as_tuple=True)
-    for start in range(0, len(lines), settings.max_items):
-        line, first = lines[start : start + settings.max_items], firsts[start : start + settings.max_items]
+    for line, first in zip(lines.split(chunk), firsts.split(chunk), strict=True):
         neighbours = torch.stack((faces[line, first], faces[line, first + 1]))
         found = _find_crossings(surface, here, neighbours, (line, first, along), raster)
         line, first = line[found.index], first[found.index]
@@ -165,7 +168,7 @@ def _find_crossings(
     pairs: tuple[Tensor, Tensor, int],
     raster: int,
 ) -> _Crossings:
-    """The nearest edge of the two faces of each pair that passes between the samples, where it suits the direction.
+    """The nearest edge of the two faces of each pair that passes between the samples.
 
     Args:
         surface: the shape.
@@ -185,22 +188,21 @@ def _find_crossings(
     position = begin[along] + share * width - first
     depth = begin[2] + share * (end[2] - begin[2])
     passes = (share >= 0) & (share <= 1) & (position >= -_SLACK) & (position <= 1 + _SLACK)
-    depth = torch.where(passes & (neighbours >= 0), depth, torch.full_like(depth, -1.0)).view(6, count)
+    depth = torch.where(passes & (neighbours >= 0), depth, torch.full_like(depth, -1.0)).view(
+        _CANDIDATES, count
+    )
     nearest, edge = depth.max(0)
     index = (nearest > 0).nonzero()[:, 0]
     edge = edge[index]
     corner, side = edge // 2, edge % 2
-    all_corners = corners.view(3, 3, 2, count)
-    ends = torch.stack(
-        [all_corners[:, (corner + k) % 3, side, index] for k in (0, 1)],
-        dim=1,
-    )
+    by_side = corners.view(3, 3, 2, count)
+    ends = torch.stack([by_side[:, (corner + k) % 3, side, index] for k in (0, 1)], dim=1)
     return _Crossings(
         index=index,
         ends=ends,
-        share=share.view(6, count)[edge, index],
-        place=position.view(6, count)[edge, index],
-        lean=(width / height).view(6, count)[edge, index],
+        share=share.view(_CANDIDATES, count)[edge, index],
+        place=position.view(_CANDIDATES, count)[edge, index],
+        lean=(width / height).view(_CANDIDATES, count)[edge, index],
     )
 
 

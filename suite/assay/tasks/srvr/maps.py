@@ -54,8 +54,7 @@ class GridAxis:
 
 
 def grid_axis(name: str, low: float, high: float, step: float, period: float | None = None) -> GridAxis:
-    """The values ``low, low + step, ... high``; ``high`` itself is left out where it is one period above
-    ``low``.
+    """The values ``low, low + step, ... high``, without ``high`` where that is one period above ``low``.
 
     Raises:
         UserError: where the step is not positive or does not divide the range.
@@ -136,8 +135,8 @@ class SemanticMaps:
         expected = (len(self.unit_id), len(self.elevation_deg), len(self.azimuth_deg))
         if self.maps.shape != expected:
             raise UserError(
-                f"semantic maps: 'maps' has shape {self.maps.shape}, but the lengths of unit_id, elevation_deg "
-                f"and azimuth_deg call for {expected}"
+                f"semantic maps: 'maps' has shape {self.maps.shape}, but unit_id, elevation_deg and "
+                f"azimuth_deg call for {expected}; save them together"
             )
 
     @property
@@ -147,8 +146,7 @@ class SemanticMaps:
         return azimuth, _axis_of("elevation_deg", self.elevation_deg, None)
 
     def score(self, map_of_search: npt.ArrayLike) -> InterpolatedMaps:
-        """The maps as a function of (azimuth, elevation): bilinear, azimuth periodic, elevation held at its
-        ends.
+        """The maps as a bilinear function of (azimuth, elevation); azimuth is periodic, elevation held.
 
         Raises:
             UserError: for maps with missing cells.
@@ -219,6 +217,15 @@ def load_maps(path: Path) -> SemanticMaps:
         elevation_deg=found["elevation_deg"].astype(np.float64),
         unit_id=tuple(str(unit) for unit in found["unit_id"]),
     )
+
+
+def best_band_score(scores: FloatArray) -> float:
+    """The mean score of the elevation at which a map (E, A) has the highest; missing cells are left out.
+
+    A shape counts as recognised where this is at least 0.1 (the paper's rule for taking a shape into its
+    data).
+    """
+    return float(np.nanmax(np.nanmean(scores, axis=1)))
 
 
 def data_semantic_map(maps: Sequence[SemanticMaps]) -> FloatArray:

@@ -1,6 +1,5 @@
 """Triangle meshes: read through trimesh, cleaned of faces that change nothing, and normalised."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -137,9 +136,3 @@ def _clean_faces(points: FloatArray, faces: IntArray) -> tuple[IntArray, FaceCou
         raw=len(faces), duplicate=len(solid) - len(kept), degenerate=len(faces) - len(solid), kept=len(kept)
     )
     return kept, counts
-
-
-def triangulate(polygons: Sequence[Sequence[int]]) -> IntArray:
-    """Cut polygons, each a ring of vertex indices, into fans of triangles: (F, 3) int64."""
-    fans = [(ring[0], ring[i], ring[i + 1]) for ring in polygons for i in range(1, len(ring) - 1)]
-    return np.array(fans, dtype=np.int64).reshape(-1, 3)

@@ -47,6 +47,8 @@ class RegionSettings:
         beta: β, the emphasis on the gradient (OIR_W).
         regulariser: λ, the penalty on the size (naive, trapezoid).
         half_width: half of the starting box's sides, and the least half width of a region held in the domain.
+            A box of side r grows by r^(n-1) a step, so for n >= 3 the published 1e-5 never leaves the point:
+            start with about a unit there.
         difference_step: half the distance between the two points of a central difference.
         tolerance: a search has converged when no bound moves by more than this share of the region's side.
         as_published: as the authors' code does, neither hold regions inside the domain nor stop early.
