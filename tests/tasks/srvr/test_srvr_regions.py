@@ -32,7 +32,7 @@ def plateau(centre, half, sharpness=20.0):
 
 
 def linear(slopes, constant=0.3):
-    return lambda searches, points: constant + points @ np.asarray(slopes)
+    return lambda _searches, points: constant + points @ np.asarray(slopes)
 
 
 def one_step(score, low, high, method, **changes):
@@ -63,7 +63,9 @@ def test_one_black_box_step_in_one_dimension():
     outer_low, outer_high = low - alpha * 1.0, high + alpha * 1.0
     down_a, down_b = one_step(linear([0.1]), [low], [high], "OIR_B", alpha=alpha)
     assert down_a == pytest.approx([2 * f(low) - (1 + alpha / 2) * f(outer_low) - alpha / 2 * f(outer_high)])
-    assert down_b == pytest.approx([-2 * f(high) + (1 + alpha / 2) * f(outer_high) + alpha / 2 * f(outer_low)])
+    assert down_b == pytest.approx(
+        [-2 * f(high) + (1 + alpha / 2) * f(outer_high) + alpha / 2 * f(outer_low)]
+    )
 
 
 def test_one_white_box_step_in_two_dimensions_matches_the_sums_written_out():
@@ -80,7 +82,9 @@ def test_one_white_box_step_in_two_dimensions_matches_the_sums_written_out():
         expected_b = volume * (
             -((2 - 3 * beta) * upper - beta * lower) / size[k] + beta * 2 * slopes[k] + beta * cross
         )
-        cross_low = sum(-size[other] * (2 * c[other] - 1) * slopes[other] for c in corners if c[k] == 0) / size[k]
+        cross_low = (
+            sum(-size[other] * (2 * c[other] - 1) * slopes[other] for c in corners if c[k] == 0) / size[k]
+        )
         expected_a = volume * (
             ((2 - 3 * beta) * lower - beta * upper) / size[k] + beta * 2 * slopes[k] + beta * cross_low
         )
@@ -104,9 +108,7 @@ def test_the_trapezoid_step_is_the_gradient_of_the_trapezoid_loss(n):
         volume = np.prod(b - a) / 2**n
         return -volume * score(None, corners[None]).sum() + regulariser / 2 * ((b - a) ** 2).sum()
 
-    down_a, down_b = one_step(
-        score, low, high, "trapezoid", regulariser=regulariser, difference_step=1e-4
-    )
+    down_a, down_b = one_step(score, low, high, "trapezoid", regulariser=regulariser, difference_step=1e-4)
     for k in range(n):
         step = 1e-5 * np.eye(n)[k]
         assert down_a[k] == pytest.approx((loss(low + step, high) - loss(low - step, high)) / 2e-5, rel=1e-4)
@@ -206,7 +208,9 @@ def test_as_published_leaves_the_domain_and_never_stops():
 
 
 def test_the_trace_starts_at_the_point_and_ends_at_the_region():
-    found = grow_regions(plateau((5.0, 5.0), (2.0, 2.0)), [[4.5, 5.5]], UNIT, RegionSettings("naive", steps=50))
+    found = grow_regions(
+        plateau((5.0, 5.0), (2.0, 2.0)), [[4.5, 5.5]], UNIT, RegionSettings("naive", steps=50)
+    )
     assert found.trace.shape == (51, 1, 2, 2)
     assert np.allclose(found.trace[0, 0], [[4.49999, 5.49999], [4.50001, 5.50001]])
     assert np.array_equal(found.trace[-1, :, 0], found.low)
@@ -254,7 +258,7 @@ def test_adversarial_regions_are_robust_regions_of_the_complement():
 
 @pytest.mark.parametrize("point", [(400.0, 0.0), (0.0, -11.0), (math.nan, 0.0), (1.0,)])
 def test_an_initial_point_outside_the_domain_is_a_clear_error(point):
-    with pytest.raises(UserError, match="outside the domain; give azimuth_deg 0..360"):
+    with pytest.raises(UserError, match=r"outside the domain; give azimuth_deg 0\.\.360"):
         grow_regions(linear([0, 0]), [point], VIEW_DOMAIN, RegionSettings("naive"))
 
 

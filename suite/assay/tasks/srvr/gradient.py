@@ -139,13 +139,13 @@ def _add_edges(
     along: int,
     settings: RenderSettings,
 ) -> None:
-    """Add what edges between neighbours in a row (``along`` 0) or column (1) contribute to slopes (n, R, R)."""
+    """Add what edges between neighbours in a row (``along`` 0) or column (1) contribute, to (n, R, R)."""
     (surface, view, here), raster = scene, settings.raster_size
     chunk = max(settings.max_items // _CANDIDATES, 1)
     faces, light = (s if along == 0 else s.T for s in samples)
     target = slopes if along == 0 else slopes.transpose(1, 2)
     lines, firsts = (faces[:, :-1] != faces[:, 1:]).nonzero(as_tuple=True)
-    for line, first in zip(lines.split(chunk), firsts.split(chunk), strict=True):
+    for line, first in zip(torch.split(lines, chunk), torch.split(firsts, chunk), strict=True):
         neighbours = torch.stack((faces[line, first], faces[line, first + 1]))
         found = _find_crossings(surface, here, neighbours, (line, first, along), raster)
         line, first = line[found.index], first[found.index]

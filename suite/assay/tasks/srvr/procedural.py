@@ -1,6 +1,6 @@
 """Shapes that need no download: surfaces of revolution, tubes and boxes, and one that a package carries.
 
-Everything here is y-up. The shapes made by code are plain; a result on them is a result on *procedural* shapes,
+Everything here is y-up. The shapes made by code are plain; a result on them is one on *procedural* shapes,
 and whoever reports it says so.
 """
 
