@@ -5,6 +5,7 @@ import pytest
 import torch
 import trimesh
 from PIL import Image
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from assay.tasks.srvr.camera import camera, place
 from assay.tasks.srvr.mesh import build_mesh, load_mesh
@@ -176,3 +177,31 @@ def test_cuda_and_cpu_draw_the_same_image(random_soup):
     on_cpu = render(Surface.from_mesh(random_soup), cameras)
     on_gpu = render(Surface.from_mesh(random_soup, "cuda"), cameras).cpu()
     assert (on_cpu - on_gpu).abs().mean() < 1e-4
+
+
+class LargestTensor(TorchDispatchMode):
+    """Records the size of the largest tensor that any operation returns."""
+
+    def __init__(self):
+        super().__init__()
+        self.bytes = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **(kwargs or {}))
+        for each in result if isinstance(result, tuple | list) else [result]:
+            if isinstance(each, torch.Tensor):
+                self.bytes = max(self.bytes, each.numel() * each.element_size())
+        return result
+
+
+def test_no_temporary_outgrows_the_memory_setting():
+    ball = trimesh.creation.icosphere(subdivisions=6)
+    surface = Surface.from_mesh(build_mesh(ball.vertices, ball.faces))
+    cameras = view(*((10.0 * k, 20) for k in range(8)))
+    largest = {}
+    for memory_mb in (1, 32):
+        with LargestTensor() as seen:
+            render(surface, cameras, RenderSettings(image_size=64, memory_mb=memory_mb))
+        largest[memory_mb] = seen.bytes
+    assert largest[1] <= 2**20
+    assert largest[1] < largest[32] <= 32 * 2**20
