@@ -6,6 +6,7 @@ The network's time is that of EfficientNet-Lite0's architecture from timm; its w
 import os
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -64,10 +65,9 @@ def lite0_seconds() -> float:
 
 def test_a_view_of_82000_faces_costs_no_more_than_a_forward_pass(benchmark):
     surface, cameras = sphere(6), views(6)
-    seconds = cpu_seconds(lambda: render(surface, cameras)) / 6
-    ratio = seconds / lite0_seconds()
+    ratio = cpu_seconds(partial(render, surface, cameras)) / 6 / lite0_seconds()
     benchmark.extra_info["view_over_forward"] = ratio
-    benchmark.pedantic(lambda: render(surface, cameras), rounds=3)
+    benchmark.pedantic(render, (surface, cameras), rounds=3)
     assert len(surface) > 75_000
     assert ratio <= 1
 
@@ -77,27 +77,27 @@ def test_a_view_of_every_published_mesh_costs_no_more_than_a_forward_pass(benchm
     surfaces, cameras = [Surface.from_mesh(load_mesh(path)) for path in MESHES], views(4)
     forward = lite0_seconds()
     ratios = {
-        path.stem[:8]: cpu_seconds(lambda s=surface: render(s, cameras), 2) / 4 / forward
+        path.stem[:8]: cpu_seconds(partial(render, surface, cameras), 2) / 4 / forward
         for path, surface in zip(MESHES, surfaces, strict=True)
     }
     benchmark.extra_info.update(ratios)
-    benchmark.pedantic(lambda: render(surfaces[0], cameras), rounds=3)
+    benchmark.pedantic(render, (surfaces[0], cameras), rounds=3)
     assert max(ratios.values()) <= 1
 
 
 def test_time_is_linear_in_views(benchmark):
     surface = sphere(4)
-    few, many = (cpu_seconds(lambda c=views(n): render(surface, c), 3) for n in (8, 64))
+    few, many = (cpu_seconds(partial(render, surface, views(count)), 3) for count in (8, 64))
     benchmark.extra_info["64_over_8_views"] = many / few
-    benchmark.pedantic(lambda: render(surface, views(8)), rounds=3)
+    benchmark.pedantic(render, (surface, views(8)), rounds=3)
     assert many / few < 8 * 1.4
 
 
 def test_time_is_at_most_linear_in_faces(benchmark):
     cameras = views(2)
-    small, large = (cpu_seconds(lambda s=sphere(k): render(s, cameras), 3) for k in (6, 8))
+    small, large = (cpu_seconds(partial(render, sphere(level), cameras), 3) for level in (6, 8))
     benchmark.extra_info["16_times_the_faces"] = large / small
-    benchmark.pedantic(lambda: render(sphere(5), cameras), rounds=1)
+    benchmark.pedantic(render, (sphere(5), cameras), rounds=1)
     assert large / small < 16 * 1.2
 
 
@@ -121,7 +121,7 @@ def test_400_searches_of_600_steps_take_less_than_a_second(benchmark):
 @pytest.mark.skipif(pytorch3d_problem() is not None, reason=str(pytorch3d_problem()))
 def test_a_view_costs_a_tenth_of_pytorch3d(benchmark):
     surface, cameras = sphere(5), views(2)
-    ours, theirs = (cpu_seconds(lambda f=f: f(surface, cameras), 2) for f in (render, render_with_pytorch3d))
+    ours, theirs = (cpu_seconds(partial(f, surface, cameras), 2) for f in (render, render_with_pytorch3d))
     benchmark.extra_info["pytorch3d_over_ours"] = theirs / ours
-    benchmark.pedantic(lambda: render(surface, cameras), rounds=3)
+    benchmark.pedantic(render, (surface, cameras), rounds=3)
     assert theirs / ours >= 10

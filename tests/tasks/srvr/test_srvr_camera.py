@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -6,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assay.errors import UserError
-from assay.tasks.srvr import camera as module
-from assay.tasks.srvr.camera import SEMANTIC_PARAMETERS, camera, place, semantic_parameter
+from assay.tasks.srvr.camera import camera, place
+from assay.tasks.srvr.parameters import SEMANTIC_PARAMETERS, semantic_parameter
 
 VIEW = ("azimuth_deg", "elevation_deg")
 
@@ -49,14 +50,14 @@ def test_the_light_moves_on_a_sphere():
     assert torch.allclose(made.light, expected, atol=1e-12)
 
 
-def test_a_new_semantic_parameter_is_one_function(monkeypatch):
-    monkeypatch.setattr(module, "SEMANTIC_PARAMETERS", dict(SEMANTIC_PARAMETERS))
+def test_a_new_semantic_parameter_is_one_function():
 
     @semantic_parameter("closeness", 0.0, 1.0)
     def _set_closeness(placement, value):
-        return module.replace(placement, distance=4 - value)
+        return replace(placement, distance=4 - value)
 
     assert place(("closeness",), torch.tensor([[1.0]])).distance.item() == 3
+    del SEMANTIC_PARAMETERS["closeness"]
 
 
 @pytest.mark.parametrize("names", [(), ("azimuth_deg", "azimuth_deg"), ("roll_deg",)])

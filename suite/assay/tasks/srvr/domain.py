@@ -7,8 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from assay.errors import UserError
-
-FloatArray = npt.NDArray[np.float64]
+from assay.tasks.srvr.arrays import FloatArray
 
 
 @dataclass(frozen=True)

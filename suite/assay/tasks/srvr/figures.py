@@ -10,7 +10,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from assay.tasks.srvr.maps import FloatArray, GridAxis
+from assay.tasks.srvr.arrays import FloatArray
+from assay.tasks.srvr.maps import GridAxis
 from assay.tasks.srvr.traps import Trap
 
 COLOURS = {"naive": "#d7191c", "OIR_B": "#1a1a1a", "OIR_W": "#7b3294", "trapezoid": "#e66101"}

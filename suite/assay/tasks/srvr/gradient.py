@@ -180,7 +180,7 @@ def _find_crossings(
     line, first, along = pairs
     count = len(line)
     corners = surface.corners[:, :, neighbours.clamp(min=0).reshape(-1)]
-    points = project(corners, here, raster)[:, 0].view(3, 3, 2, count)
+    points = project(corners, here, raster)[:, :, 0].view(3, 3, 2, count)
     begin, end = points, points.roll(-1, dims=1)
     height = end[1 - along] - begin[1 - along]
     share = (line - begin[1 - along]) / height
@@ -209,7 +209,7 @@ def _find_crossings(
 def _speed(view: _View, found: _Crossings, along: int, raster: int) -> Tensor:
     """How fast the crossings move along their lines, in samples per unit of each parameter: (n, K)."""
     ends = found.ends.to("cpu", torch.float64)
-    moves = view.derivatives(lambda cam: project(ends, cam, raster)[:2, 0])
+    moves = view.derivatives(lambda cam: project(ends, cam, raster)[:2, :, 0])
     share = found.share.to(ends)
     moved = moves[:, :, 0] + share * (moves[:, :, 1] - moves[:, :, 0])
     return (moved[:, along] - found.lean.to(ends) * moved[:, 1 - along]).to(found.share.device)

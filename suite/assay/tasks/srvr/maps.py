@@ -9,9 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from assay.errors import UserError
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
+from assay.tasks.srvr.arrays import FloatArray, IntArray
 
 FULL_TURN_DEG = 360.0
 _TOLERANCE = 1e-6

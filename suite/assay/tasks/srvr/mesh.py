@@ -8,11 +8,9 @@ import numpy.typing as npt
 import trimesh
 
 from assay.errors import UserError
+from assay.tasks.srvr.arrays import FloatArray, IntArray
 
 SUFFIXES = (".obj", ".ply", ".stl", ".off", ".glb")
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from assay.tasks.srvr.arrays import FloatArray
 from assay.tasks.srvr.domain import Domain
-
-FloatArray = npt.NDArray[np.float64]
 
 BOOTSTRAP_RESAMPLES = 2000
 

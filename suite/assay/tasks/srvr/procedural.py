@@ -10,14 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 from scipy.interpolate import PchipInterpolator
 
 from assay.errors import UserError
+from assay.tasks.srvr.arrays import FloatArray, IntArray
 from assay.tasks.srvr.mesh import Mesh, build_mesh, load_mesh
 
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 Part = tuple[FloatArray, IntArray]
 """Vertices (V, 3) and faces (F, 3) of a part of a shape."""
 

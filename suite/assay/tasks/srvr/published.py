@@ -7,9 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from assay.errors import UserError
+from assay.tasks.srvr.arrays import FloatArray
 from assay.tasks.srvr.maps import SemanticMaps
-
-FloatArray = npt.NDArray[np.float64]
 
 METHOD_NAMES = ("naive", "OIR_B", "OIR_W")
 

@@ -54,11 +54,11 @@ def project(corners: Tensor, camera: Camera, raster: int) -> Tensor:
         raster: R, samples along a side.
 
     Returns:
-        (3, N, 3, F): column, row and inverse depth; view; corner; face.
+        (3, 3, N, F): column, row and inverse depth; corner; view; face.
     """
     axes = camera.axes.to(corners)
     shift = (camera.axes * camera.eye[:, None, :]).sum(2).to(corners)
-    x, y, z = (_weigh(axes[:, k], corners) - shift[:, k, None, None] for k in range(3))
+    x, y, z = (_weigh(axes[:, k], corners) - shift[:, k, None] for k in range(3))
     inverse = 1 / z
     scale = raster / (2 * math.tan(math.radians(HALF_ANGLE_DEG)))
     middle = (raster - 1) / 2
@@ -66,9 +66,11 @@ def project(corners: Tensor, camera: Camera, raster: int) -> Tensor:
 
 
 def _weigh(axis: Tensor, corners: Tensor) -> Tensor:
-    """(N, 3) axes times (3, 3, F) corners: (N, 3, F). Spelt out: no batch size changes a bit."""
-    a, b, c = (axis[:, k, None, None] for k in range(3))
-    return a * corners[0] + b * corners[1] + c * corners[2]
+    """(N, 3) axes times (3, 3, F) corners: (3, N, F). Spelt out: no batch size changes a bit."""
+    a, b, c = (axis[:, k, None] for k in range(3))
+    x, y, z = corners.unsqueeze(2)
+    total: Tensor = a * x + b * y + c * z
+    return total
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ class _Triangles:
     """P faces of views that can cover a sample, their corners sorted by row.
 
     Attributes:
-        edges: (P, 12) row, column, inverse depth of the first corner and of the second; then d column and d
+        edges: (12, P) row, column, inverse depth of the first corner and of the second; then d column and d
             inverse depth by d row along the edges first-third, first-second and second-third.
         first_row: (P,) first sample row inside.
         row_count: (P,) int64.
@@ -107,24 +109,24 @@ def _set_up(points: Tensor, raster: int, offsets: tuple[int, int]) -> _Triangles
 
     ``points`` is :func:`project`'s result; ``offsets`` are the indices of its first view and face.
     """
-    low, high = points[:2].amin(2).ceil(), points[:2].amax(2).floor()
-    low, high = low.clamp(min=0), high.clamp(max=raster - 1)
-    view, face = (high >= low).all(0).nonzero(as_tuple=True)
-    a, b, c = _sort_by_row([_corner(points, k, view, face) for k in range(3)])
-    first_row = low[1, view, face]
-    return _Triangles(
-        edges=torch.stack((*a, *b, *_slopes(a, c), *_slopes(a, b), *_slopes(b, c)), dim=1),
-        first_row=first_row,
-        row_count=(high[1, view, face] - first_row).long() + 1,
-        face=face + offsets[1],
-        view=view + offsets[0],
+    face_count = points.shape[3]
+    low, high = (
+        torch.minimum(torch.minimum(points[:2, 0], points[:2, 1]), points[:2, 2]).ceil().clamp(min=0),
+        torch.maximum(torch.maximum(points[:2, 0], points[:2, 1]), points[:2, 2])
+        .floor()
+        .clamp(max=raster - 1),
     )
-
-
-def _corner(points: Tensor, corner: int, view: Tensor, face: Tensor) -> _Corner:
-    """Row, column and inverse depth of one corner of the chosen faces, each (P,)."""
-    column, row, depth = (coordinate[view, face] for coordinate in points[:, :, corner])
-    return row, column, depth
+    drawn = ((high[0] >= low[0]) & (high[1] >= low[1])).view(-1).nonzero()[:, 0]
+    columns, rows, depths = points.view(3, 3, -1).index_select(2, drawn)
+    a, b, c = _sort_by_row(list(zip(rows, columns, depths, strict=True)))
+    first_row, last_row = (end[1].view(-1).index_select(0, drawn) for end in (low, high))
+    return _Triangles(
+        edges=torch.stack((*a, *b, *_slopes(a, c), *_slopes(a, b), *_slopes(b, c))),
+        first_row=first_row,
+        row_count=(last_row - first_row).long() + 1,
+        face=drawn % face_count + offsets[1],
+        view=drawn // face_count + offsets[0],
+    )
 
 
 def _sort_by_row(corners: list[_Corner]) -> list[_Corner]:
@@ -162,7 +164,7 @@ def _draw(triangles: _Triangles, raster: int, max_items: int, keys: Tensor) -> N
 def _cut(triangles: _Triangles, owner: Tensor, offset: Tensor, raster: int) -> _Rows:
     """Where rows, ``offset`` rows below the first row of triangle ``owner``, enter and leave it."""
     row = triangles.first_row.index_select(0, owner) + offset
-    edges = triangles.edges.index_select(0, owner).unbind(1)
+    edges = triangles.edges.index_select(1, owner)
     top_row, top_column, top_depth, mid_row, mid_column, mid_depth, *slopes = edges
     below_top, below_mid = row - top_row, row - mid_row
     above = below_mid < 0

@@ -19,14 +19,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-import numpy.typing as npt
 
 from assay.errors import UserError
+from assay.tasks.srvr.arrays import BoolArray, FloatArray, IntArray
 from assay.tasks.srvr.domain import Domain
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
 
 ScoreFunction = Callable[[IntArray, FloatArray], FloatArray]
 """(searches (B,), points (B, K, n)) to the score of search i's shape at its points, (B, K) in [0, 1]."""

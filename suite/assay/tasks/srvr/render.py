@@ -32,7 +32,7 @@ class RenderSettings:
 
     image_size: int = 224
     supersampling: int = 2
-    memory_mb: int = 32
+    memory_mb: int = 16
 
     @property
     def raster_size(self) -> int:
@@ -115,13 +115,13 @@ def render_shapes(
 
 def shade(surface: Surface, camera: Camera, faces: Tensor) -> Tensor:
     """Light each sample: (N, R, R) face indices (-1: background) to float32 intensities in [0, 1]."""
-    seen = faces >= 0
-    view = seen.nonzero()[:, 0]
-    normals = _facing_normals(surface, camera, view, faces[seen])
-    towards = (normals * camera.light.to(normals)[view]).sum(1)
-    image = torch.zeros(faces.shape, device=faces.device)
-    image[seen] = (AMBIENT + DIRECTIONAL * towards.clamp(min=0)).clamp(max=1)
-    return image
+    seen = (faces.reshape(-1) >= 0).nonzero()[:, 0]
+    view, face = seen // faces[0].numel(), faces.reshape(-1).index_select(0, seen)
+    normals = _facing_normals(surface, camera, view, face)
+    towards = (normals * camera.light.to(normals).index_select(0, view)).sum(1)
+    image = torch.zeros(faces.numel(), device=faces.device)
+    image.index_copy_(0, seen, (AMBIENT + DIRECTIONAL * towards.clamp(min=0)).clamp(max=1))
+    return image.view(faces.shape)
 
 
 def shade_slope(surface: Surface, camera: Camera, faces: Tensor, light_slopes: Tensor) -> Tensor:
@@ -146,7 +146,7 @@ def shade_slope(surface: Surface, camera: Camera, faces: Tensor, light_slopes: T
 
 def _facing_normals(surface: Surface, camera: Camera, view: Tensor, face: Tensor) -> Tensor:
     """The faces' normals turned to the eyes of their views: (K, 3) from two (K,) indices."""
-    normals = surface.normals[face]
-    eye = camera.eye.to(normals)[view]
-    side = torch.sign((normals * eye).sum(1) - surface.offsets[face])
+    normals = surface.normals.index_select(0, face)
+    eye = camera.eye.to(normals).index_select(0, view)
+    side = torch.sign((normals * eye).sum(1) - surface.offsets.index_select(0, face))
     return side[:, None] * normals

@@ -3,14 +3,10 @@
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from scipy import ndimage
 
+from assay.tasks.srvr.arrays import BoolArray, FloatArray, IntArray
 from assay.tasks.srvr.maps import GridAxis
-
-FloatArray = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
-BoolArray = npt.NDArray[np.bool_]
 
 _EIGHT_NEIGHBOURS = np.ones((3, 3), dtype=bool)
 
