@@ -14,7 +14,7 @@ from assay.tasks.srvr.arrays import FloatArray
 from assay.tasks.srvr.maps import GridAxis
 from assay.tasks.srvr.traps import Trap
 
-COLOURS = {"naive": "#d7191c", "OIR_B": "#1a1a1a", "OIR_W": "#7b3294", "trapezoid": "#e66101"}
+COLOURS = {"naive": "#d7191c", "OIR_B": "#00b8d4", "OIR_W": "#f048c6", "trapezoid": "#e66101"}
 _OTHER_COLOUR = "#4d4d4d"
 _DPI = 110
 
