@@ -146,19 +146,20 @@ class Theta:
         """Whether the perturbed image is clamped to [0, 1]."""
         return any(each.clamp for each in self.perturbations)
 
-    def piece_of(self, theta: Tensor) -> Piece:
-        """The piece that holds a point `(d,)`; on a shared border the first."""
-        return max(self.pieces, key=lambda piece: _depth(piece, theta))
+    def pieces_of(self, points: Tensor) -> list[Piece]:
+        """The piece that holds each point `(N, d)`; on a shared border the first."""
+        depths = torch.stack([_depths(piece, points) for piece in self.pieces])
+        return [self.pieces[i] for i in depths.argmax(0).tolist()]
 
     def apply(self, image: Tensor, theta: Tensor) -> Tensor:
         """The perturbed image g(theta, x), `(C, H, W)`."""
-        forms = self.piece_of(theta).image_forms(image)
+        forms = self.pieces_of(theta[None])[0].image_forms(image)
         moved = forms[0] + _weighted(theta, forms[1:])
         return moved.clamp(0, 1) if self.clamp else moved
 
     def expected(self, heat: Tensor, theta: Tensor) -> Tensor:
         """The expected heat maps at theta, of the shape of `heat`."""
-        forms = self.piece_of(theta).heat_forms(heat)
+        forms = self.pieces_of(theta[None])[0].heat_forms(heat)
         return forms[0] + _weighted(theta, forms[1:])
 
 
@@ -168,17 +169,17 @@ def _weighted(weights: Tensor, images: Tensor) -> Tensor:
     return total
 
 
-def _depth(piece: Piece, theta: Tensor) -> float:
-    """How deep theta lies in a piece: the smallest barycentric weight over its parts, negative outside."""
-    depth, start = math.inf, 0
+def _depths(piece: Piece, points: Tensor) -> Tensor:
+    """How deep points `(N, d)` lie in a piece: their smallest barycentric weight, negative outside."""
+    depths, start = [], 0
     for part in piece.parts:
         corners = part.corners
-        point = theta[start : start + corners.shape[1]]
+        own = points[:, start : start + corners.shape[1]]
         start += corners.shape[1]
-        homogeneous = torch.cat([corners, torch.ones(len(corners), 1, dtype=corners.dtype)], 1)
-        weights = torch.linalg.solve(homogeneous.T, torch.cat([point, point.new_ones(1)]))
-        depth = min(depth, float(weights.min()))
-    return depth
+        homogeneous = torch.cat([corners, corners.new_ones(len(corners), 1)], 1)
+        weights = torch.linalg.solve(homogeneous.T, torch.cat([own, own.new_ones(len(own), 1)], 1).T)
+        depths.append(weights.amin(0))
+    return torch.stack(depths).amin(0)
 
 
 def combine(perturbations: Sequence[Perturbation]) -> Theta:
