@@ -1,7 +1,7 @@
 """Speed of the exact verification, one thread, beside two region walks on the same images.
 
-The walks visit the activation regions one by one, as in the paper: each region's facets come from qhull, or from one
-linear program a neuron, warm-started from the last. They compute the same ai and margins as the verifier.
+The walks visit the activation regions one by one, as in the paper: each region's facets come from qhull, or
+from one linear program a neuron, warm-started from the last. Both compute the same ai and margins.
 """
 
 import gzip
@@ -16,8 +16,8 @@ from scipy.optimize._highspy import _core as highs
 from scipy.spatial import HalfspaceIntersection
 
 from assay.tasks.verification import nets
+from assay.tasks.verification.grammar import parse_theta
 from assay.tasks.verification.network import read_network
-from assay.tasks.verification.perturbations import parse_theta
 from assay.tasks.verification.verify import Question, verify
 
 MNIST = Path(os.environ.get("ASSAY_SHARED", Path(__file__).parents[2].parent / "shared")) / "data" / "mnist"

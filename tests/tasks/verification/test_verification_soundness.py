@@ -9,8 +9,8 @@ from verification_oracles import autograd_ai, grid, walk_regions
 
 from assay.tasks.verification import attention, subdivide, table
 from assay.tasks.verification.cells import Cells
+from assay.tasks.verification.grammar import parse_theta
 from assay.tasks.verification.network import Layer, read_network
-from assay.tasks.verification.perturbations import parse_theta
 from assay.tasks.verification.subdivide import pattern_keys
 from assay.tasks.verification.verify import Question, verify
 

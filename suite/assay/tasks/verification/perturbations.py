@@ -5,7 +5,7 @@ far a saliency map is expected to move with it (Munakata et al., section II: ide
 patch, the same translation for translation). Displacements of several perturbations add up, so any
 combination of them is one.
 
-To add a perturbation write one function that returns its pieces, and name it in `_GRAMMAR`.
+To add a perturbation write one function that returns its pieces, and name it in `grammar.py`.
 """
 
 from __future__ import annotations
@@ -340,66 +340,3 @@ def _check_range(name: str, lower: float, upper: float) -> None:
         raise UserError(
             f"{name} has the empty range {lower:g}:{upper:g}: the lower end must lie below the upper"
         )
-
-
-GRAMMAR_HELP = """\
-brightness:LO:HI[:clamp]            add LO..HI to every pixel (clamp: cut to [0, 1])
-patch:LO:HI:ROW:COLUMN:HxW[:GREY]   add LO..HI to a rectangle (GREY: blend (1-p)x + p*GREY instead, only
-alone) translation:x|y:LO:HI               move by LO..HI pixels right (x) or down (y), sub-pixel
-translation:xy:LO:HI                both at once, whole LO and HI, interpolated on triangles
-One to three parameters in all, e.g. brightness:0:0.5 with patch:0:0.5:10:10:4x4."""
-
-
-def _parse_brightness(fields: list[str]) -> Perturbation:
-    if len(fields) not in (2, 3) or fields[2:] not in ([], ["clamp"]):
-        raise ValueError
-    return brightness(float(fields[0]), float(fields[1]), clamp=len(fields) == 3)
-
-
-def _parse_patch(fields: list[str]) -> Perturbation:
-    lower, upper, row, column, size, *grey = fields
-    height, width = size.split("x")
-    square = Square(int(row), int(column), int(height), int(width))
-    if len(grey) > 1:
-        raise ValueError
-    return patch(float(lower), float(upper), square, float(grey[0]) if grey else None)
-
-
-def _parse_translation(fields: list[str]) -> Perturbation:
-    axis, lower, upper = fields
-    if axis == "xy":
-        return translation_both(float(lower), float(upper))
-    if axis not in ("x", "y"):
-        raise ValueError
-    return translation_along(axis, float(lower), float(upper))
-
-
-_GRAMMAR: dict[str, Callable[[list[str]], Perturbation]] = {
-    "brightness": _parse_brightness,
-    "patch": _parse_patch,
-    "translation": _parse_translation,
-}
-
-
-def parse_perturbation(text: str) -> Perturbation:
-    """Read one perturbation from its text.
-
-    Raises:
-        UserError: the text does not follow `GRAMMAR_HELP`, or its range is empty.
-    """
-    name, *fields = text.strip().split(":")
-    try:
-        return _GRAMMAR[name](fields)
-    except UserError:
-        raise
-    except (KeyError, ValueError) as error:
-        raise UserError(f"perturbation {text!r} is not understood; write one of\n{GRAMMAR_HELP}") from error
-
-
-def parse_theta(texts: Sequence[str]) -> Theta:
-    """Read and combine perturbations from their texts.
-
-    Raises:
-        UserError: as `parse_perturbation` and `combine`.
-    """
-    return combine([parse_perturbation(text) for text in texts])
