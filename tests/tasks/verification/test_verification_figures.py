@@ -4,7 +4,7 @@ import torch
 from PIL import Image
 
 from assay.tasks.verification import figures
-from assay.tasks.verification.perturbations import parse_theta
+from assay.tasks.verification.grammar import parse_theta
 from assay.tasks.verification.verify import Question, verify
 
 

@@ -5,7 +5,8 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 from assay.errors import UserError
-from assay.tasks.verification.network import UnsupportedLayerError, read_network, read_onnx
+from assay.tasks.verification.network import UnsupportedLayerError, read_network
+from assay.tasks.verification.onnx_file import read_onnx
 
 
 def run_layers(network, pixels):

@@ -9,8 +9,8 @@ from verification_oracles import autograd_ai, grid, walk_regions
 
 from assay.tasks.verification import attention, subdivide, table
 from assay.tasks.verification.cells import Cells
+from assay.tasks.verification.grammar import parse_theta
 from assay.tasks.verification.network import Layer, read_network
-from assay.tasks.verification.perturbations import parse_theta
 from assay.tasks.verification.subdivide import pattern_keys
 from assay.tasks.verification.verify import Question, verify
 
@@ -67,7 +67,7 @@ def check_patterns(module, image, theta, result, count):
         assert (piece, key) not in index, "a pattern is listed twice"
         index[piece, key] = row
     for number, (point, key) in enumerate(zip(points, module_keys(module, images).tolist(), strict=True)):
-        row = index.get((theta.pieces.index(theta.piece_of(point)), key))
+        row = index.get((theta.pieces.index(theta.pieces_of(point[None])[0]), key))
         assert row is not None, f"the pattern at {point.tolist()} is not listed"
         assert contains(result.table.cells, row, point.numpy())
         if number < len(values):

@@ -6,8 +6,8 @@ from torch import nn
 
 from assay.errors import UserError
 from assay.tasks.verification import verify as verify_module
+from assay.tasks.verification.grammar import parse_theta
 from assay.tasks.verification.network import read_network
-from assay.tasks.verification.perturbations import parse_theta
 from assay.tasks.verification.verify import Question, verify
 
 PLANE = ["brightness:0:1", "patch:0:1:0:0:1x1"]  # x1 = b + p, x2 = b
@@ -239,3 +239,25 @@ def test_an_image_with_nan_is_an_error(digits_network):
 def test_a_patch_outside_the_image_is_an_error(digits_network, digits):
     with pytest.raises(UserError, match="not inside"):
         verify(digits_network, digits[0], Question(parse_theta(["patch:0:1:7:7:2x2"])))
+
+
+def test_component_in_three_dimensions_is_the_part_before_the_first_wall():
+    """ai is 1 only where 0.4 < b + p < 0.6, two safe prisms, one of them at the origin."""
+    network = two_neurons([[1.0, 0], [1, 0]], [-0.4, -0.6], [[0.0, 0], [1, -1]], [1.0, 0])
+    theta = parse_theta([*PLANE, "patch:0:1:0:1:1x1"])
+    found = finding(verify(network, BLACK, Question(theta, deltas=(0.5,))), 0.5)
+    assert found.component.share == pytest.approx(0.4**2 / 2, rel=1e-6)
+    assert found.satisfied == pytest.approx(1 - (0.6**2 - 0.4**2) / 2, rel=1e-6)
+    assert found.component.farthest.tolist()[2] == pytest.approx(1)
+    assert len(found.component.boundary) == 1
+    assert found.component.boundary[0, 0].tolist() == pytest.approx([0.2, 0.2, 0.5])
+
+
+def test_component_crosses_the_kinks_of_a_translation():
+    """A network with no hidden layer is safe everywhere at a large delta, across all pieces of the range."""
+    module = nn.Sequential(nn.Flatten(), nn.Linear(3, 2))
+    for texts in (["translation:x:-2:2"], ["brightness:0:1", "translation:x:-2:2"]):
+        question = Question(parse_theta(texts), deltas=(1e3,))
+        result = verify(read_network(module, (1, 1, 3)), torch.zeros(1, 1, 3), question)
+        assert result.cells == 4
+        assert finding(result, 1e3).component.share == pytest.approx(1)

@@ -74,8 +74,5 @@ def missed_points(
 def perturbed_rows(image: Tensor, theta: Theta, points: Tensor) -> Tensor:
     """The images g(theta, x) at points `(N, d)`, unclamped and flattened: `(N, inputs)`."""
     forms = {piece: piece.image_forms(image).flatten(1) for piece in theta.pieces}
-    rows = []
-    for point in points:
-        form = forms[theta.piece_of(point)]
-        rows.append(form[0] + point @ form[1:])
-    return torch.stack(rows) if rows else image.new_zeros(0, image.numel())
+    ones = torch.cat([points.new_ones(len(points), 1), points], 1)
+    return torch.stack([row @ forms[piece] for row, piece in zip(ones, theta.pieces_of(points), strict=True)])

@@ -149,7 +149,7 @@ def _split_polytopes(cells: Cells, values: Tensor, names: Tensor) -> tuple[Cells
     points = torch.lerp(cells.points[cell, up], cells.points[cell, down], share)
     shared = _shared_facets(cells.facets[cell, up], cells.facets[cell, down])
     facets = torch.cat([shared, names[cell, None]], 1)
-    new, count = _rows_of(cell, len(cells))
+    new = _rows_of(cell, len(cells))
     sides = []
     for kept in (negative, positive):
         index, kept_count = _compact(torch.cat([kept, new < len(points)], 1))
@@ -161,7 +161,6 @@ def _split_polytopes(cells: Cells, values: Tensor, names: Tensor) -> tuple[Cells
                 _pick(cells.facets, facets, new, index, width),
             )
         )
-    del count
     return sides[0], sides[1]
 
 
@@ -180,14 +179,14 @@ def _shared_facets(first: Tensor, second: Tensor) -> Tensor:
     return first[common].reshape(-1, 2)
 
 
-def _rows_of(cell: Tensor, cells: int) -> tuple[Tensor, Tensor]:
+def _rows_of(cell: Tensor, cells: int) -> Tensor:
     """Lay entries sorted by cell out in rows: `(cells, widest)` indices, `len(cell)` where there is none."""
     count = torch.bincount(cell, minlength=cells)
     start = count.cumsum(0) - count
     column = torch.arange(len(cell), device=cell.device) - start[cell]
     rows = torch.full((cells, int(count.max())), len(cell), dtype=torch.int64, device=cell.device)
     rows[cell, column] = torch.arange(len(cell), device=cell.device)
-    return rows, count
+    return rows
 
 
 def _pick(old: Tensor, new: Tensor, rows: Tensor, index: Tensor, width: int) -> Tensor:

@@ -11,7 +11,6 @@ import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import torch
 from torch import Tensor, fx, nn
@@ -289,12 +288,12 @@ def read_network(module: nn.Module, input_shape: Shape) -> Network:
         UnsupportedLayerError: a layer is of another kind (the error names it), or the graph is not a chain.
         UserError: a weight is NaN or infinite.
     """
-    module = _exact(module)
-    return Network(_layers(module, input_shape), input_shape, module)
+    module = exact_copy(module)
+    return Network(read_layers(module, input_shape), input_shape, module)
 
 
-def _exact(module: nn.Module) -> nn.Module:
-    """A float64 copy in evaluation mode, its weights checked."""
+def exact_copy(module: nn.Module) -> nn.Module:
+    """A float64 copy in evaluation mode; raises UserError for weights that are not finite."""
     module = copy.deepcopy(module).cpu().double().eval().requires_grad_(False)
     for name, tensor in module.state_dict().items():
         if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
@@ -304,7 +303,8 @@ def _exact(module: nn.Module) -> nn.Module:
     return module
 
 
-def _layers(module: nn.Module, shape: tuple[int, ...]) -> tuple[Layer, ...]:
+def read_layers(module: nn.Module, shape: tuple[int, ...]) -> tuple[Layer, ...]:
+    """The blocks of a module in float64 whose input has this shape (without the batch)."""
     build = _Builder(shape)
     for name, step in _chain(module):
         _read_step(name, step, build)
@@ -355,49 +355,6 @@ def _read_step(name: str, step: object, build: _Builder) -> None:
         raise UnsupportedLayerError(
             label, "read are Linear, Conv2d, pooling, BatchNorm, Flatten and ReLU only"
         )
-
-
-def read_onnx(path: Path, input_shape: Shape) -> Network:
-    """Read an ONNX file as a piecewise linear network.
-
-    Args:
-        path: the file.
-        input_shape: (channels, height, width) of the images; the graph's own input may have any shape of this
-            size.
-
-    Raises:
-        UserError: no file there, or not a readable ONNX graph.
-        UnsupportedLayerError: as in `read_network`.
-    """
-    import onnx
-    import onnx2torch
-
-    if not path.is_file():
-        raise UserError(f"no ONNX file at {path}: give the path of an .onnx file")
-    try:
-        model = onnx.load(path)
-        sides = [dim.dim_value for dim in model.graph.input[0].type.tensor_type.shape.dim]
-        graph = onnx2torch.convert(model)
-    except Exception as error:  # the parser's, protobuf's and the converter's errors share no base class
-        raise UserError(f"{path} cannot be read as an ONNX network: {error}") from error
-    graph, shape = _exact(graph), tuple(max(side, 1) for side in sides[1:])
-    if math.prod(shape) != math.prod(input_shape):
-        raise UserError(f"{path} reads inputs of shape {shape}, not images of shape {input_shape}")
-    return Network(_layers(graph, shape), input_shape, _OnnxInput(graph, shape))
-
-
-class _OnnxInput(nn.Module):
-    """An ONNX graph that takes images of any shape with the right number of values."""
-
-    def __init__(self, graph: nn.Module, shape: tuple[int, ...]) -> None:
-        super().__init__()
-        self.graph = graph
-        self.shape = shape
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Reshape `(1, channels, height, width)` to what the graph declares, then run it."""
-        logits: Tensor = self.graph(images.reshape(1, *self.shape))
-        return logits
 
 
 def _bias(bias: Tensor | None) -> Tensor | None:

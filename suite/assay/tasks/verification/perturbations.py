@@ -5,7 +5,7 @@ far a saliency map is expected to move with it (Munakata et al., section II: ide
 patch, the same translation for translation). Displacements of several perturbations add up, so any
 combination of them is one.
 
-To add a perturbation write one function that returns its pieces, and name it in `_GRAMMAR`.
+To add a perturbation write one function that returns its pieces, and name it in `grammar.py`.
 """
 
 from __future__ import annotations
@@ -146,19 +146,20 @@ class Theta:
         """Whether the perturbed image is clamped to [0, 1]."""
         return any(each.clamp for each in self.perturbations)
 
-    def piece_of(self, theta: Tensor) -> Piece:
-        """The piece that holds a point `(d,)`; on a shared border the first."""
-        return max(self.pieces, key=lambda piece: _depth(piece, theta))
+    def pieces_of(self, points: Tensor) -> list[Piece]:
+        """The piece that holds each point `(N, d)`; on a shared border the first."""
+        depths = torch.stack([_depths(piece, points) for piece in self.pieces])
+        return [self.pieces[i] for i in depths.argmax(0).tolist()]
 
     def apply(self, image: Tensor, theta: Tensor) -> Tensor:
         """The perturbed image g(theta, x), `(C, H, W)`."""
-        forms = self.piece_of(theta).image_forms(image)
+        forms = self.pieces_of(theta[None])[0].image_forms(image)
         moved = forms[0] + _weighted(theta, forms[1:])
         return moved.clamp(0, 1) if self.clamp else moved
 
     def expected(self, heat: Tensor, theta: Tensor) -> Tensor:
         """The expected heat maps at theta, of the shape of `heat`."""
-        forms = self.piece_of(theta).heat_forms(heat)
+        forms = self.pieces_of(theta[None])[0].heat_forms(heat)
         return forms[0] + _weighted(theta, forms[1:])
 
 
@@ -168,17 +169,17 @@ def _weighted(weights: Tensor, images: Tensor) -> Tensor:
     return total
 
 
-def _depth(piece: Piece, theta: Tensor) -> float:
-    """How deep theta lies in a piece: the smallest barycentric weight over its parts, negative outside."""
-    depth, start = math.inf, 0
+def _depths(piece: Piece, points: Tensor) -> Tensor:
+    """How deep points `(N, d)` lie in a piece: their smallest barycentric weight, negative outside."""
+    depths, start = [], 0
     for part in piece.parts:
         corners = part.corners
-        point = theta[start : start + corners.shape[1]]
+        own = points[:, start : start + corners.shape[1]]
         start += corners.shape[1]
-        homogeneous = torch.cat([corners, torch.ones(len(corners), 1, dtype=corners.dtype)], 1)
-        weights = torch.linalg.solve(homogeneous.T, torch.cat([point, point.new_ones(1)]))
-        depth = min(depth, float(weights.min()))
-    return depth
+        homogeneous = torch.cat([corners, corners.new_ones(len(corners), 1)], 1)
+        weights = torch.linalg.solve(homogeneous.T, torch.cat([own, own.new_ones(len(own), 1)], 1).T)
+        depths.append(weights.amin(0))
+    return torch.stack(depths).amin(0)
 
 
 def combine(perturbations: Sequence[Perturbation]) -> Theta:
@@ -339,66 +340,3 @@ def _check_range(name: str, lower: float, upper: float) -> None:
         raise UserError(
             f"{name} has the empty range {lower:g}:{upper:g}: the lower end must lie below the upper"
         )
-
-
-GRAMMAR_HELP = """\
-brightness:LO:HI[:clamp]            add LO..HI to every pixel (clamp: cut to [0, 1])
-patch:LO:HI:ROW:COLUMN:HxW[:GREY]   add LO..HI to a rectangle (GREY: blend (1-p)x + p*GREY instead, only
-alone) translation:x|y:LO:HI               move by LO..HI pixels right (x) or down (y), sub-pixel
-translation:xy:LO:HI                both at once, whole LO and HI, interpolated on triangles
-One to three parameters in all, e.g. brightness:0:0.5 with patch:0:0.5:10:10:4x4."""
-
-
-def _parse_brightness(fields: list[str]) -> Perturbation:
-    if len(fields) not in (2, 3) or fields[2:] not in ([], ["clamp"]):
-        raise ValueError
-    return brightness(float(fields[0]), float(fields[1]), clamp=len(fields) == 3)
-
-
-def _parse_patch(fields: list[str]) -> Perturbation:
-    lower, upper, row, column, size, *grey = fields
-    height, width = size.split("x")
-    square = Square(int(row), int(column), int(height), int(width))
-    if len(grey) > 1:
-        raise ValueError
-    return patch(float(lower), float(upper), square, float(grey[0]) if grey else None)
-
-
-def _parse_translation(fields: list[str]) -> Perturbation:
-    axis, lower, upper = fields
-    if axis == "xy":
-        return translation_both(float(lower), float(upper))
-    if axis not in ("x", "y"):
-        raise ValueError
-    return translation_along(axis, float(lower), float(upper))
-
-
-_GRAMMAR: dict[str, Callable[[list[str]], Perturbation]] = {
-    "brightness": _parse_brightness,
-    "patch": _parse_patch,
-    "translation": _parse_translation,
-}
-
-
-def parse_perturbation(text: str) -> Perturbation:
-    """Read one perturbation from its text.
-
-    Raises:
-        UserError: the text does not follow `GRAMMAR_HELP`, or its range is empty.
-    """
-    name, *fields = text.strip().split(":")
-    try:
-        return _GRAMMAR[name](fields)
-    except UserError:
-        raise
-    except (KeyError, ValueError) as error:
-        raise UserError(f"perturbation {text!r} is not understood; write one of\n{GRAMMAR_HELP}") from error
-
-
-def parse_theta(texts: Sequence[str]) -> Theta:
-    """Read and combine perturbations from their texts.
-
-    Raises:
-        UserError: as `parse_perturbation` and `combine`.
-    """
-    return combine([parse_perturbation(text) for text in texts])
