@@ -85,7 +85,7 @@ def _take_step(plan: Plan, how: Implementation, live: Live, result: AttackResult
         live, seen = _drop_fallen(plan, live, seen, result)
     if len(live):
         if seen.gradient is not None:
-            live.zero_gradient.logical_or_(~seen.gradient.flatten(1).any(dim=1))
+            live.zero_gradient.logical_or_(seen.gradient.flatten(1).abs().amax(dim=1) == 0)
         how.advance(live, seen, plan.settings)
         live.step.add_(1)
     return live
