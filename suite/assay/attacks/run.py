@@ -53,12 +53,13 @@ def run_attack(
     check_settings(method, settings, targeted=targets is not None)
     inputs = _inputs(images, labels, settings, seeds, targets)
     plan = Plan(model, declared, settings, targets is not None, batch_size or max(len(images), 1))
-    result = run_pool(plan, _restarted(inputs, 0))
+    aims = _runners_up(plan, inputs) if declared.aims_at_runners_up else None
+    result = run_pool(plan, _restarted(inputs, 0, aims))
     for restart in range(1, settings.restarts):
         standing = (~result.success).nonzero().squeeze(1)
         if not len(standing):
             break
-        again = run_pool(plan, _restarted(inputs.select(standing), restart))
+        again = run_pool(plan, _restarted(inputs, restart, aims).select(standing))
         result = _merge(result, standing, again)
     return result
 
@@ -67,14 +68,8 @@ def least_likely_targets(
     model: Model, images: Tensor, labels: Tensor, batch_size: int | None = None
 ) -> Tensor:
     """(N,) int64: the class with the lowest logit of each image (Kurakin et al. 2017), never its label."""
-    targets = []
-    positions = torch.arange(len(images))
-    with torch.no_grad():
-        for rows in torch.split(positions, batch_size or max(len(images), 1)):
-            logits = checked_logits(model, images[rows], rows)
-            others = logits.scatter(1, labels[rows.to(labels.device), None], torch.inf)
-            targets.append(others.argmin(dim=1))
-    return torch.cat(targets)
+    logits = _clean_logits(model, images, batch_size or max(len(images), 1))
+    return logits.scatter(1, labels.to(images.device)[:, None], torch.inf).argmin(dim=1)
 
 
 def _inputs(
@@ -112,9 +107,31 @@ def _inputs(
     )
 
 
-def _restarted(inputs: Inputs, restart: int) -> Inputs:
-    """The same rows with the seeds of another start."""
-    return replace(inputs, seeds=randomness.derive(inputs.seeds, restart))
+def _restarted(inputs: Inputs, restart: int, aims: Tensor | None) -> Inputs:
+    """The same rows with the seeds of another start, aimed at another class where `aims` says so."""
+    seeds = randomness.derive(inputs.seeds, restart)
+    return replace(inputs, seeds=seeds, targets=inputs.targets if aims is None else aims[:, restart])
+
+
+def _runners_up(plan: Plan, inputs: Inputs) -> Tensor:
+    """(N, restarts) int64: the most likely wrong classes at the clean images, the likeliest first."""
+    logits = _clean_logits(plan.model, inputs.images, plan.batch_size)
+    starts, classes = plan.settings.restarts, logits.shape[1]
+    if starts >= classes:
+        raise UserError(
+            f"{plan.method.name}: one start a wrong class, so restarts must be below the number of classes, "
+            f"{classes}; got {starts}"
+        )
+    others = logits.scatter(1, inputs.labels[:, None], -torch.inf)
+    return others.topk(starts, dim=1).indices
+
+
+def _clean_logits(model: Model, images: Tensor, batch_size: int) -> Tensor:
+    """(N, K) logits of the images, without gradients."""
+    positions = torch.arange(len(images))
+    with torch.no_grad():
+        parts = torch.split(positions, batch_size)
+        return torch.cat([checked_logits(model, images[rows], rows) for rows in parts])
 
 
 def _merge(result: AttackResult, rows: Tensor, again: AttackResult) -> AttackResult:
