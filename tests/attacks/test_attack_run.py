@@ -26,7 +26,7 @@ def asked_of(name: str, norm: str, eps: float, steps: int = 6) -> AttackSettings
         eps=eps,
         norm=norm,
         step_size=eps / 3 if method.takes_step_size else None,
-        steps=1 if method.single_step else steps if method.uses_gradient else 30 * steps,
+        steps=1 if method.single_step else steps if method.uses_gradient else 12 * steps,
         loss="cross_entropy" if "cross_entropy" in method.losses else sorted(method.losses)[0],
     )
 

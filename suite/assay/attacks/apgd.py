@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from functools import lru_cache
 
 import torch
@@ -93,12 +92,12 @@ def checkpoint_intervals(steps: int) -> tuple[int, ...]:
     Section 3.2: p0 = 0, p1 = 0.22, then p grows by its last growth less 0.03, by 0.06 at least.
     """
     intervals = [0] * (steps + 1)
-    before, here, last = 0.0, 0.22, 0
-    while here <= 1:
-        at = math.ceil(here * steps)
+    before, here, last = 0, 22, 0  # in hundredths, so that rounding up is exact
+    while here <= 100:
+        at = -(-here * steps // 100)
         if at > last:
             intervals[at] = at - last
-        before, here, last = here, here + max(here - before - 0.03, 0.06), at
+        before, here, last = here, here + max(here - before - 3, 6), at
     return tuple(intervals)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -15,6 +15,29 @@ from assay.attacks.pool import Plan, run_pool
 from assay.attacks.rows import Inputs
 from assay.attacks.settings import AttackResult, AttackSettings
 from assay.errors import UserError
+
+
+@dataclass(frozen=True)
+class Job:
+    """Images under one attack, whatever its settings.
+
+    Attributes:
+        method: The attack's name.
+        model: Pixels in [0, 1] to logits.
+        images: (N, C, H, W) in [0, 1].
+        labels: (N,) int64.
+        seeds: N integers.
+        targets: (N,) int64 for a targeted attack.
+        batch_size: Most images in one pass, N when None.
+    """
+
+    method: str
+    model: Model
+    images: Tensor
+    labels: Tensor
+    seeds: Tensor | Sequence[int]
+    targets: Tensor | None = None
+    batch_size: int | None = None
 
 
 def run_attack(
@@ -49,13 +72,31 @@ def run_attack(
             not fit, or a model that does not return logits.
         NonFiniteLogitsError: The model returned NaN or infinite logits; it names the images.
     """
-    declared = find_method(method)
-    check_settings(method, settings, targeted=targets is not None)
-    inputs = _inputs(images, labels, settings, seeds, targets)
-    plan = Plan(model, declared, settings, targets is not None, batch_size or max(len(images), 1))
-    aims = _runners_up(plan, inputs) if declared.aims_at_runners_up else None
+    return run_job(Job(method, model, images, labels, seeds, targets, batch_size), settings)
+
+
+def run_job(job: Job, settings: AttackSettings) -> AttackResult:
+    """`run_attack` with its arguments in one piece."""
+    check_settings(job.method, settings, targeted=job.targets is not None)
+    return attack_inputs(plan_of(job, settings), as_inputs(job, settings))
+
+
+def plan_of(job: Job, settings: AttackSettings) -> Plan:
+    """What the pool is to run."""
+    batch_size = job.batch_size or max(len(job.images), 1)
+    return Plan(job.model, find_method(job.method), settings, job.targets is not None, batch_size)
+
+
+def attack_inputs(plan: Plan, inputs: Inputs) -> AttackResult:
+    """Attack rows that are already checked, each with its own radius and step size; all starts.
+
+    Raises:
+        UserError: More starts than wrong classes, for a method that takes one a class.
+        NonFiniteLogitsError: As `run_attack`.
+    """
+    aims = _runners_up(plan, inputs) if plan.method.aims_at_runners_up else None
     result = run_pool(plan, _restarted(inputs, 0, aims))
-    for restart in range(1, settings.restarts):
+    for restart in range(1, plan.settings.restarts):
         standing = (~result.success).nonzero().squeeze(1)
         if not len(standing):
             break
@@ -72,18 +113,13 @@ def least_likely_targets(
     return logits.scatter(1, labels.to(images.device)[:, None], torch.inf).argmin(dim=1)
 
 
-def _inputs(
-    images: Tensor,
-    labels: Tensor,
-    settings: AttackSettings,
-    seeds: Tensor | Sequence[int],
-    targets: Tensor | None,
-) -> Inputs:
+def as_inputs(job: Job, settings: AttackSettings) -> Inputs:
     """The rows of an attack, checked.
 
     Raises:
-        UserError: They do not fit together.
+        UserError: Images outside [0, 1], or labels, seeds or targets that do not fit them.
     """
+    images, labels, targets, seeds = job.images, job.labels, job.targets, job.seeds
     count, device = len(images), images.device
     if images.dim() != 4 or not images.is_floating_point():
         raise UserError(f"images must be (N, C, H, W) floats, got {tuple(images.shape)} of {images.dtype}")
