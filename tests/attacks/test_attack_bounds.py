@@ -92,11 +92,11 @@ def test_closed_form_worked_by_hand() -> None:
 
 
 def test_certified_images_withstand_attack() -> None:
-    net = conv_net(3)
+    net = conv_net(4)
     images = torch.rand(40, 2, 9, 7, dtype=torch.float64)
     labels = net(images).argmax(1)
-    sure = certified(net, images, labels, 0.03)
-    asked = AttackSettings(eps=0.03, step_size=0.006, steps=20, restarts=3)
+    sure = certified(net, images, labels, 0.1)
+    asked = AttackSettings(eps=0.1, step_size=0.02, steps=20, restarts=3)
     fallen = run_attack("pgd", net, images, labels, asked, range(40)).success
     assert sure.any()
     assert fallen.any()
