@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torch import Tensor, nn
+from torch import Tensor
 
 from assay.attacks.autoattack import run_in_turn, standard_attacks
 from assay.attacks.curve import bisect
@@ -142,14 +142,11 @@ def test_robust_net(library: str, robust: Job, benchmark: Any) -> None:
 
 
 @dataclass
-class Recorder(nn.Module):
+class Recorder:
     """Passes calls on and keeps what they were called with."""
 
     model: Any
     calls: list[tuple[Tensor, bool]] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        super().__init__()
 
     def __call__(self, pixels: Tensor) -> Tensor:
         self.calls.append((pixels.detach().clone(), torch.is_grad_enabled()))
