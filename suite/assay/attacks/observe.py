@@ -66,10 +66,21 @@ def checked_logits(model: Model, images: Tensor, positions: Tensor) -> Tensor:
             f"the model returned shape {tuple(logits.shape)} for {len(images)} images: "
             "expected logits (N, classes)"
         )
-    finite = torch.isfinite(logits.detach()).all(dim=1)
-    if not finite.all():
-        raise NonFiniteLogitsError(tuple(positions[~finite.to(positions.device)].tolist()))
+    # A sum is cheap to test, and is finite only where all its terms are.
+    if not torch.isfinite(logits.detach().sum()):
+        _refuse_non_finite(logits.detach(), positions)
     return logits
+
+
+def _refuse_non_finite(logits: Tensor, positions: Tensor) -> None:
+    """Name the images, if any: a sum can also overflow.
+
+    Raises:
+        NonFiniteLogitsError: Some logits are NaN or infinite.
+    """
+    bad = ~torch.isfinite(logits).all(dim=1).to(positions.device)
+    if bad.any():
+        raise NonFiniteLogitsError(tuple(positions[bad].tolist()))
 
 
 def observe(
