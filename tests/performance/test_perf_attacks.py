@@ -52,7 +52,7 @@ def undefended(shared: Path) -> Job:
     files = [np.asarray(Image.open(folder / row["file"]).convert("RGB")) for row in rows]
     images = torch.stack([model.prepare(pixels) for pixels in files])
     labels = torch.tensor([int(row["label"]) for row in rows])
-    return correct(Job("pgd", model.module, images, labels, range(len(rows)), batch_size=4), 60)
+    return correct(Job("pgd", model.module, images, labels, range(len(rows)), batch_size=2), 60)
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +129,8 @@ LIBRARIES = {"foolbox": by_foolbox, "torchattacks": by_torchattacks}
 @pytest.mark.parametrize(("method", "at_least"), [("pgd", 6.0), ("bim", 4.0), ("mim", 4.0)])
 def test_undefended_net(method: str, at_least: float, library: str, undefended: Job, benchmark: Any) -> None:
     job = replace(undefended, method=method)
-    theirs_s, theirs = cpu_s(lambda: LIBRARIES[library](job, LITE[method]))
+    # Each at its best batch: the libraries gain a little from four, the pool saves whole passes in two.
+    theirs_s, theirs = cpu_s(lambda: LIBRARIES[library](replace(job, batch_size=4), LITE[method]))
     ours_s, ours = benchmark.pedantic(lambda: cpu_s(lambda: run_job(job, LITE[method])), rounds=1)
     print(f"\nLite0 {method}: {library} {theirs_s:.1f} s, here {ours_s:.1f} s, ratio {theirs_s / ours_s:.1f}")
     assert ours.success.sum() >= theirs.sum()

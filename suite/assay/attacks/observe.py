@@ -84,9 +84,15 @@ def _refuse_non_finite(logits: Tensor, positions: Tensor) -> None:
 
 
 def observe(
-    model: Model, adversarial: Tensor, inputs: Inputs, settings: AttackSettings, *, gradient: bool
+    model: Model,
+    adversarial: Tensor,
+    inputs: Inputs,
+    settings: AttackSettings,
+    *,
+    gradient: bool,
+    needed: Callable[[Tensor], bool] = lambda _: True,
 ) -> Observation:
-    """Logits and loss at `adversarial`, with the loss's gradient where asked for.
+    """Logits and loss at `adversarial`, with the loss's gradient where asked for and, by its logits, needed.
 
     Parameters get no gradients. A model whose output does not depend on its input has gradient zero.
 
@@ -99,7 +105,7 @@ def observe(
         points = adversarial.detach().requires_grad_(gradient)
         logits = checked_logits(model, points, inputs.position)
         loss = loss_of(logits, inputs.labels, inputs.targets, settings.top_k)
-        slope = _gradient(loss, points) if gradient else None
+        slope = _gradient(loss, points) if gradient and needed(logits.detach()) else None
     return Observation(logits.detach(), loss.detach(), slope)
 
 
