@@ -12,8 +12,9 @@ from assay.data.dataset import Dataset, Sample
 from assay.models.loaded import LoadedModel, Normalised
 from assay.tasks.base import NotApplicableError, Record, RunContext, Unit
 from assay.tasks.verification.figures import ray, region_map, saliency_panels
+from assay.tasks.verification.grammar import parse_theta
 from assay.tasks.verification.network import Network, UnsupportedLayerError, read_network
-from assay.tasks.verification.perturbations import Theta, parse_theta
+from assay.tasks.verification.perturbations import Theta
 from assay.tasks.verification.spec import VerificationSpec
 from assay.tasks.verification.summary import property_name
 from assay.tasks.verification.verify import Finding, Question, Verification, verify

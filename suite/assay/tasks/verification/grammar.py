@@ -16,13 +16,6 @@ from assay.tasks.verification.perturbations import (
     translation_both,
 )
 
-GRAMMAR_HELP = """\
-brightness:LO:HI[:clamp]            add LO..HI to every pixel (clamp: cut to [0, 1])
-patch:LO:HI:ROW:COLUMN:HxW[:GREY]   add LO..HI to a rectangle (GREY: blend (1-p)x + p*GREY instead, only
-alone) translation:x|y:LO:HI               move by LO..HI pixels right (x) or down (y), sub-pixel
-translation:xy:LO:HI                both at once, whole LO and HI, interpolated on triangles
-One to three parameters in all, e.g. brightness:0:0.5 with patch:0:0.5:10:10:4x4."""
-
 
 def _parse_brightness(fields: list[str]) -> Perturbation:
     if len(fields) not in (2, 3) or fields[2:] not in ([], ["clamp"]):
@@ -67,7 +60,10 @@ def parse_perturbation(text: str) -> Perturbation:
     except UserError:
         raise
     except (KeyError, ValueError) as error:
-        raise UserError(f"perturbation {text!r} is not understood; write one of\n{GRAMMAR_HELP}") from error
+        raise UserError(
+            f"perturbation {text!r} is not understood; write it like brightness:0:0.5 or patch:0:0.5:10:10:4x4 "
+            "(`assay verify --help` has the grammar)"
+        ) from error
 
 
 def parse_theta(texts: Sequence[str]) -> Theta:

@@ -8,6 +8,11 @@ from pydantic import Field, field_validator
 from assay.specs import IDENTITY, TaskSpec
 
 Combination = Annotated[tuple[str, ...], Field(min_length=1, max_length=3)]
+GRAMMAR_HELP = """One to three parameters in all; repeat the option to combine. The grammar:
+brightness:LO:HI[:clamp] adds LO..HI to every pixel (clamp: cut to [0, 1]);
+patch:LO:HI:ROW:COLUMN:HxW[:GREY] adds LO..HI to a rectangle (GREY: blend towards it instead, only alone);
+translation:x|y:LO:HI moves by LO..HI pixels right or down, sub-pixel;
+translation:xy:LO:HI both at once, whole LO and HI, interpolated on triangles."""
 _SHAPE = re.compile(r"^[a-z]+(:[A-Za-z0-9.+-]+)+$")
 
 
