@@ -5,8 +5,9 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 from assay.errors import UserError
+from assay.models.zoo import load_model
+from assay.tasks.verification.evaluate import exact_network
 from assay.tasks.verification.network import UnsupportedLayerError, read_network
-from assay.tasks.verification.onnx_file import read_onnx
 
 
 def run_layers(network, pixels):
@@ -205,19 +206,8 @@ def onnx_file(path):
 
 def test_onnx_file_is_read(tmp_path):
     first, second = onnx_file(tmp_path / "net.onnx")
-    network = read_onnx(tmp_path / "net.onnx", (1, 2, 2))
+    network = exact_network(load_model(f"onnx:{tmp_path / 'net.onnx'}"))
     pixels = torch.rand(3, 1, 2, 2, dtype=torch.float64)
     expected = (pixels.flatten(1) @ first.T).clamp(min=0) @ second.T
     torch.testing.assert_close(network.logits(pixels), expected)
     torch.testing.assert_close(run_layers(network, pixels), expected)
-
-
-def test_onnx_errors_say_what_is_wrong(tmp_path):
-    with pytest.raises(UserError, match="no ONNX file"):
-        read_onnx(tmp_path / "none.onnx", (1, 2, 2))
-    (tmp_path / "bad.onnx").write_bytes(b"not a network")
-    with pytest.raises(UserError, match="cannot be read"):
-        read_onnx(tmp_path / "bad.onnx", (1, 2, 2))
-    onnx_file(tmp_path / "net.onnx")
-    with pytest.raises(UserError, match="shape"):
-        read_onnx(tmp_path / "net.onnx", (1, 3, 3))

@@ -236,6 +236,13 @@ def _flatten(_name: str, _module: object, build: _Builder) -> None:
     build.shape = (build.size,)
 
 
+def _unflatten(name: str, module: nn.Module, build: _Builder) -> None:
+    assert isinstance(module, nn.Unflatten)
+    if module.dim != 1 or len(build.shape) != 1:
+        raise UnsupportedLayerError(name, "only a flat row is read as another shape")
+    build.shape = tuple(module.unflattened_size)
+
+
 def _relu(_name: str, _module: object, build: _Builder) -> None:
     build.split()
 
@@ -252,6 +259,7 @@ _READERS: dict[type[nn.Module], Callable[[str, nn.Module, _Builder], None]] = {
     nn.AvgPool2d: _average_pool,
     nn.MaxPool2d: _max_pool,
     nn.Flatten: _flatten,
+    nn.Unflatten: _unflatten,
     nn.ReLU: _relu,
     nn.Identity: _skip,
     nn.Dropout: _skip,

@@ -141,7 +141,7 @@ def verify(network: Network, image: Tensor, question: Question) -> Verification:
     """Decide AR at each delta and CR for one image.
 
     Args:
-        network: from `read_network` or `read_onnx`.
+        network: from `read_network`.
         image: (C, H, W) in [0, 1], any float type; calculated in float64.
         question: the range, the labels and the thresholds.
 
