@@ -10,7 +10,7 @@ from assay.runner.environment import environment
 from assay.runner.jobs import JobRequest, OpenJob, open_job
 from assay.runner.precision import apply
 from assay.runner.usage import Usage
-from assay.tasks.base import Record, RunContext, Unit
+from assay.tasks.base import NotApplicableError, Record, RunContext, Unit
 
 Advance = Callable[[float], None]
 
@@ -38,12 +38,16 @@ class ChunkTask:
 
 @dataclass(frozen=True)
 class ChunkResult:
-    """A chunk's records in the order of its units, and what is never part of an answer: times and machine."""
+    """A chunk's records in the order of its units, and what is never part of an answer: times and machine.
+
+    ``not_applicable`` says why there are no records: the task has no meaning for this network.
+    """
 
     task: ChunkTask
     records: tuple[Record, ...]
     times: Mapping[str, Any]
     environment: Mapping[str, Any]
+    not_applicable: str | None = None
 
 
 def compute(task: ChunkTask, device: str, advance: Advance, on_start: Callable[[], None]) -> ChunkResult:
@@ -66,9 +70,12 @@ def compute(task: ChunkTask, device: str, advance: Advance, on_start: Callable[[
     on_start()
     usage = Usage(device)
     block = Block(opened, request.batch_size, advance)
-    records = tuple(block.run(units))
+    try:
+        records, reason = tuple(block.run(units)), None
+    except NotApplicableError as error:
+        records, reason = (), str(error)
     times = {"chunk": task.chunk, "units": len(units), "batch_size": block.batch_size, **usage.measured()}
-    return ChunkResult(task, records, times, environment(device))
+    return ChunkResult(task, records, times, environment(device), reason)
 
 
 def _forget_card(request: JobRequest) -> None:
@@ -91,6 +98,8 @@ class Block:
         """The records of ``units``; when they fail together each is run alone, and those that fail are errors."""
         try:
             return self._run_in_memory(units)
+        except NotApplicableError:
+            raise
         except Exception as error:
             if len(units) == 1:
                 self._advance(1.0)

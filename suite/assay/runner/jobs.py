@@ -153,8 +153,12 @@ class Job:
         size = self.question.task.chunk_units
         return self.units[index * size : (index + 1) * size]
 
-    def document(self) -> dict[str, Any]:
-        """The job as plain JSON: all that a report needs, and nothing that differs between two runs of it."""
+    def document(self, not_applicable: str | None = None) -> dict[str, Any]:
+        """The job as plain JSON: all that a report needs, and nothing that differs between two runs of it.
+
+        ``not_applicable`` is a reason that only a look at the network itself could give.
+        """
+        reason = self.not_applicable or not_applicable
         return {
             "key": self.key,
             "identity": self.identity,
@@ -162,11 +166,11 @@ class Job:
             "spec": self.question.spec_document,
             "model": model_card(self.info),
             "data": data_card(self.question.data),
-            "units": 0 if self.not_applicable else self.question.all_units,
-            "planned": len(self.units),
-            "chunks": self.chunk_count,
+            "units": 0 if reason else self.question.all_units,
+            "planned": 0 if reason else len(self.units),
+            "chunks": 0 if reason else self.chunk_count,
             "limited": self.question.limited,
-            "not_applicable": self.not_applicable,
+            "not_applicable": reason,
             "command": repeat_command(self.request),
         }
 

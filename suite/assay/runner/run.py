@@ -100,14 +100,26 @@ def _compute(folder: RunFolder, surveys: Sequence[Survey], runtime: Runtime) -> 
     host = {"host": os.uname().nodename} if runtime.with_host else {}
     log.write("run_started", pid=os.getpid(), units=sum(found.missing_units for found in surveys), **host)
     with _noted(log, ledger, folder):
-        results = runtime.executor.run((task for found in surveys for task in found.tasks()), ledger)
+        results = runtime.executor.run(_tasks(surveys, ledger), ledger)
         with ChunkWriter(ledger.stored) as writer:
             try:
                 for result in results:
-                    writer.store(folder.job(result.task.key), result)
+                    if result.not_applicable:
+                        ledger.refuse(result.task, result.not_applicable)
+                    else:
+                        writer.store(folder.job(result.task.key), result)
             finally:
                 results.close()
     log.write("run_finished")
+
+
+def _tasks(surveys: Sequence[Survey], ledger: "_Ledger") -> Iterator[ChunkTask]:
+    """What is missing, without the jobs that turn out to have no meaning."""
+    for found in surveys:
+        for task in found.tasks():
+            if task.key in ledger.refused:
+                break
+            yield task
 
 
 @contextmanager
@@ -133,6 +145,8 @@ class _Ledger:
         self._provenance = Provenance(folder.path, runtime.with_host)
         self._runtime, self._log = runtime, log
         self._lines: dict[str, Line] = {}
+        self._folder = folder
+        self.refused: set[str] = set()
         self.chunks_stored = 0
 
     def advance(self, task: ChunkTask, units: float) -> None:
@@ -153,6 +167,15 @@ class _Ledger:
         reason = details.get("reason")
         if reason:
             self._runtime.display.say(f"{self._title(task)}, chunk {task.chunk}: {reason}; it is tried again")
+
+    def refuse(self, task: ChunkTask, reason: str) -> None:
+        """The task's job has no meaning for its model: a result, and no failure."""
+        if task.key in self.refused:
+            return
+        self.refused.add(task.key)
+        job = self._surveys[task.key].job
+        self._folder.job(task.key).write_job(job.names, job.document(reason))
+        self._runtime.say(f"{job.title}: not applicable: {reason}")
 
     def stored(self, result: ChunkResult) -> None:
         """Called for each chunk once it is on the disk."""

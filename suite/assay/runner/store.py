@@ -16,7 +16,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -109,6 +109,22 @@ def _check_format(marker: Path) -> None:
             f"{marker}: this Assay reads runs of schema {FORMAT['schema']}, found {found!r}; "
             "use the version that wrote it, or another --out"
         )
+
+
+class StoredFiles(Mapping[str, bytes]):
+    """A record's files by name, each read from the disk only when it is asked for."""
+
+    def __init__(self, paths: Mapping[str, Path]) -> None:
+        self._paths = paths
+
+    def __getitem__(self, name: str) -> bytes:
+        return self._paths[name].read_bytes()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._paths)
+
+    def __len__(self) -> int:
+        return len(self._paths)
 
 
 @dataclass(frozen=True)
@@ -218,7 +234,7 @@ class JobStore:
             BrokenChunkError: as :meth:`check_chunk`.
         """
         found = self._whole(chunk)
-        return None if found is None else [_record(json.loads(line)) for line in found[1]]
+        return None if found is None else [self._record(json.loads(line)) for line in found[1]]
 
     def _whole(self, chunk: int) -> tuple[ChunkHeader, list[str]] | None:
         """A chunk's header and its records' lines."""
@@ -270,6 +286,10 @@ class JobStore:
             raise ValueError(f"a record's file must have a relative name without '..', got {name!r}")
         return self.path / "files" / pure
 
+    def _record(self, document: dict[str, Any]) -> Record:
+        paths = {name: self.file_path(name) for name in document.get("files", {})}
+        return Record(document["unit_id"], document["values"], document["error"], StoredFiles(paths))
+
     def _check_files(self, documents: Iterable[dict[str, Any]]) -> None:
         for document in documents:
             for name, expected in document.get("files", {}).items():
@@ -288,10 +308,6 @@ def _header(line: str) -> ChunkHeader:
 def units_sha256(unit_ids: Iterable[str]) -> str:
     """SHA-256 (hex) of unit ids in their order."""
     return _sha256(json.dumps(list(unit_ids)))
-
-
-def _record(document: dict[str, Any]) -> Record:
-    return Record(unit_id=document["unit_id"], values=document["values"], error=document["error"])
 
 
 def _sha256(text: str) -> str:
