@@ -16,7 +16,6 @@ from assay.errors import UserError
 from assay.models.loaded import LoadedModel
 from assay.tasks.base import NotApplicableError, Record, RunContext, Unit
 from assay.tasks.consistency.activations import default_layer, hooked, pooled_activations
-from assay.tasks.consistency.adversarial_set import reads_stored
 from assay.tasks.consistency.blocks import (
     BLOCK_IMAGES,
     HIERARCHY_FILE,
@@ -30,6 +29,7 @@ from assay.tasks.consistency.blocks import (
 )
 from assay.tasks.consistency.outline import Box, outline
 from assay.tasks.consistency.receptive import argmax_field
+from assay.tasks.consistency.recipe import reads_stored
 from assay.tasks.consistency.sets import ConsistencyData, concepts_of
 from assay.tasks.consistency.spec import ConsistencySpec
 from assay.tasks.consistency.topk import TopImages, TopK, top_count

@@ -36,7 +36,8 @@ def open_data(spec: ConsistencySpec, real: Dataset, source: DataSource) -> Consi
 
 
 def _maker(spec: EnsembleSpec, real: Dataset) -> Callable[[], AdversarialSet]:
-    from assay.tasks.consistency.adversarial_set import make, read_recipe
+    from assay.tasks.consistency.adversarial_set import make
+    from assay.tasks.consistency.recipe import read_recipe
 
     recipe = read_recipe(spec, real)
 
