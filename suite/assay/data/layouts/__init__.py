@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from assay.data.layouts.base import Contents, Layout, Sample
+from assay.data.layouts.broden import Broden
 from assay.data.layouts.cifar_binary import CifarBinary
 from assay.data.layouts.flat_with_labels import FlatWithLabels
 from assay.data.layouts.folder_per_class import FolderPerClass
@@ -15,7 +16,15 @@ from assay.data.layouts.sklearn_digits import SklearnDigits
 from assay.data.layouts.table import Table
 
 AnyLayout = Annotated[
-    CifarBinary | FlatWithLabels | FolderPerClass | Idx | LabelledNames | Npz | SklearnDigits | Table,
+    Broden
+    | CifarBinary
+    | FlatWithLabels
+    | FolderPerClass
+    | Idx
+    | LabelledNames
+    | Npz
+    | SklearnDigits
+    | Table,
     Field(discriminator="type"),
 ]
 

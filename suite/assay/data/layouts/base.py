@@ -46,12 +46,14 @@ class Sample:
         label: 0-based class index.
         target: 0-based class that a targeted attack aims at, where the data set names one.
         reference: how the layout finds the picture; opaque to everyone else.
+        concepts: all that the picture shows, ascending, where the data set says so; ``label`` is then the first.
     """
 
     unit_id: str
     label: int
     target: int | None
     reference: Any
+    concepts: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

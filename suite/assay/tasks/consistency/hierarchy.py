@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import shortest_path
 
+from assay.canonical import canonical_json
 from assay.errors import UserError
 
 IMAGENET_HIERARCHY = Path(__file__).parent / "data" / "imagenet_hierarchy.json"
@@ -73,11 +74,22 @@ def load_hierarchy(path: Path = IMAGENET_HIERARCHY) -> Hierarchy:
     """
     try:
         content = path.read_bytes()
-        document = _Document.model_validate(json.loads(content))
     except OSError as error:
         raise UserError(f"hierarchy file {path} cannot be read ({error.strerror}); check the path") from error
+    return parse_hierarchy(content, str(path))
+
+
+def parse_hierarchy(content: bytes, where: str) -> Hierarchy:
+    """Check the bytes of a hierarchy file; ``where`` names it in complaints.
+
+    Raises:
+        UserError: as :func:`load_hierarchy`.
+    """
+    try:
+        document = _Document.model_validate(json.loads(content))
     except (json.JSONDecodeError, UnicodeDecodeError, ValidationError) as error:
-        raise UserError(f"hierarchy file {path} is not of the hierarchy format: {error}") from error
+        first = " ".join(str(error).split())
+        raise UserError(f"hierarchy file {where} is not of the hierarchy format: {first}") from error
     hierarchy = Hierarchy(
         name=document.name,
         classes=document.classes,
@@ -85,25 +97,37 @@ def load_hierarchy(path: Path = IMAGENET_HIERARCHY) -> Hierarchy:
         parents={key: node.parents for key, node in document.nodes.items()},
         sha256=hashlib.sha256(content).hexdigest(),
     )
-    _check_graph(hierarchy, path)
+    _check_graph(hierarchy, where)
     return hierarchy
 
 
-def _check_graph(hierarchy: Hierarchy, path: Path) -> None:
+def flat_hierarchy(n_classes: int) -> bytes:
+    """The content of a hierarchy file in which every class is a child of one root: two edges between any two."""
+    classes = [f"class-{label}" for label in range(n_classes)]
+    nodes = {name: {"name": name, "parents": ["root"]} for name in classes}
+    document = {
+        "name": "flat",
+        "classes": classes,
+        "nodes": {"root": {"name": "root", "parents": []}, **nodes},
+    }
+    return canonical_json(document).encode()
+
+
+def _check_graph(hierarchy: Hierarchy, where: str) -> None:
     twice = sorted({name for name in hierarchy.classes if hierarchy.classes.count(name) > 1})
     if twice:
-        raise UserError(f"hierarchy file {path} lists class {twice[0]} more than once; keep one")
+        raise UserError(f"hierarchy file {where} lists class {twice[0]} more than once; keep one")
     mentioned = set(hierarchy.classes).union(*hierarchy.parents.values())
     unknown = sorted(mentioned - hierarchy.parents.keys())
     if unknown:
         raise UserError(
-            f"hierarchy file {path} uses {unknown[0]} but has no node of that name; add it to 'nodes'"
+            f"hierarchy file {where} uses {unknown[0]} but has no node of that name; add it to 'nodes'"
         )
     try:
         TopologicalSorter(hierarchy.parents).prepare()
     except CycleError as error:
         loop = " is a ".join(reversed(error.args[1]))
-        raise UserError(f"hierarchy file {path} has a cycle ({loop}); remove one of these edges") from error
+        raise UserError(f"hierarchy file {where} has a cycle ({loop}); remove one of these edges") from error
 
 
 def path_lengths(hierarchy: Hierarchy) -> npt.NDArray[np.int64]:

@@ -190,6 +190,13 @@ def excess_interval(values: Floats, floors: Floats, seed: int, n_resamples: int 
     return _bootstrap((values, floors), _mean_excess, seed, n_resamples)
 
 
+def gap_interval(
+    values: Floats, floors: Floats, values_adv: Floats, floors_adv: Floats, seed: int, n_resamples: int = 1000
+) -> Estimate:
+    """The excess on real images less that on adversarial ones, each neuron resampled with all four figures."""
+    return _bootstrap((values, floors, values_adv, floors_adv), _mean_gap, seed, n_resamples)
+
+
 def _mean(values: Floats, axis: int = -1) -> Floats:
     mean: Floats = values.mean(axis=axis)
     return mean
@@ -199,6 +206,13 @@ def _mean_excess(values: Floats, floors: Floats, axis: int = -1) -> Floats:
     mean_floor = floors.mean(axis=axis)
     result: Floats = (values.mean(axis=axis) - mean_floor) / (1 - mean_floor)
     return result
+
+
+def _mean_gap(
+    values: Floats, floors: Floats, values_adv: Floats, floors_adv: Floats, axis: int = -1
+) -> Floats:
+    gap: Floats = _mean_excess(values, floors, axis) - _mean_excess(values_adv, floors_adv, axis)
+    return gap
 
 
 def _bootstrap(

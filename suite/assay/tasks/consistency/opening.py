@@ -1,0 +1,70 @@
+"""Opening a job's data: everything that can be wrong is found before any work starts."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from assay.data.dataset import Dataset
+from assay.errors import UserError
+from assay.models.info import IMAGENET
+from assay.tasks.base import DataSource
+from assay.tasks.consistency.hierarchy import (
+    IMAGENET_HIERARCHY,
+    check_labels,
+    flat_hierarchy,
+    parse_hierarchy,
+)
+from assay.tasks.consistency.sets import AdversarialSet, ConsistencyData, concepts_of, open_adversarial
+from assay.tasks.consistency.spec import ConsistencySpec, EnsembleSpec
+from assay.tasks.consistency.topk import top_count
+
+
+def open_data(spec: ConsistencySpec, real: Dataset, source: DataSource) -> ConsistencyData:
+    """The job's data, with hierarchy, labels and ensemble checked.
+
+    Raises:
+        UserError: fewer than 3 images, labels outside the hierarchy, a wrong hierarchy file, an ensemble that
+            cannot make the set, or an adversarial set that is missing or does not belong to the real images.
+    """
+    top_count(len(real.samples))
+    hierarchy = _hierarchy(spec.hierarchy, real, Path(source.relative_to))
+    if spec.adversarial is not None:
+        return ConsistencyData(real, hierarchy, _maker(spec.adversarial, real))
+    given = open_adversarial(str(spec.adversarial_data), real, Path(source.relative_to), source.roots)
+    return ConsistencyData(real, hierarchy, lambda: given)
+
+
+def _maker(spec: EnsembleSpec, real: Dataset) -> Callable[[], AdversarialSet]:
+    from assay.tasks.consistency.adversarial_set import make
+    from assay.tasks.consistency.recipe import read_recipe
+
+    recipe = read_recipe(spec, real)
+
+    def find() -> AdversarialSet:
+        return open_adversarial(str(make(recipe)), real)
+
+    return find
+
+
+def _hierarchy(name: str, real: Dataset, folder: Path) -> bytes:
+    """The content of the hierarchy file, which covers every label of the data."""
+    manifest = real.manifest
+    if name == "flat":
+        return flat_hierarchy(manifest.num_classes)
+    if name == "imagenet" and manifest.label_space != IMAGENET:
+        raise UserError(
+            f"hierarchy imagenet: covers the labels of {IMAGENET}, those of data set {manifest.name} are "
+            f"{manifest.label_space}; give `hierarchy: flat`, or the file of a hierarchy over these labels"
+        )
+    path = IMAGENET_HIERARCHY if name == "imagenet" else folder / Path(name).expanduser()
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(
+            f"hierarchy file {path}: cannot be read ({error.strerror}); check the path"
+        ) from error
+    hierarchy = parse_hierarchy(content, str(path))
+    labels = [label for sample in real.samples for label in concepts_of(sample)]
+    check_labels(hierarchy, np.array(labels, np.int64))
+    return content

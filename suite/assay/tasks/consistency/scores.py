@@ -1,0 +1,131 @@
+"""From merged blocks to every neuron's figures; pure, and without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+from scipy.sparse import csr_array
+
+from assay.tasks.base import Record
+from assay.tasks.consistency.blocks import KINDS, Merged, merge
+from assay.tasks.consistency.hierarchy import path_lengths, similarity
+from assay.tasks.consistency.metric import (
+    Estimate,
+    Floats,
+    NeuronScores,
+    excess_interval,
+    gap_interval,
+    mean_interval,
+    multi_hot,
+    permuted_means,
+    score_neurons,
+)
+from assay.tasks.consistency.spec import ConsistencySpec
+from assay.tasks.consistency.topk import TopImages, top_count
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """All that follows from the records: top images that count, and scores by kind, layer and sigma."""
+
+    spec: ConsistencySpec
+    merged: Merged
+
+    @classmethod
+    def of(cls, spec: ConsistencySpec, records: Sequence[Record]) -> Scoring:
+        """The scoring of some blocks, at least one."""
+        return cls(spec, merge(records))
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """The layers, the headline's last."""
+        return self.merged.layers
+
+    @property
+    def headline(self) -> str:
+        """The layer of the headline figures."""
+        return self.merged.layers[-1]
+
+    @cached_property
+    def counts(self) -> dict[str, int]:
+        """How many images of each kind there are."""
+        images = self.merged.images
+        return {"real": len(images.concepts), "adversarial": len(images.sources)}
+
+    @cached_property
+    def kept(self) -> dict[str, int]:
+        """How many images of each kind stand for a neuron."""
+        return {kind: top_count(self.counts[kind], float(self.spec.top_share)) for kind in KINDS}
+
+    @cached_property
+    def one_class_each(self) -> bool:
+        """Whether every image shows one concept, so that consis(n) cannot exceed 1."""
+        return all(len(concepts) == 1 for concepts in self.merged.images.concepts)
+
+    @cached_property
+    def membership(self) -> csr_array:
+        """(real images, concepts)."""
+        return multi_hot(self.merged.images.concepts, len(self.merged.hierarchy.classes))
+
+    @cached_property
+    def _lengths(self) -> npt.NDArray[np.int64]:
+        return path_lengths(self.merged.hierarchy)
+
+    def top(self, kind: str, layer: str) -> TopImages:
+        """The images that stand for the layer's neurons."""
+        return self.merged.tops[kind, layer].first(self.kept[kind])
+
+    def tied_share(self, kind: str, layer: str) -> float:
+        """Share of neurons whose last image was chosen by its place in the data, not by its activation."""
+        top = self.merged.tops[kind, layer]
+        if top.images.shape[1] <= self.kept[kind]:  # every image stands for every neuron
+            return 1.0
+        return float(top.tied(self.kept[kind]).mean())
+
+    def level_share(self, kind: str, layer: str) -> float:
+        """Share of neurons all of whose top images excite them equally: saturated or dead."""
+        activations = self.top(kind, layer).activations
+        return float((activations[:, 0] == activations[:, -1]).mean())
+
+    def sources(self, kind: str, layer: str) -> npt.NDArray[np.int64]:
+        """(neurons, kept) the real image behind each top image."""
+        images = self.top(kind, layer).images
+        return images if kind == "real" else self.merged.images.sources[images]
+
+    def scores(self, kind: str, layer: str, sigma: float) -> NeuronScores:
+        """The layer's neurons at one width of the similarity."""
+        return score_neurons(self.sources(kind, layer), self.membership, similarity(self._lengths, sigma))
+
+    def headline_scores(self, layer: str) -> dict[str, NeuronScores]:
+        """Kind to scores at the headline sigma."""
+        return {kind: self.scores(kind, layer, float(self.spec.headline_sigma)) for kind in KINDS}
+
+    def permuted(self, kind: str, n_permutations: int) -> Floats:
+        """Mean consistency of the headline layer under random permutations of the sources' labels."""
+        return permuted_means(
+            self.sources(kind, self.headline),
+            self.membership,
+            similarity(self._lengths, float(self.spec.headline_sigma)),
+            n_permutations,
+            self.spec.seed,
+        )
+
+
+def estimates(scores: Mapping[str, NeuronScores], seed: int, one_class_each: bool) -> dict[str, Estimate]:
+    """Metric name to its mean over neurons; the excess is left out where consis(n) may exceed 1."""
+    real, made = scores["real"], scores["adversarial"]
+    found = {
+        "consis": mean_interval(real.consis, seed),
+        "floor": mean_interval(real.floor, seed),
+        "consis_adv": mean_interval(made.consis, seed),
+        "floor_adv": mean_interval(made.floor, seed),
+    }
+    if one_class_each:
+        found["excess"] = excess_interval(real.consis, real.floor, seed)
+        found["excess_adv"] = excess_interval(made.consis, made.floor, seed)
+        found["excess_gap"] = gap_interval(real.consis, real.floor, made.consis, made.floor, seed)
+    return found

@@ -1,0 +1,80 @@
+"""Neuron consistency, as a family of the task protocol."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from assay.tasks.base import DataSource, Figure, Record, RunContext, Summary, Unit
+from assay.tasks.consistency.spec import ConsistencySpec
+from assay.tasks.images import label_space_mismatch, open_images
+
+if TYPE_CHECKING:
+    from assay.models.info import ModelInfo
+    from assay.models.loaded import LoadedModel
+    from assay.tasks.consistency.sets import ConsistencyData
+
+
+class ConsistencyTask:
+    """Does a neuron mean one thing, on real and on adversarial images?"""
+
+    family = "consistency"
+    record_version = 1
+    chunk_units = 1
+    spec_type = ConsistencySpec
+    record_columns = ("layer", "neuron", "consis", "consis_adv", "floor", "floor_adv", "top_class", "error")
+
+    def open_data(self, spec: ConsistencySpec, source: DataSource) -> "ConsistencyData":
+        """The real images and the hierarchy; the adversarial set is made or read when it is first asked for."""
+        from assay.tasks.consistency.opening import open_data
+
+        return open_data(spec, open_images(source), source)
+
+    def not_applicable(
+        self, spec: ConsistencySpec, model: "ModelInfo", data: "ConsistencyData"
+    ) -> str | None:
+        """Concepts are independent of a model's classes; labels are not."""
+        has_concepts = bool(data.real.samples[0].concepts)
+        return None if has_concepts else label_space_mismatch(model, data.real)
+
+    def units(self, spec: ConsistencySpec, data: "ConsistencyData") -> list[Unit]:
+        """One unit a block of consecutive real images, with the adversarial images made from them."""
+        from assay.tasks.consistency.blocks import BLOCK_IMAGES
+
+        count = len(data.real.samples)
+        return [
+            Unit(f"block-{first // BLOCK_IMAGES:05d}", (first, min(first + BLOCK_IMAGES, count)))
+            for first in range(0, count, BLOCK_IMAGES)
+        ]
+
+    def run(
+        self,
+        spec: ConsistencySpec,
+        model: "LoadedModel",
+        data: "ConsistencyData",
+        units: Sequence[Unit],
+        context: RunContext,
+    ) -> Iterator[Record]:
+        """See :func:`assay.tasks.consistency.evaluate.evaluate`."""
+        from assay.tasks.consistency.evaluate import evaluate
+
+        yield from evaluate(spec, model, data, units, context)
+
+    def summarise(self, spec: ConsistencySpec, records: Sequence[Record]) -> Summary:
+        """See :func:`assay.tasks.consistency.summary.summarise`."""
+        from assay.tasks.consistency.summary import summarise
+
+        return summarise(spec, records)
+
+    def figures(self, spec: ConsistencySpec, records: Sequence[Record]) -> Sequence[Figure]:
+        """See :func:`assay.tasks.consistency.pictures.figures`."""
+        from assay.tasks.consistency.pictures import figures
+
+        return figures(spec, records)
+
+    def rows(self, spec: ConsistencySpec, records: Sequence[Record]) -> Iterable[Mapping[str, Any]]:
+        """See :func:`assay.tasks.consistency.summary.rows`."""
+        from assay.tasks.consistency.summary import rows
+
+        return rows(spec, records)
+
+
+TASK = ConsistencyTask()

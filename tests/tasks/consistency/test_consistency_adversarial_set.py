@@ -1,0 +1,170 @@
+"""The adversarial set as a product: whole after a kill at any point, found again, safe for two makers at once."""
+
+import csv
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from assay.data.dataset import open_dataset
+from assay.data.manifest import load_manifest
+from assay.errors import UserError
+from assay.tasks.consistency import adversarial_set
+from assay.tasks.consistency.adversarial_set import make
+from assay.tasks.consistency.recipe import read_recipe
+from assay.tasks.consistency.sets import open_adversarial
+from assay.tasks.consistency.spec import EnsembleSpec
+
+MODELS = "tasks.consistency.colour_models"
+SPEC = {
+    "ensemble": (f"{MODELS}:detectors",),
+    "held_out": (f"{MODELS}:sharper_detectors",),
+    "targets": 1,
+    "steps": 4,
+    "step_size": "1/10",
+}
+SOURCES = 20
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("set")
+    for index in range(SOURCES):
+        colour = index % 3
+        path = folder / ("red", "green", "blue")[colour] / f"{index}.png"
+        path.parent.mkdir(exist_ok=True)
+        pixels = np.full((8, 8, 3), 20 + index, np.uint8)
+        pixels[index % 8, 3, colour] = 140
+        Image.fromarray(pixels).save(path)
+    (folder / "d.yaml").write_text(
+        "schema: 1\nname: d\ntitle: d\nlabel_space: colours\nnum_classes: 3\nlicence: none\nsource: tests\nget: draw\n"
+        "layout: {type: folder-per-class, classes: [red, green, blue]}\nfiles: unlisted\n"
+    )
+    return open_dataset(load_manifest(str(folder / "d.yaml")))
+
+
+@pytest.fixture
+def recipe(data):
+    return read_recipe(EnsembleSpec(**SPEC), data)
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("ASSAY_CACHE", str(tmp_path))
+    return tmp_path
+
+
+def files(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def quiet(_line):
+    pass
+
+
+@pytest.fixture(scope="module")
+def whole(data, tmp_path_factory):
+    """The files of a set that was made in one go."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ASSAY_CACHE", str(tmp_path_factory.mktemp("whole")))
+        return files(make(read_recipe(EnsembleSpec(**SPEC), data), quiet).parent)
+
+
+class KilledError(BaseException):
+    pass
+
+
+@pytest.mark.parametrize("after", [0, 1, 2, 25, 2 * SOURCES, 2 * SOURCES + 1])
+def test_a_set_goes_on_where_it_was_killed(recipe, cache, whole, monkeypatch, after):
+    publish, calls = adversarial_set.publish, []
+
+    def dying(path, content):
+        if len(calls) == after:
+            raise KilledError
+        calls.append(path)
+        return publish(path, content)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(adversarial_set, "publish", dying)
+        with pytest.raises(KilledError):
+            make(recipe, quiet)
+    before = files(recipe.folder) if recipe.folder.exists() else {}
+    assert set(before) <= set(whole), "a half-written file lies about"
+    make(recipe, quiet)
+    assert files(recipe.folder) == whole
+
+
+def test_a_whole_set_is_found_and_not_made_again(recipe, cache, monkeypatch):
+    manifest = make(recipe, quiet)
+    before = {path: path.stat().st_mtime_ns for path in recipe.folder.rglob("*")}
+    said = []
+    assert make(recipe, said.append) == manifest
+    assert said == []
+    assert {path: path.stat().st_mtime_ns for path in recipe.folder.rglob("*")} == before
+
+
+def test_two_makers_at_once_make_one_sound_set(data, cache, whole):
+    recipes = [read_recipe(EnsembleSpec(**SPEC), data) for _ in range(3)]
+    with ThreadPoolExecutor(3) as pool:
+        manifests = list(pool.map(lambda recipe: make(recipe, quiet), recipes))
+    assert len(set(manifests)) == 1
+    assert len(open_adversarial(str(manifests[0]), data).sources) == SOURCES
+    assert set(files(recipes[0].folder)) == set(whole)
+
+
+def test_the_first_to_finish_an_image_decides_it(recipe, cache):
+    first = recipe.folder / "images" / "000000-0001.png"
+    assert adversarial_set.publish(first, b"first") == b"first"
+    assert adversarial_set.publish(first, b"second") == b"first"
+
+
+def test_progress_is_told(recipe, cache):
+    said = []
+    make(recipe, said.append)
+    assert f"0 of {SOURCES} images are done" in said[0]
+    assert "complete" in said[-1]
+
+
+def test_the_table_says_source_target_and_success(recipe, cache, data):
+    made = open_adversarial(str(make(recipe, quiet)), data)
+    with (made.dataset.folder / "table.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["source"] for row in rows] == [sample.unit_id for sample in data.samples]
+    assert all(row["label"] != row["target"] for row in rows)
+    assert set(made.outcomes) == {f"member:{MODELS}:detectors", f"held_out:{MODELS}:sharper_detectors"}
+    assert all(made.outcomes[f"member:{MODELS}:detectors"])
+
+
+def test_another_recipe_is_another_set(data, recipe):
+    for change in ({"steps": 5}, {"step_size": "1/9"}, {"held_out": ()}, {"stop_confidence": "0.9"}):
+        assert read_recipe(EnsembleSpec(**SPEC | change), data).key != recipe.key
+
+
+def test_an_altered_image_is_refused(recipe, cache, data):
+    manifest = make(recipe, quiet)
+    image = next((recipe.folder / "images").iterdir())
+    image.write_bytes(image.read_bytes() + b" ")
+    with pytest.raises(UserError, match="Delete its folder"):
+        open_adversarial(str(manifest), data)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "complaint"),
+    [
+        ("source", "origin", "no column 'source'"),
+        ("red/0.png", "red/x.png", "stem from sources"),
+        ("red/0.png", "red/3.png", "have no adversarial image"),
+        (".png,0,", ".png,1,", "the label is the class of the content"),
+    ],
+)
+def test_a_set_that_does_not_belong_to_the_images_is_refused(recipe, cache, data, old, new, complaint):
+    manifest = make(recipe, quiet)
+    table = recipe.folder / "table.csv"
+    text = table.read_text()
+    assert old in text
+    table.write_text(text.replace(old, new, 1))
+    document = manifest.read_text()
+    manifest.write_text(document[: document.index("files:")] + "files: unlisted\n")
+    with pytest.raises(UserError, match=complaint):
+        open_adversarial(str(manifest), data)
