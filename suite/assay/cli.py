@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from assay import __version__
+from assay import __version__, cli_srvr
 from assay.errors import UserError
 
 app = typer.Typer(
@@ -20,6 +20,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.add_typer(cli_srvr.app)
 
 
 class Listing(StrEnum):

@@ -219,6 +219,7 @@ def _grow(studio: Studio, work: SearchWork) -> Regions:
         spec.initial,
         spec.domain,
         work.method.settings(spec.as_published),
-        (lambda searches, points: sign * scores.gradient(searches, points)) if spec.slopes == "autograd" else None,
+        (lambda searches, points: sign * scores.gradient(searches, points))
+        if spec.slopes == "autograd"
+        else None,
     )
-

@@ -37,10 +37,11 @@ def _map(spec: SrvrSpec, shape: ShapeMap, found: Study) -> Figure:
     traps = map_traps(spec, shape)
     title = f"Semantic map of {shape.shape}"
     scores = view_maps(spec, [shape]).maps[0]
-    picture = map_figure(scores, *spec.axes, title, [_mark(each) for each in searches], traps)
+    picture = map_figure(scores, *spec.view_axes, title, [_mark(each) for each in searches], traps)
     where = "on the network itself" if searches and searches[0].on_network else "on the map"
     ratios = ", ".join(
-        f"{method} {_mean_ratio(searches, method):.2f} %" for method in dict.fromkeys(s.method for s in searches)
+        f"{method} {_mean_ratio(searches, method):.2f} %"
+        for method in dict.fromkeys(s.method for s in searches)
     )
     status = "passes" if shape.recognised else "does not pass"
     excluded = " It is not counted." if shape.shape in spec.excluded else ""
@@ -86,11 +87,11 @@ def _data_maps(spec: SrvrSpec, found: Study) -> Iterator[Figure]:
         if not members:
             continue
         scores = data_semantic_map([view_maps(spec, members)])
-        traps = find_traps(scores, *spec.axes)
+        traps = find_traps(scores, *spec.view_axes)
         title = f"Data semantic map, {name}"
         caption = f"Mean over {len(members)} maps: {scores.mean():.3f}. {_trap_words(traps)}"
         yield Figure(
-            f"dsm-{_slug(name)}", title, caption, "png", map_figure(scores, *spec.axes, title, (), traps)
+            f"dsm-{_slug(name)}", title, caption, "png", map_figure(scores, *spec.view_axes, title, (), traps)
         )
 
 
@@ -143,7 +144,9 @@ def _contact(records: Sequence[Record]) -> Iterator[Figure]:
             captions.append(f"{record.values['shape'][:18]} {', '.join(f'{value:g}' for value in point)}")
     if images:
         sheet = contact_sheet(np.stack(images), captions, columns)
-        text = f"{len(images)} of the renders that the network saw, each with its point of the semantic space."
+        text = (
+            f"{len(images)} of the renders that the network saw, each with its point of the semantic space."
+        )
         yield Figure("renders", "Renders", text, "png", sheet)
 
 

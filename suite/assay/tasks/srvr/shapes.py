@@ -158,7 +158,9 @@ class ShapeNetCoreLayout(StrictModel):
     def required(self) -> tuple[str, ...]:
         """The mesh of every shape."""
         return tuple(
-            self.path.format(synset=synset, shape=shape) for synset in self.shapes for shape in self.shapes[synset]
+            self.path.format(synset=synset, shape=shape)
+            for synset in self.shapes
+            for shape in self.shapes[synset]
         )
 
     def declared_classes(self) -> None:
@@ -201,7 +203,9 @@ class ShapesManifest(Manifest):
     def _holds_no_pictures(self) -> Self:
         given = sorted(self.model_fields_set & set(ColourPolicy.model_fields))
         if given:
-            raise ValueError(f"{', '.join(given)}: meaningless for shapes, which are rendered white; remove it")
+            raise ValueError(
+                f"{', '.join(given)}: meaningless for shapes, which are rendered white; remove it"
+            )
         return self
 
 

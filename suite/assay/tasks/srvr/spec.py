@@ -117,9 +117,17 @@ class SrvrSpec(TaskSpec):
         return tuple(parameter.axis for parameter in self.parameters)
 
     @property
+    def view_axes(self) -> tuple[GridAxis, GridAxis]:
+        """Azimuth and elevation of a spec whose :attr:`is_view_map` holds."""
+        azimuth, elevation = self.axes
+        return azimuth, elevation
+
+    @property
     def domain(self) -> Domain:
         """Ω."""
-        return Domain(self.names, tuple(p.low for p in self.parameters), tuple(p.high for p in self.parameters))
+        return Domain(
+            self.names, tuple(p.low for p in self.parameters), tuple(p.high for p in self.parameters)
+        )
 
     @property
     def is_view_map(self) -> bool:

@@ -114,8 +114,7 @@ def study(spec: SrvrSpec, records: Sequence[Record]) -> Study:
         spec: of the job.
         records: those without an error, in the order of the units.
     """
-    rows = [record for record in records if record.values["kind"] == "row"]
-    maps, incomplete = _merge(spec, rows)
+    maps, incomplete = merge_rows(spec, records)
     searches = [*_on_maps(spec, maps), *_on_network(spec, records)]
     return Study(maps, incomplete, tuple(searches))
 
@@ -124,7 +123,7 @@ def view_maps(spec: SrvrSpec, maps: Sequence[ShapeMap]) -> SemanticMaps:
     """Maps over azimuth and elevation in the form of the published ones; of any other parameters: ValueError."""
     if not spec.is_view_map:
         raise ValueError(f"maps over {', '.join(spec.names)}: not over azimuth and elevation")
-    azimuth, elevation = spec.axes
+    azimuth, elevation = spec.view_axes
     values = [shape.rows for shape in maps]
     return SemanticMaps(
         maps=np.array(values).reshape(len(maps), elevation.count, azimuth.count),
@@ -134,11 +133,12 @@ def view_maps(spec: SrvrSpec, maps: Sequence[ShapeMap]) -> SemanticMaps:
     )
 
 
-def _merge(spec: SrvrSpec, records: Sequence[Record]) -> tuple[tuple[ShapeMap, ...], tuple[str, ...]]:
-    """The whole maps, and the names of the others."""
+def merge_rows(spec: SrvrSpec, records: Sequence[Record]) -> tuple[tuple[ShapeMap, ...], tuple[str, ...]]:
+    """The whole maps, and the names of the shapes whose maps lack rows."""
     by_shape: dict[str, dict[int, Record]] = {}
     for record in records:
-        by_shape.setdefault(record.values["shape"], {})[record.values["row"]] = record
+        if record.values["kind"] == "row":
+            by_shape.setdefault(record.values["shape"], {})[record.values["row"]] = record
     count = int(np.prod([axis.count for axis in spec.axes[1:]]))
     maps, incomplete = [], []
     for shape, rows in by_shape.items():

@@ -29,13 +29,13 @@ def map_traps(spec: SrvrSpec, shape: ShapeMap) -> list[Trap]:
     """The traps of one map over azimuth and elevation; none for maps over anything else."""
     if not spec.is_view_map:
         return []
-    return find_traps(view_maps(spec, [shape]).maps[0], *spec.axes)
+    return find_traps(view_maps(spec, [shape]).maps[0], *spec.view_axes)
 
 
 def _metrics(spec: SrvrSpec, found: Study) -> Iterator[Metric]:
     counted = [search for search in found.searches if search.shape not in spec.excluded]
     for function in dict.fromkeys(search.function for search in counted):
-        yield from _volumes(spec, function, [search for search in counted if search.function == function])
+        yield from _volumes([search for search in counted if search.function == function], spec.seed)
     if spec.function == "network":
         yield _agreement(spec, counted)
     maps = [shape for shape in found.maps if shape.shape not in spec.excluded]
@@ -49,7 +49,7 @@ def _metrics(spec: SrvrSpec, found: Study) -> Iterator[Metric]:
         yield _count("traps", len(traps), len(maps), True)
 
 
-def _volumes(spec: SrvrSpec, function: str, searches: Sequence[Search]) -> Iterator[Metric]:
+def _volumes(searches: Sequence[Search], seed: int) -> Iterator[Metric]:
     """The volume ratios of one function's regions: over all, by method, by class."""
     name = _series(searches[0])
     volumes = [
@@ -57,7 +57,7 @@ def _volumes(spec: SrvrSpec, function: str, searches: Sequence[Search]) -> Itera
         for search in searches
     ]
     names = {search.class_index: search.class_name for search in searches}
-    result = srvr(volumes, spec.seed)
+    result = srvr(volumes, seed)
     yield _metric(name, result.overall, "%", headline=True)
     for method, estimate in result.by_method.items():
         yield _metric(f"{name}:{method}", estimate, "%", headline=not searches[0].adversarial)
@@ -85,9 +85,9 @@ def _agreement(spec: SrvrSpec, searches: Sequence[Search]) -> Metric:
 
 
 def _metric(name: str, estimate: Estimate, unit: str, scale: float = 1.0, headline: bool = False) -> Metric:
+    bounds = (estimate.low, estimate.high) if estimate.shapes > 1 else (math.nan, math.nan)
     value, low, high = (
-        scale * number if math.isfinite(number) else None
-        for number in (estimate.value, estimate.low, estimate.high)
+        scale * number if math.isfinite(number) else None for number in (estimate.value, *bounds)
     )
     return Metric(
         name=name, value=value, ci_low=low, ci_high=high, n=estimate.shapes, unit=unit, headline=headline
@@ -109,17 +109,26 @@ def _guards(spec: SrvrSpec, records: Sequence[Record], found: Study) -> Iterator
         limit=LEAST_COVERAGE,
         detail="least share of a render's pixels that show the object",
     )
-    yield _largest(rows, "largest_saturation", LARGEST_SATURATION, "share of a render's pixels that are white")
+    yield _largest(
+        rows, "largest_saturation", LARGEST_SATURATION, "share of a render's pixels that are white"
+    )
     yield _largest(
         rows, "reference_difference", REFERENCE_TOLERANCE, "difference from the known picture of a known view"
     )
-    yield _largest(rows, "rerender_difference", 0.0, "difference of a pixel when a view is drawn again, alone")
     yield _largest(
-        rows, "repeat_difference", REPEAT_TOLERANCE, "difference of a probability when a view is scored again, alone"
+        rows, "rerender_difference", 0.0, "difference of a pixel when a view is drawn again, alone"
+    )
+    yield _largest(
+        rows,
+        "repeat_difference",
+        REPEAT_TOLERANCE,
+        "difference of a probability when a view is scored again, alone",
     )
     outside = sum(not 0 <= score <= 1 for row in rows for score in row["scores"])
     yield _none("score_is_probability", outside, "scores outside [0, 1]")
-    yield _none("maps_complete", len(found.incomplete), "shapes left out, since rows of their maps are missing")
+    yield _none(
+        "maps_complete", len(found.incomplete), "shapes left out, since rows of their maps are missing"
+    )
     moved = sum(
         bool((search.low < spec.domain.low).any() or (search.high > spec.domain.high).any())
         for search in found.searches

@@ -1,6 +1,7 @@
 """Semantic robustness over 3-D renders, as a family of the task protocol."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from math import isnan
 from typing import TYPE_CHECKING, Any
 
 from assay.tasks.base import DataSource, Figure, Record, RunContext, Summary, Unit, clean_records
@@ -99,10 +100,13 @@ def _row(spec: SrvrSpec, search: "Search") -> dict[str, Any]:
         "class_index": search.class_index,
         "function": search.function,
         "method": search.method,
-        "volume_ratio": search.volume_ratio,
         "steps": search.steps,
         "converged": search.converged,
     }
+    if isnan(search.volume_ratio):
+        row["error"] = "the search diverged; its last finite bounds are given"
+    else:
+        row["volume_ratio"] = search.volume_ratio
     for name, initial, low, high in zip(spec.names, search.initial, search.low, search.high, strict=True):
         axis = name.removesuffix("_deg")
         if axis in ("azimuth", "elevation"):

@@ -35,9 +35,7 @@ def chosen_shapes(spec: SrvrSpec, data: ShapeSet) -> tuple[Shape, ...]:
         UserError: the spec names a class or a shape that the data lack.
     """
     _require(spec.classes, {shape.class_name for shape in data.shapes}, "class", data)
-    chosen = tuple(
-        shape for shape in data.shapes if not spec.classes or shape.class_name in spec.classes
-    )
+    chosen = tuple(shape for shape in data.shapes if not spec.classes or shape.class_name in spec.classes)
     _require(spec.network_shapes + spec.excluded, {shape.id for shape in chosen}, "shape", data)
     return chosen
 
@@ -54,7 +52,9 @@ def plan(spec: SrvrSpec, data: ShapeSet) -> list[Unit]:
     """The units, in a stable order: all rows, shape by shape, then all searches."""
     shapes = chosen_shapes(spec, data)
     rows = int(np.prod([axis.count for axis in spec.axes[1:]]))
-    units = [Unit(f"{shape.id}/row-{row:03d}", RowWork(shape, row)) for shape in shapes for row in range(rows)]
+    units = [
+        Unit(f"{shape.id}/row-{row:03d}", RowWork(shape, row)) for shape in shapes for row in range(rows)
+    ]
     if spec.function == "network":
         searched = [shape for shape in shapes if not spec.network_shapes or shape.id in spec.network_shapes]
         units += [unit for shape in searched for unit in _searches(spec, shape)]
