@@ -10,7 +10,7 @@ import numpy as np
 from assay.tasks.srvr.arrays import FloatArray
 from assay.tasks.srvr.domain import VIEW_DOMAIN
 from assay.tasks.srvr.maps import SemanticMaps, load_maps
-from assay.tasks.srvr.metric import SearchVolume, intersection_over_union, srvr, volume_ratio
+from assay.tasks.srvr.metric import intersection_over_union, volume_ratio
 from assay.tasks.srvr.published import METHOD_NAMES, PublishedNetwork, is_published_archive, load_published
 from assay.tasks.srvr.regions import Regions, RegionSettings, grow_regions
 
@@ -125,23 +125,26 @@ def _published(network: PublishedNetwork, method: str) -> FloatArray | None:
 
 
 def comparison(regrown: Sequence[Regrown]) -> list[dict[str, Any]]:
-    """One row a network and method: SRVR in %, and how far the regions agree with the published ones."""
+    """SRVR in %, and how far the regions agree with the published ones: by network and method, then over methods."""
     rows = []
-    for each in regrown:
-        row: dict[str, Any] = {
-            "network": each.source,
-            "method": each.method,
-            "srvr_%": _srvr(each, each.ratios),
-        }
-        if each.published is not None:
-            agreement = _agreement([each])
-            row |= {
-                "published_srvr_%": _srvr(each, _ratios(each.published)),
-                "median_iou_over_100_deg2": float(np.median(agreement)) if len(agreement) else None,
-                "regions_over_100_deg2": len(agreement),
-            }
-        rows.append(row)
+    for source in dict.fromkeys(each.source for each in regrown):
+        members = [each for each in regrown if each.source == source]
+        rows += [_compared(each.method, [each]) for each in members]
+        if len(members) > 1:
+            rows.append(_compared("all", members))
     return rows
+
+
+def _compared(method: str, regrown: Sequence[Regrown]) -> dict[str, Any]:
+    row = {"network": regrown[0].source, "method": method, "srvr_%": _srvr(regrown, published=False)}
+    if any(each.published is None for each in regrown):
+        return row
+    agreement = _agreement(regrown)
+    return row | {
+        "published_srvr_%": _srvr(regrown, published=True),
+        "median_iou_over_100_deg2": float(np.median(agreement)) if len(agreement) else None,
+        "regions_over_100_deg2": len(agreement),
+    }
 
 
 def pooled_agreement(regrown: Sequence[Regrown]) -> dict[str, float]:
@@ -155,13 +158,13 @@ def _ratios(bounds: FloatArray) -> FloatArray:
     return volume_ratio(bounds[:, 0], bounds[:, 1], VIEW_DOMAIN)
 
 
-def _srvr(each: Regrown, ratios: FloatArray) -> float:
-    points = len(each.initial)
-    volumes = [
-        SearchVolume(each.maps.unit_id[index // points], 0, each.method, float(ratio))
-        for index, ratio in enumerate(ratios)
+def _srvr(regrown: Sequence[Regrown], published: bool) -> float:
+    """The mean volume ratio in %, missing regions left out, as in the published table."""
+    ratios = [
+        _ratios(each.published) if published and each.published is not None else each.ratios
+        for each in regrown
     ]
-    return srvr(volumes, seed=0, resamples=1).overall.value
+    return float(100 * np.nanmean(ratios))
 
 
 def _agreement(regrown: Sequence[Regrown]) -> FloatArray:
