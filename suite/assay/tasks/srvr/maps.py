@@ -234,9 +234,7 @@ def join_maps(maps: Sequence[SemanticMaps]) -> SemanticMaps:
         UserError: for no maps, or maps on different grids.
     """
     if not maps or not any(each.unit_id for each in maps):
-        raise UserError(
-            "semantic maps: there are none; give a run that has finished at least one shape's map"
-        )
+        raise UserError("there are no semantic maps; give a network that has at least one whole map")
     first = maps[0]
     for other in maps[1:]:
         if other.maps.shape[1:] != first.maps.shape[1:] or not np.allclose(

@@ -11,7 +11,7 @@ import numpy as np
 
 from assay.tasks.base import Record
 from assay.tasks.srvr.arrays import FloatArray
-from assay.tasks.srvr.maps import InterpolatedMaps, SemanticMaps
+from assay.tasks.srvr.maps import InterpolatedMaps, SemanticMaps, best_band_score
 from assay.tasks.srvr.metric import volume_ratio
 from assay.tasks.srvr.regions import Regions, complement, grow_regions
 from assay.tasks.srvr.spec import MethodSpec, SrvrSpec
@@ -41,7 +41,7 @@ class ShapeMap:
     @property
     def best_band(self) -> float:
         """The mean score of the row with the highest."""
-        return float(self.rows.mean(axis=1).max())
+        return best_band_score(self.rows)
 
     @property
     def recognised(self) -> bool:
