@@ -94,6 +94,11 @@ def kind_of(path: Path) -> str:
 
         read_spec(path)
         return "task spec"
+    if document.get("kind") == "shapes":
+        from assay.tasks.srvr.shapes import load_shapes
+
+        load_shapes(str(path.resolve()))
+        return "shapes manifest"
     if "layout" in document:
         from assay.data.manifest import load_manifest
 

@@ -11,6 +11,7 @@ import typer
 from assay import __version__
 from assay.commands import running
 from assay.commands.options import DataRoots
+from assay import __version__, cli_srvr
 from assay.errors import UserError
 from assay.tasks.verification.commands import register as register_verification
 
@@ -23,6 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.add_typer(cli_srvr.app)
 
 
 class Listing(StrEnum):

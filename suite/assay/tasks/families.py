@@ -14,6 +14,7 @@ _MODULES = {
     "adversarial": "assay.tasks.adversarial.task",
     "verification": "assay.tasks.verification.task",
     "consistency": "assay.tasks.consistency.task",
+    "srvr": "assay.tasks.srvr.task",
 }
 
 

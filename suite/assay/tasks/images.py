@@ -1,13 +1,23 @@
 """What every family over labelled images needs: data set, units, and whether a model speaks its labels."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from assay.errors import UserError
 from assay.tasks.base import DataSource, Unit
 
 if TYPE_CHECKING:
     from assay.data.dataset import Dataset
+    from assay.data.manifest import Manifest
     from assay.models.info import ModelInfo
+
+
+class Labelled(Protocol):
+    """Data whose manifest says what its labels mean."""
+
+    @property
+    def manifest(self) -> "Manifest":
+        """What the data are."""
+        ...
 
 
 def open_images(source: DataSource) -> "Dataset":
@@ -27,7 +37,7 @@ def image_units(data: "Dataset") -> list[Unit]:
     return [Unit(sample.unit_id, sample) for sample in data.samples]
 
 
-def label_space_mismatch(model: "ModelInfo", data: "Dataset") -> str | None:
+def label_space_mismatch(model: "ModelInfo", data: Labelled) -> str | None:
     """Why a model cannot be scored against these labels, or None.
 
     A model that does not declare its label space is taken at its number of classes.

@@ -5,7 +5,6 @@ The conventions are those of the published renders (Neural Mesh Renderer): the e
 ``y = z × x``, and the image's half angle is 30°. So the image is mirrored against a right-handed camera.
 """
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,12 +12,10 @@ import torch
 from torch import Tensor
 
 from assay.errors import UserError
-from assay.tasks.srvr.parameters import Placement, find_parameters
+from assay.tasks.srvr.parameters import MESH_RADIUS, Placement, find_parameters
 
 DEFAULT_DISTANCE = 2.732
 HALF_ANGLE_DEG = 30.0
-MESH_RADIUS = math.sqrt(3)
-"""No vertex of a normalised mesh is further from the origin."""
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -180,10 +181,10 @@ def _axis_of(name: str, values: FloatArray, period: float | None) -> GridAxis:
     return axis
 
 
-def save_maps(path: Path, maps: SemanticMaps) -> None:
+def save_maps(target: Path | BinaryIO, maps: SemanticMaps) -> None:
     """Write maps as an ``.npz`` with ``maps``, ``azimuth_deg``, ``elevation_deg``, ``unit_id``."""
     np.savez_compressed(
-        path,
+        target,
         maps=maps.maps.astype(np.float32),
         azimuth_deg=maps.azimuth_deg,
         elevation_deg=maps.elevation_deg,
@@ -226,20 +227,32 @@ def best_band_score(scores: FloatArray) -> float:
     return float(np.nanmax(np.nanmean(scores, axis=1)))
 
 
+def join_maps(maps: Sequence[SemanticMaps]) -> SemanticMaps:
+    """All maps as one set.
+
+    Raises:
+        UserError: for no maps, or maps on different grids.
+    """
+    if not maps or not any(each.unit_id for each in maps):
+        raise UserError("there are no semantic maps; give a network that has at least one whole map")
+    first = maps[0]
+    for other in maps[1:]:
+        if other.maps.shape[1:] != first.maps.shape[1:] or not np.allclose(
+            [*other.azimuth_deg, *other.elevation_deg], [*first.azimuth_deg, *first.elevation_deg]
+        ):
+            raise UserError("semantic maps: they lie on different grids; use one grid for all networks")
+    return SemanticMaps(
+        maps=np.concatenate([each.maps for each in maps]),
+        azimuth_deg=first.azimuth_deg,
+        elevation_deg=first.elevation_deg,
+        unit_id=tuple(unit for each in maps for unit in each.unit_id),
+    )
+
+
 def data_semantic_map(maps: Sequence[SemanticMaps]) -> FloatArray:
     """DSM: the mean over all maps given, (elevation, azimuth); what networks share, they owe to their data.
 
     Raises:
         UserError: for no maps, or maps on different grids.
     """
-    if not maps:
-        raise UserError("data semantic map: no semantic maps given; give at least one network's")
-    first = maps[0]
-    for other in maps[1:]:
-        if other.maps.shape[1:] != first.maps.shape[1:] or not np.allclose(
-            [*other.azimuth_deg, *other.elevation_deg], [*first.azimuth_deg, *first.elevation_deg]
-        ):
-            raise UserError(
-                "data semantic map: the maps lie on different grids; use one grid for all networks"
-            )
-    return np.asarray(np.nanmean(np.concatenate([each.maps for each in maps]), axis=0))
+    return np.asarray(np.nanmean(join_maps(maps).maps, axis=0))

@@ -78,8 +78,8 @@ def srvr(searches: Sequence[SearchVolume], seed: int, resamples: int = BOOTSTRAP
     """SRVR of one network.
 
     Every mean is over all searches with a region, as in the published table. The interval resamples shapes
-    within their classes, since classes are chosen and shapes are drawn; one shape a class gives an interval
-    of no width.
+    within their classes, since classes are chosen and shapes are drawn; where a class has but one shape, shapes
+    are drawn from all classes together. A single shape gives an interval of no width.
 
     Args:
         searches: every search, those without a region included.
@@ -121,10 +121,13 @@ def _estimate(searches: Sequence[SearchVolume], seed: int, resamples: int) -> Es
 
 
 def _draw_shapes(class_of_shape: npt.NDArray[np.int64], seed: int, resamples: int) -> npt.NDArray[np.int64]:
-    """Shapes drawn with replacement within each class: (resamples, shapes) indices."""
+    """Shapes drawn with replacement, within each class if all have several: (resamples, shapes) indices."""
     generator = np.random.default_rng(seed)
+    strata = class_of_shape
+    if np.unique(class_of_shape, return_counts=True)[1].min() < 2:
+        strata = np.zeros_like(class_of_shape)
     drawn = []
-    for each in np.unique(class_of_shape):
-        members = np.flatnonzero(class_of_shape == each)
+    for each in np.unique(strata):
+        members = np.flatnonzero(strata == each)
         drawn.append(members[generator.integers(len(members), size=(resamples, len(members)))])
     return np.concatenate(drawn, axis=1)

@@ -6,6 +6,7 @@ with :func:`semantic_parameter` makes it usable in specs, maps, searches and gra
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -14,6 +15,9 @@ from assay.errors import UserError
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+MESH_RADIUS = math.sqrt(3)
+"""No vertex of a normalised mesh is further from the origin; a camera stays outside."""
 
 
 @dataclass(frozen=True)

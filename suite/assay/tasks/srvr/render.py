@@ -5,7 +5,7 @@ at ``supersampling`` times the size and averaged: the conventions of the publish
 Renderer).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -79,6 +79,10 @@ class Surface:
         return self.corners.shape[2]
 
 
+Draw = Callable[[Surface, Camera, RenderSettings], Tensor]
+"""A renderer: images (N, 3, S, S) of one surface from N cameras, as :func:`render`."""
+
+
 def render(surface: Surface, camera: Camera, settings: RenderSettings = DEFAULT_SETTINGS) -> Tensor:
     """Images of one surface from N cameras.
 
@@ -102,14 +106,15 @@ def render_shapes(
     shape_index: Sequence[int],
     camera: Camera,
     settings: RenderSettings = DEFAULT_SETTINGS,
+    draw: Draw = render,
 ) -> Tensor:
-    """Images of several surfaces, as :func:`render`; view i shows ``surfaces[shape_index[i]]``."""
+    """Images of several surfaces by the renderer ``draw``; view i shows ``surfaces[shape_index[i]]``."""
     index = torch.as_tensor(shape_index, dtype=torch.int64)
     size, device = settings.image_size, surfaces[0].corners.device
     images = torch.empty((len(camera), 3, size, size), device=device)
     for shape in sorted(set(index.tolist())):
         views = (index == shape).nonzero()[:, 0]
-        images[views.to(device)] = render(surfaces[shape], camera[views], settings)
+        images[views.to(device)] = draw(surfaces[shape], camera[views], settings)
     return images
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from assay.tasks.srvr.arrays import FloatArray, IntArray
 from assay.tasks.srvr.camera import camera, place
 from assay.tasks.srvr.gradient import render_points
-from assay.tasks.srvr.render import DEFAULT_SETTINGS, RenderSettings, Surface, render_shapes
+from assay.tasks.srvr.render import DEFAULT_SETTINGS, Draw, RenderSettings, Surface, render, render_shapes
 
 Network = Callable[[Tensor], Tensor]
 """Images (N, 3, S, S) in [0, 1] to logits (N, classes); in eval mode."""
@@ -28,6 +28,7 @@ class NetworkScores:
         shape_of_search: the shape of each search.
         settings: of the renders; their size is the network's input.
         batch_size: images a forward pass.
+        draw: the renderer.
     """
 
     network: Network
@@ -37,6 +38,7 @@ class NetworkScores:
     shape_of_search: Sequence[int]
     settings: RenderSettings = DEFAULT_SETTINGS
     batch_size: int = 16
+    draw: Draw = render
 
     def __call__(self, searches: IntArray, points: FloatArray) -> FloatArray:
         """Scores (B, K) of the given searches (B,) at points (B, K, n)."""
@@ -46,7 +48,7 @@ class NetworkScores:
             for start in range(0, len(flat), self.batch_size):
                 some = slice(start, start + self.batch_size)
                 cameras = camera(place(self.names, flat[some]))
-                images = render_shapes(self.surfaces, shapes[some], cameras, self.settings)
+                images = render_shapes(self.surfaces, shapes[some], cameras, self.settings, self.draw)
                 scores.append(self._probabilities(images, shapes[some]).cpu())
         return torch.cat(scores).to(torch.float64).numpy().reshape(points.shape[:2])
 

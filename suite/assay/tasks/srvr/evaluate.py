@@ -1,0 +1,225 @@
+"""Score rows of semantic maps, and grow regions on the network itself; every record carries its guards' figures."""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import product
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from assay.models.check import check_logits
+from assay.models.loaded import LoadedModel
+from assay.tasks.base import Record, RunContext
+from assay.tasks.srvr.camera import camera, place
+from assay.tasks.srvr.pytorch3d_backend import render_with_pytorch3d
+from assay.tasks.srvr.reference import reference_difference
+from assay.tasks.srvr.regions import Regions, complement, grow_regions
+from assay.tasks.srvr.render import Draw, RenderSettings, Surface, render
+from assay.tasks.srvr.scores import NetworkScores
+from assay.tasks.srvr.shapes import Shape
+from assay.tasks.srvr.spec import SrvrSpec
+from assay.tasks.srvr.study import COMPLEMENT
+from assay.tasks.srvr.work import RowWork, SearchWork
+
+_CONTACT_SIZE = 112
+_DRAW: dict[str, Draw] = {"assay": render, "pytorch3d": render_with_pytorch3d}
+
+
+@dataclass(frozen=True)
+class Studio:
+    """What every unit of a job needs: the network, the renderer, and how the run goes."""
+
+    spec: SrvrSpec
+    model: LoadedModel
+    context: RunContext
+
+    @property
+    def draw(self) -> Draw:
+        """The renderer."""
+        return _DRAW[self.spec.renderer]
+
+    @property
+    def settings(self) -> RenderSettings:
+        """Of the renders."""
+        size = self.spec.image_size or self.model.info.input_shape[1]
+        return RenderSettings(size, self.spec.supersampling, self.spec.memory_mb)
+
+    def network(self, images: Tensor) -> Tensor:
+        """Logits (N, K) of renders (N, 3, S, S), checked for NaN.
+
+        The model normalises inside. Where the spec says not to, renders are put such that what the network
+        gets after that are the raw values.
+        """
+        if not self.spec.normalise:
+            preprocessing = self.model.info.preprocessing
+            mean, std = (images.new_tensor(v).view(-1, 1, 1) for v in (preprocessing.mean, preprocessing.std))
+            images = images * std + mean
+        logits: Tensor = self.model.module(images)
+        check_logits(logits, self.model.info.num_classes)
+        return logits
+
+    def surface(self, shape: Shape) -> Surface:
+        """The shape on the run's device."""
+        return _surface(shape, self.context.device)
+
+    def images(self, surface: Surface, points: Tensor) -> Tensor:
+        """Renders (N, 3, S, S) at points (N, n) of the semantic space."""
+        return self.draw(surface, camera(place(self.spec.names, points)), self.settings)
+
+
+@lru_cache(maxsize=4)
+def _surface(shape: Shape, device: str) -> Surface:
+    return Surface.from_mesh(shape.mesh(), device)
+
+
+@torch.inference_mode()
+def score_row(studio: Studio, unit_id: str, work: RowWork) -> Record:
+    """One row of a shape's map: the first parameter takes all its values, the others stay.
+
+    Raises:
+        UserError: the mesh cannot be used.
+        ValueError: a logit is NaN or infinite.
+    """
+    spec, shape, context = studio.spec, work.shape, studio.context
+    points, surface = _row_points(spec, work.row), studio.surface(shape)
+    scores, coverage, saturation, kept = [], [], [], []
+    wanted = _contact_indices(spec, work.row)
+    for start in range(0, len(points), context.batch_size):
+        part = points[start : start + context.batch_size]
+        images = studio.images(surface, part)
+        probabilities = studio.network(images).double().softmax(1)
+        scores += probabilities[:, shape.class_index].tolist()
+        coverage.append((images[:, 0] > 0).double().mean((1, 2)).min().item())
+        saturation.append((images[:, 0] >= 1).double().mean((1, 2)).max().item())
+        if start == 0:
+            repeated = _repeat(studio, (surface, part[:1]), images[:1], probabilities[:1])
+        kept += [images[index - start, 0] for index in wanted if start <= index < start + len(part)]
+        context.advance(len(part) / len(points))
+    name = f"renders/{shape.id}.png"
+    return Record(
+        unit_id,
+        {
+            "kind": "row",
+            **_identity(shape),
+            "row": work.row,
+            "fixed": points[0, 1:].tolist(),
+            "scores": scores,
+            "renders": {"file": name, "points": points[wanted].tolist()} if kept else None,
+            "checks": {
+                "least_coverage": min(coverage),
+                "largest_saturation": max(saturation),
+                "reference_difference": reference_difference(studio.draw, context.device),
+                **repeated,
+            },
+        },
+        files={name: _strip(kept)} if kept else {},
+    )
+
+
+def _identity(shape: Shape) -> dict[str, Any]:
+    return {"shape": shape.id, "class_name": shape.class_name, "class_index": shape.class_index}
+
+
+def _row_points(spec: SrvrSpec, row: int) -> Tensor:
+    """(A, n) points of a row."""
+    fixed = list(product(*(axis.values for axis in spec.axes[1:])))[row]
+    along = spec.axes[0].values
+    return torch.from_numpy(np.column_stack((along, np.tile(fixed, (len(along), 1)))))
+
+
+def _contact_indices(spec: SrvrSpec, row: int) -> list[int]:
+    """Which renders of a row are kept for the page: evenly spaced ones of the middle row."""
+    rows = int(np.prod([axis.count for axis in spec.axes[1:]]))
+    if row != rows // 2 or not spec.contact_views:
+        return []
+    count = spec.axes[0].count
+    return sorted({index * count // spec.contact_views for index in range(spec.contact_views)})
+
+
+def _repeat(
+    studio: Studio, view: tuple[Surface, Tensor], image: Tensor, probabilities: Tensor
+) -> dict[str, float]:
+    """A view drawn and scored again, alone: how far image and probabilities are from those of its batch."""
+    again = studio.images(*view)
+    second = studio.network(again).double().softmax(1)
+    return {
+        "rerender_difference": float((again - image).abs().max()),
+        "repeat_difference": float((second - probabilities).abs().max()),
+    }
+
+
+def _strip(renders: Sequence[Tensor]) -> bytes:
+    """Renders side by side, as a grey PNG."""
+    small = torch.nn.functional.interpolate(
+        torch.stack(list(renders))[:, None], (_CONTACT_SIZE, _CONTACT_SIZE), mode="area"
+    )
+    pixels = (small[:, 0].permute(1, 0, 2).reshape(_CONTACT_SIZE, -1).cpu().numpy() * 255).round()
+    buffer = io.BytesIO()
+    Image.fromarray(pixels.astype(np.uint8)).save(buffer, format="png")
+    return buffer.getvalue()
+
+
+def search_network(studio: Studio, unit_id: str, work: SearchWork) -> Record:
+    """Grow the regions of one shape with one method on the network itself, all points as one batch.
+
+    Raises:
+        UserError: the mesh cannot be used.
+        ValueError: a logit is NaN or infinite.
+    """
+    spec, shape = studio.spec, work.shape
+    found = _grow(studio, work)
+    traces = io.BytesIO()
+    np.save(traces, found.trace.astype(np.float32))
+    name = f"traces/{unit_id}.npy"
+    searches = [
+        {
+            "low": found.low[index].tolist(),
+            "high": found.high[index].tolist(),
+            "steps": int(found.steps[index]),
+            "converged": bool(found.converged[index]),
+            "diverged": bool(found.diverged[index]),
+        }
+        for index in range(len(spec.initial))
+    ]
+    function = "network" + COMPLEMENT * work.adversarial
+    return Record(
+        unit_id,
+        {
+            "kind": "searches",
+            **_identity(shape),
+            "function": function,
+            "method": work.method.method,
+            "searches": searches,
+            "traces": name,
+        },
+        files={name: traces.getvalue()},
+    )
+
+
+def _grow(studio: Studio, work: SearchWork) -> Regions:
+    spec = studio.spec
+    scores = NetworkScores(
+        network=studio.network,
+        surfaces=[studio.surface(work.shape)],
+        class_index=[work.shape.class_index],
+        names=spec.names,
+        shape_of_search=[0] * len(spec.initial),
+        settings=studio.settings,
+        batch_size=studio.context.batch_size,
+        draw=studio.draw,
+    )
+    sign = -1.0 if work.adversarial else 1.0
+    return grow_regions(
+        complement(scores) if work.adversarial else scores,
+        spec.initial,
+        spec.domain,
+        work.method.settings(spec.as_published),
+        (lambda searches, points: sign * scores.gradient(searches, points))
+        if spec.slopes == "autograd"
+        else None,
+    )

@@ -1,0 +1,172 @@
+"""From records to SRVR, its companions and the guards; pure, and without torch."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from assay.results.document import Guard, Metric
+from assay.tasks.base import Record, Summary
+from assay.tasks.srvr.metric import Estimate, SearchVolume, intersection_over_union, srvr
+from assay.tasks.srvr.spec import SrvrSpec
+from assay.tasks.srvr.study import ACCEPTED_BAND_SCORE, Search, ShapeMap, Study, study, view_maps
+from assay.tasks.srvr.traps import Trap, find_traps
+
+LEAST_COVERAGE = 1e-3  # share of a render's pixels that show the object
+LARGEST_SATURATION = 0.9  # share of a render's pixels that are white
+REFERENCE_TOLERANCE = 0.01  # intensity; what rounding at edges may change in an 8 x 8 tile
+REPEAT_TOLERANCE = 1e-3  # probability; batched kernels sum in another order
+
+
+def summarise(spec: SrvrSpec, records: Sequence[Record]) -> Summary:
+    """SRVR with bootstrap intervals over shapes, mean map values, adversarial volumes, traps, and the guards."""
+    found = study(spec, records)
+    return Summary(metrics=tuple(_metrics(spec, found)), guards=tuple(_guards(spec, records, found)))
+
+
+def map_traps(spec: SrvrSpec, shape: ShapeMap) -> list[Trap]:
+    """The traps of one map over azimuth and elevation; none for maps over anything else."""
+    if not spec.is_view_map:
+        return []
+    return find_traps(view_maps(spec, [shape]).maps[0], *spec.view_axes)
+
+
+def _metrics(spec: SrvrSpec, found: Study) -> Iterator[Metric]:
+    counted = [search for search in found.searches if search.shape not in spec.excluded]
+    for function in dict.fromkeys(search.function for search in counted):
+        yield from _volumes([search for search in counted if search.function == function], spec.seed)
+    if spec.function == "network":
+        yield _agreement(spec, counted)
+    maps = [shape for shape in found.maps if shape.shape not in spec.excluded]
+    scores = [SearchVolume(shape.shape, shape.class_index, "nsm", shape.rows.mean()) for shape in maps]
+    yield _metric("mean_nsm", srvr(scores, spec.seed).overall, "probability", 0.01, headline=True)
+    yield _count("shapes_recognised", sum(shape.recognised for shape in found.maps), len(found.maps), True)
+    for shape in found.maps:
+        yield Metric(name=f"best_band:{shape.shape}", value=shape.best_band, n=1, unit="probability")
+    if spec.is_view_map:
+        traps = [trap for shape in maps for trap in map_traps(spec, shape)]
+        yield _count("traps", len(traps), len(maps), True)
+
+
+def _volumes(searches: Sequence[Search], seed: int) -> Iterator[Metric]:
+    """The volume ratios of one function's regions: over all, by method, by class."""
+    name = _series(searches[0])
+    volumes = [
+        SearchVolume(search.shape, search.class_index, search.method, search.volume_ratio)
+        for search in searches
+    ]
+    names = {search.class_index: search.class_name for search in searches}
+    result = srvr(volumes, seed)
+    yield _metric(name, result.overall, "%", headline=True)
+    for method, estimate in result.by_method.items():
+        yield _metric(f"{name}:{method}", estimate, "%", headline=not searches[0].adversarial)
+    for index, estimate in result.by_class.items():
+        yield _metric(f"{name}:class:{names[index]}", estimate, "%")
+    yield _count(f"{name}:converged", sum(search.converged for search in searches), len(searches))
+
+
+def _series(search: Search) -> str:
+    """``srvr`` or ``adversarial_volume``, with ``_network`` for regions of the network itself."""
+    return ("adversarial_volume" if search.adversarial else "srvr") + "_network" * search.on_network
+
+
+def _agreement(spec: SrvrSpec, searches: Sequence[Search]) -> Metric:
+    """How far regions grown on the network and on its map, for the same shape, point and method, are the same."""
+    boxes: dict[bool, dict[Any, Any]] = {False: {}, True: {}}
+    for search in searches:
+        key = (search.shape, search.method, search.adversarial, tuple(search.initial))
+        boxes[search.on_network][key] = np.stack((search.low, search.high))
+    both = sorted(set(boxes[False]) & set(boxes[True]))
+    ious = [float(intersection_over_union(boxes[False][key], boxes[True][key], spec.domain)) for key in both]
+    finite = [iou for iou in ious if math.isfinite(iou)]
+    value = float(np.mean(finite)) if finite else None
+    return Metric(name="map_network_iou", value=value, n=len(finite), unit="IoU", headline=True)
+
+
+def _metric(name: str, estimate: Estimate, unit: str, scale: float = 1.0, headline: bool = False) -> Metric:
+    bounds = (estimate.low, estimate.high) if estimate.shapes > 1 else (math.nan, math.nan)
+    value, low, high = (
+        scale * number if math.isfinite(number) else None for number in (estimate.value, *bounds)
+    )
+    return Metric(
+        name=name, value=value, ci_low=low, ci_high=high, n=estimate.shapes, unit=unit, headline=headline
+    )
+
+
+def _count(name: str, value: int, n: int, headline: bool = False) -> Metric:
+    return Metric(name=name, value=value, n=n, unit="count", headline=headline)
+
+
+def _guards(spec: SrvrSpec, records: Sequence[Record], found: Study) -> Iterator[Guard]:
+    """The ways in which such a number could be a lie; each is checked in every run."""
+    rows = [record.values for record in records if record.values["kind"] == "row"]
+    coverage = min((row["checks"]["least_coverage"] for row in rows), default=1.0)
+    yield Guard(
+        name="render_not_empty",
+        passed=coverage >= LEAST_COVERAGE,
+        value=coverage,
+        limit=LEAST_COVERAGE,
+        detail="least share of a render's pixels that show the object",
+    )
+    yield _largest(
+        rows, "largest_saturation", LARGEST_SATURATION, "share of a render's pixels that are white"
+    )
+    yield _largest(
+        rows, "reference_difference", REFERENCE_TOLERANCE, "difference from the known picture of a known view"
+    )
+    yield _largest(
+        rows, "rerender_difference", 0.0, "difference of a pixel when a view is drawn again, alone"
+    )
+    yield _largest(
+        rows,
+        "repeat_difference",
+        REPEAT_TOLERANCE,
+        "difference of a probability when a view is scored again, alone",
+    )
+    outside = sum(not 0 <= score <= 1 for row in rows for score in row["scores"])
+    yield _none("score_is_probability", outside, "scores outside [0, 1]")
+    yield _none(
+        "maps_complete", len(found.incomplete), "shapes left out, since rows of their maps are missing"
+    )
+    moved = sum(
+        bool((search.low < spec.domain.low).any() or (search.high > spec.domain.high).any())
+        for search in found.searches
+    )
+    yield _none(
+        "regions_inside_the_domain",
+        0 if spec.as_published else moved,
+        "regions that leave the domain" + " (allowed: as published)" * spec.as_published,
+    )
+    lost = sum(math.isnan(search.volume_ratio) for search in found.searches)
+    yield _none("no_search_diverged", lost, "searches without a region, left out of every mean")
+    weak = [s.shape for s in found.maps if s.shape not in spec.excluded and not s.recognised]
+    yield _acceptance(weak, found)
+
+
+def _acceptance(weak: Sequence[str], found: Study) -> Guard:
+    """Not a fault of the number but of what it speaks of, so it never fails; its text says who passes."""
+    passing = [shape.shape for shape in found.maps if shape.recognised]
+    failing = [f"{s.shape} ({s.best_band:.3f})" for s in found.maps if not s.recognised]
+    return Guard(
+        name="acceptance",
+        passed=True,
+        value=len(weak),
+        detail=f"counted shapes below the rule (mean score >= {ACCEPTED_BAND_SCORE} in one band of views); "
+        f"pass: {', '.join(passing) or 'none'}; do not: {', '.join(failing) or 'none'}",
+    )
+
+
+def _largest(rows: Sequence[Mapping[str, Any]], check: str, limit: float, detail: str) -> Guard:
+    value = max((row["checks"][check] for row in rows), default=0.0)
+    name = {
+        "largest_saturation": "render_not_saturated",
+        "reference_difference": "camera_as_ever",
+        "rerender_difference": "render_repeats",
+        "repeat_difference": "score_repeats",
+    }[check]
+    return Guard(name=name, passed=value <= limit, value=value, limit=limit, detail=f"largest {detail}")
+
+
+def _none(name: str, value: int, detail: str) -> Guard:
+    return Guard(name=name, passed=value == 0, value=value, limit=0, detail=detail)

@@ -1,0 +1,118 @@
+"""Semantic robustness over 3-D renders, as a family of the task protocol."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from math import isnan
+from typing import TYPE_CHECKING, Any
+
+from assay.tasks.base import DataSource, Figure, Record, RunContext, Summary, Unit, clean_records
+from assay.tasks.images import label_space_mismatch
+from assay.tasks.srvr.spec import SrvrSpec
+
+if TYPE_CHECKING:
+    from assay.models.info import ModelInfo
+    from assay.models.loaded import LoadedModel
+    from assay.tasks.srvr.shapes import ShapeSet
+    from assay.tasks.srvr.study import Search
+
+
+class SrvrTask:
+    """From which views is an object recognised, robustly?"""
+
+    family = "srvr"
+    record_version = 1
+    chunk_units = 1
+    spec_type = SrvrSpec
+    record_columns = (
+        "unit_id", "class_index", "function", "method", "initial_azimuth_deg", "initial_elevation_deg",
+        "azimuth_low_deg", "azimuth_high_deg", "elevation_low_deg", "elevation_high_deg", "volume_ratio",
+        "steps", "converged", "error",
+    )  # fmt: skip
+
+    def open_data(self, spec: SrvrSpec, source: DataSource) -> "ShapeSet":
+        """See :class:`assay.tasks.base.Task`."""
+        from assay.tasks.srvr.shapes import load_shapes, open_shapes
+        from assay.tasks.srvr.work import chosen_shapes
+
+        data = open_shapes(load_shapes(source.manifest, source.relative_to), source.roots)
+        chosen_shapes(spec, data)
+        return data
+
+    def not_applicable(self, spec: SrvrSpec, model: "ModelInfo", data: "ShapeSet") -> str | None:
+        """See :class:`assay.tasks.base.Task`."""
+        from assay.tasks.srvr.pytorch3d_backend import pytorch3d_problem
+
+        channels, height, width = model.input_shape
+        if channels != 3 or height != width:
+            return f"renders are square and of 3 channels, the model takes {channels} x {height} x {width}"
+        if spec.renderer == "pytorch3d" and (problem := pytorch3d_problem()):
+            return problem
+        return label_space_mismatch(model, data)
+
+    def units(self, spec: SrvrSpec, data: "ShapeSet") -> list[Unit]:
+        """One unit a row of a shape's map; for ``function: network`` one a shape and method, too."""
+        from assay.tasks.srvr.work import plan
+
+        return plan(spec, data)
+
+    def run(
+        self,
+        spec: SrvrSpec,
+        model: "LoadedModel",
+        data: "ShapeSet",
+        units: Sequence[Unit],
+        context: RunContext,
+    ) -> Iterator[Record]:
+        """See :class:`assay.tasks.base.Task`."""
+        from assay.tasks.srvr.evaluate import Studio, score_row, search_network
+        from assay.tasks.srvr.work import RowWork
+
+        studio = Studio(spec, model, context)
+        for unit in units:
+            work = score_row if isinstance(unit.payload, RowWork) else search_network
+            yield work(studio, unit.id, unit.payload)
+
+    def summarise(self, spec: SrvrSpec, records: Sequence[Record]) -> Summary:
+        """See :func:`assay.tasks.srvr.summary.summarise`."""
+        from assay.tasks.srvr.summary import summarise
+
+        return summarise(spec, records)
+
+    def figures(self, spec: SrvrSpec, records: Sequence[Record]) -> Sequence[Figure]:
+        """See :func:`assay.tasks.srvr.pictures.pictures`."""
+        from assay.tasks.srvr.pictures import pictures
+
+        return pictures(spec, records)
+
+    def rows(self, spec: SrvrSpec, records: Sequence[Record]) -> Iterable[Mapping[str, Any]]:
+        """One row a search; a unit that failed has one with its error."""
+        from assay.tasks.srvr.study import study
+
+        for record in records:
+            if record.error is not None:
+                yield {"unit_id": record.unit_id, "error": record.error}
+        for search in study(spec, clean_records(records)).searches:
+            yield _row(spec, search)
+
+
+def _row(spec: SrvrSpec, search: "Search") -> dict[str, Any]:
+    row: dict[str, Any] = {
+        "unit_id": search.shape,
+        "class_index": search.class_index,
+        "function": search.function,
+        "method": search.method,
+        "steps": search.steps,
+        "converged": search.converged,
+    }
+    if isnan(search.volume_ratio):
+        row["error"] = "the search diverged; its last finite bounds are given"
+    else:
+        row["volume_ratio"] = search.volume_ratio
+    for name, initial, low, high in zip(spec.names, search.initial, search.low, search.high, strict=True):
+        axis = name.removesuffix("_deg")
+        if axis in ("azimuth", "elevation"):
+            row[f"initial_{axis}_deg"] = float(initial)
+            row[f"{axis}_low_deg"], row[f"{axis}_high_deg"] = float(low), float(high)
+    return row
+
+
+TASK = SrvrTask()
