@@ -10,6 +10,7 @@ import typer
 
 from assay import __version__
 from assay.errors import UserError
+from assay.tasks.adversarial import commands as adversarial_commands
 
 app = typer.Typer(
     name="assay",
@@ -211,6 +212,17 @@ def records(
         "; ".join(f"--model {entry['model']} --task {entry['task']}" for entry in folder.index()) or "nothing"
     )
     raise UserError(f"{directory}: holds no records of model {model!r} and task {task!r}; it holds: {there}")
+
+
+def _stored_jobs(directory: Path) -> list[tuple[Any, Any]]:
+    """The documents and records of a run's jobs."""
+    from assay.runner.assemble import stored_jobs
+    from assay.runner.store import RunFolder
+
+    return [(job.document, job.records()) for job in stored_jobs(RunFolder.existing(directory))]
+
+
+adversarial_commands.register(app, _stored_jobs)
 
 
 def _version(value: bool) -> None:

@@ -1,8 +1,11 @@
 """Attack a block of images and say what became of each: plain values, one record an image."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
+
+from torch import Tensor
 
 from assay.attacks.losses import in_top
 from assay.data.dataset import Dataset
@@ -11,6 +14,8 @@ from assay.tasks.adversarial.block import Block, load_block
 from assay.tasks.adversarial.checks import clean_checks
 from assay.tasks.adversarial.levels import Attacker, Levels, Outcome, attackers, levels_of, norm_of
 from assay.tasks.adversarial.proofs import certificates, probe_outcomes
+from assay.tasks.adversarial.saved import correct_after_rounding, png_files
+from assay.tasks.adversarial.sheet import sheet_files
 from assay.tasks.adversarial.spec import AdversarialSpec
 from assay.tasks.base import Record, RunContext, Unit
 
@@ -22,22 +27,20 @@ def evaluate(
 ) -> list[Record]:
     """One record a unit: the clean outcome, each attack's outcome at each eps, and the guards' raw figures."""
     block = load_block(model, data, [unit.payload for unit in units], context, spec.top_k)
+    found = _Found(block, _drawn(spec, data, block))
     checks = clean_checks(block)
-    outcomes: dict[str, dict[str, Rows]] = {attack.series: {} for attack in spec.attacks}
-    standing = block.correct
     for attacker, eps, outcome in _outcomes(spec, block, context):
-        outcomes[attacker.attack.series][str(eps)] = _rows(spec, attacker, outcome)
-        if eps == spec.radii[-1]:
-            standing = standing & ~outcome.fell(block)
+        found.add(spec, attacker, eps, outcome)
     proofs: dict[str, Sequence[Any]] = {
-        "probe": probe_outcomes(spec, block, standing, context),
+        "probe": probe_outcomes(spec, block, found.standing, context),
         "certified": certificates(spec, block),
     }
+    found.draw()
     predicted, correct = block.logits.argmax(1).tolist(), block.correct.tolist()
     records = []
     for row, unit in enumerate(units):
         attacks = {
-            series: {eps: rows[row] for eps, rows in by_eps.items()} for series, by_eps in outcomes.items()
+            series: {eps: rows[row] for eps, rows in by_eps.items()} for series, by_eps in found.rows.items()
         }
         values = {
             "label": unit.payload.label,
@@ -46,10 +49,60 @@ def evaluate(
             "attacks": attacks,
             "smallest_eps": {series: _smallest(spec, attacks[series]) for series in attacks},
             "checks": checks[row],
-            **{name: found[row] for name, found in proofs.items()},
+            **{name: column[row] for name, column in proofs.items()},
         }
-        records.append(Record(unit.id, values))
+        records.append(Record(unit.id, values, files=found.files[row]))
     return records
+
+
+@dataclass
+class _Found:
+    """What the attacks have made of a block so far.
+
+    Attributes:
+        standing: (N,) bool: correct at every radius and attack that was met at the largest radius.
+        rows: by series and radius, plain values an image.
+        files: an image's files.
+        drawn: the rows of the block that get a sheet.
+        to_draw: the outcomes that sheets are drawn of.
+    """
+
+    block: Block
+    drawn: Sequence[int]
+    standing: Tensor = field(init=False)
+    rows: dict[str, dict[str, Rows]] = field(default_factory=dict)
+    files: list[dict[str, bytes]] = field(init=False)
+    to_draw: dict[tuple[str, Fraction], Outcome] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.standing = self.block.correct
+        self.files = [{} for _ in self.block.unit_ids]
+
+    def add(self, spec: AdversarialSpec, attacker: Attacker, eps: Fraction, outcome: Outcome) -> None:
+        """Take one attack's outcome at one radius."""
+        series = attacker.attack.series
+        rows = _rows(spec, attacker, outcome)
+        if spec.save_adversarial:
+            kept = correct_after_rounding(self.block, outcome).tolist()
+            rows = [row | {"correct_8bit": correct} for row, correct in zip(rows, kept, strict=True)]
+            for files, saved in zip(self.files, png_files(self.block, series, eps, outcome), strict=True):
+                files.update(saved)
+        self.rows.setdefault(series, {})[str(eps)] = rows
+        if eps == spec.radii[-1]:
+            self.standing = self.standing & ~outcome.fell(self.block)
+        if self.drawn:
+            self.to_draw[series, eps] = outcome
+
+    def draw(self) -> None:
+        """Draw the sheets."""
+        for row, sheet in sheet_files(self.block, self.to_draw, self.drawn).items():
+            self.files[row].update(sheet)
+
+
+def _drawn(spec: AdversarialSpec, data: Dataset, block: Block) -> list[int]:
+    """The rows of the block that are among the data set's first images."""
+    first = {sample.unit_id for sample in data.samples[: spec.sheets]}
+    return [row for row, unit_id in enumerate(block.unit_ids) if unit_id in first]
 
 
 def _outcomes(
