@@ -193,8 +193,10 @@ def test_a_defect_of_an_attack_fails_its_guard(outcome, changes, guard):
 
 def test_the_curve_is_drawn_with_its_intervals(outcome):
     job, records, _ = outcome("linear")
-    (figure,) = TASK.figures(job.spec.spec, records)
+    figure, *sheets = TASK.figures(job.spec.spec, records)
     chart = json.loads(figure.content)
     assert {trace["name"] for trace in chart["data"]} == {"fgsm", "bim", "pgd", "mim", "worst"}
     assert all(len(trace["x"]) == len(EPS) for trace in chart["data"])
     assert str(len(records)) in figure.caption
+    assert [sheet.kind for sheet in sheets] == ["png"] * job.spec.spec.sheets
+    assert "bim: 1/" in sheets[0].caption

@@ -15,6 +15,7 @@ REPEAT_TOLERANCE = 1e-4  # of the largest logit; two passes over the same images
 ALONE_TOLERANCE = 1e-3  # of the largest logit; batched kernels sum in another order
 RESCORE_LIMIT = 0.01  # share of claimed successes that a fresh pass may deny (images on the very boundary)
 CHANCE_LIMIT = 0.05  # share of images in which one attack may beat a better one by luck
+PROBE_LIMIT = 0.02  # share of images that a blind search may break where gradient attacks could not
 RISE_LIMIT = 0.02  # how much an accuracy may rise from one radius to the next, for the same reason
 
 Row = Mapping[str, Any]
@@ -111,9 +112,9 @@ def _strength_guards(spec: AdversarialSpec, records: Sequence[Record]) -> Iterat
     broken = sum(bool(record.values["probe"]) for record in probed)
     yield Guard(
         name="black_box_does_not_win",
-        passed=broken <= max(1, CHANCE_LIMIT * len(records)),
+        passed=broken <= max(1, PROBE_LIMIT * len(records)),
         value=broken / max(len(records), 1),
-        limit=CHANCE_LIMIT,
+        limit=PROBE_LIMIT,
         detail=f"share of images that stood every attack at the largest eps, but not a random search of "
         f"{spec.probe_queries} queries: {broken} of the {len(probed)} tried; gradients then mislead",
     )
