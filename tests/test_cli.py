@@ -89,7 +89,7 @@ def test_a_second_run_computes_nothing_and_changes_no_answer(place, assay):
     before = {path: path.read_bytes() for path in Path("o").rglob("*") if path.is_file()}
     code, _, err = run_t(assay, "--limit", "12")
     assert code == 0
-    assert "2 of 2 chunks are stored already, 0 to compute" in err
+    assert "1 of 1 chunks are stored already, 0 to compute" in err
     assert {path: path.read_bytes() for path in Path("o").rglob("*") if path.is_file()} == before
 
 
@@ -100,7 +100,7 @@ def test_records_are_csv_with_the_promised_columns(place, assay):
     assert code == 0
     columns = (
         "unit_id,label,predicted,clean_correct,method,eps,adversarial_predicted,"
-        "adversarial_correct,linf,steps_used,error"
+        "adversarial_correct,linf,steps_used,smallest_eps,error"
     )
     assert list(rows[0]) == columns.split(",")
     assert len(rows) == 3 * 2

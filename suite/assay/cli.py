@@ -8,12 +8,12 @@ from typing import Annotated, Any
 
 import typer
 
-from assay import __version__
+from assay import __version__, cli_srvr
 from assay.commands import running
 from assay.commands.options import DataRoots
-from assay import __version__, cli_srvr
 from assay.errors import UserError
-from assay.tasks.verification.commands import register as register_verification
+from assay.tasks.adversarial import commands as adversarial_commands
+from assay.tasks.verification import commands as verification_commands
 
 app = typer.Typer(
     name="assay",
@@ -138,7 +138,16 @@ def records(
     raise UserError(f"{directory}: holds no records of model {model!r} and task {task!r}; it holds: {there}")
 
 
-register_verification(app)
+def _stored_jobs(directory: Path) -> list[tuple[Any, Any]]:
+    """The documents and records of a run's jobs."""
+    from assay.runner.assemble import stored_jobs
+    from assay.runner.store import RunFolder
+
+    return [(job.document, job.records()) for job in stored_jobs(RunFolder.existing(directory))]
+
+
+adversarial_commands.register(app, _stored_jobs)
+verification_commands.register(app)
 
 
 def _version(value: bool) -> None:

@@ -1,4 +1,4 @@
-"""A run that is killed again and again, at any moment and with a failing disk, ends with the bytes of one that was not."""
+"""A run killed again and again, at any moment and with a failing disk, ends with the bytes of one that was not."""
 
 import json
 import os

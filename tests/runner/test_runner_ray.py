@@ -37,7 +37,10 @@ def cluster(monkeypatch):
     begun.shutdown()
 
 
-def on(begun, limits=Limits()):
+NO_LIMITS = Limits()
+
+
+def on(begun, limits=NO_LIMITS):
     return Runtime(RayCluster(begun.address, "cpu", 1, limits))
 
 

@@ -136,6 +136,15 @@ def run_named(
     return MinimalResult(torch.cat(images), torch.cat(success), torch.cat(distance))
 
 
+def needs_radius(name: str, options: Mapping[str, Any]) -> bool:
+    """Whether a foolbox attack works within a given radius, instead of looking for the nearest image.
+
+    Raises:
+        UserError: No such attack, or options it does not take.
+    """
+    return isinstance(_named_attack(name, options), foolbox.attacks.base.FixedEpsilonAttack)
+
+
 def _named_attack(name: str, options: Mapping[str, Any]) -> Any:
     """An attack object.
 

@@ -9,7 +9,7 @@ from assay.attacks.run import Job, run_job
 from assay.attacks.settings import AttackResult, AttackSettings, Norm
 
 
-def black_box_probe(job: Job, eps: float, norm: Norm, *, queries: int = 100) -> AttackResult:
+def black_box_probe(job: Job, eps: float, norm: Norm, *, queries: int = 100, top_k: int = 1) -> AttackResult:
     """A short random search (Square, whatever the job's method) that needs no gradients.
 
     An image that it breaks, and a gradient attack does not, shows that the gradients mislead (Athalye et
@@ -20,8 +20,9 @@ def black_box_probe(job: Job, eps: float, norm: Norm, *, queries: int = 100) -> 
         eps: Radius.
         norm: The ball's norm.
         queries: Forward passes an image, at most.
+        top_k: An image falls when its label leaves the k highest logits.
     """
-    asked = AttackSettings(eps=eps, norm=norm, steps=queries, loss="margin")
+    asked = AttackSettings(eps=eps, norm=norm, steps=queries, loss="margin", top_k=top_k)
     return run_job(replace(job, method="square"), asked)
 
 

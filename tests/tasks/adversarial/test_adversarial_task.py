@@ -61,7 +61,9 @@ def value(summary, name):
 def closed_form_stands(job, eps):
     """Images that no perturbation of size eps can flip, ignoring the pixel range, and those that surely fall."""
     net = linear_net()
-    images = torch.stack([job.model.prepare(job.job.question.data.image(unit.payload)) for unit in job.job.units]).flatten(1)
+    images = torch.stack(
+        [job.model.prepare(job.job.question.data.image(unit.payload)) for unit in job.job.units]
+    ).flatten(1)
     labels = torch.tensor([unit.payload.label for unit in job.job.units])
     weight, logits = net[1].weight.detach(), net[1](images).detach()
     margins = logits.gather(1, labels[:, None]) - logits
@@ -193,8 +195,10 @@ def test_a_defect_of_an_attack_fails_its_guard(outcome, changes, guard):
 
 def test_the_curve_is_drawn_with_its_intervals(outcome):
     job, records, _ = outcome("linear")
-    (figure,) = TASK.figures(job.job.question.spec.spec, records)
+    figure, *sheets = TASK.figures(job.job.question.spec.spec, records)
     chart = json.loads(figure.content)
     assert {trace["name"] for trace in chart["data"]} == {"fgsm", "bim", "pgd", "mim", "worst"}
     assert all(len(trace["x"]) == len(EPS) for trace in chart["data"])
     assert str(len(records)) in figure.caption
+    assert [sheet.kind for sheet in sheets] == ["png"] * job.spec.spec.sheets
+    assert "bim: " in sheets[0].caption

@@ -2,12 +2,12 @@
 
 import numpy as np
 import pytest
+from assay.runner.execute import run_units
 from PIL import Image
 
 from assay.data.dataset import open_dataset
 from assay.data.manifest import load_manifest
 from assay.errors import UserError
-from assay.runner.execute import run_units
 from assay.runner.jobs import JobRequest, open_job
 from assay.tasks.consistency.metric import concept_shares, multi_hot
 from assay.tasks.consistency.task import TASK

@@ -6,12 +6,12 @@ import json
 
 import numpy as np
 import pytest
+from assay.runner.execute import run_units
 from PIL import Image
 
 from assay.data.dataset import open_dataset
 from assay.data.manifest import load_manifest
 from assay.errors import UserError
-from assay.runner.execute import run_units
 from assay.runner.jobs import JobRequest, open_job
 from assay.specs import shipped_specs
 from assay.tasks.base import NotApplicableError, Record, RunContext

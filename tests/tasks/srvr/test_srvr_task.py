@@ -7,9 +7,9 @@ from functools import cache
 import numpy as np
 import pytest
 import yaml
+from assay.runner.execute import run_units
 
 from assay.errors import UserError
-from assay.runner.execute import run_units
 from assay.runner.jobs import JobRequest, open_job
 from assay.specs import shipped_specs
 from assay.tasks.base import clean_records

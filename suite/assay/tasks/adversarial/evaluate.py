@@ -1,198 +1,156 @@
-"""Attack a block of images and say what became of each: every outcome is scored again in a fresh forward pass."""
+"""Attack a block of images and say what became of each: plain values, one record an image."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from assay.attacks.run import least_likely_targets, run_attack
-from assay.attacks.settings import AttackResult, AttackSettings
-from assay.data.dataset import Dataset, Sample
-from assay.models.check import check_logits, looks_like_probabilities
+from assay.attacks.losses import in_top
+from assay.data.dataset import Dataset
 from assay.models.loaded import LoadedModel
-from assay.tasks.adversarial.spec import AdversarialSpec, AttackSpec
+from assay.tasks.adversarial.block import Block, load_block
+from assay.tasks.adversarial.checks import clean_checks
+from assay.tasks.adversarial.levels import Attacker, Levels, Outcome, attackers, levels_of, norm_of
+from assay.tasks.adversarial.proofs import certificates, probe_outcomes
+from assay.tasks.adversarial.saved import correct_after_rounding, png_files
+from assay.tasks.adversarial.sheet import sheet_files
+from assay.tasks.adversarial.spec import AdversarialSpec
 from assay.tasks.base import Record, RunContext, Unit
 
-
-@dataclass(frozen=True)
-class Block:
-    """Images (N, C, H, W) float32 in [0, 1] on the model's device, with what the clean passes said of them."""
-
-    model: LoadedModel
-    images: Tensor
-    labels: Tensor
-    targets: Tensor | None
-    logits: Tensor
-    unit_ids: Sequence[str]
-
-    @property
-    def correct(self) -> Tensor:
-        """(N,) bool: classified as labelled before any attack."""
-        return self.logits.argmax(1) == self.labels
+Rows = list[dict[str, Any]]
 
 
 def evaluate(
     spec: AdversarialSpec, model: LoadedModel, data: Dataset, units: Sequence[Unit], context: RunContext
 ) -> list[Record]:
     """One record a unit: the clean outcome, each attack's outcome at each eps, and the guards' raw figures."""
-    block = _load(model, data, [unit.payload for unit in units], context)
-    checks = _checks(block, context.batch_size)
-    work = len(units) / (len(spec.attacks) * len(spec.eps))
-    outcomes: dict[str, dict[str, list[dict[str, Any]]]] = {}
-    for attack in spec.attacks:
-        for eps in spec.eps:
-            outcomes.setdefault(attack.series, {})[str(eps)] = _attack(spec, attack, eps, block, context)
-            context.advance(work)
-    predicted = block.logits.argmax(1).tolist()
-    return [
-        Record(
-            unit.id,
-            {
-                "label": unit.payload.label,
-                "predicted": predicted[row],
-                "clean_correct": predicted[row] == unit.payload.label,
-                "attacks": {
-                    series: {eps: found[row] for eps, found in by_eps.items()}
-                    for series, by_eps in outcomes.items()
-                },
-                "checks": checks[row],
-            },
-        )
-        for row, unit in enumerate(units)
-    ]
-
-
-def _load(model: LoadedModel, data: Dataset, samples: Sequence[Sample], context: RunContext) -> Block:
-    images = torch.stack([model.prepare(data.image(sample)) for sample in samples]).to(context.device)
-    targets = [sample.target for sample in samples]
-    known = [target for target in targets if target is not None]
-    return Block(
-        model=model,
-        images=images,
-        labels=torch.tensor([sample.label for sample in samples], device=context.device),
-        targets=torch.tensor(known, device=context.device) if len(known) == len(targets) else None,
-        logits=_logits(model, images, context.batch_size),
-        unit_ids=[sample.unit_id for sample in samples],
-    )
-
-
-@torch.no_grad()
-def _logits(model: LoadedModel, images: Tensor, batch_size: int) -> Tensor:
-    """(N, K) logits, checked for NaN and for the number of classes."""
-    if not len(images):
-        return images.new_zeros((0, model.info.num_classes))
-    logits = torch.cat([model.module(batch) for batch in torch.split(images, batch_size)])
-    check_logits(logits, model.info.num_classes)
-    return logits
-
-
-def _checks(block: Block, batch_size: int) -> list[dict[str, Any]]:
-    """Per image: do two passes agree, does one alone agree with the batch, is it a probability distribution."""
-    scale = block.logits.abs().amax().clamp_min(1e-12)
-    again = _logits(block.model, block.images, batch_size)
-    repeat = ((again - block.logits).abs().amax(1) / scale).tolist()
-    # One image a batch is enough to see batch statistics at work, at little cost.
-    alone = torch.zeros(len(block.images), dtype=block.logits.dtype)
-    for first in range(0, len(block.images), batch_size):
-        single = _logits(block.model, block.images[first : first + 1], 1)
-        alone[first] = (single - block.logits[first]).abs().amax() / scale
-    probable = [looks_like_probabilities(row[None]) for row in block.logits]
-    return [
-        {
-            "repeat_difference": repeat[row],
-            "alone_difference": alone[row].item(),
-            "probabilities": probable[row],
-        }
-        for row in range(len(block.images))
-    ]
-
-
-def _attack(
-    spec: AdversarialSpec, attack: AttackSpec, eps: Fraction, block: Block, context: RunContext
-) -> list[dict[str, Any]]:
-    """Each image's outcome; only images that are classified correctly to begin with are attacked."""
-    rows = block.correct.nonzero().squeeze(1)
-    images, claimed = block.images.clone(), torch.zeros_like(block.correct)
-    steps = torch.zeros(len(images), dtype=torch.long, device=images.device)
-    blind, retried = torch.zeros_like(claimed), torch.zeros_like(claimed)
-    if eps > 0 and len(rows):
-        result, again = _run(attack, attack.settings(eps, spec.norm), block, rows, context)
-        images[rows], claimed[rows] = result.images, result.success
-        steps[rows], blind[rows], retried[rows] = (
-            result.steps_used,
-            result.zero_gradient & ~result.success,
-            again,
-        )
-    predicted = _logits(block.model, images, context.batch_size).argmax(1)
-    change = (images - block.images).flatten(1)
-    distance = change.abs().amax(1) if spec.norm == "linf" else change.norm(dim=1)
-    in_box = ((images >= 0) & (images <= 1)).flatten(1).all(1)
-    columns = {
-        "predicted": predicted,
-        "correct": predicted == block.labels,
-        "claimed": claimed,
-        "distance": distance.double(),
-        "linf": change.abs().amax(1).double(),
-        "in_box": in_box,
-        "steps": steps,
-        "zero_gradient": blind,
-        "retried": retried,
+    block = load_block(model, data, [unit.payload for unit in units], context, spec.top_k)
+    found = _Found(block, _drawn(spec, data, block))
+    checks = clean_checks(block)
+    for attacker, eps, outcome in _outcomes(spec, block, context):
+        found.add(spec, attacker, eps, outcome)
+    proofs: dict[str, Sequence[Any]] = {
+        "probe": probe_outcomes(spec, block, found.standing, context),
+        "certified": certificates(spec, block),
     }
-    values = {name: column.tolist() for name, column in columns.items()}
-    return [{name: column[row] for name, column in values.items()} for row in range(len(images))]
+    found.draw()
+    predicted, correct = block.logits.argmax(1).tolist(), block.correct.tolist()
+    records = []
+    for row, unit in enumerate(units):
+        attacks = {
+            series: {eps: rows[row] for eps, rows in by_eps.items()} for series, by_eps in found.rows.items()
+        }
+        values = {
+            "label": unit.payload.label,
+            "predicted": predicted[row],
+            "clean_correct": correct[row],
+            "attacks": attacks,
+            "smallest_eps": {series: _smallest(spec, attacks[series]) for series in attacks},
+            "checks": checks[row],
+            **{name: column[row] for name, column in proofs.items()},
+        }
+        records.append(Record(unit.id, values, files=found.files[row]))
+    return records
 
 
-def _run(
-    attack: AttackSpec, settings: AttackSettings, block: Block, rows: Tensor, context: RunContext
-) -> tuple[AttackResult, Tensor]:
-    """The attack on some rows; where its loss was flat it is made again with the logit margin.
+@dataclass
+class _Found:
+    """What the attacks have made of a block so far.
 
-    Returns:
-        The result, and (n,) bool: which rows were attacked again.
+    Attributes:
+        standing: (N,) bool: correct at every radius and attack that was met at the largest radius.
+        rows: by series and radius, plain values an image.
+        files: an image's files.
+        drawn: the rows of the block that get a sheet.
+        to_draw: the outcomes that sheets are drawn of.
     """
-    seeds = [context.seed(block.unit_ids[row], f"{attack.series}@{settings.eps}") for row in rows.tolist()]
-    targets = _targets(attack, block)
 
-    def start(chosen: AttackSettings, part: Tensor) -> AttackResult:
-        picked = rows[part]
-        return run_attack(
-            attack.method,
-            block.model.module,
-            block.images[picked],
-            block.labels[picked],
-            chosen,
-            [seeds[index] for index in part.tolist()],
-            targets=None if targets is None else targets[picked],
-            batch_size=context.batch_size,
-        )
+    block: Block
+    drawn: Sequence[int]
+    standing: Tensor = field(init=False)
+    rows: dict[str, dict[str, Rows]] = field(default_factory=dict)
+    files: list[dict[str, bytes]] = field(init=False)
+    to_draw: dict[tuple[str, Fraction], Outcome] = field(default_factory=dict)
 
-    everything = torch.arange(len(rows), device=rows.device)
-    result = start(settings, everything)
-    flat = result.zero_gradient & ~result.success
-    if settings.loss == "margin" or not flat.any():
-        return result, torch.zeros_like(flat)
-    part = flat.nonzero().squeeze(1)
-    return _replace(result, part, start(replace(settings, loss="margin"), part)), flat
+    def __post_init__(self) -> None:
+        self.standing = self.block.correct
+        self.files = [{} for _ in self.block.unit_ids]
 
+    def add(self, spec: AdversarialSpec, attacker: Attacker, eps: Fraction, outcome: Outcome) -> None:
+        """Take one attack's outcome at one radius."""
+        series = attacker.attack.series
+        rows = _rows(spec, attacker, outcome)
+        if spec.save_adversarial:
+            kept = correct_after_rounding(self.block, outcome).tolist()
+            rows = [row | {"correct_8bit": correct} for row, correct in zip(rows, kept, strict=True)]
+            for files, saved in zip(self.files, png_files(self.block, series, eps, outcome), strict=True):
+                files.update(saved)
+        self.rows.setdefault(series, {})[str(eps)] = rows
+        if eps == spec.radii[-1]:
+            self.standing = self.standing & ~outcome.fell(self.block)
+        if self.drawn:
+            self.to_draw[series, eps] = outcome
 
-def _replace(result: AttackResult, part: Tensor, again: AttackResult) -> AttackResult:
-    return AttackResult(
-        images=result.images.index_copy(0, part, again.images),
-        success=result.success.index_copy(0, part, again.success),
-        steps_used=result.steps_used.index_add(0, part, again.steps_used),
-        zero_gradient=result.zero_gradient.index_copy(0, part, again.zero_gradient),
-    )
-
-
-_TARGETS: dict[str, Callable[[Block], Tensor | None]] = {
-    "no": lambda _block: None,
-    "least_likely": lambda block: least_likely_targets(block.model.module, block.images, block.labels),
-    "dataset": lambda block: block.targets,
-}
+    def draw(self) -> None:
+        """Draw the sheets."""
+        for row, sheet in sheet_files(self.block, self.to_draw, self.drawn).items():
+            self.files[row].update(sheet)
 
 
-def _targets(attack: AttackSpec, block: Block) -> Tensor | None:
-    return _TARGETS[attack.targeted](block)
+def _drawn(spec: AdversarialSpec, data: Dataset, block: Block) -> list[int]:
+    """The rows of the block that are among the data set's first images."""
+    first = {sample.unit_id for sample in data.samples[: spec.sheets]}
+    return [row for row, unit_id in enumerate(block.unit_ids) if unit_id in first]
+
+
+def _outcomes(
+    spec: AdversarialSpec, block: Block, context: RunContext
+) -> Iterator[tuple[Attacker, Fraction, Outcome]]:
+    """Every attack at every radius, smallest radius first."""
+    ways: list[tuple[Attacker, Levels]] = [
+        (attacker, levels_of(attacker)) for attacker in attackers(spec, block, context)
+    ]
+    share = len(block.images) / (len(ways) * len(spec.eps))
+    for eps in spec.radii:
+        before: Outcome | None = None
+        for attacker, way in ways:
+            fallen = attacker.clean.claimed if before is None else before.fell(block)
+            outcome = way.at(eps, fallen)
+            if spec.in_turn and before is not None:
+                outcome = outcome.with_carried(fallen, before)
+            yield attacker, eps, outcome
+            context.advance(share)
+            before = outcome if spec.in_turn else None
+
+
+def _rows(spec: AdversarialSpec, attacker: Attacker, outcome: Outcome) -> Rows:
+    """The outcome of each image as plain values."""
+    block = attacker.block
+    change = outcome.images - block.images
+    columns = {
+        "predicted": outcome.logits.argmax(1),
+        "correct": in_top(outcome.logits, block.labels, spec.top_k),
+        "claimed": outcome.claimed,
+        "distance": norm_of(change, spec.norm).double(),
+        "linf": norm_of(change, "linf").double(),
+        "in_box": ((outcome.images >= 0) & (outcome.images <= 1)).flatten(1).all(1),
+        "steps": outcome.steps,
+        "zero_gradient": outcome.zero_gradient,
+        "retried": outcome.retried,
+        "carried": outcome.carried,
+    }
+    if attacker.targets is not None:
+        columns["target_hit"] = in_top(outcome.logits, attacker.targets, spec.top_k)
+    if attacker.attack.only_foolbox_has:
+        columns["relative_l2"] = (
+            norm_of(change, "l2") / norm_of(block.images, "l2").clamp_min(1e-12)
+        ).double()
+    values = {name: column.tolist() for name, column in columns.items()}
+    return [{name: column[row] for name, column in values.items()} for row in range(len(block.images))]
+
+
+def _smallest(spec: AdversarialSpec, by_eps: dict[str, dict[str, Any]]) -> str | None:
+    """The smallest radius at which the image is misclassified; None where it stands at all of them."""
+    return next((str(eps) for eps in spec.radii if not by_eps[str(eps)]["correct"]), None)

@@ -1,16 +1,41 @@
-"""The accuracy-eps curves, as a Plotly figure."""
+"""The accuracy-eps curves as a Plotly figure, and the sheets of adversarial images."""
 
 from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
 from assay.results.document import Metric
+from assay.tasks.adversarial.names import sheet_name
 from assay.tasks.adversarial.spec import AdversarialSpec
 from assay.tasks.adversarial.summary import summarise
 from assay.tasks.base import Figure, Record
 
 
 def figures(spec: AdversarialSpec, records: Sequence[Record]) -> list[Figure]:
+    """The curves, then the sheets that were drawn."""
+    sheets = [
+        _sheet(record, number)
+        for number, record in enumerate(
+            record for record in records if sheet_name(record.unit_id) in record.files
+        )
+    ]
+    return [_curves(spec, records), *sheets]
+
+
+def _sheet(record: Record, number: int) -> Figure:
+    smallest = {series: eps or "none" for series, eps in record.values["smallest_eps"].items()}
+    found = ", ".join(f"{series}: {eps}" for series, eps in smallest.items())
+    caption = (
+        f"Image {record.unit_id}, label {record.values['label']}, answered {record.values['predicted']}: its "
+        "adversarial images over eps, and below each its difference from the clean image, amplified as written. "
+        f"Smallest eps at which it is misclassified: {found}."
+    )
+    return Figure(
+        f"sheet-{number}", "Adversarial images", caption, "png", record.files[sheet_name(record.unit_id)]
+    )
+
+
+def _curves(spec: AdversarialSpec, records: Sequence[Record]) -> Figure:
     """One curve a method with its 95 % Wilson intervals, eps in units of 1/255."""
     curves: dict[str, list[Metric]] = {}
     for metric in summarise(spec, records).metrics:
@@ -18,10 +43,9 @@ def figures(spec: AdversarialSpec, records: Sequence[Record]) -> list[Figure]:
             curves.setdefault(metric.series, []).append(metric)
     chart = go.Figure()
     for name, points in curves.items():
-        chart.add_trace(_curve(name, sorted(points, key=lambda point: point.x or 0.0)))
-    unit = "eps (units of 1/255)" if spec.norm == "linf" else "eps (L2, pixels in [0, 1])"
+        chart.add_trace(_curve(name, sorted(points, key=lambda point: point.x or 0.0), _scale(spec)))
     chart.update_layout(
-        xaxis_title=unit,
+        xaxis_title="eps (units of 1/255)" if spec.norm == "linf" else "eps (L2, pixels in [0, 1])",
         yaxis_title="accuracy (all images)",
         yaxis_range=[-0.02, 1.02],
         yaxis_tickformat=".0%",
@@ -29,20 +53,23 @@ def figures(spec: AdversarialSpec, records: Sequence[Record]) -> list[Figure]:
         template="plotly_white",
         margin={"t": 30},
     )
-    lowest = curves["worst"][-1] if "worst" in curves else None
+    lowest = max(curves.get("worst", ()), key=lambda point: point.x or 0.0, default=None)
     worst = f" Worst case over the methods at the largest eps: {lowest.value:.1%}." if lowest else ""
     caption = f"Accuracy over eps on {len(records)} images, 95 % Wilson intervals.{worst}"
-    text = str(chart.to_json())
-    return [Figure("accuracy-eps", "Accuracy under attack", caption, "plotly", text)]
+    return Figure("accuracy-eps", "Accuracy under attack", caption, "plotly", str(chart.to_json()))
 
 
-def _curve(name: str, points: Sequence[Metric]) -> go.Scatter:
+def _scale(spec: AdversarialSpec) -> float:
+    return 255.0 if spec.norm == "linf" else 1.0
+
+
+def _curve(name: str, points: Sequence[Metric], scale: float) -> go.Scatter:
     values = [point.value or 0.0 for point in points]
     return go.Scatter(
         name=name,
         mode="lines+markers",
-        line_dash="dash" if name == "worst" else "solid",
-        x=[255 * (point.x or 0.0) for point in points],
+        line_dash={"worst": "dash", "certified": "dot"}.get(name, "solid"),
+        x=[scale * (point.x or 0.0) for point in points],
         y=values,
         error_y={
             "type": "data",

@@ -1,24 +1,34 @@
 """The spec of accuracy under attack."""
 
 from fractions import Fraction
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from assay.attacks.methods import check_settings, find_method
+from assay.attacks.methods import METHODS, check_settings, find_method
 from assay.attacks.settings import AttackSettings, LossName, MomentumNorm, Norm
 from assay.errors import UserError
-from assay.specs import IDENTITY, Rational, StepSize, TaskSpec
+from assay.specs import IDENTITY, RUNTIME, Rational, StepSize, TaskSpec
 from assay.validation import StrictModel
 
-MetricName = Literal["robust_accuracy", "robust_accuracy_of_correct", "worst_case"]
+MetricName = Literal["robust_accuracy", "robust_accuracy_of_correct", "worst_case", "median_eps"]
+Backend = Literal["assay", "foolbox"]
+Curve = Literal["each", "ascending", "bisect"]
 
 
 class AttackSpec(StrictModel):
-    """One attack and its parameters; ``steps`` and ``step_size`` have no defaults where a method needs them."""
+    """One attack and its parameters; ``steps`` and ``step_size`` have no defaults where a method needs them.
+
+    Attributes:
+        method: a method of ours, or with ``backend: foolbox`` also the name of any attack of foolbox.
+        name: what the attack's figures are called; the method's name when left out.
+        backend: whose code runs it.
+        options: the constructor's arguments of an attack that only foolbox has.
+        transfer_from: the model that is attacked; the model under test then only scores the images.
+    """
 
     method: Annotated[str, IDENTITY]
-    name: Annotated[str, IDENTITY] = Field(default="", pattern=r"^[a-z0-9_-]*$", max_length=40)
+    name: Annotated[str, IDENTITY] = Field(default="", pattern=r"^[A-Za-z0-9_-]*$", max_length=40)
     steps: Annotated[int | None, IDENTITY] = Field(default=None, ge=1)
     step_size: Annotated[StepSize | None, IDENTITY] = None
     restarts: Annotated[int, IDENTITY] = Field(default=1, ge=1)
@@ -26,13 +36,23 @@ class AttackSpec(StrictModel):
     momentum_norm: Annotated[MomentumNorm | None, IDENTITY] = None
     loss: Annotated[LossName, IDENTITY] = "cross_entropy"
     targeted: Annotated[Literal["no", "least_likely", "dataset"], IDENTITY] = "no"
+    backend: Annotated[Backend, IDENTITY] = "assay"
+    options: Annotated[dict[str, Any], IDENTITY] = Field(default_factory=dict)
+    transfer_from: Annotated[str | None, IDENTITY] = None
 
     @model_validator(mode="after")
     def _complete(self) -> "AttackSpec":
+        if self.only_foolbox_has:
+            self._check_foreign()
+            return self
         try:
             method = find_method(self.method)
         except UserError as error:
             raise ValueError(str(error)) from error
+        if self.options:
+            raise ValueError(
+                f"{self.method} takes no `options`; they belong to attacks that only foolbox has"
+            )
         if not method.single_step and self.steps is None:
             raise ValueError(f"{self.method} needs `steps`")
         if self.method != "mim" and (self.momentum is not None or self.momentum_norm is not None):
@@ -41,12 +61,36 @@ class AttackSpec(StrictModel):
             )
         return self
 
+    def _check_foreign(self) -> None:
+        given = self.model_fields_set - {"method", "name", "backend", "options", "targeted", "transfer_from"}
+        if given:
+            raise ValueError(
+                f"{self.method} is foolbox's own attack: give {', '.join(sorted(given))} by foolbox's names "
+                "in `options`"
+            )
+
+    @property
+    def only_foolbox_has(self) -> bool:
+        """Whether the method is an attack of foolbox that has no equal here."""
+        return self.backend == "foolbox" and self.method not in METHODS
+
+    @property
+    def single_step(self) -> bool:
+        """Whether it is one step by definition, so that a larger radius may well be a weaker attack."""
+        return self.method in METHODS and METHODS[self.method].single_step
+
+    @property
+    def white_box(self) -> bool:
+        """Whether it climbs the gradient of the very model that is scored, away from the label."""
+        known = METHODS.get(self.method)
+        return known is not None and known.uses_gradient and self.targeted == "no" and not self.transfer_from
+
     @property
     def series(self) -> str:
         """What its figures are called: ``name``, or the method, with ``_targeted`` where it is."""
         return self.name or self.method + ("" if self.targeted == "no" else f"_{self.targeted}")
 
-    def settings(self, eps: Fraction, norm: Norm) -> AttackSettings:
+    def settings(self, eps: Fraction, norm: Norm, top_k: int = 1) -> AttackSettings:
         """The attack's parameters at one ``eps``, in pixel units."""
         return AttackSettings(
             eps=float(eps),
@@ -57,21 +101,49 @@ class AttackSpec(StrictModel):
             momentum=1.0 if self.momentum is None else float(self.momentum),
             momentum_norm=self.momentum_norm or "l1",
             loss=self.loss,
+            top_k=top_k,
+            # An image that fools the attacked model at once need not fool the one that scores it.
+            early_stop=self.transfer_from is None,
         )
 
 
 class AdversarialSpec(TaskSpec):
-    """Accuracy under attack: which ball, which radii, which attacks. Radii are in units of pixels in [0, 1]."""
+    """Accuracy under attack: which ball, which radii, which attacks. Radii are in units of pixels in [0, 1].
+
+    Attributes:
+        curve: ``each`` attacks every image at every radius; ``ascending`` carries on what fell at a smaller
+            one; ``bisect`` finds each image's smallest radius by binary search.
+        in_turn: each attack meets only images that all attacks before it left standing at the same radius
+            (AutoAttack's protocol); a curve is then that of the attacks up to this one together.
+        top_k: an image counts as correct while its label is among the ``top_k`` highest logits.
+        certified: also prove a lower bound of the accuracy, where the network allows it.
+        probe_queries: forward passes of the random search that checks what stands at the largest radius.
+        save_adversarial: keep every adversarial image as an 8-bit PNG, and score it after rounding.
+        sheets: for how many images, from the first, a sheet of their adversarial images is drawn.
+    """
 
     family: Annotated[Literal["adversarial"], IDENTITY]
     norm: Annotated[Norm, IDENTITY] = "linf"
     eps: Annotated[tuple[Rational, ...], IDENTITY] = Field(min_length=1)
+    curve: Annotated[Curve, IDENTITY] = "each"
+    in_turn: Annotated[bool, IDENTITY] = False
+    top_k: Annotated[int, IDENTITY] = Field(default=1, ge=1)
     attacks: Annotated[tuple[AttackSpec, ...], IDENTITY] = Field(min_length=1)
+    certified: Annotated[bool, IDENTITY] = False
+    probe_queries: Annotated[int, IDENTITY] = Field(default=50, ge=0)
+    save_adversarial: Annotated[bool, RUNTIME] = False
+    sheets: Annotated[int, RUNTIME] = Field(default=3, ge=0, le=20)
     metrics: Annotated[tuple[MetricName, ...], IDENTITY] = (
         "robust_accuracy",
         "robust_accuracy_of_correct",
         "worst_case",
+        "median_eps",
     )
+
+    @property
+    def radii(self) -> tuple[Fraction, ...]:
+        """The radii, smallest first."""
+        return tuple(sorted(self.eps))
 
     @model_validator(mode="after")
     def _consistent(self) -> "AdversarialSpec":
@@ -80,6 +152,12 @@ class AdversarialSpec(TaskSpec):
                 raise ValueError(f"eps: expected radii from 0 to 1 in pixel units such as 4/255, found {eps}")
         if len(set(self.eps)) != len(self.eps):
             raise ValueError("eps: a radius is given twice")
+        if max(self.eps) == 0:
+            raise ValueError("eps: 0 alone attacks nothing; add a radius such as 4/255")
+        if self.in_turn and self.curve == "bisect":
+            raise ValueError(
+                "curve: bisect takes each attack alone, so it does not go with in_turn; use ascending"
+            )
         series = [attack.series for attack in self.attacks]
         for name in series:
             if series.count(name) > 1 or name == "worst":
@@ -91,10 +169,11 @@ class AdversarialSpec(TaskSpec):
 
     def _check_attacks(self) -> None:
         for attack in self.attacks:
+            if attack.only_foolbox_has:
+                continue
             try:
                 for eps in self.eps:
-                    check_settings(
-                        attack.method, attack.settings(eps, self.norm), targeted=attack.targeted != "no"
-                    )
+                    settings = attack.settings(eps, self.norm, self.top_k)
+                    check_settings(attack.method, settings, targeted=attack.targeted != "no")
             except UserError as error:
                 raise ValueError(f"attacks: {error}") from error

@@ -1,52 +1,112 @@
-"""From records to accuracies and guards; pure, and without torch."""
+"""From records to accuracies; pure, and without torch."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
+from statistics import fmean
 from typing import Any
 
-from assay.results.document import Guard, Metric
+from assay.results.document import Metric
 from assay.results.statistics import wilson_interval
-from assay.tasks.adversarial.spec import AdversarialSpec
+from assay.tasks.adversarial.guards import all_guards
+from assay.tasks.adversarial.spec import AdversarialSpec, AttackSpec
 from assay.tasks.base import Record, Summary
-
-BALL_TOLERANCE = 1e-6  # pixel units; what float32 arithmetic may add to a projection
-REPEAT_TOLERANCE = 1e-4  # of the largest logit; two passes over the same images
-ALONE_TOLERANCE = 1e-3  # of the largest logit; batched kernels sum in another order
-RESCORE_LIMIT = 0.01  # share of claimed successes that a fresh pass may deny (images on the very boundary)
 
 
 def summarise(spec: AdversarialSpec, records: Sequence[Record]) -> Summary:
     """Clean and robust accuracies with Wilson intervals, over all images and over the clean-correct ones."""
-    return Summary(metrics=tuple(_metrics(spec, records)), guards=tuple(_guards(spec, records)))
+    return Summary(metrics=tuple(_metrics(spec, records)), guards=tuple(all_guards(spec, records)))
 
 
 def _metrics(spec: AdversarialSpec, records: Sequence[Record]) -> Iterator[Metric]:
     clean = [bool(record.values["clean_correct"]) for record in records]
     yield _proportion("clean_accuracy", clean, headline=True)
-    for series in [attack.series for attack in spec.attacks]:
-        for eps in spec.eps:
-            stands = [_stands(record, series, eps) for record in records]
-            if "robust_accuracy" in spec.metrics:
-                yield _point(f"{series}:robust_accuracy", series, eps, stands, headline=True)
-            if "robust_accuracy_of_correct" in spec.metrics:
-                kept = [stand for stand, correct in zip(stands, clean, strict=True) if correct]
-                yield _point(f"{series}:robust_accuracy_of_correct", f"{series} (of correct)", eps, kept)
+    for attack in spec.attacks:
+        yield from _of_attack(spec, attack, records)
     if "worst_case" in spec.metrics:
         for eps in spec.eps:
-            stands = [
-                all(_stands(record, attack.series, eps) for attack in spec.attacks) for record in records
-            ]
+            stands = [worst_outcome(spec, record, eps)["correct"] for record in records]
             yield _point("worst:robust_accuracy", "worst", eps, stands, headline=True)
+    if "median_eps" in spec.metrics:
+        yield _median_eps("worst", records, [worst_smallest_eps(spec, record) for record in records])
+    if spec.certified:
+        yield from _certified(spec, records)
 
 
-def _stands(record: Record, series: str, eps: Fraction) -> bool:
-    return bool(outcome(record, series, eps)["correct"])
+def _of_attack(spec: AdversarialSpec, attack: AttackSpec, records: Sequence[Record]) -> Iterator[Metric]:
+    series = attack.series
+    for eps in spec.eps:
+        rows = [outcome(record, series, eps) for record in records]
+        if "robust_accuracy" in spec.metrics:
+            yield _point(
+                f"{series}:robust_accuracy", series, eps, [row["correct"] for row in rows], headline=True
+            )
+        if "robust_accuracy_of_correct" in spec.metrics:
+            kept = [
+                row["correct"]
+                for row, record in zip(rows, records, strict=True)
+                if record.values["clean_correct"]
+            ]
+            yield _point(f"{series}:robust_accuracy_of_correct", f"{series} (of correct)", eps, kept)
+        if attack.targeted != "no":
+            hits = [row["target_hit"] for row in rows]
+            yield _point(f"{series}:targeted_success", f"{series} (target reached)", eps, hits)
+        rounded = [row["correct_8bit"] for row in rows if "correct_8bit" in row]
+        if rounded:
+            yield _point(f"{series}:robust_accuracy_8bit", f"{series} (8 bit)", eps, rounded)
+    if "median_eps" in spec.metrics:
+        yield _median_eps(series, records, [record.values["smallest_eps"][series] for record in records])
+    if attack.only_foolbox_has:
+        yield _mean_relative_l2(spec, series, records)
 
 
 def outcome(record: Record, series: str, eps: Fraction) -> Mapping[str, Any]:
     """What one attack at one ``eps`` did to one image."""
     found: Mapping[str, Any] = record.values["attacks"][series][str(eps)]
     return found
+
+
+def worst_outcome(spec: AdversarialSpec, record: Record, eps: Fraction) -> Mapping[str, Any]:
+    """The outcome of the first attack that broke the image at ``eps``; of the first attack where none did."""
+    found = [outcome(record, attack.series, eps) for attack in spec.attacks]
+    return next((row for row in found if not row["correct"]), found[0])
+
+
+def worst_smallest_eps(spec: AdversarialSpec, record: Record) -> str | None:
+    """The smallest radius at which any attack broke the image, or None."""
+    found = [record.values["smallest_eps"][attack.series] for attack in spec.attacks]
+    return min((eps for eps in found if eps is not None), key=Fraction, default=None)
+
+
+def _median_eps(series: str, records: Sequence[Record], smallest: Sequence[str | None]) -> Metric:
+    """The median, over the correctly classified, of the smallest radius that breaks; None beyond the radii."""
+    known = sorted(
+        float("inf") if eps is None else float(Fraction(eps))
+        for eps, record in zip(smallest, records, strict=True)
+        if record.values["clean_correct"]
+    )
+    # The upper of two middle values: a radius that was tried, at which half of the images fall.
+    value = known[len(known) // 2] if known else float("inf")
+    return Metric(
+        name=f"{series}:median_eps", value=None if value == float("inf") else value, n=len(known), unit="eps"
+    )
+
+
+def _mean_relative_l2(spec: AdversarialSpec, series: str, records: Sequence[Record]) -> Metric:
+    """Moosavi-Dezfooli et al. 2016, equation 15: the mean of ||perturbation|| / ||image||, in L2."""
+    rows = [outcome(record, series, max(spec.eps)) for record in records if record.values["clean_correct"]]
+    found = [row["relative_l2"] for row in rows if not row["correct"]]
+    return Metric(
+        name=f"{series}:mean_relative_l2", value=fmean(found) if found else None, n=len(found), unit="ratio"
+    )
+
+
+def _certified(spec: AdversarialSpec, records: Sequence[Record]) -> Iterator[Metric]:
+    """The share of images that provably stand; no value where the network cannot be bounded."""
+    proofs = [record.values["certified"] for record in records]
+    for eps in spec.eps:
+        holds = [proof["holds"][str(eps)] for proof in proofs if proof is not None]
+        metric = _point("certified_accuracy", "certified", eps, holds, headline=bool(holds))
+        yield metric if holds else metric.model_copy(update={"ci_low": None, "ci_high": None})
 
 
 def _proportion(name: str, outcomes: Sequence[bool], **extra: Any) -> Metric:
@@ -60,77 +120,4 @@ def _proportion(name: str, outcomes: Sequence[bool], **extra: Any) -> Metric:
 def _point(name: str, series: str, eps: Fraction, outcomes: Sequence[bool], headline: bool = False) -> Metric:
     return _proportion(
         f"{name}@{eps}", outcomes, series=series, x=float(eps), x_label="eps", headline=headline
-    )
-
-
-def _guards(spec: AdversarialSpec, records: Sequence[Record]) -> Iterator[Guard]:
-    """The facts' list of ways in which such a number has been wrong; each is checked in every run."""
-    attacked = [
-        (attack.series, eps, outcome(record, attack.series, eps), record)
-        for record in records for attack in spec.attacks for eps in spec.eps
-    ]  # fmt: skip
-    at_zero = [row for _, eps, row, _ in attacked if eps == 0]
-    moved = sum(row["distance"] != 0 for row in at_zero)
-    wrong = sum(
-        row["predicted"] != record.values["predicted"] for _, eps, row, record in attacked if eps == 0
-    )
-    yield _count("eps_zero_is_clean", moved + wrong, f"{len(at_zero)} outcomes at eps 0 equal the clean ones")
-    excess = max((row["distance"] - float(eps) for _, eps, row, _ in attacked), default=0.0)
-    yield Guard(
-        name="inside_the_ball",
-        passed=excess <= BALL_TOLERANCE,
-        value=excess,
-        limit=BALL_TOLERANCE,
-        detail=f"largest excess of the {spec.norm} distance over eps",
-    )
-    outside = sum(not row["in_box"] for _, _, row, _ in attacked)
-    yield _count("inside_the_pixel_range", outside, "adversarial images with a pixel outside [0, 1]")
-    yield _count(
-        "no_probabilities",
-        _all(records, lambda checks: checks["probabilities"]),
-        "1 when every row of the model's output is a probability distribution instead of logits",
-    )
-    yield from _gradient_guards([row for _, _, row, _ in attacked])
-    yield _largest(records, "repeat_difference", REPEAT_TOLERANCE, "two clean passes over the same images")
-    yield _largest(records, "alone_difference", ALONE_TOLERANCE, "an image scored alone and in its batch")
-    claimed = [row for _, _, row, _ in attacked if row["claimed"]]
-    denied = sum(row["correct"] for row in claimed)
-    yield Guard(
-        name="successes_confirmed",
-        passed=denied <= RESCORE_LIMIT * max(len(claimed), 1),
-        value=denied / max(len(claimed), 1),
-        limit=RESCORE_LIMIT,
-        detail=f"{denied} of {len(claimed)} claimed successes were denied by a fresh forward pass",
-    )
-
-
-def _gradient_guards(rows: Sequence[Mapping[str, Any]]) -> Iterator[Guard]:
-    saturated = sum(row["retried"] for row in rows)
-    yield _count(
-        "loss_not_saturated",
-        saturated,
-        "outcomes where the loss had a gradient of exactly zero, attacked again with the logit margin",
-    )
-    blind = sum(row["zero_gradient"] for row in rows)
-    yield _count(
-        "gradient_not_zero", blind, "outcomes where even the logit margin had a gradient of exactly zero"
-    )
-
-
-def _count(name: str, value: int, detail: str) -> Guard:
-    return Guard(name=name, passed=value == 0, value=value, limit=0, detail=detail)
-
-
-def _all(records: Sequence[Record], holds: Callable[[Mapping[str, Any]], bool]) -> int:
-    return int(bool(records) and all(holds(record.values["checks"]) for record in records))
-
-
-def _largest(records: Sequence[Record], check: str, limit: float, detail: str) -> Guard:
-    value = max((record.values["checks"][check] for record in records), default=0.0)
-    return Guard(
-        name=f"{check.removesuffix('_difference')}_agrees",
-        passed=value <= limit,
-        value=value,
-        limit=limit,
-        detail=f"largest difference between {detail}, as a share of the largest logit",
     )

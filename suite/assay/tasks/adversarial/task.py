@@ -1,11 +1,12 @@
 """Accuracy under attack, as a family of the task protocol."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
-from assay.errors import UserError
+from assay.tasks.adversarial.refusals import check_classes, check_foreign, check_sources, check_targets
 from assay.tasks.adversarial.spec import AdversarialSpec
-from assay.tasks.adversarial.summary import summarise
+from assay.tasks.adversarial.summary import outcome, summarise, worst_outcome, worst_smallest_eps
 from assay.tasks.base import DataSource, Figure, Record, RunContext, Summary, Unit
 from assay.tasks.images import image_units, label_space_mismatch, open_images
 
@@ -16,32 +17,37 @@ if TYPE_CHECKING:
 
 
 class AdversarialTask:
-    """Does the label survive a small worst-case perturbation: FGSM, BIM, PGD, MIM?"""
+    """Does the label survive a small worst-case perturbation?"""
 
     family = "adversarial"
-    record_version = 1
-    chunk_units = 10
+    record_version = 2
+    chunk_units = 50
     dtypes = ("float32", "bfloat16")
     spec_type = AdversarialSpec
     record_columns = (
         "unit_id", "label", "predicted", "clean_correct", "method", "eps", "adversarial_predicted",
-        "adversarial_correct", "linf", "steps_used", "error",
+        "adversarial_correct", "linf", "steps_used", "smallest_eps", "error",
     )  # fmt: skip
 
     def open_data(self, spec: AdversarialSpec, source: DataSource) -> "Dataset":
         """See :class:`assay.tasks.base.Task`."""
         data = open_images(source)
-        untargeted = all(attack.targeted != "dataset" for attack in spec.attacks)
-        if not untargeted and any(sample.target is None for sample in data.samples):
-            raise UserError(
-                f"data set {data.manifest.name}: has no target classes; use `targeted: least_likely` in the spec, "
-                "or a data set with targets such as nips2017-dev300"
-            )
+        if any(attack.targeted == "dataset" for attack in spec.attacks):
+            check_targets(data)
+        check_foreign(spec)
         return data
 
     def not_applicable(self, spec: AdversarialSpec, model: "ModelInfo", data: "Dataset") -> str | None:
-        """See :class:`assay.tasks.base.Task`."""
-        return label_space_mismatch(model, data)
+        """See :class:`assay.tasks.base.Task`.
+
+        Raises:
+            UserError: the attacks cannot be made on this model.
+        """
+        reason = label_space_mismatch(model, data)
+        if reason is None:
+            check_classes(spec, model.num_classes)
+            check_sources(spec, model)
+        return reason
 
     def units(self, spec: AdversarialSpec, data: "Dataset") -> list[Unit]:
         """One unit an image."""
@@ -71,26 +77,44 @@ class AdversarialTask:
         return figures(spec, records)
 
     def rows(self, spec: AdversarialSpec, records: Sequence[Record]) -> Iterable[Mapping[str, Any]]:
-        """One row an image, method and eps; an image that failed has one row with its error."""
+        """One row an image, method and eps, ``worst`` among the methods where there are several.
+
+        An image that failed has one row with its error.
+        """
         for record in records:
             if record.error is not None:
                 yield {"unit_id": record.unit_id, "error": record.error}
-                continue
-            head = {
-                "unit_id": record.unit_id,
-                **{name: record.values[name] for name in ("label", "predicted", "clean_correct")},
-            }
-            for attack in spec.attacks:
-                for eps in spec.eps:
-                    found = record.values["attacks"][attack.series][str(eps)]
-                    yield head | {
-                        "method": attack.series,
-                        "eps": float(eps),
-                        "adversarial_predicted": found["predicted"],
-                        "adversarial_correct": found["correct"],
-                        "linf": found["linf"],
-                        "steps_used": found["steps"],
-                    }
+            else:
+                yield from _csv_rows(spec, record)
+
+
+def _csv_rows(spec: AdversarialSpec, record: Record) -> Iterator[Mapping[str, Any]]:
+    head = {
+        "unit_id": record.unit_id,
+        **{name: record.values[name] for name in ("label", "predicted", "clean_correct")},
+    }
+    for attack in spec.attacks:
+        found = {eps: outcome(record, attack.series, eps) for eps in spec.eps}
+        smallest = record.values["smallest_eps"][attack.series]
+        yield from _method_rows(head | {"method": attack.series}, smallest, found)
+    if len(spec.attacks) > 1:
+        worst = {eps: worst_outcome(spec, record, eps) for eps in spec.eps}
+        yield from _method_rows(head | {"method": "worst"}, worst_smallest_eps(spec, record), worst)
+
+
+def _method_rows(
+    head: Mapping[str, Any], smallest: str | None, found: Mapping[Fraction, Mapping[str, Any]]
+) -> Iterator[Mapping[str, Any]]:
+    for eps, row in found.items():
+        yield {
+            **head,
+            "eps": float(eps),
+            "adversarial_predicted": row["predicted"],
+            "adversarial_correct": row["correct"],
+            "linf": row["linf"],
+            "steps_used": row["steps"],
+            "smallest_eps": None if smallest is None else float(Fraction(smallest)),
+        }
 
 
 TASK = AdversarialTask()

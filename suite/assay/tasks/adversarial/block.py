@@ -1,0 +1,81 @@
+"""A block of images with what clean passes said of them, and how many go into one pass."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+
+import torch
+from torch import Tensor
+
+from assay.attacks.losses import in_top
+from assay.data.dataset import Dataset, Sample
+from assay.models.check import check_logits
+from assay.models.loaded import LoadedModel
+from assay.tasks.base import RunContext
+
+_CPU_PIXELS = 300_000
+_GPU_PIXELS = 40_000_000
+
+
+@dataclass(frozen=True)
+class Block:
+    """Images (N, C, H, W) float32 in [0, 1] on the model's device, with their clean logits (N, K).
+
+    ``targets`` is None where the data name no target class; ``top_k`` is the rule of being correct.
+    """
+
+    model: LoadedModel
+    images: Tensor
+    labels: Tensor
+    targets: Tensor | None
+    logits: Tensor
+    unit_ids: Sequence[str]
+    top_k: int
+    batch_size: int
+
+    @property
+    def correct(self) -> Tensor:
+        """(N,) bool: classified as labelled before any attack."""
+        return in_top(self.logits, self.labels, self.top_k)
+
+
+def load_block(
+    model: LoadedModel, data: Dataset, samples: Sequence[Sample], context: RunContext, top_k: int
+) -> Block:
+    """The samples as the model takes them, with one clean pass."""
+    images = torch.stack([model.prepare(data.image(sample)) for sample in samples]).to(context.device)
+    known = [sample.target for sample in samples if sample.target is not None]
+    batch_size = context.batch_size or natural_batch_size(model, context.device)
+    return Block(
+        model=model,
+        images=images,
+        labels=torch.tensor([sample.label for sample in samples], device=context.device),
+        targets=torch.tensor(known, device=context.device) if len(known) == len(samples) else None,
+        logits=fresh_logits(model, images, batch_size),
+        unit_ids=[sample.unit_id for sample in samples],
+        top_k=top_k,
+        batch_size=batch_size,
+    )
+
+
+def natural_batch_size(model: LoadedModel, device: str) -> int:
+    """Images in one pass where the user does not say: 2 of 224 x 224 on a CPU, whose cache they must fit.
+
+    Small batches also lose less to images that fall early; 100 was fastest for 28 x 28.
+    """
+    pixels = _CPU_PIXELS if device == "cpu" else _GPU_PIXELS
+    return min(max(pixels // prod(model.info.input_shape), 1), 100 if device == "cpu" else 512)
+
+
+@torch.no_grad()
+def fresh_logits(model: LoadedModel, images: Tensor, batch_size: int) -> Tensor:
+    """(N, K) logits, checked for NaN and for the number of classes.
+
+    Raises:
+        LogitsError: the output is not logits.
+    """
+    if not len(images):
+        return images.new_zeros((0, model.info.num_classes))
+    logits = torch.cat([model.module(batch) for batch in torch.split(images, batch_size)])
+    check_logits(logits, model.info.num_classes)
+    return logits

@@ -1,0 +1,130 @@
+"""One attack on some images of a block: by our own loops, by foolbox's, or on another model."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from assay.attacks.ensemble import at_size
+from assay.attacks.observe import Model
+from assay.attacks.run import Job, least_likely_targets, run_job
+from assay.attacks.settings import AttackResult, AttackSettings
+from assay.models.loaded import LoadedModel
+from assay.models.zoo import load_model
+from assay.tasks.adversarial.block import Block
+from assay.tasks.adversarial.spec import AttackSpec
+
+
+@dataclass(frozen=True)
+class Found:
+    """An attack's outcome on n images; ``retried`` (n,) bool: its loss was flat, so the margin was climbed."""
+
+    result: AttackResult
+    retried: Tensor
+
+
+def attack_job(
+    attack: AttackSpec, block: Block, rows: Tensor, seeds: Sequence[int], targets: Tensor | None
+) -> Job:
+    """What is attacked: some rows of the block, a seed for each; ``targets`` (N,) are those of all rows."""
+    return Job(
+        method=attack.method,
+        model=_attacked_model(attack, block),
+        images=block.images[rows],
+        labels=block.labels[rows],
+        seeds=seeds,
+        targets=None if targets is None else targets[rows],
+        batch_size=block.batch_size,
+    )
+
+
+def run_engine(attack: AttackSpec, job: Job, settings: AttackSettings) -> Found:
+    """The attack at one radius; where the loss was flat the image is attacked again with the logit margin."""
+    nothing = torch.zeros(len(job.images), dtype=torch.bool, device=job.images.device)
+    if attack.only_foolbox_has:
+        return Found(_foreign(attack, job, settings.eps), nothing)
+    if attack.backend == "foolbox":
+        from assay.attacks.foolbox_backend import run_with_foolbox
+
+        return Found(run_with_foolbox(job, settings), nothing)
+    first = run_job(job, settings)
+    flat = first.zero_gradient & ~first.success
+    if settings.loss == "margin" or not flat.any():
+        return Found(first, nothing)
+    part = flat.nonzero().squeeze(1)
+    again = run_job(_some(job, part), replace(settings, loss="margin"))
+    return Found(_replaced(first, part, again), flat)
+
+
+def _some(job: Job, part: Tensor) -> Job:
+    return replace(
+        job,
+        images=job.images[part],
+        labels=job.labels[part],
+        seeds=[int(job.seeds[row]) for row in part.tolist()],
+        targets=None if job.targets is None else job.targets[part],
+    )
+
+
+def _replaced(result: AttackResult, part: Tensor, again: AttackResult) -> AttackResult:
+    return AttackResult(
+        images=result.images.index_copy(0, part, again.images),
+        success=result.success.index_copy(0, part, again.success),
+        steps_used=result.steps_used.index_add(0, part, again.steps_used),
+        zero_gradient=result.zero_gradient.index_copy(0, part, again.zero_gradient),
+    )
+
+
+def minimal_distances(attack: AttackSpec, job: Job) -> AttackResult | None:
+    """The nearest adversarial images by a foolbox attack that looks for them; None for one that needs a radius."""
+    from assay.attacks.foolbox_backend import needs_radius
+
+    return None if needs_radius(attack.method, attack.options) else _foreign(attack, job, None)
+
+
+def _foreign(attack: AttackSpec, job: Job, eps: float | None) -> AttackResult:
+    """Foolbox's randomness is not per image: so that no image depends on its batch, each is attacked alone."""
+    from assay.attacks.foolbox_backend import run_named
+
+    images, success = job.images.clone(), []
+    for row in range(len(images)):
+        alone = replace(_some(job, torch.tensor([row])), batch_size=1)
+        found = run_named(attack.method, attack.options, alone, eps, seed=int(job.seeds[row]))
+        success.append(bool(found.success[0]))
+        if success[-1]:
+            images[row] = found.images[0]
+    fell = torch.tensor(success, dtype=torch.bool, device=images.device)
+    return AttackResult(images, fell, torch.zeros_like(fell, dtype=torch.int64), torch.zeros_like(fell))
+
+
+def _attacked_model(attack: AttackSpec, block: Block) -> Model:
+    if attack.transfer_from is None:
+        return block.model.module
+    source = source_model(attack.transfer_from, str(block.images.device))
+    return at_size(source.module, *source.info.preprocessing.crop)
+
+
+@lru_cache(maxsize=2)
+def source_model(name: str, device: str) -> LoadedModel:
+    """The model that a transfer attack is made on.
+
+    Raises:
+        UserError: unknown model or missing weights.
+    """
+    return load_model(name, device=device)
+
+
+_TARGETS: dict[str, Callable[[Block], Tensor | None]] = {
+    "no": lambda _block: None,
+    "least_likely": lambda block: least_likely_targets(
+        block.model.module, block.images, block.labels, block.batch_size
+    ),
+    "dataset": lambda block: block.targets,
+}
+
+
+def targets_of(attack: AttackSpec, block: Block) -> Tensor | None:
+    """(N,) int64: the classes that the attack aims at, or None."""
+    return _TARGETS[attack.targeted](block)

@@ -1,0 +1,86 @@
+"""A second opinion by foolbox, attacks that only it has, and transfer from another model."""
+
+import pytest
+
+LINEAR = "digits_models:linear"
+PGD = "method: pgd, steps: 10, step_size: 0.2 eps"
+
+
+def test_foolbox_breaks_no_image_that_ours_leaves_standing(run_digits):
+    run = run_digits(
+        LINEAR, f"eps: [0, 1/20, 1/10]\nattacks: [{{{PGD}}}, {{{PGD}, name: theirs, backend: foolbox}}]"
+    )
+    ours, theirs = (
+        [record.values["attacks"][name]["1/10"]["correct"] for record in run.records]
+        for name in ("pgd", "theirs")
+    )
+    assert sum(ours) <= sum(theirs)
+    # Starts differ by their seeds, steps do not: a linear net's image falls to both or to neither.
+    assert sum(a != b for a, b in zip(ours, theirs, strict=True)) <= 1
+
+
+def test_deepfool_s_distances_make_a_curve_and_a_minimal_norm(run_digits):
+    run = run_digits(
+        LINEAR,
+        "norm: l2\neps: [0, 1/5, 1/2, 2]\nprobe_queries: 0\n"
+        "attacks: [{method: L2DeepFoolAttack, name: deepfool, backend: foolbox}]",
+    )
+    values = [run.metrics[f"deepfool:robust_accuracy@{eps}"].value for eps in run.spec.radii]
+    assert values == sorted(values, reverse=True)
+    assert values[-1] < 0.2 < values[0]
+    relative = run.metrics["deepfool:mean_relative_l2"]
+    assert 0 < relative.value < 0.5
+    assert relative.n > 20
+    assert run.guards["inside_the_ball"].passed
+
+
+def test_outcomes_of_foolbox_do_not_depend_on_the_batch(run_digits):
+    lines = "eps: [0, 1/10]\nprobe_queries: 0\nattacks: [{method: LinfAdditiveUniformNoiseAttack, backend: foolbox}]"
+    one = run_digits(LINEAR, lines, limit=8, batch_size=1)
+    many = run_digits(LINEAR, lines, limit=8, batch_size=8)
+    for alone, together in zip(one.records, many.records, strict=True):
+        first, second = (
+            record.values["attacks"]["LinfAdditiveUniformNoiseAttack"]["1/10"] for record in (alone, together)
+        )
+        assert first["distance"] == pytest.approx(second["distance"], abs=1e-6)
+
+
+def test_an_image_made_on_one_model_is_scored_on_another(run_digits):
+    lines = (
+        f"eps: [0, 1/5]\nprobe_queries: 0\nattacks: [{{{PGD}}}, "
+        f"{{{PGD}, name: transfer, transfer_from: 'adversarial_models:relu_chain'}}]"
+    )
+    run = run_digits(LINEAR, lines)
+    own, transfer = (run.metrics[f"{name}:robust_accuracy@1/5"].value for name in ("pgd", "transfer"))
+    assert own <= transfer < run.metrics["clean_accuracy"].value
+    assert not any(record.values["attacks"]["transfer"]["1/5"]["claimed"] for record in run.records)
+
+
+@pytest.mark.parametrize(
+    ("lines", "complaint"),
+    [
+        ("eps: [0]\nattacks: [{method: fgsm}]", "attacks nothing"),
+        ("eps: [2]\nattacks: [{method: fgsm}]", "from 0 to 1"),
+        ("eps: [0.1]\nattacks: [{method: pgd, steps: 4, step_size: 0}]", "greater than 0"),
+        ("eps: [0.1]\nattacks: [{method: pgd, steps: 4, step_size: 0.1, restarts: 0}]", "restarts"),
+        ("eps: [0.1]\nattacks: [{method: fgsm, targeted: dataset}]", "has no target classes"),
+        ("eps: [0.1]\ntop_k: 10\nattacks: [{method: fgsm}]", "would make every answer correct"),
+        ("eps: [0.1]\nattacks: [{method: apgd_t, steps: 5, restarts: 10, loss: dlr}]", "this model has 10"),
+        (
+            "eps: [0.1]\nattacks: [{method: L2DepFoolAttack, backend: foolbox}]",
+            "did you mean L2DeepFoolAttack",
+        ),
+        (
+            "eps: [0.1]\nattacks: [{method: L2DeepFoolAttack, backend: foolbox, options: {stps: 3}}]",
+            "options",
+        ),
+        ("eps: [0.1]\nattacks: [{method: L2DeepFoolAttack, backend: foolbox, steps: 3}]", "in `options`"),
+        ("eps: [0.1]\nattacks: [{method: square, steps: 5, backend: foolbox}]", "choose backend assay"),
+        ("eps: [0.1]\nattacks: [{method: fgsm, transfer_from: efficientnet_lite0}]", "choose a source"),
+        ("eps: [0.1]\nattacks: [{method: fgsm, transfer_from: no_such_net}]", "no_such_net"),
+        ("eps: [0.1]\nin_turn: true\ncurve: bisect\nattacks: [{method: fgsm}]", "use ascending"),
+    ],
+)
+def test_bad_input_is_refused_before_any_work(run_digits, lines, complaint):
+    with pytest.raises(ValueError, match=complaint):
+        run_digits(LINEAR, lines)

@@ -1,0 +1,130 @@
+"""Saved images: rounded to 8 bit, read back, and scored again by a process that knows nothing of the attack."""
+
+import io
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from assay.tasks.adversarial.pixels import png_bytes, read_png, rounded
+
+SPEC = """schema: 1
+family: adversarial
+title: t
+data: digits
+eps: [0, 1/10]
+save_adversarial: true
+sheets: 2
+attacks:
+  - {method: fgsm}
+"""
+
+
+def cli(place, *arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "assay.cli", *arguments],
+        cwd=place,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.fixture(scope="module")
+def saved_run(tmp_path_factory):
+    place = tmp_path_factory.mktemp("saved")
+    (place / "t.yaml").write_text(SPEC)
+    done = cli(
+        place, "run", "--model", "digits_models:linear", "--task", "t.yaml", "--out", "o", "--limit", "12"
+    )
+    assert done.returncode == 0, done.stderr
+    return place
+
+
+@pytest.fixture(autouse=True)
+def _models_in_reach(monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", ":".join(path for path in sys.path if path))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _models_in_reach_of_the_module():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", ":".join(path for path in sys.path if path))
+        yield
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_png_is_the_rounded_image_exactly(channels):
+    image = torch.rand(channels, 5, 7, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(read_png(png_bytes(image)), rounded(image))
+    assert (rounded(image) - image).abs().max() <= 0.5 / 255 + 1e-7
+
+
+def test_saved_images_give_the_stored_accuracy_in_another_process(saved_run):
+    done = cli(saved_run, "verify-adversarial", "o")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("none") == 2
+    assert "8 bit" in done.stdout
+
+
+def test_the_result_gives_the_accuracy_after_rounding(saved_run):
+    assert "fgsm:robust_accuracy_8bit@1/10" in (saved_run / "o" / "results.csv").read_text()
+
+
+def test_an_image_that_answers_otherwise_is_named(saved_run, tmp_path):
+    verify = (
+        "import sys; from pathlib import Path; from assay.tasks.adversarial import commands, verify\n"
+        "read = verify.read_png\n"
+        "verify.read_png = lambda content: 1 - read(content)\n"
+        "from assay.cli import main; main(['verify-adversarial', 'o'])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", verify], cwd=saved_run, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert "00000" in done.stdout
+
+
+def test_a_run_without_saved_images_says_how_to_save_them(saved_run):
+    (saved_run / "plain.yaml").write_text(SPEC.replace("save_adversarial: true\n", ""))
+    cli(
+        saved_run,
+        "run",
+        "--model",
+        "digits_models:linear",
+        "--task",
+        "plain.yaml",
+        "--out",
+        "p",
+        "--limit",
+        "2",
+    )
+    done = cli(saved_run, "verify-adversarial", "p")
+    assert done.returncode == 2
+    assert "save_adversarial: true" in done.stderr
+
+
+def test_verifying_imports_no_attack(saved_run):
+    code = (
+        "import sys; from assay.cli import main\n"
+        "try: main(['verify-adversarial', 'o'])\n"
+        "except SystemExit: pass\n"
+        "print([name for name in sys.modules if name.startswith('assay.attacks.')], file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=saved_run, capture_output=True, text=True, check=True
+    )
+    assert "run" not in done.stderr
+    assert "pool" not in done.stderr
+
+
+def test_sheets_are_drawn_for_the_first_images_alone(saved_run):
+    sheets = sorted(Path(saved_run).glob("o/jobs/*/files/sheets/*.png"))
+    assert [path.stem for path in sheets] == ["00000", "00001"]
+    pixels = np.asarray(Image.open(io.BytesIO(sheets[0].read_bytes())))
+    assert pixels.shape[2] == 3
+    assert (pixels < 250).mean() > 0.2
