@@ -4,11 +4,10 @@ from functools import cache
 from types import SimpleNamespace
 
 import pytest
-from assay.runner.execute import run_units
 
-from assay.runner.jobs import JobRequest, open_job
 from assay.tasks.adversarial.task import TASK
 from assay.tasks.base import clean_records
+from opened_jobs import JobRequest, open_job, run_units
 
 
 @pytest.fixture(scope="session")

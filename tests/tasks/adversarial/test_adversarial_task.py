@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from assay.runner.chunks import Block
-from assay.runner.jobs import JobRequest, open_job
 from assay.tasks.adversarial.task import TASK
 from assay.tasks.base import clean_records
 from digits_models import linear_net
+from opened_jobs import JobRequest, open_job
 
 LIMIT = 40
 EPS = (0, Fraction(1, 50), Fraction(1, 20), Fraction(1, 10))
@@ -42,10 +42,10 @@ def outcome(spec_path):
         job = open_job(JobRequest(f"digits_models:{factory}", spec_path, limit=limit, batch_size=batch_size))
         records = [
             record
-            for chunk in range(job.job.chunk_count)
-            for record in Block(job, batch_size, lambda _n: None).run(job.job.chunk(chunk))
+            for chunk in range(job.chunk_count)
+            for record in Block(job, batch_size, lambda _n: None).run(job.chunk(chunk))
         ]
-        return job, records, TASK.summarise(job.job.question.spec.spec, clean_records(records))
+        return job, records, TASK.summarise(job.spec.spec, clean_records(records))
 
     return run
 
@@ -61,10 +61,8 @@ def value(summary, name):
 def closed_form_stands(job, eps):
     """Images that no perturbation of size eps can flip, ignoring the pixel range, and those that surely fall."""
     net = linear_net()
-    images = torch.stack(
-        [job.model.prepare(job.job.question.data.image(unit.payload)) for unit in job.job.units]
-    ).flatten(1)
-    labels = torch.tensor([unit.payload.label for unit in job.job.units])
+    images = torch.stack([job.model.prepare(job.data.image(unit.payload)) for unit in job.units]).flatten(1)
+    labels = torch.tensor([unit.payload.label for unit in job.units])
     weight, logits = net[1].weight.detach(), net[1](images).detach()
     margins = logits.gather(1, labels[:, None]) - logits
     reach = eps * (weight[labels][:, None] - weight[None]).abs().sum(2)
@@ -161,7 +159,7 @@ def test_an_image_whose_logits_are_nan_is_an_error_and_never_a_success(outcome):
     assert 0 < len(failed) < len(records)
     assert all("NaN" in record.error for record in failed)
     assert all(metric.n <= len(records) - len(failed) for metric in summary.metrics)
-    rows = list(TASK.rows(job.job.question.spec.spec, records))
+    rows = list(TASK.rows(job.spec.spec, records))
     assert sum(row.get("error") is not None for row in rows) == len(failed)
 
 
@@ -189,13 +187,13 @@ def planted(records, **changes):
 )
 def test_a_defect_of_an_attack_fails_its_guard(outcome, changes, guard):
     job, records, _ = outcome("linear", limit=12)
-    summary = TASK.summarise(job.job.question.spec.spec, planted(records, **changes))
+    summary = TASK.summarise(job.spec.spec, planted(records, **changes))
     assert not guards(summary)[guard].passed
 
 
 def test_the_curve_is_drawn_with_its_intervals(outcome):
     job, records, _ = outcome("linear")
-    figure, *sheets = TASK.figures(job.job.question.spec.spec, records)
+    figure, *sheets = TASK.figures(job.spec.spec, records)
     chart = json.loads(figure.content)
     assert {trace["name"] for trace in chart["data"]} == {"fgsm", "bim", "pgd", "mim", "worst"}
     assert all(len(trace["x"]) == len(EPS) for trace in chart["data"])

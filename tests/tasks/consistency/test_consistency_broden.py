@@ -2,15 +2,14 @@
 
 import numpy as np
 import pytest
-from assay.runner.execute import run_units
 from PIL import Image
 
 from assay.data.dataset import open_dataset
 from assay.data.manifest import load_manifest
 from assay.errors import UserError
-from assay.runner.jobs import JobRequest, open_job
 from assay.tasks.consistency.metric import concept_shares, multi_hot
 from assay.tasks.consistency.task import TASK
+from opened_jobs import JobRequest, open_job, run_units
 
 INDEX = """image,split,ih,iw,sh,sw,color,object,part,material,scene,texture
 ade/1.jpg,train,4,4,2,2,9,ade/1_object.png,ade/1_part_0.png;ade/1_part_1.png,,77,

@@ -6,18 +6,17 @@ import json
 
 import numpy as np
 import pytest
-from assay.runner.execute import run_units
 from PIL import Image
 
 from assay.data.dataset import open_dataset
 from assay.data.manifest import load_manifest
 from assay.errors import UserError
-from assay.runner.jobs import JobRequest, open_job
 from assay.specs import shipped_specs
 from assay.tasks.base import NotApplicableError, Record, RunContext
 from assay.tasks.consistency.scores import Scoring
 from assay.tasks.consistency.task import TASK
 from assay.tasks.families import load_spec
+from opened_jobs import JobRequest, open_job, run_units
 
 PER_CLASS = 40
 MODELS = "tasks.consistency.colour_models"

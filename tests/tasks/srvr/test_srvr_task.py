@@ -7,10 +7,8 @@ from functools import cache
 import numpy as np
 import pytest
 import yaml
-from assay.runner.execute import run_units
 
 from assay.errors import UserError
-from assay.runner.jobs import JobRequest, open_job
 from assay.specs import shipped_specs
 from assay.tasks.base import clean_records
 from assay.tasks.families import load_spec, read_spec
@@ -21,6 +19,7 @@ from assay.tasks.srvr.regions import RegionSettings, grow_regions
 from assay.tasks.srvr.scores import NetworkScores
 from assay.tasks.srvr.study import study, view_maps
 from assay.tasks.srvr.task import TASK
+from opened_jobs import JobRequest, open_job, run_units
 from views_models import Brightness
 
 MANIFEST = {

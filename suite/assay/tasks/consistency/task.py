@@ -19,6 +19,7 @@ class ConsistencyTask:
     family = "consistency"
     record_version = 1
     chunk_units = 1
+    dtypes = ("float32",)
     spec_type = ConsistencySpec
     record_columns = ("layer", "neuron", "consis", "consis_adv", "floor", "floor_adv", "top_class", "error")
 

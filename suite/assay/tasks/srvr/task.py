@@ -21,6 +21,7 @@ class SrvrTask:
     family = "srvr"
     record_version = 1
     chunk_units = 1
+    dtypes = ("float32",)
     spec_type = SrvrSpec
     record_columns = (
         "unit_id", "class_index", "function", "method", "initial_azimuth_deg", "initial_elevation_deg",
