@@ -181,8 +181,8 @@ def _manifest(recipe: Recipe, files: dict[str, str]) -> bytes:
         "licence": data.licence,
         "source": (
             f"Made from {data.name} (SHA-256 {recipe.data.sha256}): ensemble-optimisation attack (Dong et al.) by "
-            f"{members}, {each}, {spec.steps} Adam steps of {spec.step_size}, at {height} x {width} pixels as "
-            f"{recipe.frame.info.name} reads them."
+            f"{members}, {each}, {spec.steps} Adam steps of {float(255 * spec.step_size):g}/255, "
+            f"at {height} x {width} pixels as {recipe.frame.info.name} reads them."
         ),
         "get": "Delete its folder and run the consistency task that names this ensemble; it is made again.",
         "channels": 3 if channels == 3 else 1,
