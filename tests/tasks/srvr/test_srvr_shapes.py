@@ -83,7 +83,7 @@ def test_the_class_can_stand_in_the_file_s_name(shared_srvr):
 def test_shapenetcore_s_layout_names_class_shape_and_path(write, tmp_path):
     layout = {"type": "shapenet-core", "labels": {"03001627": 559}, "shapes": {"03001627": ["abc"]}}
     path = write(layout=layout)
-    with pytest.raises(UserError, match="03001627/abc/models/model_normalized.obj is missing"):
+    with pytest.raises(UserError, match=r"03001627/abc/models/model_normalized\.obj is missing"):
         opened(path)
     mesh = tmp_path / "03001627/abc/models/model_normalized.obj"
     mesh.parent.mkdir(parents=True)

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image
+from test_srvr_task import MANIFEST, SPEC
 
 from assay.cli import main
 from assay.resources import shipped_folder
-from test_srvr_task import MANIFEST, SPEC
 
 
 @pytest.fixture
