@@ -421,7 +421,12 @@ def test_pytorch3d_is_skipped_with_its_reason(spec_of):
 
 def test_the_shipped_specs_are_valid_and_keep_no_render_that_a_licence_forbids():
     tasks = [task for task in shipped_specs() if task.startswith("srvr/")]
-    assert set(tasks) == {"srvr/embedded", "srvr/shapenet10-3deg", "srvr/shapenet10-6deg"}
+    assert set(tasks) == {
+        "srvr/embedded",
+        "srvr/embedded-network",
+        "srvr/shapenet10-3deg",
+        "srvr/shapenet10-6deg",
+    }
     for task in tasks:
         spec = load_spec(task).spec
         assert (spec.contact_views == 0) == ("shapenet" in task)

@@ -64,7 +64,9 @@ def map_figure(
         axes.plot(*zip(*centres, strict=True), "x", color="#ff7f00", label="trap")
     if regions or traps:
         _legend_once(axes)
-    axes.set(xlabel="azimuth (°)", ylabel="elevation (°)", title=title, xlim=extent[:2], ylim=extent[2:])
+    seam = azimuth.low + azimuth.step * azimuth.count  # regions end here, half a cell beyond the last one
+    axes.set(xlabel="azimuth (°)", ylabel="elevation (°)", title=title, ylim=extent[2:])
+    axes.set_xlim(extent[0], seam if azimuth.periodic else extent[1])
     return _png(figure)
 
 
