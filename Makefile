@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
 MODEL   ?=
-TASKS   ?= adversarial/imagenet20
+TASKS   ?= adversarial/imagenet20 srvr/embedded consistency/imagenet20 verification/digits
 OUT     ?= out/bench
 DEVICE  ?= auto
 WEIGHTS ?=
