@@ -38,9 +38,11 @@ def holder(tmp_path):
 
 
 def test_the_second_writer_is_told_who_the_first_is(tmp_path, holder):
-    with pytest.raises(UserError, match=f"process {holder.pid} on {socket.gethostname()} is writing here"):
-        with exclusive(tmp_path):
-            pass
+    with (
+        pytest.raises(UserError, match=f"process {holder.pid} on {socket.gethostname()} is writing here"),
+        exclusive(tmp_path),
+    ):
+        pass
     assert owner_of(tmp_path).is_alive()
 
 
@@ -66,7 +68,10 @@ def test_a_number_given_to_a_new_process_does_not_block(tmp_path):
 def test_another_host_s_lock_is_left_alone(tmp_path):
     text = json.dumps({"pid": 1, "host": "elsewhere", "started": 1.0})
     (tmp_path / "lock").write_text(text)
-    with pytest.raises(UserError, match="process 1 on elsewhere is writing here.*delete"), exclusive(tmp_path):
+    with (
+        pytest.raises(UserError, match=r"process 1 on elsewhere is writing here.*delete"),
+        exclusive(tmp_path),
+    ):
         pass
     assert (tmp_path / "lock").read_text() == text
 

@@ -61,8 +61,9 @@ def value(summary, name):
 def closed_form_stands(job, eps):
     """Images that no perturbation of size eps can flip, ignoring the pixel range, and those that surely fall."""
     net = linear_net()
-    images = torch.stack([job.model.prepare(job.job.question.data.image(unit.payload)) for unit in job.job.units]).flatten(1)
-    labels = torch.tensor([unit.payload.label for unit in job.job.units])
+    data, units = job.job.question.data, job.job.units
+    images = torch.stack([job.model.prepare(data.image(unit.payload)) for unit in units]).flatten(1)
+    labels = torch.tensor([unit.payload.label for unit in units])
     weight, logits = net[1].weight.detach(), net[1](images).detach()
     margins = logits.gather(1, labels[:, None]) - logits
     reach = eps * (weight[labels][:, None] - weight[None]).abs().sum(2)
