@@ -41,5 +41,28 @@ def run(requests: list[JobRequest], out: Path, runtime: Runtime | None = None) -
 def answers(out: Path) -> dict[str, bytes]:
     """Every file that is an answer: chunks, jobs, results and CSV (not times, events and provenance)."""
     files = [*out.glob("jobs/*/chunks/*"), *out.glob("jobs/*/job-*.json"), *out.glob("results/**/*.json")]
-    files += [out / "results.csv"]
+    files += [path for path in [out / "results.csv"] if path.is_file()]
     return {path.relative_to(out).as_posix(): path.read_bytes() for path in files}
+
+
+def chunks(out: Path) -> dict[str, bytes]:
+    """The chunk files of a run."""
+    return {name: content for name, content in answers(out).items() if "/chunks/" in name}
+
+
+def bodies(chunk_files: dict[str, bytes]) -> list[bytes]:
+    """The records' lines of each chunk, without the header that names the job."""
+    return [content.split(b"\n", 2)[2] for _, content in sorted(chunk_files.items())]
+
+
+class Stops:
+    """An executor that is interrupted after some chunks, as Ctrl-C does."""
+
+    def __init__(self, inner, after, error=KeyboardInterrupt):
+        self.inner, self.after, self.error = inner, after, error
+
+    def run(self, tasks, watch):
+        for count, result in enumerate(self.inner.run(tasks, watch)):
+            if count == self.after:
+                raise self.error
+            yield result

@@ -2,7 +2,7 @@
 
 import pytest
 
-from small_jobs import answers, request, run, write_spec
+from small_jobs import chunks, request, run, write_spec
 
 
 @pytest.fixture
@@ -16,17 +16,27 @@ def undisturbed(tmp_path_factory):
     """The answers of the small job, run here without a break; its spec lies where no other test writes."""
     folder = tmp_path_factory.mktemp("undisturbed")
     run([request(write_spec(folder))], folder / "o")
-    return {name: content for name, content in answers(folder / "o").items() if "/chunks/" in name}
+    return chunks(folder / "o")
 
 
-def chunks_of(out):
-    """The chunk files of a run."""
-    return {name: content for name, content in answers(out).items() if "/chunks/" in name}
+SPOILT = """
+import os, pathlib, signal, time
+import digits_models
+MARKS = pathlib.Path(__file__).parent / "marks"
 
+class Spoilt(type(digits_models.linear_net())):
+    def forward(self, images):
+        # Not in the probe's pass over two images, before any work; nor once it was often enough.
+        if len(images) != 2 and len(list(MARKS.iterdir())) < TIMES:
+            (MARKS / str(time.monotonic_ns())).touch()
+            WHAT
+        return super().forward(images)
 
-def bodies(chunks):
-    """The records' lines of each chunk, without the header that names the job."""
-    return [content.split(b"\n", 2)[2] for _, content in sorted(chunks.items())]
+def net():
+    net = digits_models.linear_net()
+    net.__class__ = Spoilt
+    return net, digits_models.DESCRIPTION
+"""
 
 
 @pytest.fixture
@@ -35,24 +45,7 @@ def spoilt(tmp_path, monkeypatch):
 
     def make(what: str, times: int) -> str:
         (tmp_path / "marks").mkdir()
-        (tmp_path / "spoilt_model.py").write_text(
-            "import os, pathlib, signal, time\n"
-            "import digits_models\n"
-            "from torch import nn\n"
-            "MARKS = pathlib.Path(__file__).parent / 'marks'\n"
-            "class Spoilt(type(digits_models.linear_net())):\n"
-            "    def forward(self, images):\n"
-            "        # The probe's two images come before any work; both passes of a chunk are larger than one image.\n"
-            "        if len(images) == 2 or len(list(MARKS.iterdir())) >= %d:\n"
-            "            return super().forward(images)\n"
-            "        (MARKS / str(time.monotonic_ns())).touch()\n"
-            "        %s\n"
-            "        return super().forward(images)\n"
-            "def net():\n"
-            "    net = digits_models.linear_net()\n"
-            "    net.__class__ = Spoilt\n"
-            "    return net, digits_models.DESCRIPTION\n" % (times, what)
-        )
+        (tmp_path / "spoilt_model.py").write_text(SPOILT.replace("TIMES", str(times)).replace("WHAT", what))
         monkeypatch.syspath_prepend(tmp_path)
         return "spoilt_model:net"
 

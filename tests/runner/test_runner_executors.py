@@ -18,14 +18,13 @@ from assay.runner.run import Runtime
 from assay.runner.shards import merge
 from assay.runner.status import run_status
 from assay.runner.worker import Limits
-from conftest import bodies, chunks_of
-from small_jobs import request, run
+from small_jobs import bodies, chunks, request, run
 
 
 @pytest.mark.parametrize("devices", [("cpu", "cpu"), pytest.param(("cpu",) * 3, marks=pytest.mark.slow)])
 def test_a_pool_gives_the_bytes_of_one_process(tmp_path, task, undisturbed, devices):
     run([request(task)], tmp_path / "o", Runtime(LocalPool(devices)))
-    assert chunks_of(tmp_path / "o") == undisturbed
+    assert chunks(tmp_path / "o") == undisturbed
 
 
 @pytest.mark.parametrize("count", [1, 2, 4, 7])
@@ -51,14 +50,14 @@ def test_a_run_begun_by_one_executor_is_finished_by_another(tmp_path, task, undi
     for chunk in (0, 5):
         next(out.glob(f"jobs/*/chunks/{chunk:06d}.jsonl")).unlink()
     run([request(task)], out, Runtime(LocalPool(("cpu",))))
-    assert chunks_of(out) == undisturbed
+    assert chunks(out) == undisturbed
 
 
 def test_a_killed_worker_costs_no_unit_and_no_bit(tmp_path, task, undisturbed, spoilt):
     name = spoilt("os.kill(os.getpid(), signal.SIGKILL)", 1)
     out = tmp_path / "o"
     run([request(task, model=name)], out, Runtime(LocalPool(("cpu",))))
-    assert bodies(chunks_of(out)) == bodies(undisturbed)
+    assert bodies(chunks(out)) == bodies(undisturbed)
     assert '"worker_lost"' in (out / "events.jsonl").read_text()
     assert "killed by SIGKILL (out of memory?)" in (out / "events.jsonl").read_text()
 
@@ -67,7 +66,7 @@ def test_a_hanging_unit_is_ended_by_its_time_out(tmp_path, task, undisturbed, sp
     name = spoilt("time.sleep(1000)", 1)
     out = tmp_path / "o"
     run([request(task, model=name)], out, Runtime(LocalPool(("cpu",), Limits(chunk_seconds=2.0))))
-    assert bodies(chunks_of(out)) == bodies(undisturbed)
+    assert bodies(chunks(out)) == bodies(undisturbed)
     assert "took longer than 2 s" in (out / "events.jsonl").read_text()
 
 

@@ -1,4 +1,4 @@
-"""A run killed again and again, at any moment and with a failing disk, ends with the bytes of one that was not."""
+"""A run killed again and again, at any moment and with a failing disk, ends with an undisturbed one's bytes."""
 
 import json
 import os
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import chunks_of
+from small_jobs import chunks
 
 
 def kill_loop(task, out, kills, seed):
@@ -29,6 +29,6 @@ def test_killed_runs_end_with_the_bytes_of_an_undisturbed_one(tmp_path, task, un
     told = kill_loop(task, tmp_path / "o", kills, seed)
     assert told["died"] == kills
     assert set(told["harmed"]) == {"truncate", "flip", "remove"}
-    assert chunks_of(tmp_path / "o") == undisturbed
+    assert chunks(tmp_path / "o") == undisturbed
     leftovers = [path.name for path in (tmp_path / "o").glob("jobs/**/.*.tmp")]
     assert leftovers == []

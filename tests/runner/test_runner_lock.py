@@ -38,8 +38,10 @@ def holder(tmp_path):
 
 
 def test_the_second_writer_is_told_who_the_first_is(tmp_path, holder):
-    complaint = f"process {holder.pid} on {socket.gethostname()} is writing here"
-    with pytest.raises(UserError, match=complaint), exclusive(tmp_path):
+    with (
+        pytest.raises(UserError, match=f"process {holder.pid} on {socket.gethostname()} is writing here"),
+        exclusive(tmp_path),
+    ):
         pass
     assert owner_of(tmp_path).is_alive()
 

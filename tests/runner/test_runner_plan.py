@@ -9,8 +9,7 @@ import pytest
 
 from assay.cli import main
 from assay.runner.plan import plan_jobs
-from conftest import chunks_of
-from small_jobs import request, run
+from small_jobs import chunks, request, run
 
 
 @pytest.fixture
@@ -64,7 +63,7 @@ def test_a_run_of_a_plan_does_exactly_that(tmp_path, task, assay, undisturbed):
     (tmp_path / "plan.json").write_text(out)
     code, _, _ = assay("run", "--plan", tmp_path / "plan.json", "--out", tmp_path / "o", "--quiet")
     assert code == 0
-    assert chunks_of(tmp_path / "o") == undisturbed
+    assert chunks(tmp_path / "o") == undisturbed
 
 
 def altered_key(document):

@@ -16,8 +16,7 @@ from assay.runner import ray_cluster
 from assay.runner.ray_cluster import RayCluster
 from assay.runner.run import Runtime
 from assay.runner.worker import Limits
-from conftest import bodies, chunks_of
-from small_jobs import request, run
+from small_jobs import bodies, chunks, request, run
 
 pytest.importorskip("ray", reason="the extra assay[ray] is not installed")
 SLOW = "time.sleep(0.05)"
@@ -37,11 +36,8 @@ def cluster(monkeypatch):
     begun.shutdown()
 
 
-NO_LIMITS = Limits()
-
-
-def on(begun, limits=NO_LIMITS):
-    return Runtime(RayCluster(begun.address, "cpu", 1, limits))
+def on(begun, **limits):
+    return Runtime(RayCluster(begun.address, "cpu", 1, Limits(**limits)))
 
 
 def soon(action, out, chunks=1):
@@ -64,8 +60,8 @@ def test_a_node_killed_in_the_middle_changes_no_bit(tmp_path, task, undisturbed,
     thread = soon(lambda: begun.remove_node(second, allow_graceful=False), out)
     run([request(task, model=model)], out, on(begun))
     thread.join()
-    assert len(chunks_of(out)) == 6
-    assert bodies(chunks_of(out)) == bodies(undisturbed)
+    assert len(chunks(out)) == 6
+    assert bodies(chunks(out)) == bodies(undisturbed)
 
 
 def workers_of_ray():
@@ -96,7 +92,7 @@ def test_a_ray_worker_killed_as_when_memory_runs_out_changes_no_bit(
     run([request(task, model=model)], out, on(begun))
     thread.join()
     assert len(killed) == 1
-    assert bodies(chunks_of(out)) == bodies(undisturbed)
+    assert bodies(chunks(out)) == bodies(undisturbed)
 
 
 @pytest.mark.slow
@@ -104,15 +100,15 @@ def test_a_ray_worker_killed_as_when_memory_runs_out_changes_no_bit(
 def test_work_that_dies_or_hangs_once_changes_no_bit(tmp_path, task, undisturbed, cluster, spoilt, what):
     begun, _ = cluster
     out = tmp_path / "o"
-    run([request(task, model=spoilt(what, 1))], out, on(begun, Limits(chunk_seconds=3.0)))
-    assert bodies(chunks_of(out)) == bodies(undisturbed)
+    run([request(task, model=spoilt(what, 1))], out, on(begun, chunk_seconds=3.0))
+    assert bodies(chunks(out)) == bodies(undisturbed)
     assert '"worker_lost"' in (out / "events.jsonl").read_text()
 
 
 @pytest.mark.slow
 def test_a_cluster_of_ray_s_own_gives_the_bytes_of_one_process(tmp_path, task, undisturbed):
     run([request(task)], tmp_path / "o", Runtime(RayCluster("local", "cpu", 1)))
-    assert chunks_of(tmp_path / "o") == undisturbed
+    assert chunks(tmp_path / "o") == undisturbed
 
 
 @pytest.mark.parametrize(

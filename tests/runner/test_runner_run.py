@@ -19,8 +19,7 @@ from assay.runner.jobs import JobRequest
 from assay.runner.plan import plan_jobs
 from assay.runner.run import InterruptedRunError, Runtime, run_jobs
 from assay.tasks.base import Record
-from conftest import chunks_of
-from small_jobs import answers, request, run, write_spec
+from small_jobs import Stops, answers, chunks, request, run, write_spec
 
 
 @pytest.fixture
@@ -46,7 +45,7 @@ def test_a_resumed_run_computes_only_what_is_missing_and_says_so(tmp_path, task,
     run([request(task)], out, runtime)
     assert said == ["digits_models:linear · t: 5 of 6 chunks are stored already, 1 to compute"]
     assert {name for name, when in modified(out).items() if when != before[name]} == {"000004.jsonl"}
-    assert chunks_of(out) == undisturbed
+    assert chunks(out) == undisturbed
 
 
 def test_a_run_that_is_whole_writes_nothing_but_its_report(tmp_path, task):
@@ -77,7 +76,7 @@ def test_a_broken_chunk_is_found_said_and_computed_again(tmp_path, task, undistu
     assert "000002.jsonl" in said[0]
     assert "it is computed again" in said[0]
     assert "5 of 6 chunks" in said[1]
-    assert chunks_of(out) == undisturbed
+    assert chunks(out) == undisturbed
 
 
 def test_a_report_never_counts_a_broken_chunk(tmp_path, task):
@@ -185,19 +184,6 @@ def test_two_names_of_one_job_share_its_work_and_have_a_result_each(tmp_path, ta
     assert len(list(out.glob("jobs/*"))) == 1
 
 
-class Stops:
-    """An executor that is interrupted after some chunks, as Ctrl-C does."""
-
-    def __init__(self, inner, after, error=KeyboardInterrupt):
-        self.inner, self.after, self.error = inner, after, error
-
-    def run(self, tasks, watch):
-        for count, result in enumerate(self.inner.run(tasks, watch)):
-            if count == self.after:
-                raise self.error
-            yield result
-
-
 def test_ctrl_c_says_what_is_stored_and_the_run_goes_on_from_there(
     tmp_path, task, undisturbed, runtime, said
 ):
@@ -210,7 +196,7 @@ def test_ctrl_c_says_what_is_stored_and_the_run_goes_on_from_there(
     assert not (out / "lock").exists()
     run([request(task)], out, runtime)
     assert "3 of 6 chunks are stored already" in said[0]
-    assert chunks_of(out) == undisturbed
+    assert chunks(out) == undisturbed
 
 
 def test_a_disk_that_fills_up_keeps_what_was_stored(tmp_path, task, undisturbed, monkeypatch, runtime):
@@ -228,7 +214,7 @@ def test_a_disk_that_fills_up_keeps_what_was_stored(tmp_path, task, undisturbed,
     monkeypatch.setattr(os, "fsync", sync)
     assert 0 < len(modified(out)) < 6
     run([request(task)], out, runtime)
-    assert chunks_of(out) == undisturbed
+    assert chunks(out) == undisturbed
 
 
 def test_a_really_full_disk(tmp_path, task, undisturbed):
@@ -244,7 +230,7 @@ def test_a_really_full_disk(tmp_path, task, undisturbed):
             run([request(task)], disk / "o")
         subprocess.run(["mount", "-o", "remount,size=10m", disk], check=True)
         run([request(task)], disk / "o")
-        assert chunks_of(disk / "o") == undisturbed
+        assert chunks(disk / "o") == undisturbed
     finally:
         subprocess.run(["umount", disk], check=True)
 

@@ -5,14 +5,13 @@ import os
 import socket
 
 import pytest
-from test_runner_run import Stops
 
 from assay.errors import UserError
 from assay.runner.events import EventLog
 from assay.runner.executors import InProcess
 from assay.runner.run import InterruptedRunError, Runtime
 from assay.runner.status import run_status, status_text
-from small_jobs import request, run
+from small_jobs import Stops, request, run
 
 
 @pytest.fixture
@@ -67,7 +66,9 @@ def test_a_run_whose_owner_is_gone_or_out_of_sight(out, host, state):
 
 
 def test_a_killed_run_without_a_lock_is_dead(out):
-    EventLog(out).write("run_started", pid=1, units=3)
+    log = EventLog(out)
+    log.write("run_started", pid=1, units=3)
+    log.close()
     assert run_status(out).state == "dead"
 
 

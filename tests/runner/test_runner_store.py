@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assay.errors import UserError
+from assay.runner.files import append_line
 from assay.runner.store import BrokenChunkError, JobStore, RunFolder
 from assay.tasks.base import Record
 
@@ -92,9 +93,8 @@ def test_a_chunk_can_be_a_folder_by_mischief(store):
 
 
 def test_the_newest_times_of_a_chunk_count_and_torn_ones_do_not(store):
-    store.append_times({"chunk": 1, "wall_seconds": 5})
-    store.append_times({"chunk": 0, "wall_seconds": 1})
-    store.append_times({"chunk": 1, "wall_seconds": 2})
+    for chunk, seconds in ((1, 5), (0, 1), (1, 2)):
+        append_line(store.times_path, {"chunk": chunk, "wall_seconds": seconds})
     with (store.path / "times.jsonl").open("ab") as file:
         file.write(b'{"chunk": 9, "wa')
     assert [entry["wall_seconds"] for entry in store.read_times()] == [1, 2]

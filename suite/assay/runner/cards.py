@@ -1,7 +1,7 @@
 """Models' cards without loading the models: remembered as long as the weight files are the same (no torch)."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -48,6 +48,11 @@ class Cards:
             self._fresh[name] = self._remembered(request) or self._loaded(request)
         return self._fresh[name]
 
+    def remember(self, request: JobRequest, files: Sequence[Path], info: "ModelInfo") -> None:
+        """Keep a card for as long as the weight files that it was read with stay the same."""
+        hashes = {str(path.resolve()): self._sha256(path) for path in files}
+        self._learnt[self._key(request)] = {"files": hashes, "info": info.model_dump(mode="json")}
+
     def forget(self, request: JobRequest) -> None:
         """Drop a card that turned out wrong."""
         self._fresh.pop((request.model, request.weights), None)
@@ -88,14 +93,8 @@ class Cards:
         with weight_files_read() as files:
             info = model_of(request).info
         if files and ":" not in request.model:
-            self._learnt[self._key(request)] = {
-                "files": self._file_hashes(files),
-                "info": info.model_dump(mode="json"),
-            }
+            self.remember(request, files, info)
         return info
-
-    def _file_hashes(self, files: Iterable[Path]) -> dict[str, str]:
-        return {str(path.resolve()): self._sha256(path) for path in files}
 
     def _sha256(self, path: Path) -> str:
         return self._hashes.sha256(path, False)

@@ -5,23 +5,28 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from assay.runner.files import append_line, read_lines
+from assay.runner.files import LogFile, read_lines
 
 
 class EventLog:
     """``DIR/events.jsonl``; every line has ``time`` (seconds since 1970) and ``event``."""
 
     def __init__(self, folder: Path) -> None:
-        self.path = folder / "events.jsonl"
+        self._log = LogFile(folder / "events.jsonl")
 
     def write(self, event: str, **details: Any) -> None:
         """Add an event.
 
         Raises:
-            UserError: the disk is full, or the folder cannot be written.
+            UserError: the disk is full.
         """
-        append_line(self.path, {"time": round(time.time(), 3), "event": event, **details})
+        self._log.write({"time": round(time.time(), 3), "event": event, **details})
 
-    def read(self) -> Iterator[dict[str, Any]]:
-        """All events that are whole, oldest first."""
-        return (entry for entry in read_lines(self.path) if "event" in entry and "time" in entry)
+    def close(self) -> None:
+        """Close the file."""
+        self._log.close()
+
+
+def read_events(folder: Path) -> Iterator[dict[str, Any]]:
+    """All events of a run that are whole, oldest first."""
+    return (entry for entry in read_lines(folder / "events.jsonl") if "event" in entry and "time" in entry)

@@ -38,25 +38,52 @@ def write_atomically(path: Path, content: str | bytes, sync_folder: bool = True)
         raise _as_user_error(path, error) from error
 
 
+class LogFile:
+    """A file of JSON lines that is added to; it stays open, because opening costs more than writing a line."""
+
+    def __init__(self, path: Path) -> None:
+        """Open the log, and end its last line where a full disk or a kill tore it.
+
+        Raises:
+            UserError: the folder cannot be written.
+        """
+        self.path = path
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_APPEND, 0o644)
+            size = os.fstat(self._descriptor).st_size
+            if size and os.pread(self._descriptor, 1, size - 1) != b"\n":
+                os.write(self._descriptor, b"\n")
+        except OSError as error:
+            raise _as_user_error(path, error) from error
+
+    def write(self, document: Mapping[str, Any]) -> None:
+        """Add a line.
+
+        Raises:
+            UserError: the disk is full.
+        """
+        try:
+            os.write(self._descriptor, json.dumps(document).encode() + b"\n")
+        except OSError as error:
+            raise _as_user_error(self.path, error) from error
+
+    def close(self) -> None:
+        """Close the file."""
+        os.close(self._descriptor)
+
+
 def append_line(path: Path, document: Mapping[str, Any]) -> None:
-    """Add one JSON line to a log.
+    """Add one line to a log, as :class:`LogFile` does.
 
     Raises:
         UserError: the disk is full, or the folder cannot be written.
     """
+    log = LogFile(path)
     try:
-        with path.open("ab") as file:
-            # A line that a full disk or a kill tore must not swallow this one.
-            torn = file.tell() > 0 and not _ends_with_newline(path)
-            file.write(("\n" if torn else "").encode() + json.dumps(document).encode() + b"\n")
-    except OSError as error:
-        raise _as_user_error(path, error) from error
-
-
-def _ends_with_newline(path: Path) -> bool:
-    with path.open("rb") as file:
-        file.seek(-1, os.SEEK_END)
-        return file.read(1) == b"\n"
+        log.write(document)
+    finally:
+        log.close()
 
 
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:

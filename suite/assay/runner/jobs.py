@@ -123,9 +123,9 @@ class Job:
         question = self.question
         return question.task.not_applicable(question.spec.spec, self.info, question.data)
 
-    @cached_property
+    @property
     def identity(self) -> dict[str, Any]:
-        """What changes the answer, as plain JSON."""
+        """What changes the answer, as plain JSON; made anew each time, for a plan holds many thousands of jobs."""
         card = self.info.model_dump(mode="json")
         return {
             **self.question.identity,

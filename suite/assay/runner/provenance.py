@@ -23,11 +23,15 @@ class Provenance:
         self._folder, self._with_host = folder, with_host
         self._jobs: dict[str, Job] = {}
         self._environments: dict[str, dict[str, Any]] = {}
+        self._last: dict[str, Mapping[str, Any]] = {}
 
     def add(self, job: Job, result: ChunkResult) -> None:
         """Note where a chunk was computed."""
         self._jobs[job.key] = job
-        if result.environment:
+        if result.environment and self._last.get(job.key) is not result.environment:
+            self._last[job.key] = (
+                result.environment
+            )  # within one process it is one object: no need to hash it again
             seen = dict(result.environment) if self._with_host else _without_host(result.environment)
             self._environments.setdefault(job.key, {})[canonical_sha256(seen)[:16]] = seen
 

@@ -3,11 +3,12 @@
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from assay.errors import UserError
 from assay.runner.chunks import ChunkResult, ChunkTask
 from assay.runner.events import EventLog
 from assay.runner.executors import Executor, InProcess
@@ -110,7 +111,7 @@ def _compute(folder: RunFolder, surveys: Sequence[Survey], runtime: Runtime) -> 
                         writer.store(folder.job(result.task.key), result)
             finally:
                 results.close()
-    log.write("run_finished")
+        log.write("run_finished")
 
 
 def _tasks(surveys: Sequence[Survey], ledger: "_Ledger") -> Iterator[ChunkTask]:
@@ -128,13 +129,18 @@ def _noted(log: EventLog, ledger: "_Ledger", folder: RunFolder) -> Iterator[None
     try:
         yield
     except KeyboardInterrupt:
-        log.write("run_stopped", chunks=ledger.chunks_stored)
+        with suppress(UserError):
+            log.write("run_stopped", chunks=ledger.chunks_stored)
         raise InterruptedRunError(ledger.how_to_go_on(folder.path)) from None
     except BaseException as error:
-        log.write("run_failed", reason=str(error))
+        with suppress(UserError):  # the disk may be what failed
+            log.write("run_failed", reason=str(error))
         raise
     finally:
-        ledger.close()
+        try:
+            ledger.close()
+        finally:
+            log.close()
 
 
 class _Ledger:

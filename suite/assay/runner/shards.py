@@ -167,7 +167,7 @@ def _copy(parts: Sequence[Part], folder: RunFolder) -> None:
                 if (source.path / name).is_dir():
                     shutil.copytree(source.path / name, target.path / name, dirs_exist_ok=True)
             for entry in source.read_times():
-                append_line(target.path / "times.jsonl", entry)
+                append_line(target.times_path, entry)
     folder.point((entry["model"], entry["task"], entry["key"]) for entry in index)
     for entry in index:
         sources = [part.folder.path for part in parts]

@@ -7,7 +7,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from assay.runner.events import EventLog
+from assay.runner.events import read_events
 from assay.runner.lock import Owner, owner_of
 from assay.runner.progress import duration
 from assay.runner.store import RunFolder
@@ -51,7 +51,7 @@ def run_status(path: Path) -> RunStatus:
         UserError: ``path`` is not a run.
     """
     folder = RunFolder.existing(path)
-    events = list(EventLog(path).read())
+    events = list(read_events(path))
     owner = owner_of(path)
     last = next((entry for entry in reversed(events) if entry["event"] in _ENDS), None)
     state = _ENDS[last["event"]] if last else "new"

@@ -23,7 +23,7 @@ from typing import Any
 
 from assay.canonical import canonical_json
 from assay.errors import UserError
-from assay.runner.files import append_line, read_lines, write_atomically
+from assay.runner.files import read_lines, write_atomically
 from assay.tasks.base import Record
 
 _CHUNK_NAME = re.compile(r"\d{6}\.jsonl")
@@ -268,15 +268,14 @@ class JobStore:
         for temporary in self.path.rglob(".*.tmp"):
             temporary.unlink(missing_ok=True)
 
-    def append_times(self, times: Mapping[str, Any]) -> None:
-        """Note how long a chunk took; a line that is lost with the power is no answer lost."""
-        append_line(self.path / "times.jsonl", times)
+    @property
+    def times_path(self) -> Path:
+        """The log of how long each chunk took; a line that is lost with the power is no answer lost."""
+        return self.path / "times.jsonl"
 
     def read_times(self) -> list[dict[str, Any]]:
         """The newest times of each chunk, in the order of the chunks; a damaged line counts as none."""
-        newest = {
-            entry["chunk"]: entry for entry in read_lines(self.path / "times.jsonl") if "chunk" in entry
-        }
+        newest = {entry["chunk"]: entry for entry in read_lines(self.times_path) if "chunk" in entry}
         return [newest[chunk] for chunk in sorted(newest)]
 
     def file_path(self, name: str) -> Path:

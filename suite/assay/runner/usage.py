@@ -3,6 +3,7 @@
 import resource
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 
@@ -33,9 +34,16 @@ class Usage:
 
 
 def peak_bytes() -> int:
-    """The most memory that this process has had, in bytes."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
+    """The most memory that this process has had, in bytes.
+
+    On Linux from ``VmHWM``, because ``ru_maxrss`` starts at the size of the process that this one was forked from.
+    """
+    try:
+        status = Path("/proc/self/status").read_text()
+        return int(status.split("VmHWM:")[1].split()[0]) * 1024
+    except (OSError, IndexError, ValueError):
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else peak * 1024
 
 
 def _event(device: str) -> Any:

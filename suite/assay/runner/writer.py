@@ -6,6 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 
 from assay.runner.chunks import ChunkResult
+from assay.runner.files import LogFile
 from assay.runner.store import JobStore
 
 MOST_WAITING = 32
@@ -21,6 +22,7 @@ class ChunkWriter:
     def __init__(self, on_stored: Callable[[ChunkResult], None]) -> None:
         self._on_stored = on_stored
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="assay-writer")
+        self._times: LogFile | None = None
         self._waiting: deque[tuple[Future[None], ChunkResult]] = deque()
 
     def __enter__(self) -> "ChunkWriter":
@@ -33,6 +35,8 @@ class ChunkWriter:
             self._settle(0)
         finally:
             self._thread.shutdown(cancel_futures=True)
+            if self._times is not None:
+                self._times.close()
 
     def store(self, job: JobStore, result: ChunkResult) -> None:
         """Hand over a result.
@@ -40,7 +44,7 @@ class ChunkWriter:
         Raises:
             UserError: an earlier one could not be written.
         """
-        self._waiting.append((self._thread.submit(_write, job, result), result))
+        self._waiting.append((self._thread.submit(self._write, job, result), result))
         self._settle(MOST_WAITING)
 
     def _settle(self, most: int) -> None:
@@ -50,7 +54,14 @@ class ChunkWriter:
             future.result()
             self._on_stored(result)
 
+    def _write(self, job: JobStore, result: ChunkResult) -> None:
+        job.write_chunk(result.task.chunk, result.records)
+        self._times_of(job).write(result.times)
 
-def _write(job: JobStore, result: ChunkResult) -> None:
-    job.write_chunk(result.task.chunk, result.records)
-    job.append_times(result.times)
+    def _times_of(self, job: JobStore) -> LogFile:
+        """The job's log; chunks come job by job, so that the last one is nearly always the right one."""
+        if self._times is None or self._times.path != job.times_path:
+            if self._times is not None:
+                self._times.close()
+            self._times = LogFile(job.times_path)
+        return self._times
