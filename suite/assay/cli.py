@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from assay import __version__
+from assay.board.commands import app as board_commands
 from assay.errors import UserError
 
 app = typer.Typer(
@@ -20,6 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.add_typer(board_commands)
 
 
 class Listing(StrEnum):
