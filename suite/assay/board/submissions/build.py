@@ -146,9 +146,8 @@ def _job_files(run: Path, job: StoredJob, register: Register) -> Iterator[tuple[
         return
     yield f"records/{task}.jsonl.gz", pack_records(records)
     metric = register.tasks[task].rank_by if task in register.tasks else ""
-    outcomes = Outcomes(
-        metric=metric or "none", values=tuple(unit_scores(job.task, job.spec, records, metric))
-    )
+    scores = unit_scores(job.task, job.spec, records, [metric])[metric]
+    outcomes = Outcomes(metric=metric or "none", values=tuple(scores))
     yield f"outcomes/{task}.json", (outcomes.model_dump_json() + "\n").encode()
     yield from picture_files(task, job.task.figures(job.spec, records))
 

@@ -168,9 +168,10 @@ def outcome_problems(
     chosen = random.Random(0).sample(range(len(records)), min(sample, len(records)))
     implementation = family(checked.spec.spec.family)
     for index in chosen:
-        scores = unit_scores(implementation, checked.spec.spec, [records[index]], outcomes.metric) or [None]
-        if not equal(outcomes.values[index], scores[0]):
-            yield Problem(file, f"values.{index}", outcomes.values[index], f"{scores[0]}", mend)
+        found = unit_scores(implementation, checked.spec.spec, [records[index]], [outcomes.metric])
+        score = next(iter(found[outcomes.metric]), None)
+        if not equal(outcomes.values[index], score):
+            yield Problem(file, f"values.{index}", outcomes.values[index], f"{score}", mend)
             return
 
 

@@ -5,7 +5,7 @@ have the metric as their mean; where it is not (a ranking, a merged block) they 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from assay.specs import TaskSpec
@@ -15,20 +15,29 @@ Score = float | None
 _TOLERANCE = 1e-9
 
 
-def unit_scores(task: Task[Any, Any], spec: TaskSpec, records: Sequence[Record], metric: str) -> list[Score]:
-    """The metric of each unit alone, None where it does not count the unit; empty when it is not a mean over units."""
-    whole = _value(task, spec, records, metric)
-    scores = [_value(task, spec, [record], metric) for record in records]
+def unit_scores(
+    task: Task[Any, Any], spec: TaskSpec, records: Sequence[Record], metrics: Sequence[str]
+) -> dict[str, list[Score]]:
+    """Each metric of each unit alone, None where it does not count the unit; empty when it is no mean over units."""
+    whole = _values(task, spec, records)
+    alone = [_values(task, spec, [record]) for record in records]
+    found = {}
+    for name in metrics:
+        scores = [values.get(name) for values in alone]
+        found[name] = scores if _is_mean(whole.get(name), scores) else []
+    return found
+
+
+def _is_mean(whole: Score, scores: Sequence[Score]) -> bool:
     counted = [score for score in scores if score is not None]
     if whole is None or not counted:
-        return []
-    mean = math.fsum(counted) / len(counted)
-    return scores if math.isclose(mean, whole, rel_tol=_TOLERANCE, abs_tol=_TOLERANCE) else []
+        return False
+    return math.isclose(math.fsum(counted) / len(counted), whole, rel_tol=_TOLERANCE, abs_tol=_TOLERANCE)
 
 
-def _value(task: Task[Any, Any], spec: TaskSpec, records: Sequence[Record], name: str) -> Score:
+def _values(task: Task[Any, Any], spec: TaskSpec, records: Sequence[Record]) -> Mapping[str, Score]:
     try:
         summary = task.summarise(spec, records)
     except (ValueError, LookupError, ArithmeticError):
-        return None  # a family that cannot summarise one unit alone
-    return next((metric.value for metric in summary.metrics if metric.name == name), None)
+        return {}  # a family that cannot summarise one unit alone
+    return {metric.name: metric.value for metric in summary.metrics}

@@ -191,11 +191,11 @@ def _differences(
         odd = sorted(set(names) ^ set(expected)) or ["another order"]
         yield kind, f"{len(names)} names", f"{len(expected)} names; they differ in {', '.join(odd[:_SHOWN])}"
         return
-    for one, other in zip(stated, follows, strict=True):
+    for name, one, other in zip(names, stated, follows, strict=True):
         for field in type(one).model_fields:
             value, wanted = getattr(one, field), getattr(other, field)
             if not equal(value, wanted):
-                yield f"{kind}.{one.name}.{field}", value, wanted
+                yield f"{kind}.{name}.{field}", value, wanted
 
 
 def equal(value: Any, wanted: Any) -> bool:

@@ -11,10 +11,10 @@ from typing import Any, Literal
 from assay import __version__
 from assay.board.submissions.build import picture_files
 from assay.board.submissions.check import Board, outcome_problems, read_records, require_good
-from assay.board.submissions.documents import TaskFinding, TierDocument
+from assay.board.submissions.documents import METADATA, Metadata, TaskFinding, TierDocument
 from assay.board.submissions.folder import SubmissionFiles, open_folder
 from assay.board.submissions.problems import printable
-from assay.board.submissions.reader import parse_records, unpack
+from assay.board.submissions.reader import UnreadableError, parse_records, read_metadata, unpack
 from assay.board.submissions.results import CheckedResult, equal, parse_result
 from assay.errors import UserError
 from assay.results.document import Metric, ResultDocument, Status
@@ -139,6 +139,18 @@ def rerun(folder: Path, board: Board, request: JobRequest, out: Path) -> TierDoc
         tasks=found,
         environment=_environment(request.device),
     )
+
+
+def model_of(folder: Path) -> str:
+    """The name by which the suite loads a submission's model.
+
+    Raises:
+        UserError: its metadata cannot be read.
+    """
+    try:
+        return read_metadata(Metadata, folder, METADATA).model
+    except UnreadableError as error:
+        raise UserError(f"{folder}: {error}") from error
 
 
 def _require_same_job(stated: ResultDocument, job: OpenJob) -> None:
