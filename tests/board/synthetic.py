@@ -41,12 +41,16 @@ def write_specs(folder: Path, tasks: int) -> None:
 
 def write_board(board: Path, models: int) -> None:
     """Submissions of that many models to every shipped task, and the register."""
-    entry = AdmittedTask(data_sha256=SHA, units=UNITS, unit_ids_sha256=SHA, rank_by="worst:robust_accuracy@2/255")
+    entry = AdmittedTask(
+        data_sha256=SHA, units=UNITS, unit_ids_sha256=SHA, rank_by="worst:robust_accuracy@2/255"
+    )
     board.mkdir(parents=True)
     register = Register(tasks=dict.fromkeys(shipped_specs(), entry))
     (board / "tasks.yaml").write_text(yaml.safe_dump(register.model_dump(mode="json", by_alias=True)))
     loaded = {task: load_spec(task).spec for task in shipped_specs()}
-    specs = {task: (spec.model_dump(mode="json", by_alias=True), spec.sha256) for task, spec in loaded.items()}
+    specs = {
+        task: (spec.model_dump(mode="json", by_alias=True), spec.sha256) for task, spec in loaded.items()
+    }
     for number in range(models):
         add_model(board, f"invented-{number:04d}", specs)
 
@@ -56,7 +60,10 @@ def add_model(board: Path, name: str, specs) -> None:
     draw = random.Random(name)
     strength = draw.random()
     about = yaml.safe_load(METADATA) | {"name": name, "model": name}
-    about["paper"] = {"title": f"Invented paper {draw.randrange(40)}", "url": f"https://example.org/{name[-1]}"}
+    about["paper"] = {
+        "title": f"Invented paper {draw.randrange(40)}",
+        "url": f"https://example.org/{name[-1]}",
+    }
     files = {"metadata.yaml": yaml.safe_dump(about).encode()}
     for task, (spec, sha256) in specs.items():
         if draw.random() < 0.1:
@@ -65,7 +72,10 @@ def add_model(board: Path, name: str, specs) -> None:
         files[f"results/{task}.json"] = (json.dumps(result, indent=1) + "\n").encode()
         files[f"outcomes/{task}.json"] = json.dumps(outcomes).encode()
         files[f"provenance/{task}.json"] = b'{"device": "invented", "packages": {"torch": "2"}}\n'
-    for path, data in {**files, "manifest.json": manifest_of(files).model_dump_json(by_alias=True).encode()}.items():
+    for path, data in {
+        **files,
+        "manifest.json": manifest_of(files).model_dump_json(by_alias=True).encode(),
+    }.items():
         target = board / "submissions" / name / path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(data)
@@ -90,7 +100,9 @@ def _result(draw, strength, name, task, spec, sha256):
             metrics.append(_metric(f"{method}:robust_accuracy@{eps}", hits, method, eps))
             right = hits if (method, eps) == ("worst", "2/255") else right
             if method != "worst":
-                metrics.append(_metric(f"{method}:of_correct@{eps}", hits, f"{method} (of correct)", eps, False))
+                metrics.append(
+                    _metric(f"{method}:of_correct@{eps}", hits, f"{method} (of correct)", eps, False)
+                )
     guards = [
         {"name": f"guard_{number}", "passed": True, "value": 0.0, "limit": 0.0, "detail": "what it looked at"}
         for number in range(9)

@@ -6,17 +6,20 @@
   const by = (id) => document.getElementById(id);
   const models = window.ASSAY.models;
   const overview = window.ASSAY.overview;  // only on the overview
-  const DEFAULTS = { q: "", tier: "", paper: "", family: "", task: by("task")?.value ?? "", sort: "", desc: false, hide: [], compare: [], open: false, page: 0, size: PAGE_SIZES[0] };
+  const narrow = matchMedia("(max-width: 40rem)").matches;
+  const NOTHING = "-";  // in the link: no column is switched off, though some are by default
+  const DEFAULTS = { q: "", tier: "", paper: "", family: "", task: by("task")?.value ?? "", sort: "", desc: false, hide: narrow ? ["tier", "paper", "licence"] : ["licence"], compare: [], open: false, page: 0, size: PAGE_SIZES[0] };
   let state = { ...DEFAULTS };
   let columns = [];
 
   // --- the link -------------------------------------------------------------------------------------------------
   function readLink() {
     const given = new URLSearchParams(location.hash.slice(1));
-    const read = { ...DEFAULTS, hide: [], compare: [] };
+    const read = { ...DEFAULTS };
     for (const key of ["q", "tier", "paper", "family", "task", "sort"]) read[key] = given.get(key) ?? DEFAULTS[key];
     for (const key of ["desc", "open"]) read[key] = given.get(key) === "1";
-    for (const key of ["hide", "compare"]) read[key] = given.getAll(key);
+    if (given.has("hide")) read.hide = given.getAll("hide").filter((key) => key !== NOTHING);
+    read.compare = given.getAll("compare");
     read.page = Math.max(0, Number.parseInt(given.get("page") ?? "1", 10) - 1 || 0);
     read.size = PAGE_SIZES.includes(Number(given.get("size"))) ? Number(given.get("size")) : PAGE_SIZES[0];
     read.compare = read.compare.filter((id) => models.some((model) => model.id === id)).slice(0, 4);
@@ -27,7 +30,9 @@
     const link = new URLSearchParams();
     for (const key of ["q", "tier", "paper", "family", "task", "sort"]) if (state[key] !== DEFAULTS[key]) link.set(key, state[key]);
     for (const key of ["desc", "open"]) if (state[key]) link.set(key, "1");
-    for (const key of ["hide", "compare"]) state[key].forEach((value) => link.append(key, value));
+    const hide = state.hide.length ? state.hide : [NOTHING];
+    if (String(state.hide) !== String(DEFAULTS.hide)) hide.forEach((key) => link.append("hide", key));
+    state.compare.forEach((id) => link.append("compare", id));
     if (state.page) link.set("page", state.page + 1);
     if (state.size !== PAGE_SIZES[0]) link.set("size", state.size);
     history.replaceState(null, "", `#${link}`);
@@ -57,8 +62,8 @@
 
   async function taskColumns() {
     const board = await Page.data(`tasks/${state.task}`);
-    return board.metrics.map((metric, at) => ({
-      key: metric.name, label: metric.name, note: percent(metric.unit).slice(2), unit: metric.unit, metric, better: "higher",
+    const made = board.metrics.map((metric, at) => ({
+      key: metric.name, label: metric.name, note: percent(metric.unit).slice(2), unit: metric.unit, metric, better: metric.name === board.rank_by ? board.better : "higher",
       ranked: metric.name === board.rank_by,
       cell: (row) => {
         const cells = board.rows[row.id];
@@ -66,6 +71,7 @@
         return metric.name === board.rank_by ? [...cells[at], ...(board.places[row.id] ?? [])] : cells[at];
       },
     }));
+    return [...made.filter(({ ranked }) => ranked), ...made.filter(({ ranked }) => !ranked)];
   }
 
   const textColumns = () => [modelColumn, tierColumn, paperColumn, licenceColumn];
@@ -105,12 +111,14 @@
     const part = ordered(rows).slice(from, from + state.size);
     Table.fill(by("board"), { columns: visible(), allRows: rows, rows: part, state, onSort: sortBy, onPick: pick });
     const range = rows.length > state.size ? `Models ${from + 1} to ${from + part.length} of ${rows.length}` : `${rows.length} of ${models.length} models`;
-    const columnsHidden = state.hide.length ? [`${state.hide.length} columns switched off`] : [];
+    const columnsHidden = state.hide.length ? [`columns switched off: ${state.hide.map(nameOfColumn).join(", ")}`] : [];
     by("count").textContent = [range, ...hidden, ...columnsHidden].join("; ") + ".";
     drawPager(pages);
     drawTray();
     writeLink();
   }
+
+  const nameOfColumn = (key) => [...textColumns(), ...columns].find((column) => column.key === key)?.label ?? key;
 
   function drawPager(pages) {
     const go = (page) => change({ page }, true);
@@ -190,6 +198,7 @@
 
   async function refresh() {
     columns = overview ? overviewColumns() : await taskColumns();
+    if (!state.sort && columns.length) Object.assign(state, { sort: columns[0].key, desc: columns[0].better !== "lower" });
     drawColumnMenu();
     draw();
     await drawCompare();
@@ -197,20 +206,14 @@
 
   async function follow() {
     state = readLink();
-    if (!state.sort && !location.hash) Object.assign(state, defaultSort());
     for (const id of ["q", "tier", "paper", "family", "task"]) if (by(id)) by(id).value = state[id];
     await refresh();
   }
 
-  const defaultSort = () => {
-    const first = overview?.tasks[0];
-    return first ? { sort: first.id, desc: first.better === "higher" } : {};
-  };
-
   for (const paper of [...new Set(models.map((model) => model.paper))].sort()) by("paper").append(element("option", {}, paper));
   by("q").addEventListener("input", () => change({ q: by("q").value.trim() }));
   for (const id of ["tier", "paper"]) by(id).addEventListener("change", () => change({ [id]: by(id).value }));
-  for (const id of ["family", "task"]) by(id)?.addEventListener("change", () => { state = { ...state, [id]: by(id).value, hide: [], sort: "", page: 0 }; refresh(); });
+  for (const id of ["family", "task"]) by(id)?.addEventListener("change", () => { state = { ...state, [id]: by(id).value, hide: DEFAULTS.hide, sort: "", page: 0 }; refresh(); });
   by("reset").addEventListener("click", () => { history.replaceState(null, "", location.pathname); follow(); });
   by("csv").addEventListener("click", csvOfWhatIsShown);
   by("open-compare").addEventListener("click", () => { change({ open: true }, true); drawCompare(true); });

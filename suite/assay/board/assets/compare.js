@@ -43,7 +43,7 @@ const Compare = (() => {
       series.set(name, [...(series.get(name) ?? []), column]);
     }
     const figures = [...series].filter(([, points]) => points.length > 1).map(([name, points]) => {
-      const place = element("div", { class: "chart small", role: "img", "aria-label": `${name} of ${models.map(({ model }) => model).join(", ")}; the figures are in the table above` });
+      const place = element("div", { class: "chart small", role: "img", "aria-label": `${name} of ${models.map(({ model }) => model).join(", ")}; the figures are in the table below` });
       const figure_ = element("figure", {}, place, element("figcaption", {}, name));
       queueMicrotask(() => Charts.draw(place, chart(models, points)));
       return figure_;
@@ -69,15 +69,15 @@ const Compare = (() => {
     return { data, layout: {
       xaxis: { title: { text: ordered[0].metric.x_label ?? "" } },
       yaxis: proportion ? { range: [-0.02, 1.02], tickformat: ".0%" } : {},
-      legend: { orientation: "h", y: 1.15 }, margin: { t: 40, r: 10, b: 50, l: 50 },
+      legend: { orientation: "h", y: 1.02, yanchor: "bottom" }, margin: { t: 56, r: 10, b: 50, l: 50 },
     } };
   }
 
   function show(place, models, columns, outcomes) {
     place.replaceChildren(
-      element("p", {}, "Figures with their 95 % intervals; the small line compares a model with the first one unit by unit ",
-        "(McNemar's test for outcomes, the paired bootstrap for scores)."),
-      table(models, columns, outcomes), curves(models, columns));
+      element("p", {}, "Figures with their 95 % intervals; the small line compares a model with the first one unit by unit, ",
+        "for the figure that a task is ranked by (McNemar's test for outcomes, the paired bootstrap for scores)."),
+      curves(models, columns), table(models, columns, outcomes));
   }
 
   return { show };

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from markupsafe import Markup
+
 Metric = Mapping[str, Any]
 
 
@@ -19,17 +21,17 @@ def cell(metric: Metric) -> str:
     return f"{text} ({interval})"
 
 
-def singles(metrics: Sequence[Metric]) -> list[dict[str, Any]]:
+def singles(metrics: Sequence[Metric]) -> list[tuple[str, str, int, str]]:
     """The figures that stand alone: name, cell, N, unit."""
     return [
-        {"name": metric["name"], "cell": cell(metric), "n": metric["n"], "unit": metric["unit"]}
+        (metric["name"], cell(metric), metric["n"], metric["unit"])
         for metric in metrics
         if metric["x"] is None or metric["series"] is None
     ]
 
 
 def curve_tables(metrics: Sequence[Metric]) -> list[dict[str, Any]]:
-    """One table for each kind of curve: its points as columns, its series as rows."""
+    """One table for each kind of curve: its points as columns, its series as rows (name, N, cells)."""
     tables: dict[str, dict[str, dict[str, str]]] = {}
     counts: dict[str, int] = {}
     for metric in metrics:
@@ -42,12 +44,32 @@ def curve_tables(metrics: Sequence[Metric]) -> list[dict[str, Any]]:
             "x_label": label,
             "points": (points := list(dict.fromkeys(name for row in rows.values() for name in row))),
             "rows": [
-                {"series": series, "n": counts[series], "cells": [row.get(name, "–") for name in points]}
+                (series, counts[series], _table_cells([row.get(name, "–") for name in points]))
                 for series, row in rows.items()
             ],
         }
         for label, rows in tables.items()
     ]
+
+
+def _table_cells(cells: Sequence[str]) -> Markup:
+    """Cells of figures, which :func:`cell` makes of numbers alone, so that there is nothing to escape."""
+    return Markup("<td>" + "</td><td>".join(cells) + "</td>")
+
+
+def guard_rows(guards: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, str, str, str]]:
+    """Each guard's name, outcome, figure, limit, and what was looked at."""
+    return [
+        (
+            guard["name"], "passed" if guard["passed"] else "failed",
+            _three_digits(guard["value"]), _three_digits(guard["limit"]), guard["detail"],
+        )
+        for guard in guards
+    ]  # fmt: skip
+
+
+def _three_digits(value: float | None) -> str:
+    return "" if value is None else f"{value:.3g}"
 
 
 def point(metric: Metric) -> str:

@@ -10,10 +10,11 @@ from typing import Any
 
 import jinja2
 import yaml
+from pydantic_core import to_json
 
 from assay import __version__
 from assay.board.site.boards import AdmittedSpec, TaskBoard
-from assay.board.site.documents import curve_tables, singles
+from assay.board.site.documents import curve_tables, guard_rows, singles
 from assay.board.site.entries import Entry, Result
 from assay.board.site.history import history
 from assay.data.manifest import load_manifest
@@ -27,8 +28,13 @@ _ASSETS = _HERE / "assets"
 
 def script_json(value: Any) -> str:
     """JSON that can stand inside a script element: no ``<`` outside an escape."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
-    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+    return (
+        to_json(value)
+        .decode()
+        .replace("<", "\\u003c")
+        .replace("\u2028", "\\u2028")
+        .replace("\u2029", "\\u2029")
+    )
 
 
 def data_script(key: str, value: Any) -> str:
@@ -78,6 +84,7 @@ class Pages:
             {
                 "result": result,
                 "singles": singles(result["metrics"]),
+                "guards": guard_rows(result["guards"]),
                 "curves": curve_tables(result["metrics"]),
                 "pictures": pictures[result["task"]],
                 "provenance": _plain(entry.read(f"provenance/{result['task']}.json")),
