@@ -1,4 +1,4 @@
-"""A leaderboard of many invented models, for speed and for pages that have to hold a lot; nothing of it is published."""
+"""A leaderboard of many invented models, for speed and for pages that have to hold a lot."""
 
 import json
 import random

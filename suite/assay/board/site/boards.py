@@ -85,6 +85,17 @@ class TaskBoard:
         }
         return found | {model: reason for model, reason in self.rows.items() if isinstance(reason, str)}
 
+    def document(self) -> dict[str, Any]:
+        """All of it as plain JSON, for the family's page."""
+        ranked = self.ranked().items()
+        return {
+            "metrics": self.metrics,
+            "rows": self.rows,
+            "rank_by": self.rank_by,
+            "better": self.admitted.better,
+            "places": {model: cell[4:] for model, cell in ranked if not isinstance(cell, str)},
+        }
+
 
 def _interval(cell: Cell) -> Interval:
     value, low, high, _n = cell

@@ -141,10 +141,9 @@ class _Builder:
         _write(out / "data" / "models.js", data_script("models", self._models))
         _write(out / "data" / "overview.js", data_script("overview", _overview(boards)))
         for board in boards:
-            columns = {"metrics": board.metrics, "rows": board.rows, "rank_by": board.rank_by, "better": board.admitted.better, "places": {
-                model: found[4:] for model, found in board.ranked().items() if not isinstance(found, str)
-            }}  # fmt: skip
-            _write(out / "data" / "tasks" / f"{board.id}.js", data_script(f"tasks/{board.id}", columns))
+            _write(
+                out / "data" / "tasks" / f"{board.id}.js", data_script(f"tasks/{board.id}", board.document())
+            )
         for name, page in self._pages.shared(boards, self._models, self._hidden, self._specs):
             _write(out / name, page)
         _write(self._board / "leaderboard.csv", wide_csv(self._models, boards))
