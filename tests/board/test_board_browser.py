@@ -219,12 +219,21 @@ def test_a_phone_scrolls_the_table_and_not_the_page(open_page, name):
     assert page.locator("main h1").is_visible()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+_COMPARED = "families/adversarial.html#compare=invented-0001&compare=invented-0002&open=1"
+
+
 @pytest.mark.parametrize(
-    "name",
-    ["index.html", "families/adversarial.html#compare=invented-0001&compare=invented-0002&open=1",
-     "models/invented-0001.html", "tasks/adversarial/invented-00.html", "papers/index.html"],
-)  # fmt: skip
+    ("name", "scheme"),
+    [
+        ("index.html", "light"),
+        ("index.html", "dark"),
+        (_COMPARED, "light"),
+        (_COMPARED, "dark"),
+        ("models/invented-0001.html", "light"),
+        ("tasks/adversarial/invented-00.html", "light"),
+        ("papers/index.html", "light"),
+    ],
+)
 def test_axe_finds_nothing_serious(open_page, name, scheme):
     axe = pytest.importorskip(
         "axe_playwright_python.sync_playwright", reason="axe-playwright-python is missing"

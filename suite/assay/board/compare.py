@@ -22,7 +22,10 @@ from assay.tasks.base import Record, Task, clean_records
 from assay.tasks.families import family, load_spec
 
 RESAMPLES = 10_000
-_DRAWS_AT_ONCE = 2_000_000  # counts in memory
+_DRAWS_AT_ONCE = 2_000_000
+_FEW = 8  # different values
+
+Gaps = np.ndarray[tuple[int], np.dtype[np.float64]]
 
 
 @dataclass(frozen=True)
@@ -88,17 +91,19 @@ def mcnemar_p_value(only_a: int, only_b: int) -> float:
     return float(stats.binomtest(only_a, discordant, 0.5).pvalue) if discordant else 1.0
 
 
-def _bootstrap_means(gaps: np.ndarray[tuple[int], np.dtype[np.float64]], seed: int) -> Any:
-    """Means of resampled differences; equal differences are drawn together, so that outcomes cost next to nothing."""
-    values, counts = np.unique(gaps, return_counts=True)
+def _bootstrap_means(gaps: Gaps, seed: int) -> Gaps:
+    """Means of resampled differences, in blocks that fit the memory."""
     rng = np.random.default_rng(seed)
-    block = max(1, _DRAWS_AT_ONCE // len(values))
+    values, counts = np.unique(gaps, return_counts=True)
+    if len(values) <= _FEW:  # outcomes: how often each value is drawn says all, whatever the number of units
+        draws = rng.multinomial(len(gaps), counts / len(gaps), size=RESAMPLES)
+        return np.asarray(draws @ values / len(gaps))
+    block = max(1, _DRAWS_AT_ONCE // len(gaps))
     sizes = [min(block, RESAMPLES - done) for done in range(0, RESAMPLES, block)]
-    draws = (rng.multinomial(len(gaps), counts / len(gaps), size=size) for size in sizes)
-    return np.concatenate([drawn @ values for drawn in draws]) / len(gaps)
+    return np.concatenate([rng.choice(gaps, (size, len(gaps))).mean(axis=1) for size in sizes])
 
 
-def _bootstrap_p_value(means: Any) -> float:
+def _bootstrap_p_value(means: Gaps) -> float:
     """Two-sided: twice the smaller share of resampled means on one side of zero, never less than one draw's share."""
     beyond = min((means <= 0).mean(), (means >= 0).mean())
     return float(min(1.0, 2 * max(beyond, 1 / RESAMPLES)))

@@ -78,6 +78,8 @@ def limit_of(name: str) -> int | None:
 def open_folder(folder: Path) -> tuple[SubmissionFiles | None, list[Problem]]:
     """The folder's files, or None with every reason why nothing in it can be trusted."""
     try:
+        if folder.is_symlink():
+            raise _refused(folder.name, "type", "a link", "a folder")
         data = read_bytes(folder, MANIFEST, MIB)
         manifest = parse_document(Manifest, MANIFEST, data)
         present = dict(_files(folder))
