@@ -5,13 +5,13 @@ from hypothesis import strategies as st
 
 from assay.board.site.ranks import Interval, Places, tied_places
 
+
+def interval(value, below, above):
+    return Interval(value, value - below, value + above)
+
+
 SPREAD = st.floats(0, 3)
-intervals = st.lists(
-    st.tuples(st.floats(-9, 9), SPREAD, SPREAD).map(
-        lambda drawn: Interval(drawn[0], drawn[0] - drawn[1], sum(drawn[::2]))
-    ),
-    max_size=25,
-)
+intervals = st.lists(st.builds(interval, st.floats(-9, 9), SPREAD, SPREAD), max_size=25)
 
 
 def test_apart_overlapping_and_apart_again():
