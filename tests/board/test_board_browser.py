@@ -98,7 +98,7 @@ def test_sorting_by_a_header_and_back(open_page):
 
 
 def test_models_without_a_result_are_shown_last_never_dropped(open_page):
-    page = open_page("index.html#size=200")
+    page = open_page("index.html#size=100")
     assert len(names(page)) == MODELS
     last = page.locator("#board tbody tr").last
     assert last.locator("td.none").count() >= 1

@@ -2,7 +2,7 @@
 "use strict";
 (async () => {
   const { element } = Page;
-  const PAGE_SIZES = [50, 200, 1000];
+  const PAGE_SIZES = [50, 100, 250];
   const by = (id) => document.getElementById(id);
   const models = window.ASSAY.models;
   const overview = window.ASSAY.overview;  // only on the overview
@@ -109,7 +109,7 @@
     state.page = Math.min(state.page, pages - 1);
     const from = state.page * state.size;
     const part = ordered(rows).slice(from, from + state.size);
-    Table.fill(by("board"), { columns: visible(), allRows: rows, rows: part, state, onSort: sortBy, onPick: pick });
+    Table.fill(by("board"), { columns: visible(), allRows: models, rows: part, state, onSort: sortBy, onPick: pick });
     const range = rows.length > state.size ? `Models ${from + 1} to ${from + part.length} of ${rows.length}` : `${rows.length} of ${models.length} models`;
     const columnsHidden = state.hide.length ? [`columns switched off: ${state.hide.map(nameOfColumn).join(", ")}`] : [];
     by("count").textContent = [range, ...hidden, ...columnsHidden].join("; ") + ".";

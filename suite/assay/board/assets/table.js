@@ -1,4 +1,4 @@
-// The table: columns and rows in, a sorted, filtered page of rows out. It keeps no state of its own.
+// The table: columns and rows in, a sorted, filtered page of rows out. Its only memory is of rows already built.
 "use strict";
 const Table = (() => {
   const { element, figure } = Page;
@@ -72,10 +72,8 @@ const Table = (() => {
     return element("tr", {}, element("th", { scope: "col", class: "pick" }, element("span", { class: "unseen" }, "Compare")), ...cells);
   }
 
-  function bodyRow(columns, row, scales, chosen, onPick) {
-    const full = chosen.length >= 4 && !chosen.includes(row.id);
-    const box = element("input", { type: "checkbox", "aria-label": `Compare ${row.model}`, "data-id": row.id, disabled: full, onchange: () => onPick(row) });
-    box.checked = chosen.includes(row.id);
+  function bodyRow(columns, row, scales, onPick) {
+    const box = element("input", { type: "checkbox", "aria-label": `Compare ${row.model}`, "data-id": row.id, onchange: () => onPick(row) });
     const cells = columns.map((column, at) => {
       if (!column.text) return valueCell(column, row, scales[at]);
       const content = column.content ? column.content(row) : column.text(row);
@@ -84,12 +82,26 @@ const Table = (() => {
     return element("tr", {}, element("td", { class: "pick" }, box), ...cells);
   }
 
+  const made = new Map();  // rows already built, for the columns they were built for
+  let madeFor = "";
+
+  function builtRow(view, row, scales) {
+    if (!made.has(row.id)) made.set(row.id, bodyRow(view.columns, row, scales, view.onPick));
+    const built = made.get(row.id);
+    const box = built.querySelector("input");
+    box.checked = view.state.compare.includes(row.id);
+    box.disabled = view.state.compare.length >= 4 && !box.checked;
+    return built;
+  }
+
   /** Fill a table; `view` holds columns, all rows (for scales), the rows to show, state, onSort and onPick. */
   function fill(table, view) {
+    const columns = `${view.state.task} ${view.columns.map(({ key }) => key).join(" ")}`;
+    if (columns !== madeFor) made.clear();
+    madeFor = columns;
     const scales = view.columns.map((column) => (column.text ? null : range(column, view.allRows)));
     table.tHead.replaceChildren(header(view.columns, view.state, view.onSort));
-    table.tBodies[0].replaceChildren(
-      ...view.rows.map((row) => bodyRow(view.columns, row, scales, view.state.compare, view.onPick)));
+    table.tBodies[0].replaceChildren(...view.rows.map((row) => builtRow(view, row, scales)));
   }
 
   return { sorted, fill, places };

@@ -58,7 +58,7 @@ def _task_cells(board: TaskBoard, ranked: Columns, model: str) -> dict[str, Any]
         return {}
     if isinstance(found, str):
         return {f"{board.id} {board.rank_by}": "not applicable"}
-    value, low, high, _n, best, worst = found
+    value, low, high, _n, best, worst = tuple(found)
     stem = f"{board.id} {board.rank_by}"
     places = "" if best is None else str(best) if best == worst else f"{best}-{worst}"
     return {stem: value, f"{stem} ci_low": low, f"{stem} ci_high": high, f"{board.id} places": places}

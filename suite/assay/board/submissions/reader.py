@@ -22,7 +22,11 @@ KIB, MIB = 1024, 1024**2
 MAX_UNPACKED = 1024 * MIB  # of a records file; 50,000 units of a large task need a third of it
 MAX_RATIO = 250  # deflate reaches 1,032 on zeros; records of real tasks stay near 100
 _DEEP = re.compile(rb"[\[{]")
-_HUGE_NUMBER = re.compile(rb"[0-9][eE]\+?[0-9]{3,}\s*[,\]}]")  # parsed as infinity, silently
+# Numbers that are parsed as infinity, silently. Each begins with a plain letter, which is four times as fast to find.
+_HUGE_NUMBERS = (
+    re.compile(rb"e(?<=[0-9]e)\+?[0-9]{3,}\s*[,\]}]"),
+    re.compile(rb"E(?<=[0-9]E)\+?[0-9]{3,}\s*[,\]}]"),
+)
 
 DocumentT = TypeVar("DocumentT", bound=StrictModel)
 
@@ -75,7 +79,7 @@ def parse_json(name: str, data: bytes) -> Any:
         UnreadableError: it is none of these.
     """
     try:
-        if _HUGE_NUMBER.search(data):
+        if any(pattern.search(data) for pattern in _HUGE_NUMBERS):
             raise ValueError("a number with an exponent of three digits or more")
         return from_json(data, allow_inf_nan=False, cache_strings="keys")
     except (ValueError, RecursionError) as error:
@@ -156,7 +160,7 @@ def parse_records(name: str, data: bytes) -> list[Record]:
     Raises:
         UnreadableError: a line is not a record, has a number that is not finite, or text with markup.
     """
-    if _HUGE_NUMBER.search(data):
+    if any(pattern.search(data) for pattern in _HUGE_NUMBERS):
         raise refuse(name, "numbers", "an exponent of three digits or more", "finite numbers", _AGAIN)
     if b"<" in data or b"\\" in data or b"&" in data or not data.isascii():
         _check_text(name, data)
