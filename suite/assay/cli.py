@@ -11,6 +11,7 @@ import typer
 from assay import __version__
 from assay.board.commands import app as board_commands
 from assay.errors import UserError
+from assay.tasks.verification.commands import register as register_verification
 
 app = typer.Typer(
     name="assay",
@@ -213,6 +214,9 @@ def records(
         "; ".join(f"--model {entry['model']} --task {entry['task']}" for entry in folder.index()) or "nothing"
     )
     raise UserError(f"{directory}: holds no records of model {model!r} and task {task!r}; it holds: {there}")
+
+
+register_verification(app)
 
 
 def _version(value: bool) -> None:

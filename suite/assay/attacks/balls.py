@@ -38,7 +38,11 @@ class LinfBall:
     def project_(self, adversarial: Tensor, images: Tensor, eps: Tensor) -> Tensor:
         """See `Ball`."""
         radius = per_image(eps, images)
-        return adversarial.sub_(images).clamp_(-radius, radius).add_(images).clamp_(0, 1)
+        difference = adversarial.sub_(images)
+        # Not clamp_: with bounds that are broadcast it is four times as slow.
+        torch.minimum(difference, radius, out=difference)
+        torch.maximum(difference, -radius, out=difference)
+        return difference.add_(images).clamp_(0, 1)
 
     def direction_(self, gradient: Tensor) -> Tensor:
         """See `Ball`."""

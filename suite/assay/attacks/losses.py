@@ -60,6 +60,8 @@ LOSSES: dict[LossName, Loss] = {"cross_entropy": cross_entropy, "margin": margin
 
 def in_top(logits: Tensor, classes: Tensor, top_k: int = 1) -> Tensor:
     """(N,) bool: whether each row's class is among its `top_k` highest logits; the lower class wins a tie."""
+    if top_k == 1:
+        return logits.argmax(dim=1) == classes
     own = _at(logits, classes)[:, None]
     before = torch.arange(logits.shape[1], device=logits.device) < classes[:, None]
     ahead = (logits > own) | ((logits == own) & before)

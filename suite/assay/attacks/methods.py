@@ -145,3 +145,33 @@ declare(
         module="assay.attacks.gradient",
     )
 )
+declare(
+    Method(
+        name="apgd",
+        title="Auto-PGD, a step size that adapts (Croce and Hein 2020)",
+        module="assay.attacks.apgd",
+        takes_step_size=False,
+        random_start=True,
+    )
+)
+declare(
+    Method(
+        name="apgd_t",
+        title="Auto-PGD towards each of the most likely wrong classes, one a start (Croce and Hein 2020)",
+        module="assay.attacks.apgd",
+        targetable=False,
+        takes_step_size=False,
+        aims_at_runners_up=True,
+    )
+)
+declare(
+    Method(
+        name="square",
+        title="Square attack, black-box random search (Andriushchenko et al. 2020)",
+        module="assay.attacks.square",
+        losses=frozenset({"cross_entropy", "margin"}),
+        takes_step_size=False,
+        random_start=True,
+        uses_gradient=False,
+    )
+)

@@ -66,16 +66,33 @@ def checked_logits(model: Model, images: Tensor, positions: Tensor) -> Tensor:
             f"the model returned shape {tuple(logits.shape)} for {len(images)} images: "
             "expected logits (N, classes)"
         )
-    finite = torch.isfinite(logits.detach()).all(dim=1)
-    if not finite.all():
-        raise NonFiniteLogitsError(tuple(positions[~finite.to(positions.device)].tolist()))
+    # A sum is cheap to test, and is finite only where all its terms are.
+    if not torch.isfinite(logits.detach().sum()):
+        _refuse_non_finite(logits.detach(), positions)
     return logits
 
 
+def _refuse_non_finite(logits: Tensor, positions: Tensor) -> None:
+    """Name the images, if any: a sum can also overflow.
+
+    Raises:
+        NonFiniteLogitsError: Some logits are NaN or infinite.
+    """
+    bad = ~torch.isfinite(logits).all(dim=1).to(positions.device)
+    if bad.any():
+        raise NonFiniteLogitsError(tuple(positions[bad].tolist()))
+
+
 def observe(
-    model: Model, adversarial: Tensor, inputs: Inputs, settings: AttackSettings, *, gradient: bool
+    model: Model,
+    adversarial: Tensor,
+    inputs: Inputs,
+    settings: AttackSettings,
+    *,
+    gradient: bool,
+    needed: Callable[[Tensor], bool] = lambda _: True,
 ) -> Observation:
-    """Logits and loss at `adversarial`, with the loss's gradient where asked for.
+    """Logits and loss at `adversarial`, with the loss's gradient where asked for and, by its logits, needed.
 
     Parameters get no gradients. A model whose output does not depend on its input has gradient zero.
 
@@ -88,7 +105,7 @@ def observe(
         points = adversarial.detach().requires_grad_(gradient)
         logits = checked_logits(model, points, inputs.position)
         loss = loss_of(logits, inputs.labels, inputs.targets, settings.top_k)
-        slope = _gradient(loss, points) if gradient else None
+        slope = _gradient(loss, points) if gradient and needed(logits.detach()) else None
     return Observation(logits.detach(), loss.detach(), slope)
 
 

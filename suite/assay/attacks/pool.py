@@ -78,14 +78,24 @@ def _settle_finished(plan: Plan, live: Live, result: AttackResult) -> Live:
 
 def _take_step(plan: Plan, how: Implementation, live: Live, result: AttackResult) -> Live:
     """One pass: images that have fallen leave, the others take their next step."""
+
+    def some_stand(logits: Tensor) -> bool:
+        # Where all have fallen at once, as in small batches they often do, the backward pass is saved.
+        return not plan.settings.early_stop or not bool(succeeded(plan, logits, live.inputs).all())
+
     seen = observe(
-        plan.model, live.adversarial, live.inputs, plan.settings, gradient=plan.method.uses_gradient
+        plan.model,
+        live.adversarial,
+        live.inputs,
+        plan.settings,
+        gradient=plan.method.uses_gradient,
+        needed=some_stand,
     )
     if plan.settings.early_stop:
         live, seen = _drop_fallen(plan, live, seen, result)
     if len(live):
         if seen.gradient is not None:
-            live.zero_gradient.logical_or_(~seen.gradient.flatten(1).any(dim=1))
+            live.zero_gradient.logical_or_(seen.gradient.flatten(1).abs().amax(dim=1) == 0)
         how.advance(live, seen, plan.settings)
         live.step.add_(1)
     return live

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+_CACHED = 2**17
 _GOLDEN = 0x9E3779B97F4A7C15
 _MIX_1 = 0xBF58476D1CE4E5B9
 _MIX_2 = 0x94D049BB133111EB
@@ -35,8 +36,8 @@ def uniform(seeds: Tensor, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
     count = math.prod(shape)
     offsets = torch.arange(1, count + 1, dtype=torch.int64, device=seeds.device).mul_(_signed(_GOLDEN))
     out = torch.empty((len(seeds), count), dtype=dtype, device=seeds.device)
-    # On the CPU image by image, so that the int64 scratch stays in the cache.
-    at_once = 1 if seeds.device.type == "cpu" else max(len(seeds), 1)
+    # On the CPU in blocks whose int64 scratch stays in the cache.
+    at_once = max(_CACHED // count, 1) if seeds.device.type == "cpu" else max(len(seeds), 1)
     for rows, block in zip(torch.split(seeds, at_once), torch.split(out, at_once), strict=True):
         block.copy_(_shift_right(_mix(rows[:, None] + offsets), 40)).mul_(2.0**-24)
     return out.reshape(len(seeds), *shape)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -15,6 +15,29 @@ from assay.attacks.pool import Plan, run_pool
 from assay.attacks.rows import Inputs
 from assay.attacks.settings import AttackResult, AttackSettings
 from assay.errors import UserError
+
+
+@dataclass(frozen=True)
+class Job:
+    """Images under one attack, whatever its settings.
+
+    Attributes:
+        method: The attack's name.
+        model: Pixels in [0, 1] to logits.
+        images: (N, C, H, W) in [0, 1].
+        labels: (N,) int64.
+        seeds: N integers.
+        targets: (N,) int64 for a targeted attack.
+        batch_size: Most images in one pass, N when None.
+    """
+
+    method: str
+    model: Model
+    images: Tensor
+    labels: Tensor
+    seeds: Tensor | Sequence[int]
+    targets: Tensor | None = None
+    batch_size: int | None = None
 
 
 def run_attack(
@@ -49,16 +72,35 @@ def run_attack(
             not fit, or a model that does not return logits.
         NonFiniteLogitsError: The model returned NaN or infinite logits; it names the images.
     """
-    declared = find_method(method)
-    check_settings(method, settings, targeted=targets is not None)
-    inputs = _inputs(images, labels, settings, seeds, targets)
-    plan = Plan(model, declared, settings, targets is not None, batch_size or max(len(images), 1))
-    result = run_pool(plan, _restarted(inputs, 0))
-    for restart in range(1, settings.restarts):
+    return run_job(Job(method, model, images, labels, seeds, targets, batch_size), settings)
+
+
+def run_job(job: Job, settings: AttackSettings) -> AttackResult:
+    """`run_attack` with its arguments in one piece."""
+    check_settings(job.method, settings, targeted=job.targets is not None)
+    return attack_inputs(plan_of(job, settings), as_inputs(job, settings))
+
+
+def plan_of(job: Job, settings: AttackSettings) -> Plan:
+    """What the pool is to run."""
+    batch_size = job.batch_size or max(len(job.images), 1)
+    return Plan(job.model, find_method(job.method), settings, job.targets is not None, batch_size)
+
+
+def attack_inputs(plan: Plan, inputs: Inputs) -> AttackResult:
+    """Attack rows that are already checked, each with its own radius and step size; all starts.
+
+    Raises:
+        UserError: More starts than wrong classes, for a method that takes one a class.
+        NonFiniteLogitsError: As `run_attack`.
+    """
+    aims = _runners_up(plan, inputs) if plan.method.aims_at_runners_up else None
+    result = run_pool(plan, _restarted(inputs, 0, aims))
+    for restart in range(1, plan.settings.restarts):
         standing = (~result.success).nonzero().squeeze(1)
         if not len(standing):
             break
-        again = run_pool(plan, _restarted(inputs.select(standing), restart))
+        again = run_pool(plan, _restarted(inputs, restart, aims).select(standing))
         result = _merge(result, standing, again)
     return result
 
@@ -67,28 +109,17 @@ def least_likely_targets(
     model: Model, images: Tensor, labels: Tensor, batch_size: int | None = None
 ) -> Tensor:
     """(N,) int64: the class with the lowest logit of each image (Kurakin et al. 2017), never its label."""
-    targets = []
-    positions = torch.arange(len(images))
-    with torch.no_grad():
-        for rows in torch.split(positions, batch_size or max(len(images), 1)):
-            logits = checked_logits(model, images[rows], rows)
-            others = logits.scatter(1, labels[rows.to(labels.device), None], torch.inf)
-            targets.append(others.argmin(dim=1))
-    return torch.cat(targets)
+    logits = _clean_logits(model, images, batch_size or max(len(images), 1))
+    return logits.scatter(1, labels.to(images.device)[:, None], torch.inf).argmin(dim=1)
 
 
-def _inputs(
-    images: Tensor,
-    labels: Tensor,
-    settings: AttackSettings,
-    seeds: Tensor | Sequence[int],
-    targets: Tensor | None,
-) -> Inputs:
+def as_inputs(job: Job, settings: AttackSettings) -> Inputs:
     """The rows of an attack, checked.
 
     Raises:
-        UserError: They do not fit together.
+        UserError: Images outside [0, 1], or labels, seeds or targets that do not fit them.
     """
+    images, labels, targets, seeds = job.images, job.labels, job.targets, job.seeds
     count, device = len(images), images.device
     if images.dim() != 4 or not images.is_floating_point():
         raise UserError(f"images must be (N, C, H, W) floats, got {tuple(images.shape)} of {images.dtype}")
@@ -112,9 +143,31 @@ def _inputs(
     )
 
 
-def _restarted(inputs: Inputs, restart: int) -> Inputs:
-    """The same rows with the seeds of another start."""
-    return replace(inputs, seeds=randomness.derive(inputs.seeds, restart))
+def _restarted(inputs: Inputs, restart: int, aims: Tensor | None) -> Inputs:
+    """The same rows with the seeds of another start, aimed at another class where `aims` says so."""
+    seeds = randomness.derive(inputs.seeds, restart)
+    return replace(inputs, seeds=seeds, targets=inputs.targets if aims is None else aims[:, restart])
+
+
+def _runners_up(plan: Plan, inputs: Inputs) -> Tensor:
+    """(N, restarts) int64: the most likely wrong classes at the clean images, the likeliest first."""
+    logits = _clean_logits(plan.model, inputs.images, plan.batch_size)
+    starts, classes = plan.settings.restarts, logits.shape[1]
+    if starts >= classes:
+        raise UserError(
+            f"{plan.method.name}: one start a wrong class, so restarts must be below the number of classes, "
+            f"{classes}; got {starts}"
+        )
+    others = logits.scatter(1, inputs.labels[:, None], -torch.inf)
+    return others.topk(starts, dim=1).indices
+
+
+def _clean_logits(model: Model, images: Tensor, batch_size: int) -> Tensor:
+    """(N, K) logits of the images, without gradients."""
+    positions = torch.arange(len(images))
+    with torch.no_grad():
+        parts = torch.split(positions, batch_size)
+        return torch.cat([checked_logits(model, images[rows], rows) for rows in parts])
 
 
 def _merge(result: AttackResult, rows: Tensor, again: AttackResult) -> AttackResult:

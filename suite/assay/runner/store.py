@@ -13,7 +13,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -100,6 +100,22 @@ def _check_format(marker: Path) -> None:
         )
 
 
+class StoredFiles(Mapping[str, bytes]):
+    """A record's files by name, each read from the disk only when it is asked for."""
+
+    def __init__(self, paths: Mapping[str, Path]) -> None:
+        self._paths = paths
+
+    def __getitem__(self, name: str) -> bytes:
+        return self._paths[name].read_bytes()
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._paths)
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+
 @dataclass(frozen=True)
 class JobStore:
     """The stored part of one job."""
@@ -174,7 +190,7 @@ class JobStore:
         if unit_ids is not None and [document["unit_id"] for document in documents] != list(unit_ids):
             raise BrokenChunkError("holds other units than the plan says")
         self._check_files(documents)
-        return [_record(document) for document in documents]
+        return [self._record(document) for document in documents]
 
     def read_times(self) -> list[dict[str, Any]]:
         """The times of all chunks that are stored, in order; a damaged file counts as none."""
@@ -193,16 +209,16 @@ class JobStore:
             raise ValueError(f"a record's file must have a relative name without '..', got {name!r}")
         return self.path / "files" / pure
 
+    def _record(self, document: dict[str, Any]) -> Record:
+        paths = {name: self.file_path(name) for name in document.get("files", {})}
+        return Record(document["unit_id"], document["values"], document["error"], StoredFiles(paths))
+
     def _check_files(self, documents: Iterable[dict[str, Any]]) -> None:
         for document in documents:
             for name, expected in document.get("files", {}).items():
                 path = self.file_path(name)
                 if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != expected:
                     raise BrokenChunkError(f"its file {name} is missing or altered")
-
-
-def _record(document: dict[str, Any]) -> Record:
-    return Record(unit_id=document["unit_id"], values=document["values"], error=document["error"])
 
 
 def _sha256(text: str) -> str:

@@ -16,6 +16,10 @@ SpecT = TypeVar("SpecT", bound=TaskSpec)
 DataT = TypeVar("DataT")
 
 
+class NotApplicableError(Exception):
+    """Raised by ``run`` when only a look at the network itself shows that the task has no meaning for it."""
+
+
 @dataclass(frozen=True)
 class Unit:
     """The smallest piece of work that can be resumed; ``payload`` is the family's own (a sample, a shape, …)."""

@@ -12,6 +12,7 @@ from assay.validation import read_yaml, validate
 
 _MODULES = {
     "adversarial": "assay.tasks.adversarial.task",
+    "verification": "assay.tasks.verification.task",
 }
 
 

@@ -1,1 +1,1 @@
-"""Semantic robustness over 3-D renders (Hamdi and Ghanem)."""
+"""Semantic robustness: from which views of a 3-D shape is it recognised, and how large are these views?"""

@@ -1,0 +1,106 @@
+"""APGD: projected gradient ascent with momentum that sets its own step size (Croce and Hein 2020)."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from assay.attacks.balls import BALLS, per_image
+from assay.attacks.implementation import implements
+from assay.attacks.observe import Observation
+from assay.attacks.rows import Inputs, Live, Memory
+from assay.attacks.settings import AttackSettings
+
+_MOMENTUM = 0.75
+_ENOUGH_RISES = 0.75
+
+
+def at_random_point(inputs: Inputs, settings: AttackSettings) -> tuple[Tensor, Memory]:
+    """Start at a uniform random point of the ball, with a step of twice the radius."""
+    start = BALLS[settings.norm].random_start(inputs.images, inputs.eps, inputs.seeds)
+    lowest = torch.full((len(inputs),), -torch.inf, dtype=start.dtype, device=start.device)
+    return start, {
+        "previous": start.clone(),
+        "best": start.clone(),
+        "best_gradient": torch.zeros_like(start),
+        "best_loss": lowest,
+        "last_loss": lowest.clone(),
+        "checkpoint_loss": lowest.clone(),
+        "rises": torch.zeros(len(inputs), dtype=torch.int64, device=start.device),
+        "step_size": 2 * inputs.eps.to(start.dtype),
+        "just_halved": torch.ones(len(inputs), dtype=torch.bool, device=start.device),
+    }
+
+
+@implements("apgd", start=at_random_point)
+@implements("apgd_t", start=at_random_point)
+def ascend(live: Live, seen: Observation, settings: AttackSettings) -> None:
+    """One iteration of Algorithm 1: note the best point, halve the step where it stalls, then move."""
+    assert seen.gradient is not None
+    gradient = seen.gradient
+    _note_best(live.memory, live.adversarial, gradient, seen.loss)
+    halved = _halve_where_stalled(live, settings.steps)
+    _copy_rows(live.adversarial, live.memory["best"], halved)
+    _copy_rows(gradient, live.memory["best_gradient"], halved)
+    _move(live, gradient, settings)
+
+
+def _note_best(memory: Memory, points: Tensor, gradient: Tensor, loss: Tensor) -> None:
+    """Keep the highest loss so far, where it was, and how often the loss rose since the last checkpoint."""
+    better = loss > memory["best_loss"]
+    _copy_rows(memory["best"], points, better)
+    _copy_rows(memory["best_gradient"], gradient, better)
+    memory["best_loss"].copy_(torch.maximum(memory["best_loss"], loss))
+    memory["rises"].add_((loss > memory["last_loss"]) & memory["last_loss"].isfinite())
+    memory["last_loss"].copy_(loss)
+
+
+def _halve_where_stalled(live: Live, steps: int) -> Tensor:
+    """(n,) bool: rows at a checkpoint that meet condition 1 or 2 of section 3.2; their step is halved."""
+    memory = live.memory
+    interval = torch.tensor(checkpoint_intervals(steps))[live.step].to(live.adversarial.device)
+    checked = interval > 0
+    seldom = memory["rises"] < _ENOUGH_RISES * interval
+    stuck = ~memory["just_halved"] & (memory["best_loss"] <= memory["checkpoint_loss"])
+    halved = checked & (seldom | stuck)
+    memory["step_size"].mul_(torch.where(halved, 0.5, 1.0))
+    memory["just_halved"].copy_(torch.where(checked, halved, memory["just_halved"]))
+    memory["checkpoint_loss"].copy_(torch.where(checked, memory["best_loss"], memory["checkpoint_loss"]))
+    memory["rises"].masked_fill_(checked, 0)
+    return halved
+
+
+def _move(live: Live, gradient: Tensor, settings: AttackSettings) -> None:
+    """Equation 4: a projected step, averaged with the last displacement, projected again."""
+    ball = BALLS[settings.norm]
+    here, images, eps = live.adversarial.clone(), live.inputs.images, live.inputs.eps
+    step = ball.direction_(gradient).mul_(per_image(live.memory["step_size"], gradient))
+    ahead = ball.project_(step.add_(here), images, eps)
+    weight = torch.where(live.step > 0, _MOMENTUM, 1.0).to(here.device)
+    drift = (here - live.memory["previous"]).mul_(per_image(1 - weight, here))
+    live.adversarial.add_(ahead.sub_(here).mul_(per_image(weight, here))).add_(drift)
+    ball.project_(live.adversarial, images, eps)
+    live.memory["previous"].copy_(here)
+
+
+@lru_cache(maxsize=16)
+def checkpoint_intervals(steps: int) -> tuple[int, ...]:
+    """For each iteration 0..steps: the length of the interval that a checkpoint there ends, 0 elsewhere.
+
+    Section 3.2: p0 = 0, p1 = 0.22, then p grows by its last growth less 0.03, by 0.06 at least.
+    """
+    intervals = [0] * (steps + 1)
+    before, here, last = 0, 22, 0  # in hundredths, so that rounding up is exact
+    while here <= 100:
+        at = -(-here * steps // 100)
+        if at > last:
+            intervals[at] = at - last
+        before, here, last = here, here + max(here - before - 3, 6), at
+    return tuple(intervals)
+
+
+def _copy_rows(into: Tensor, source: Tensor, rows: Tensor) -> None:
+    """Copy the marked rows."""
+    into[rows] = source[rows]

@@ -1,0 +1,41 @@
+"""What a linear model does under the worst perturbation, exactly."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from assay.attacks.settings import Norm
+
+
+def linear_worst_margin(
+    weight: Tensor, bias: Tensor, images: Tensor, labels: Tensor, eps: float, norm: Norm
+) -> Tensor:
+    """The smallest margin of the label over any other class within the ball, of logits = W x + b.
+
+    margin - eps * ||w_y - w_j||_* for the smallest over j, with the dual norm (L1 for L-infinity, L2 for
+    L2). For L-infinity the ball is met with the box [0, 1] exactly; for L2 the box is left out, so that
+    the value is a lower bound, tight where the ball lies inside the box.
+
+    Args:
+        weight: (K, D).
+        bias: (K,).
+        images: (N, C, H, W) in [0, 1] with C * H * W = D.
+        labels: (N,) int64.
+        eps: Radius.
+        norm: The ball's norm.
+
+    Returns:
+        (N,): the label is the only highest logit in the whole ball exactly where this is positive.
+    """
+    pixels = images.flatten(1)
+    logits = pixels @ weight.T + bias
+    margins = logits.gather(1, labels[:, None]) - logits
+    slopes = weight[labels][:, None, :] - weight[None, :, :]
+    if norm == "linf":
+        down = (pixels - (pixels - eps).clamp_min(0))[:, None, :]
+        up = ((pixels + eps).clamp_max(1) - pixels)[:, None, :]
+        loss = (slopes.clamp_min(0) * down - slopes.clamp_max(0) * up).sum(dim=2)
+    else:
+        loss = eps * slopes.square().sum(dim=2).sqrt()
+    return (margins - loss).scatter(1, labels[:, None], torch.inf).amin(dim=1)

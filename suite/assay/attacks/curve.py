@@ -1,0 +1,137 @@
+"""Many radii in one job: the attacks that a whole accuracy-eps curve needs, and no others.
+
+An image that falls within a small ball has fallen within every larger one. `ascending` uses that one way
+(what fell is carried on), `bisect` both ways (what stood is not tried at smaller radii either).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import torch
+from torch import Tensor
+
+from assay.attacks.methods import check_settings
+from assay.attacks.rows import Inputs
+from assay.attacks.run import Job, as_inputs, attack_inputs, plan_of
+from assay.attacks.settings import AttackResult, AttackSettings
+from assay.errors import UserError
+
+
+@dataclass(frozen=True)
+class SmallestEps:
+    """Where each image falls.
+
+    Attributes:
+        level: (N,) int64, index of the smallest radius at which the attack succeeded; the number of radii
+            where it never did.
+        images: (N, C, H, W), the adversarial image found at that radius, the clean image where none was.
+        attacks: (N,) int64, how many attacks the image met.
+        steps_used: (N,) int64, gradient steps over all of them.
+        zero_gradient: (N,) bool, in any of them.
+    """
+
+    level: Tensor
+    images: Tensor
+    attacks: Tensor
+    steps_used: Tensor
+    zero_gradient: Tensor
+
+
+def ascending(job: Job, curve: Sequence[AttackSettings]) -> Iterator[AttackResult]:
+    """One result a radius, smallest first; images that fell at one are carried on, not attacked again.
+
+    A carried image keeps the adversarial image of the radius at which it fell, with 0 new steps.
+
+    Raises:
+        UserError: Settings that the method cannot honour, or radii that do not ascend.
+    """
+    inputs = _checked_inputs(job, curve)
+    return _ascend(job, curve, inputs)
+
+
+def bisect(job: Job, curve: Sequence[AttackSettings]) -> SmallestEps:
+    """Each image's smallest radius by binary search: ceil(log2(radii + 1)) attacks at most, at its own radii.
+
+    It takes for granted what `ascending` does not: that an image which stands at one radius stands at all
+    smaller ones, as it would against an exact attack.
+
+    Raises:
+        UserError: Settings that the method cannot honour, radii that do not ascend, or settings that
+            differ in more than radius and step size.
+    """
+    inputs = _checked_inputs(job, curve)
+    if len({replace(level, eps=0.0, step_size=None) for level in curve}) > 1:
+        raise UserError("bisect: the settings of a curve may differ in eps and step_size only")
+    low = torch.zeros(len(inputs), dtype=torch.int64, device=job.images.device)
+    high = torch.full_like(low, len(curve))
+    found = SmallestEps(
+        high,
+        job.images.clone(),
+        attacks=torch.zeros_like(low),
+        steps_used=torch.zeros_like(low),
+        zero_gradient=torch.zeros_like(low, dtype=torch.bool),
+    )
+    while len(open_rows := (low < high).nonzero().squeeze(1)):
+        middle = (low[open_rows] + high[open_rows]) // 2
+        result = attack_inputs(plan_of(job, curve[0]), _at_levels(inputs.select(open_rows), curve, middle))
+        fell = result.success
+        high[open_rows[fell]] = middle[fell]
+        low[open_rows[~fell]] = middle[~fell] + 1
+        _note(found, open_rows, result)
+    return found
+
+
+def _note(found: SmallestEps, rows: Tensor, result: AttackResult) -> None:
+    """Add one round's outcome, in place; a success is at a smaller radius than any before it."""
+    found.images[rows[result.success]] = result.images[result.success]
+    found.attacks[rows] += 1
+    found.steps_used[rows] += result.steps_used
+    found.zero_gradient[rows] |= result.zero_gradient
+
+
+def _ascend(job: Job, curve: Sequence[AttackSettings], inputs: Inputs) -> Iterator[AttackResult]:
+    count, device = len(inputs), job.images.device
+    standing = torch.arange(count, device=device)
+    images = job.images.clone()
+    success = torch.zeros(count, dtype=torch.bool, device=device)
+    blind = torch.zeros_like(success)
+    for level, settings in enumerate(curve):
+        steps_used = torch.zeros(count, dtype=torch.int64, device=device)
+        if len(standing):
+            rows = _at_levels(inputs.select(standing), curve, torch.full_like(standing, level))
+            result = attack_inputs(plan_of(job, settings), rows)
+            images[standing], success[standing] = result.images, result.success
+            steps_used[standing] = result.steps_used
+            blind[standing] |= result.zero_gradient
+            standing = standing[~result.success]
+        yield AttackResult(images.clone(), success.clone(), steps_used, blind.clone())
+
+
+def _at_levels(inputs: Inputs, curve: Sequence[AttackSettings], levels: Tensor) -> Inputs:
+    """The rows with the radius and step size of their levels."""
+    eps = torch.tensor([level.eps for level in curve], dtype=torch.float64, device=levels.device)
+    step_size = torch.tensor(
+        [_step_size(level) for level in curve], dtype=torch.float64, device=levels.device
+    )
+    return replace(inputs, eps=eps[levels], step_size=step_size[levels])
+
+
+def _step_size(settings: AttackSettings) -> float:
+    return settings.eps if settings.step_size is None else settings.step_size
+
+
+def _checked_inputs(job: Job, curve: Sequence[AttackSettings]) -> Inputs:
+    """The job's rows.
+
+    Raises:
+        UserError: What is wrong with the job or its radii.
+    """
+    for settings in curve:
+        check_settings(job.method, settings, targeted=job.targets is not None)
+    radii = [settings.eps for settings in curve]
+    if not radii or any(b <= a for a, b in pairwise(radii)):
+        raise UserError(f"the eps of a curve must be at least one, each above the last; got {radii}")
+    return as_inputs(job, curve[0])

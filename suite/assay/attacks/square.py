@@ -1,0 +1,144 @@
+"""Square: a black-box attack by random search with squares (Andriushchenko et al. 2020)."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from assay.attacks import randomness
+from assay.attacks.balls import BALLS, per_image, unit_
+from assay.attacks.implementation import implements
+from assay.attacks.observe import Observation
+from assay.attacks.rows import Inputs, Live, Memory
+from assay.attacks.settings import AttackSettings
+
+_FIRST_SHARE = 0.8
+_HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
+"""Of 10,000 queries: after each of these the squares' share of the image halves (section 3.2)."""
+_TILES = 5
+
+
+def at_pattern(inputs: Inputs, settings: AttackSettings) -> tuple[Tensor, Memory]:
+    """Start at the edge of the ball: vertical stripes (L-infinity, 3.3) or a grid of tiles (L2, 3.4)."""
+    images = inputs.images
+    pattern = _stripes(images, inputs.seeds) if settings.norm == "linf" else _tiles(images, inputs.seeds)
+    start = images + pattern.mul_(per_image(inputs.eps, images))
+    BALLS[settings.norm].project_(start, images, inputs.eps)
+    lowest = torch.full((len(inputs),), -torch.inf, dtype=images.dtype, device=images.device)
+    return start, {"best": start.clone(), "best_loss": lowest}
+
+
+@implements("square", start=at_pattern)
+def propose(live: Live, seen: Observation, settings: AttackSettings) -> None:
+    """Keep the last proposal where its loss is higher, and change a random square of the best point."""
+    memory = live.memory
+    better = seen.loss > memory["best_loss"]
+    memory["best"][better] = live.adversarial[better]
+    memory["best_loss"].copy_(torch.maximum(memory["best_loss"], seen.loss))
+    height, width = live.adversarial.shape[2:]
+    sides = torch.tensor(square_sides(settings.steps, height, width, settings.norm == "l2"))[live.step]
+    seeds = randomness.derive(live.inputs.seeds, live.step.to(seen.loss.device) + 1)
+    change = _flip_squares if settings.norm == "linf" else _move_mass
+    live.adversarial.copy_(change(live, seeds, sides.to(seen.loss.device)))
+    BALLS[settings.norm].project_(live.adversarial, live.inputs.images, live.inputs.eps)
+
+
+@lru_cache(maxsize=16)
+def square_sides(steps: int, height: int, width: int, odd: bool) -> tuple[int, ...]:
+    """The side of the square for each query 0..steps-1; L2 takes odd sides of 3 at least, where they fit."""
+    sides = []
+    for step in range(steps):
+        halvings = sum(step * 10000 // steps > at for at in _HALVINGS)
+        side = max(round(math.sqrt(_FIRST_SHARE / 2**halvings * height * width)), 1)
+        if odd:
+            side = max(side, 3) | 1
+        sides.append(min(side, height, width))
+    return tuple(sides)
+
+
+def _stripes(images: Tensor, seeds: Tensor) -> Tensor:
+    """(n, C, H, W) of -1 and 1, constant along each column of a channel."""
+    count, channels, _, width = images.shape
+    return _signs(seeds, (channels, 1, width), images).expand(count, -1, images.shape[2], -1).clone()
+
+
+def _tiles(images: Tensor, seeds: Tensor) -> Tensor:
+    """(n, C, H, W) of length 1: bumps of random sign on a grid of about five by five."""
+    _, channels, height, width = images.shape
+    side = max(min(height, width) // _TILES, 1)
+    rows, columns = height // side, width // side
+    signs = _signs(seeds, (channels, rows, columns), images)
+    grid = torch.kron(signs, bump(side, images.dtype).to(images.device))
+    return unit_(torch.nn.functional.pad(grid, (0, width - columns * side, 0, height - rows * side)), 2)
+
+
+def _flip_squares(live: Live, seeds: Tensor, sides: Tensor) -> Tensor:
+    """The best points with one square of each channel set to plus or minus eps."""
+    best = live.memory["best"]
+    inside = _windows(best, randomness.derive(seeds, 1), sides)[0]
+    jump = _signs(randomness.derive(seeds, 2), (best.shape[1], 1, 1), best)
+    return best + inside * jump.mul_(per_image(2 * live.inputs.eps, best))
+
+
+def _move_mass(live: Live, seeds: Tensor, sides: Tensor) -> Tensor:
+    """The best points with the perturbation of one window moved, as a bump, into another (Algorithm 3)."""
+    images = live.inputs.images
+    delta = live.memory["best"] - images
+    target, bumps = _windows(images, randomness.derive(seeds, 1), sides)
+    source, _ = _windows(images, randomness.derive(seeds, 2), sides)
+    unused = (live.inputs.eps.to(delta.dtype).square() - delta.square().sum((1, 2, 3))).clamp_min_(0)
+    in_both = (delta * (target | source)).square().sum((2, 3), keepdim=True)
+    available = (in_both + per_image(unused / delta.shape[1], delta)).sqrt()
+    there = delta * target
+    there = there / _channel_length(there)
+    mass = there + bumps * _signs(randomness.derive(seeds, 3), (delta.shape[1], 1, 1), delta)
+    return images + delta * ~(target | source) + mass / _channel_length(mass) * available
+
+
+def _windows(images: Tensor, seeds: Tensor, sides: Tensor) -> tuple[Tensor, Tensor]:
+    """A random square of each row's side: (n, 1, H, W) bool of where it lies, and a bump there."""
+    count, _, height, width = images.shape
+    place = randomness.uniform(seeds, (3,), torch.float64)
+    top = (place[:, 0] * (height - sides + 1)).long()
+    left = (place[:, 1] * (width - sides + 1)).long()
+    inside = torch.zeros((count, 1, height, width), dtype=torch.bool, device=images.device)
+    bumps = torch.zeros((count, 1, height, width), dtype=images.dtype, device=images.device)
+    corners = torch.stack([top, left, sides, place[:, 2] > 0.5], dim=1).tolist()
+    for row, (y, x, side, turned) in enumerate(corners):
+        shape = bump(side, images.dtype)
+        inside[row, 0, y : y + side, x : x + side] = True
+        bumps[row, 0, y : y + side, x : x + side] = shape.T if turned else shape
+    return inside, bumps
+
+
+@lru_cache(maxsize=64)
+def bump(side: int, dtype: torch.dtype) -> Tensor:
+    """(side, side) of length 1: one half a positive hill, the other a negative one (equation 2)."""
+    upper = _hill(side // 2, side, dtype)
+    both = torch.cat([upper, -_hill(side - side // 2, side, dtype)])
+    return both / both.square().sum().sqrt()
+
+
+def _hill(height: int, width: int, dtype: torch.dtype) -> Tensor:
+    """(height, width): nested rectangles, the k-th from the centre adding 1/k**2; its length is 1."""
+    hill = torch.zeros(height, width, dtype=dtype)
+    top, left = height // 2, width // 2
+    for ring in range(max(top, left) + 1):
+        rows = slice(max(top - ring, 0), min(top + ring + 1, height))
+        columns = slice(max(left - ring, 0), min(left + ring + 1, width))
+        hill[rows, columns] += 1 / (ring + 1) ** 2
+    return hill / hill.square().sum().sqrt().clamp_min(torch.finfo(dtype).tiny)
+
+
+def _signs(seeds: Tensor, shape: tuple[int, ...], like: Tensor) -> Tensor:
+    """(n, *shape) of -1 and 1."""
+    return torch.where(randomness.uniform(seeds, shape, torch.float32) < 0.5, -1.0, 1.0).to(like.dtype)
+
+
+def _channel_length(difference: Tensor) -> Tensor:
+    """(n, C, 1, 1) Euclidean lengths, never zero."""
+    tiny = torch.finfo(difference.dtype).tiny
+    return difference.square().sum((2, 3), keepdim=True).sqrt().clamp_min(tiny)

@@ -1,0 +1,69 @@
+"""The box of semantic parameters that a study looks at."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from assay.errors import UserError
+from assay.tasks.srvr.arrays import FloatArray
+
+
+@dataclass(frozen=True)
+class Domain:
+    """Ω, a box in n semantic parameters, each in its own unit.
+
+    Attributes:
+        names: the parameters, in the order of every point's coordinates.
+        low: lower ends.
+        high: upper ends.
+    """
+
+    names: tuple[str, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        """Check the ends.
+
+        Raises:
+            UserError: where numbers of ends differ, or a lower end is not below its upper end.
+        """
+        if not len(self.names) == len(self.low) == len(self.high) > 0:
+            raise UserError(f"domain of {list(self.names)}: give one [low, high] pair for each parameter")
+        for name, low, high in zip(self.names, self.low, self.high, strict=True):
+            if not low < high:
+                raise UserError(f"domain of {name}: [{low:g}, {high:g}] is empty; low must be below high")
+
+    @property
+    def volume(self) -> float:
+        """Product of the sides."""
+        return float(np.prod(np.subtract(self.high, self.low)))
+
+    def clip(self, points: npt.ArrayLike) -> FloatArray:
+        """The nearest points inside, (..., n)."""
+        return np.clip(np.asarray(points, dtype=np.float64), self.low, self.high)
+
+    def require_inside(self, points: Sequence[Sequence[float]] | FloatArray) -> FloatArray:
+        """Return initial points as an array (B, n).
+
+        Raises:
+            UserError: for a point with the wrong number of coordinates, not finite, or outside the domain.
+        """
+        for point in points:
+            inside = len(point) == len(self.names) and all(
+                low <= value <= high for low, value, high in zip(self.low, point, self.high, strict=True)
+            )
+            if not inside:
+                box = ", ".join(
+                    f"{name} {low:g}..{high:g}"
+                    for name, low, high in zip(self.names, self.low, self.high, strict=True)
+                )
+                given = ", ".join(f"{value:g}" for value in point)
+                raise UserError(f"initial point ({given}): outside the domain; give {box}")
+        return np.asarray(points, dtype=np.float64).reshape(-1, len(self.names))
+
+
+VIEW_DOMAIN = Domain(("azimuth_deg", "elevation_deg"), (0.0, -10.0), (360.0, 90.0))
+"""The paper's: azimuth [0, 360], elevation [-10, 90] degrees."""

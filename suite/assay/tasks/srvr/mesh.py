@@ -1,0 +1,136 @@
+"""Triangle meshes: read through trimesh, cleaned of faces that change nothing, and normalised."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import trimesh
+
+from assay.errors import UserError
+from assay.tasks.srvr.arrays import FloatArray, IntArray
+
+SUFFIXES = (".obj", ".ply", ".stl", ".off", ".glb")
+
+
+@dataclass(frozen=True)
+class FaceCounts:
+    """What the cleaning of a mesh did to its triangles.
+
+    Attributes:
+        raw: triangles read from the file, after polygons were cut into triangles.
+        duplicate: triangles removed because another one has the same three corners (in any order or sense).
+        degenerate: triangles removed because they have no area.
+        kept: triangles left to draw.
+    """
+
+    raw: int
+    duplicate: int
+    degenerate: int
+    kept: int
+
+
+@dataclass(frozen=True)
+class Mesh:
+    """A cleaned triangle mesh.
+
+    Attributes:
+        vertices: (V, 3) float64, y upwards.
+        faces: (F, 3) int64 indices into ``vertices``; no two faces have the same corners.
+        counts: what the cleaning removed.
+    """
+
+    vertices: FloatArray
+    faces: IntArray
+    counts: FaceCounts
+
+    @property
+    def corners(self) -> FloatArray:
+        """(F, 3, 3) float64: face, corner, coordinate."""
+        return self.vertices[self.faces]
+
+
+def load_mesh(path: Path) -> Mesh:
+    """Read, clean and normalise the mesh in a file.
+
+    Materials and textures are ignored (the renderer paints every surface white), so files whose textures do
+    not exist are read all the same.
+
+    Args:
+        path: a file ending in one of ``SUFFIXES``; scenes are merged into one mesh.
+
+    Raises:
+        UserError: for a missing or unreadable file, an unknown suffix, a mesh without faces, vertices that
+            are not finite, or a mesh of zero extent.
+    """
+    if path.suffix.lower() not in SUFFIXES:
+        raise UserError(f"mesh {path}: cannot read '{path.suffix}' files; use one of {', '.join(SUFFIXES)}")
+    if not path.is_file():
+        raise UserError(f"mesh {path}: no such file; check the path, or the folder the manifest names")
+    options = {"maintain_order": True, "skip_materials": True} if path.suffix.lower() == ".obj" else {}
+    try:
+        loaded = trimesh.load_mesh(path, process=False, **options)
+    except Exception as error:  # trimesh raises whatever its parsers stumble on
+        reason = f"{type(error).__name__}: {error}"
+        raise UserError(
+            f"mesh {path}: not a readable {path.suffix} file ({reason}); export it again"
+        ) from error
+    return build_mesh(np.asarray(loaded.vertices), np.asarray(loaded.faces), name=str(path))
+
+
+def build_mesh(vertices: npt.ArrayLike, faces: npt.ArrayLike, name: str = "mesh") -> Mesh:
+    """Clean and normalise triangles given as arrays.
+
+    Args:
+        vertices: (V, 3) coordinates, y upwards. Vertices that no face uses still count for the normalisation,
+            as in the published renders.
+        faces: (F, 3) indices into ``vertices``.
+        name: what error messages call the mesh.
+
+    Raises:
+        UserError: as :func:`load_mesh`.
+    """
+    points = np.asarray(vertices, dtype=np.float64).reshape(-1, 3)
+    triangles = np.asarray(faces, dtype=np.int64).reshape(-1, 3)
+    if len(triangles) == 0:
+        raise UserError(
+            f"mesh {name}: it has no faces; give a surface mesh, not a point cloud or an empty file"
+        )
+    if triangles.min() < 0 or triangles.max() >= len(points):
+        raise UserError(
+            f"mesh {name}: a face names a vertex outside 0..{len(points) - 1}; export the mesh again"
+        )
+    if not np.isfinite(points).all():
+        bad = int((~np.isfinite(points)).any(axis=1).sum())
+        raise UserError(f"mesh {name}: {bad} of {len(points)} vertices are NaN or infinite; repair the mesh")
+    cleaned, counts = _clean_faces(points, triangles)
+    if counts.kept == 0:
+        raise UserError(
+            f"mesh {name}: all of its {counts.raw} faces have zero area; give a mesh with a surface"
+        )
+    return Mesh(vertices=_normalise(points, name), faces=cleaned, counts=counts)
+
+
+def _normalise(points: FloatArray, name: str) -> FloatArray:
+    """Centre the bounding box at the origin, its longest side spanning [-1, 1]."""
+    shifted: FloatArray = points - points.min(axis=0)
+    extent = shifted.max()
+    if extent <= 0:
+        raise UserError(f"mesh {name}: all vertices coincide (zero extent); give a mesh with a size")
+    scaled = shifted / extent * 2
+    return np.asarray(scaled - scaled.max(axis=0) / 2)
+
+
+def _clean_faces(points: FloatArray, faces: IntArray) -> tuple[IntArray, FaceCounts]:
+    """Drop faces without area and all but the first of those that cover the same corners, by position."""
+    edges = points[faces[:, 1:]] - points[faces[:, :1]]
+    has_area = np.linalg.norm(np.cross(edges[:, 0], edges[:, 1]), axis=1) > 0
+    solid = faces[has_area]
+    _, merged = np.unique(points, axis=0, return_inverse=True)
+    corner_sets = np.sort(merged.reshape(-1)[solid], axis=1)
+    _, first = np.unique(corner_sets, axis=0, return_index=True)
+    kept = solid[np.sort(first)]
+    counts = FaceCounts(
+        raw=len(faces), duplicate=len(solid) - len(kept), degenerate=len(faces) - len(solid), kept=len(kept)
+    )
+    return kept, counts

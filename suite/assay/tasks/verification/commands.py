@@ -1,0 +1,190 @@
+"""Verbs of the verification family: `assay verify` for one image, `assay train-small` for the small networks."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from assay.errors import UserError
+from assay.tasks.verification.spec import GRAMMAR_HELP, VerificationSpec
+from assay.tasks.verification.summary import property_name
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from assay.models.loaded import LoadedModel
+    from assay.tasks.verification.verify import Verification
+
+Perturbations = Annotated[list[str], typer.Option("--perturbation", help=GRAMMAR_HELP)]
+
+
+def verify(
+    model: Annotated[str, typer.Option("--model", help="A model's name, or onnx:FILE.")],
+    image: Annotated[Path, typer.Option("--image", help="A picture; it is prepared as the model asks.")],
+    perturbation: Perturbations,
+    delta: Annotated[float, typer.Option("--delta", help="Threshold of the attention inconsistency.")] = 3.0,
+    labels: Annotated[str, typer.Option("--labels", help="predicted or all: whose maps count.")] = "all",
+    timeout_s: Annotated[
+        float, typer.Option("--timeout", help="Seconds; then what is proved so far.")
+    ] = 600.0,
+    weights: Annotated[Path | None, typer.Option("--weights", help="A checkpoint of your own.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="A folder for the pictures.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Prove for which changes of one image label and attention are kept."""
+    from assay.models.zoo import load_model
+    from assay.tasks.base import NotApplicableError
+    from assay.tasks.verification.evaluate import exact_network, question
+    from assay.tasks.verification.verify import verify as verify_image
+
+    spec = _spec(perturbation, delta, labels, timeout_s)
+    asked = question(spec, tuple(perturbation), spec.seed)
+    loaded = load_model(model, weights=weights)
+    try:
+        network = exact_network(loaded)
+    except NotApplicableError as error:
+        raise UserError(f"model {model}: {error}; choose a chain of linear layers and ReLUs") from error
+    prepared = _read(image, loaded)
+    found = verify_image(network, prepared, asked)
+    if out is not None:
+        from assay.tasks.verification.evaluate import pictures
+
+        _write(out, pictures(found, network, prepared, asked))
+    rows = _rows(found, image, " + ".join(perturbation))
+    print(json.dumps(rows[0] | {"properties": rows}, indent=1) if as_json else _table(found, rows, out))
+
+
+def train_small(
+    name: Annotated[str, typer.Argument(help="mnist_fnn_200, mnist_fnn_800 or mnist_cnn_2028.")],
+    out: Annotated[
+        Path, typer.Option("--out", help="Folder for NAME.safetensors (then set ASSAY_DATA to it).")
+    ],
+    data_root: Annotated[list[Path] | None, typer.Option("--data-root", help="A folder with MNIST.")] = None,
+    epochs: Annotated[int, typer.Option("--epochs", min=1, help="Passes over the 60,000 images.")] = 3,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the weights and the order.")] = 0,
+) -> None:
+    """Train one of the small MNIST networks by the seeded recipe."""
+    from safetensors.torch import save_file
+
+    from assay.models import small_nets
+
+    if name not in small_nets.ARCHITECTURES or not name.startswith("mnist"):
+        known = ", ".join(known for known in small_nets.ARCHITECTURES if known.startswith("mnist"))
+        raise UserError(f"unknown small network {name!r}; choose one of {known}")
+    images, held_out = (_mnist(part, data_root or []) for part in ("train", "test"))
+    net = small_nets.train(small_nets.ARCHITECTURES[name](), *images, epochs=epochs, seed=seed)
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / f"{name}.safetensors"
+    save_file(net.state_dict(), path)
+    print(f"{path}: test accuracy {small_nets.accuracy(net, *held_out):.4f}, {epochs} epochs, seed {seed}")
+
+
+def _mnist(part: str, roots: list[Path]) -> "tuple[Tensor, Tensor]":
+    """(N, 1, 28, 28) float32 in [0, 1] and labels."""
+    import torch
+
+    from assay.data.dataset import open_dataset
+    from assay.data.manifest import load_manifest
+
+    data = open_dataset(load_manifest(f"mnist-{part}"), roots)
+    pixels = torch.stack([torch.from_numpy(data.image(sample)) for sample in data.samples])
+    return pixels.permute(0, 3, 1, 2).float() / 255, torch.tensor([sample.label for sample in data.samples])
+
+
+def _spec(perturbations: list[str], delta: float, labels: str, timeout_s: float) -> VerificationSpec:
+    """The options as a spec, so that one set of checks serves both."""
+    from assay.validation import validate
+
+    document = {
+        "schema": 1,
+        "family": "verification",
+        "title": "one image",
+        "data": "one image",
+        "combinations": [perturbations],
+        "deltas": [delta],
+        "labels": labels,
+        "timeout_s": timeout_s,
+    }
+    return validate(VerificationSpec, document, "assay verify")
+
+
+def _read(path: Path, model: "LoadedModel") -> "Tensor":
+    """The picture as the model sees it, (C, H, W) float64; refuses what the model does not resize."""
+    import numpy as np
+    from PIL import Image, UnidentifiedImageError
+
+    mode = "L" if model.info.input_shape[0] == 1 else "RGB"
+    try:
+        with Image.open(path) as picture:
+            pixels = np.asarray(picture.convert(mode), dtype=np.uint8)
+    except (OSError, UnidentifiedImageError) as error:
+        raise UserError(f"{path}: cannot be read as a picture ({error}); give a PNG or JPEG") from error
+    image = model.prepare(pixels if pixels.ndim == 3 else pixels[:, :, None])
+    if tuple(image.shape) != model.info.input_shape:
+        raise UserError(
+            f"{path}: is {tuple(image.shape)} where {model.info.name} reads {model.info.input_shape}; resize it"
+        )
+    return image.double()
+
+
+def _rows(found: "Verification", image: Path, perturbation: str) -> list[dict[str, Any]]:
+    """One row a property, with the columns of the family's records."""
+    common = {
+        "unit_id": image.name,
+        "label": found.label,
+        "perturbation": perturbation,
+        "sup_ai": found.sup_ai,
+        "theta_sup": None if found.theta_sup is None else found.theta_sup.tolist(),
+        "min_margin": found.min_margin,
+        "theta_min": None if found.theta_min is None else found.theta_min.tolist(),
+        "cells": found.cells,
+        "seconds": found.seconds,
+        "error": None,
+    }
+    return [
+        common
+        | {
+            "property": property_name(part.delta),
+            "verdict": part.verdict,
+            "share_satisfied": part.satisfied,
+            "share_violated": part.violated,
+            "share_partial": part.partial,
+        }
+        for part in found.findings
+    ]
+
+
+def _table(found: "Verification", rows: list[dict[str, Any]], out: Path | None) -> str:
+    from tabulate import tabulate
+
+    columns = ("property", "verdict", "share_satisfied", "share_violated", "share_partial")
+    shown = [[row[column] for column in columns] for row in rows]
+    first = rows[0]
+    lines = [
+        f"predicted label {found.label}; {found.cells} activation cells in {found.seconds:.2f} s",
+        f"sup ai {first['sup_ai']} at theta = {first['theta_sup']}",
+        f"smallest margin {first['min_margin']} at theta = {first['theta_min']}",
+        tabulate(shown, headers=columns, floatfmt=".6g"),
+    ]
+    return "\n".join([*lines, *([f"pictures: {out}"] if out else [])])
+
+
+def _write(folder: Path, files: dict[str, bytes]) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in files.items():
+            (folder / name).write_bytes(content)
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be written ({error.strerror}); choose another --out") from error
+
+
+def register(app: typer.Typer) -> None:
+    """Add the verbs to the command line."""
+    app.command(
+        epilog="Example: assay verify --model digits_fnn --image digit.png --perturbation brightness:0:0.3 "
+        "--perturbation patch:0:0.5:3:3:2x2 --delta 3 --json"
+    )(verify)
+    app.command(
+        name="train-small", epilog="Example: assay train-small mnist_fnn_200 --out nets --data-root data"
+    )(train_small)

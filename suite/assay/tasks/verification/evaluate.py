@@ -1,0 +1,164 @@
+"""Verify a block of images: one record an image and combination of perturbations."""
+
+import io
+import re
+from collections.abc import Callable, Iterator, Sequence
+from functools import lru_cache
+from typing import Any
+
+from torch import Tensor, nn
+
+from assay.data.dataset import Dataset, Sample
+from assay.models.loaded import LoadedModel, Normalised
+from assay.tasks.base import NotApplicableError, Record, RunContext, Unit
+from assay.tasks.verification.figures import ray, region_map, saliency_panels
+from assay.tasks.verification.grammar import parse_theta
+from assay.tasks.verification.network import Network, UnsupportedLayerError, read_network
+from assay.tasks.verification.perturbations import Theta
+from assay.tasks.verification.spec import VerificationSpec
+from assay.tasks.verification.summary import property_name
+from assay.tasks.verification.verify import Finding, Question, Verification, verify
+
+SHOWN_IMAGES = 2  # how many images of a task get pictures
+
+
+def check_perturbations(spec: VerificationSpec) -> None:
+    """Refuse a spec whose perturbations cannot be read or combined, before any work starts.
+
+    Raises:
+        UserError: which one, and how it is written.
+    """
+    for combination in spec.combinations:
+        parse_theta(combination)
+
+
+@lru_cache(maxsize=2)
+def exact_network(model: LoadedModel) -> Network:
+    """The model's network in float64, its normalisation folded in.
+
+    Raises:
+        NotApplicableError: a layer is not piecewise linear in the supported way; names it.
+    """
+    try:
+        return read_network(_plain(model.module), model.info.input_shape)
+    except UnsupportedLayerError as error:
+        raise NotApplicableError(str(error)) from error
+
+
+def _plain(module: nn.Module) -> nn.Module:
+    """A module whose normalisation is a layer that the reader knows."""
+    if not isinstance(module, Normalised):
+        return module
+    norm = nn.BatchNorm2d(len(module.mean), eps=0.0, affine=False)
+    norm.running_mean, norm.running_var = module.mean.flatten().clone(), module.std.flatten().square()
+    return nn.Sequential(norm, *(module.net if isinstance(module.net, nn.Sequential) else [module.net]))
+
+
+def question(spec: VerificationSpec, combination: Sequence[str], seed: int) -> Question:
+    """What the spec asks of one image."""
+    return Question(
+        theta=parse_theta(combination),
+        labels=spec.labels,
+        deltas=spec.deltas,
+        timeout_s=spec.timeout_s,
+        seed=seed % 2**31,
+    )
+
+
+def evaluate(
+    spec: VerificationSpec, model: LoadedModel, data: Dataset, units: Sequence[Unit], context: RunContext
+) -> Iterator[Record]:
+    """One record a unit, in order."""
+    network = exact_network(model)
+    for unit in units:
+        sample, combination = unit.payload
+        asked = question(spec, spec.combinations[combination], context.seed(unit.id))
+        image = image_of(model, data, sample)
+        found = verify(network, image, asked)
+        shown = sample in data.samples[:SHOWN_IMAGES]
+        files = pictures(found, network, image, asked) if shown else {}
+        named = {f"{path_safe(unit.id)}/{name}": content for name, content in files.items()}
+        yield Record(unit.id, describe(found, sample, spec.names[combination]), files=named)
+        context.advance(1)
+
+
+def pictures(found: Verification, network: Network, image: Tensor, asked: Question) -> dict[str, bytes]:
+    """The paper's Fig. 1 to 3 of one image, as PNG by name; none where no cell was listed."""
+    if found.table is None:
+        return {}
+    theta = asked.theta
+    drawn = {"saliency.png": _png(saliency_panels, network, image, theta, _chosen(found, theta))}
+    drawn["ray.png"] = _png(ray, found, network, image, theta)
+    if theta.dimension > 1:
+        drawn["regions.png"] = _png(region_map, found, theta, image)
+    return drawn
+
+
+def _chosen(found: Verification, theta: Theta) -> list[Tensor]:
+    """The unperturbed image, the middle of the range, and where the attention is most inconsistent."""
+    assert found.theta_sup is not None
+    return [theta.lower, (theta.lower + theta.upper) / 2, found.theta_sup]
+
+
+def _png(draw: Callable[..., None], *arguments: Any) -> bytes:
+    buffer = io.BytesIO()
+    draw(*arguments, buffer)
+    return buffer.getvalue()
+
+
+def path_safe(name: str) -> str:
+    """A unit's id as a folder's name."""
+    return re.sub(r"[^A-Za-z0-9._-]", "_", name)
+
+
+def image_of(model: LoadedModel, data: Dataset, sample: Sample) -> Tensor:
+    """The image as the model sees it, (C, H, W) float64 in [0, 1]."""
+    return model.prepare(data.image(sample)).double()
+
+
+def describe(found: Verification, sample: Sample, name: str) -> dict[str, Any]:
+    """A verification as plain values."""
+    return {
+        "image": sample.unit_id,
+        "label": sample.label,
+        "predicted": found.label,
+        "perturbation": name,
+        "sup_ai": found.sup_ai,
+        "theta_sup": _plain_point(found.theta_sup),
+        "min_margin": found.min_margin,
+        "theta_min": _plain_point(found.theta_min),
+        "cells": found.cells,
+        "covered": found.covered,
+        "complete": found.complete,
+        "audit_missed": found.audit_missed,
+        "seconds": round(found.seconds, 4),
+        "satisfies_cr_not_ar": _cr_but_not_ar(found),
+        "properties": {property_name(part.delta): _finding(found, part) for part in found.findings},
+    }
+
+
+def _finding(found: Verification, part: Finding) -> dict[str, Any]:
+    witness = found.margin_witness if part.delta is None else found.ai_witness
+    component = part.component
+    return {
+        "verdict": part.verdict,
+        "satisfied": part.satisfied,
+        "violated": part.violated,
+        "partial": part.partial,
+        "witness": None if witness is None else {"theta": witness.theta.tolist(), "value": witness.value},
+        "connected_share": None if component is None else component.share,
+        "farthest": None if component is None else _plain_point(component.farthest),
+    }
+
+
+def _cr_but_not_ar(found: Verification) -> float:
+    """Share of Theta in cells that keep the label throughout and violate AR, at the largest delta, somewhere."""
+    if found.table is None:
+        return 0.0
+    largest = max(part.delta for part in found.findings if part.delta is not None)
+    gap = found.table.satisfied(None) & ~found.table.satisfied(largest)
+    return float(found.table.volumes[gap].sum() / found.table.volumes.sum())
+
+
+def _plain_point(point: Tensor | None) -> list[float] | None:
+    return None if point is None else point.tolist()

@@ -1,0 +1,373 @@
+"""A chain of torch layers read as affine blocks and ReLU splits in float64.
+
+The verifier sees a network as `layers`: an affine block, then a ReLU on some of its outputs (`splits`), and
+so on; the last block has no split. Max pooling becomes rounds of `max(a, b) = a + relu(b - a)`, in which the
+`a` passes through unsplit, so that ties go to the first entry of a window, as in torch.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, fx, nn
+
+from assay.errors import UserError
+from assay.tasks.verification.linear import Convolution, Dense, Linear, Scale, sparse, windows
+
+Shape = tuple[int, int, int]
+
+
+class UnsupportedLayerError(UserError):
+    """The network has a layer that is not piecewise linear in the supported way; `layer` is its name."""
+
+    def __init__(self, layer: str, why: str) -> None:
+        super().__init__(f"layer {layer} cannot be verified: {why}")
+        self.layer = layer
+
+
+@dataclass(frozen=True)
+class Layer:
+    """An affine block followed by ReLUs.
+
+    Attributes:
+        maps: linear maps applied in order.
+        bias: `(n,)` added to the result of the maps.
+        splits: `(n,)` bool, the outputs that a ReLU follows; the others pass unchanged.
+    """
+
+    maps: tuple[Linear, ...]
+    bias: Tensor
+    splits: Tensor
+
+    def linear(self, rows: Tensor) -> Tensor:
+        """The block without its bias, `(N, inputs) -> (N, n)`."""
+        for linear_map in self.maps:
+            rows = linear_map.forward(rows)
+        return rows
+
+    def transpose(self, rows: Tensor) -> Tensor:
+        """The adjoint of `linear`, `(N, n) -> (N, inputs)`."""
+        for linear_map in reversed(self.maps):
+            rows = linear_map.transpose(rows)
+        return rows
+
+    def magnitude(self, bound: Tensor) -> Tensor:
+        """The largest sum of absolute terms that an output adds up, given input bounds `(inputs,)`."""
+        rows = bound[None]
+        for linear_map in self.maps:
+            rows = linear_map.magnitude(rows)
+        return rows[0] + self.bias.abs()
+
+    def affine(self, forms: Tensor) -> Tensor:
+        """Carry affine forms `(C, 1 + d, inputs)`, constants first, through the block: `(C, 1 + d, n)`."""
+        out = self.linear(forms.flatten(0, 1)).reshape(*forms.shape[:2], -1)
+        out[:, 0] += self.bias
+        return out
+
+
+@dataclass(frozen=True)
+class Network:
+    """A piecewise linear classifier.
+
+    Attributes:
+        layers: the blocks, float64; the last has no splits.
+        input_shape: (channels, height, width) of one image.
+        module: the network itself in float64, evaluation mode, for confirmation by automatic differentiation.
+    """
+
+    layers: tuple[Layer, ...]
+    input_shape: Shape
+    module: nn.Module
+
+    @property
+    def neurons(self) -> int:
+        """Number of ReLUs (max-pooling comparisons included)."""
+        return sum(int(layer.splits.sum()) for layer in self.layers)
+
+    @property
+    def classes(self) -> int:
+        """Number of outputs."""
+        return len(self.layers[-1].bias)
+
+    def logits(self, images: Tensor) -> Tensor:
+        """The network itself on images `(N, channels, height, width)` float64: `(N, classes)`.
+
+        Run one image at a time: a graph read from ONNX may have its batch size fixed at one.
+        """
+        return torch.cat([self.module(image[None]).reshape(1, -1) for image in images])
+
+
+@dataclass
+class _Builder:
+    """Layers gathered so far, and the affine block being gathered."""
+
+    shape: tuple[int, ...]
+    layers: list[Layer] = field(default_factory=list)
+    maps: list[Linear] = field(default_factory=list)
+    bias: Tensor | None = None
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.shape)
+
+    def image_shape(self, layer: str) -> Shape:
+        if len(self.shape) != 3:
+            raise UnsupportedLayerError(layer, f"it reads an image, but its input has the shape {self.shape}")
+        return self.shape[0], self.shape[1], self.shape[2]
+
+    def append(self, linear_map: Linear, bias: Tensor | None, shape: tuple[int, ...]) -> None:
+        self.maps.append(linear_map)
+        if self.bias is not None:
+            self.bias = linear_map.forward(self.bias[None])[0]
+        self.shape = shape
+        if bias is not None:
+            self.bias = bias if self.bias is None else self.bias + bias
+
+    def split(self, splits: Tensor | None = None) -> None:
+        bias = torch.zeros(self.size, dtype=torch.float64) if self.bias is None else self.bias
+        mask = torch.ones(self.size, dtype=torch.bool) if splits is None else splits
+        self.layers.append(Layer(tuple(self.maps), bias, mask))
+        self.maps, self.bias = [], None
+
+
+def _fully_connected(name: str, module: nn.Module, build: _Builder) -> None:
+    assert isinstance(module, nn.Linear)
+    if len(build.shape) != 1 or build.shape[0] != module.in_features:
+        raise UnsupportedLayerError(
+            name, f"it reads {module.in_features} values, but gets the shape {build.shape}"
+        )
+    build.append(Dense(module.weight.detach()), _bias(module.bias), (module.out_features,))
+
+
+def _convolution(name: str, module: nn.Module, build: _Builder) -> None:
+    assert isinstance(module, nn.Conv2d)
+    if module.padding_mode != "zeros" or isinstance(module.padding, str):
+        raise UnsupportedLayerError(name, "only explicit zero padding is read")
+    in_shape = build.image_shape(name)
+    if in_shape[0] != module.in_channels:
+        raise UnsupportedLayerError(name, f"it reads {module.in_channels} channels, but gets {in_shape[0]}")
+    stride, padding, dilation = _pair(module.stride), _pair(module.padding), _pair(module.dilation)
+    linear_map = Convolution(module.weight.detach(), stride, padding, dilation, module.groups, in_shape)
+    bias = _bias(module.bias)
+    out_shape = linear_map.out_shape
+    if bias is not None:
+        bias = bias.repeat_interleave(out_shape[1] * out_shape[2])
+    build.append(linear_map, bias, out_shape)
+
+
+def _batch_norm(name: str, module: nn.Module, build: _Builder) -> None:
+    assert isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)
+    if module.running_mean is None or module.running_var is None:
+        raise UnsupportedLayerError(name, "it keeps no running statistics, so it is not affine at evaluation")
+    factor = torch.rsqrt(module.running_var + module.eps)
+    if module.weight is not None:
+        factor = factor * module.weight.detach()
+    shift = -module.running_mean * factor
+    if module.bias is not None:
+        shift = shift + module.bias.detach()
+    spread = build.size // len(factor)
+    build.append(Scale(factor.repeat_interleave(spread)), shift.repeat_interleave(spread), build.shape)
+
+
+def _average_pool(name: str, module: nn.Module, build: _Builder) -> None:
+    assert isinstance(module, nn.AvgPool2d)
+    kernel, padding = _pair(module.kernel_size), _pair(module.padding)
+    if module.ceil_mode or module.divisor_override or (not module.count_include_pad and any(padding)):
+        raise UnsupportedLayerError(
+            name, "only plain average pooling is read (no ceil_mode, divisor or open borders)"
+        )
+    index, shape = _windows(name, module, build)
+    read = index >= 0
+    rows = torch.arange(len(index))[:, None].expand_as(index)
+    values = torch.full((int(read.sum()),), 1 / math.prod(kernel), dtype=torch.float64)
+    build.append(sparse(rows[read], index[read], values, (len(index), build.size)), None, shape)
+
+
+def _max_pool(name: str, module: nn.Module, build: _Builder) -> None:
+    """Pair up the entries of each window until one is left, a split layer a round."""
+    assert isinstance(module, nn.MaxPool2d)
+    if module.ceil_mode or _pair(module.dilation) != (1, 1) or module.return_indices:
+        raise UnsupportedLayerError(
+            name, "only plain max pooling is read (no ceil_mode, dilation or indices)"
+        )
+    index, shape = _windows(name, module, build)
+    first = index.max(1, keepdim=True).values  # padding never wins: repeat an entry of the window instead
+    index = torch.where(index < 0, first, index)
+    while index.shape[1] > 1:
+        index = _max_round(index, build)
+    values = torch.ones(len(index))
+    build.append(sparse(torch.arange(len(index)), index[:, 0], values, (len(index), build.size)), None, shape)
+
+
+def _max_round(index: Tensor, build: _Builder) -> Tensor:
+    """Replace the values by the pairwise maxima of each window's entries; returns the new windows."""
+    left, right = index[:, 0::2], index[:, 1::2]
+    pairs, alone = right.shape[1], left.shape[1] - right.shape[1]
+    a, b = left[:, :pairs].flatten(), right.flatten()
+    count, passed = len(a), torch.cat([a, left[:, pairs:].flatten()])
+    rows = torch.cat([torch.arange(count), torch.arange(count), count + torch.arange(len(passed))])
+    values = torch.cat([torch.ones(count), -torch.ones(count), torch.ones(len(passed))])
+    total = count + len(passed)
+    build.append(sparse(rows, torch.cat([b, a, passed]), values, (total, build.size)), None, (total,))
+    build.split(torch.arange(total) < count)
+    kept = torch.arange(len(passed))
+    rows, columns = torch.cat([kept, torch.arange(count)]), torch.cat([count + kept, torch.arange(count)])
+    build.append(sparse(rows, columns, torch.ones(len(rows)), (len(passed), total)), None, (len(passed),))
+    maxima = torch.arange(count).reshape(len(index), pairs)
+    return torch.cat([maxima, count + torch.arange(len(index) * alone).reshape(len(index), alone)], 1)
+
+
+def _windows(name: str, module: nn.AvgPool2d | nn.MaxPool2d, build: _Builder) -> tuple[Tensor, Shape]:
+    in_shape = build.image_shape(name)
+    kernel, padding = _pair(module.kernel_size), _pair(module.padding)
+    stride = _pair(module.stride)
+    height, width = (
+        (side + 2 * pad - size) // step + 1
+        for side, pad, size, step in zip(in_shape[1:], padding, kernel, stride, strict=True)
+    )
+    return windows(in_shape, kernel, stride, padding), (in_shape[0], height, width)
+
+
+def _flatten(_name: str, _module: object, build: _Builder) -> None:
+    build.shape = (build.size,)
+
+
+def _unflatten(name: str, module: nn.Module, build: _Builder) -> None:
+    assert isinstance(module, nn.Unflatten)
+    if module.dim != 1 or len(build.shape) != 1:
+        raise UnsupportedLayerError(name, "only a flat row is read as another shape")
+    build.shape = tuple(module.unflattened_size)
+
+
+def _relu(_name: str, _module: object, build: _Builder) -> None:
+    build.split()
+
+
+def _skip(_name: str, _module: object, _build: _Builder) -> None:
+    """Identity at evaluation."""
+
+
+_READERS: dict[type[nn.Module], Callable[[str, nn.Module, _Builder], None]] = {
+    nn.Linear: _fully_connected,
+    nn.Conv2d: _convolution,
+    nn.BatchNorm1d: _batch_norm,
+    nn.BatchNorm2d: _batch_norm,
+    nn.AvgPool2d: _average_pool,
+    nn.MaxPool2d: _max_pool,
+    nn.Flatten: _flatten,
+    nn.Unflatten: _unflatten,
+    nn.ReLU: _relu,
+    nn.Identity: _skip,
+    nn.Dropout: _skip,
+}
+_ONNX_FLATTENS = {"OnnxFlatten", "OnnxReshape"}
+_FUNCTIONS = {
+    torch.relu: _relu,
+    nn.functional.relu: _relu,
+    torch.flatten: _flatten,
+    "relu": _relu,
+    "flatten": _flatten,
+}
+
+
+class _Tracer(fx.Tracer):
+    """Traces chains; every module with parameters or a reader of its own is one step."""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return not isinstance(m, nn.Sequential | fx.GraphModule) and not any(
+            type(child) in _READERS for child in m.children()
+        )
+
+
+def read_network(module: nn.Module, input_shape: Shape) -> Network:
+    """Read a torch module as a piecewise linear network.
+
+    Args:
+        module: a chain of Linear, Conv2d, AvgPool2d, MaxPool2d, BatchNorm, Flatten, ReLU (Dropout and
+            Identity are skipped), pixels in [0, 1] to logits. It is copied, put in evaluation mode and in
+            float64.
+        input_shape: (channels, height, width).
+
+    Raises:
+        UnsupportedLayerError: a layer is of another kind (the error names it), or the graph is not a chain.
+        UserError: a weight is NaN or infinite.
+    """
+    module = exact_copy(module)
+    return Network(read_layers(module, input_shape), input_shape, module)
+
+
+def exact_copy(module: nn.Module) -> nn.Module:
+    """A float64 copy in evaluation mode; raises UserError for weights that are not finite."""
+    module = copy.deepcopy(module).cpu().double().eval().requires_grad_(False)
+    for name, tensor in module.state_dict().items():
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            raise UserError(
+                f"the weights {name} hold NaN or infinite values: use a network with finite weights"
+            )
+    return module
+
+
+def read_layers(module: nn.Module, shape: tuple[int, ...]) -> tuple[Layer, ...]:
+    """The blocks of a module in float64 whose input has this shape (without the batch)."""
+    build = _Builder(shape)
+    for name, step in _chain(module):
+        _read_step(name, step, build)
+    build.split(torch.zeros(build.size, dtype=torch.bool))
+    return tuple(build.layers)
+
+
+def _chain(module: nn.Module) -> list[tuple[str, object]]:
+    """The steps of a module in order: (name, module or function)."""
+    if type(module) in _READERS:
+        return [(type(module).__name__, module)]
+    try:
+        nodes = list(_Tracer().trace(module).nodes)
+    except Exception as error:  # torch.fx raises many kinds for data-dependent control flow
+        raise UnsupportedLayerError(
+            type(module).__name__, f"it is not a plain chain of layers ({error})"
+        ) from error
+    steps: list[tuple[str, object]] = []
+    previous = nodes[0]
+    for node in nodes[1:]:
+        if node.op == "output":
+            break
+        if node.op == "get_attr":  # constants of an ONNX graph (the shape of a reshape)
+            continue
+        if not node.args or node.args[0] is not previous:
+            raise UnsupportedLayerError(node.name, "the network is not a chain (it branches or joins here)")
+        called = node.op == "call_module"
+        steps.append(
+            (
+                str(node.target) if called else node.name,
+                module.get_submodule(str(node.target)) if called else node.target,
+            )
+        )
+        previous = node
+    return steps
+
+
+def _read_step(name: str, step: object, build: _Builder) -> None:
+    kind = type(step).__name__ if isinstance(step, nn.Module) else name
+    label = f"{name} ({kind})"
+    if isinstance(step, nn.Module) and type(step) in _READERS:
+        _READERS[type(step)](label, step, build)
+    elif kind in _ONNX_FLATTENS:
+        _flatten(label, step, build)
+    elif not isinstance(step, nn.Module) and step in _FUNCTIONS:
+        _FUNCTIONS[step](label, step, build)
+    else:
+        raise UnsupportedLayerError(
+            label, "read are Linear, Conv2d, pooling, BatchNorm, Flatten and ReLU only"
+        )
+
+
+def _bias(bias: Tensor | None) -> Tensor | None:
+    return None if bias is None else bias.detach()
+
+
+def _pair(value: int | tuple[int, ...]) -> tuple[int, int]:
+    return (value, value) if isinstance(value, int) else (value[0], value[-1])

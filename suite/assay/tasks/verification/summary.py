@@ -1,0 +1,134 @@
+"""From verdicts to verification rates; pure, and without torch."""
+
+import statistics
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from assay.results.document import Guard, Metric
+from assay.results.statistics import bootstrap_interval, wilson_interval
+from assay.tasks.base import Record, Summary
+from assay.tasks.verification.spec import VerificationSpec
+
+COVER_TOLERANCE = 1e-12  # relative error of the sum of the cells' areas
+
+
+def property_name(delta: float | None) -> str:
+    """``AR(3)`` for attention robustness at a threshold, ``CR`` for classification robustness."""
+    return "CR" if delta is None else f"AR({delta:g})"
+
+
+def summarise(spec: VerificationSpec, records: Sequence[Record]) -> Summary:
+    """Rates with Wilson intervals per combination and property; delta*, margins, cells and seconds per combination."""
+    metrics = [
+        metric
+        for name in spec.names
+        for metric in _combination(
+            [r.values for r in records if r.values["perturbation"] == name], name, spec
+        )
+    ]
+    return Summary(metrics=tuple(metrics), guards=tuple(_guards(records)))
+
+
+def _combination(rows: Sequence[Mapping[str, Any]], name: str, spec: VerificationSpec) -> Iterator[Metric]:
+    decided = [all(found["verdict"] != "unknown" for found in row["properties"].values()) for row in rows]
+    yield _rate(f"{name}:decided", decided, headline=True)
+    for delta in (*spec.deltas, None):
+        key = property_name(delta)
+        verdicts = [row["properties"][key]["verdict"] for row in rows]
+        yield _rate(f"{name}:{key}:robust", [found == "robust" for found in verdicts], headline=True)
+        yield _rate(f"{name}:{key}:violated", [found == "violated" for found in verdicts])
+        yield _rate(f"{name}:{key}:decided", [found != "unknown" for found in verdicts])
+        shares = [row["properties"][key]["satisfied"] for row in rows if row["complete"]]
+        yield _mean(f"{name}:{key}:mean_share_satisfied", shares, "share of Theta", spec.seed)
+    gaps = [row["satisfies_cr_not_ar"] for row in rows if row["complete"]]
+    yield _mean(f"{name}:mean_share_CR_but_not_AR({spec.deltas[-1]:g})", gaps, "share of Theta", spec.seed)
+    complete = [row for row in rows if row["complete"]]
+    yield _median(f"{name}:median_delta_star", [row["sup_ai"] for row in complete], "ai", headline=True)
+    yield _median(f"{name}:median_min_margin", [row["min_margin"] for row in complete], "logits")
+    yield _median(f"{name}:median_cells", [row["cells"] for row in complete], "cells")
+    seconds = [row["seconds"] for row in rows]
+    yield _median(f"{name}:median_seconds", seconds, "s", headline=True)
+    yield _plain(f"{name}:p95_seconds", _quantile(seconds, 0.95), len(seconds), "s")
+
+
+def _rate(name: str, outcomes: Sequence[bool], headline: bool = False) -> Metric:
+    low, high = wilson_interval(sum(outcomes), len(outcomes))
+    value = sum(outcomes) / len(outcomes) if outcomes else None
+    return Metric(
+        name=name,
+        value=value,
+        ci_low=low,
+        ci_high=high,
+        n=len(outcomes),
+        unit="proportion",
+        headline=headline,
+    )
+
+
+def _mean(name: str, values: Sequence[float], unit: str, seed: int) -> Metric:
+    if not values:
+        return _plain(name, None, 0, unit)
+    low, high = bootstrap_interval(values, seed)
+    return Metric(
+        name=name, value=statistics.fmean(values), ci_low=low, ci_high=high, n=len(values), unit=unit
+    )
+
+
+def _median(name: str, values: Sequence[float], unit: str, headline: bool = False) -> Metric:
+    return _plain(name, float(statistics.median(values)) if values else None, len(values), unit, headline)
+
+
+def _plain(name: str, value: float | None, n: int, unit: str, headline: bool = False) -> Metric:
+    return Metric(name=name, value=value, n=n, unit=unit, headline=headline)
+
+
+def _quantile(values: Sequence[float], share: float) -> float | None:
+    ordered = sorted(values)
+    return ordered[min(int(share * len(ordered)), len(ordered) - 1)] if ordered else None
+
+
+def _guards(records: Sequence[Record]) -> Iterator[Guard]:
+    """The ways in which a verdict could be a lie; each was checked for every image."""
+    rows = [record.values for record in records]
+    cover = max((abs(row["covered"] - 1) for row in rows if row["complete"]), default=0.0)
+    yield Guard(
+        name="theta_is_covered",
+        passed=cover <= COVER_TOLERANCE,
+        value=cover,
+        limit=COVER_TOLERANCE,
+        detail="largest relative difference between the cells' volumes and Theta's, over the complete images",
+    )
+    missed = sum(row["audit_missed"] for row in rows)
+    yield Guard(
+        name="audit_found_no_gap",
+        passed=missed == 0,
+        value=missed,
+        limit=0,
+        detail="random points of Theta whose activation pattern is not that of a listed cell",
+    )
+    unconfirmed = sum(
+        found["verdict"] == "violated" and found["witness"] is None
+        for row in rows for found in row["properties"].values()
+    )  # fmt: skip
+    yield Guard(
+        name="violations_confirmed",
+        passed=unconfirmed == 0,
+        value=unconfirmed,
+        limit=0,
+        detail="violated verdicts without a point where the network itself, in float64, violates the property",
+    )
+    nested = sum(not _nested(row) for row in rows)
+    yield Guard(
+        name="shares_are_nested",
+        passed=nested == 0,
+        value=nested,
+        limit=0,
+        detail="images whose share satisfying AR shrinks as delta grows, or whose shares do not add up",
+    )
+
+
+def _nested(row: Mapping[str, Any]) -> bool:
+    found = row["properties"]
+    sums = [part["satisfied"] + part["violated"] + part["partial"] for part in found.values()]
+    shares = [part["satisfied"] for name, part in found.items() if name != "CR"]
+    return shares == sorted(shares) and all(abs(total - row["covered"]) < 1e-9 for total in sums)

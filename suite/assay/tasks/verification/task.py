@@ -1,0 +1,124 @@
+"""Proved attention and classification robustness, as a family of the task protocol."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from assay.tasks.base import DataSource, Figure, Record, RunContext, Summary, Unit
+from assay.tasks.images import label_space_mismatch, open_images
+from assay.tasks.verification.spec import VerificationSpec
+from assay.tasks.verification.summary import summarise
+
+if TYPE_CHECKING:
+    from assay.data.dataset import Dataset
+    from assay.models.info import ModelInfo
+    from assay.models.loaded import LoadedModel
+
+
+_TITLES = {
+    "regions.png": "Where the property holds (blue), fails (red), or fails in part of a cell (yellow)",
+    "saliency.png": "Saliency maps: actual, expected and their difference",
+    "ray.png": "Attention inconsistency from the lowest to the highest corner of the range",
+}
+
+
+def _caption(record: Record) -> str:
+    values = record.values
+    if values["sup_ai"] is None:
+        return "nothing was decided before the time-out"
+    return f"{values['cells']} activation cells, sup ai = {values['sup_ai']:.4g}, margin ≥ {values['min_margin']:.4g}"
+
+
+class VerificationTask:
+    """For which brightness, patch and translation changes is the attention provably unchanged?
+
+    The seconds an image takes are part of this family's answer (a time-out can leave it ``unknown``), so its
+    records are equal between runs in everything but them.
+    """
+
+    family = "verification"
+    record_version = 1
+    chunk_units = 4
+    spec_type = VerificationSpec
+    record_columns = (
+        "unit_id", "label", "perturbation", "property", "verdict", "sup_ai", "theta_sup", "min_margin", "theta_min",
+        "share_satisfied", "share_violated", "share_partial", "cells", "seconds", "error",
+    )  # fmt: skip
+
+    def open_data(self, spec: VerificationSpec, source: DataSource) -> "Dataset":
+        """See :class:`assay.tasks.base.Task`."""
+        from assay.tasks.verification.evaluate import check_perturbations
+
+        check_perturbations(spec)
+        return open_images(source)
+
+    def not_applicable(self, spec: VerificationSpec, model: "ModelInfo", data: "Dataset") -> str | None:
+        """See :class:`assay.tasks.base.Task`; a layer that cannot be verified is named when the network is read."""
+        if not model.piecewise_linear:
+            return "the network is not piecewise linear, so its activation cells cannot be listed"
+        return label_space_mismatch(model, data)
+
+    def units(self, spec: VerificationSpec, data: "Dataset") -> list[Unit]:
+        """One unit an image and combination of perturbations."""
+        return [
+            Unit(f"{sample.unit_id} {name}", (sample, index))
+            for sample in data.samples[: spec.images]
+            for index, name in enumerate(spec.names)
+        ]
+
+    def run(
+        self,
+        spec: VerificationSpec,
+        model: "LoadedModel",
+        data: "Dataset",
+        units: Sequence[Unit],
+        context: RunContext,
+    ) -> Iterator[Record]:
+        """See :class:`assay.tasks.base.Task`."""
+        from assay.tasks.verification.evaluate import evaluate
+
+        yield from evaluate(spec, model, data, units, context)
+
+    def summarise(self, spec: VerificationSpec, records: Sequence[Record]) -> Summary:
+        """See :func:`assay.tasks.verification.summary.summarise`."""
+        return summarise(spec, records)
+
+    def figures(self, spec: VerificationSpec, records: Sequence[Record]) -> Sequence[Figure]:
+        """The region maps, saliency panels and rays that are stored beside the first images' records."""
+        return [
+            Figure(
+                name=name,
+                title=_TITLES[name.rpartition("/")[2]],
+                caption=f"Image {record.values['image']}, {record.values['perturbation']}: {_caption(record)}",
+                kind="png",
+                content=record.files[name],
+            )
+            for record in records
+            for name in record.files
+        ]
+
+    def rows(self, spec: VerificationSpec, records: Sequence[Record]) -> Iterable[Mapping[str, Any]]:
+        """One row an image, combination and property; theta as a JSON list in the order of the perturbations."""
+        for record in records:
+            if record.error is not None:
+                yield {"unit_id": record.unit_id, "error": record.error}
+                continue
+            values = record.values
+            for name, found in values["properties"].items():
+                yield {
+                    "unit_id": values["image"],
+                    "property": name,
+                    "verdict": found["verdict"],
+                    "theta_sup": json.dumps(values["theta_sup"]),
+                    "theta_min": json.dumps(values["theta_min"]),
+                    "share_satisfied": found["satisfied"],
+                    "share_violated": found["violated"],
+                    "share_partial": found["partial"],
+                    **{
+                        column: values[column]
+                        for column in ("label", "perturbation", "sup_ai", "min_margin", "cells", "seconds")
+                    },
+                }
+
+
+TASK = VerificationTask()

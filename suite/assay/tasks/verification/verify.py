@@ -1,0 +1,331 @@
+"""Exact verification of attention robustness (AR) and classification robustness (CR) of one image.
+
+Munakata et al., eqs. 1 and 2, over a range Theta of one to three semantic perturbation parameters. All
+activation cells are listed, so the answer is exact: sup ai (the critical delta), the smallest margin, and
+what share of Theta satisfies or violates each property.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from assay.errors import UserError
+from assay.tasks.verification.attention import heat_space, saliency_maps
+from assay.tasks.verification.audit import missed_points
+from assay.tasks.verification.cells import product_cell
+from assay.tasks.verification.linear import Scale
+from assay.tasks.verification.network import Layer, Network
+from assay.tasks.verification.perturbations import Theta
+from assay.tasks.verification.regions import Component, origin_component
+from assay.tasks.verification.subdivide import OutOfTimeError, subdivide
+from assay.tasks.verification.table import CellTable, Reading, join, tabulate
+
+Verdict = Literal["robust", "violated", "unknown"]
+_COVER = 1e-12  # relative tolerance of the sum of the cells' volumes
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked of one image.
+
+    Attributes:
+        theta: range of the perturbation parameters.
+        labels: whose maps count in ai: the predicted label's or all labels'.
+        deltas: thresholds of AR, each above 0.
+        timeout_s: seconds after which to report the bounds proved so far.
+        stop_when_violated: stop as soon as every property asked is known to be violated (a yes/no answer).
+        seed: of the audit's random points.
+    """
+
+    theta: Theta
+    labels: Literal["predicted", "all"] = "all"
+    deltas: tuple[float, ...] = (3.0,)
+    timeout_s: float = math.inf
+    stop_when_violated: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if not self.deltas or not all(math.isfinite(delta) and delta > 0 for delta in self.deltas):
+            raise UserError(f"delta must be a number above 0, not {self.deltas}")
+        if self.labels not in ("predicted", "all"):
+            raise UserError(f"labels must be 'predicted' or 'all', not {self.labels!r}")
+        if not self.timeout_s >= 0:
+            raise UserError(f"the time-out must be at least 0 seconds, not {self.timeout_s}")
+
+
+@dataclass(frozen=True)
+class Witness:
+    """A point strictly inside a cell, checked by running the network itself in float64.
+
+    Attributes:
+        theta: `(d,)` the point.
+        value: ai (by automatic differentiation), or the margin (by a forward pass), there.
+    """
+
+    theta: Tensor
+    value: float
+
+
+@dataclass(frozen=True)
+class Finding:
+    """The answer for one property.
+
+    Attributes:
+        delta: threshold of AR; None for CR.
+        verdict: robust, violated or unknown.
+        satisfied: share of Theta in cells that satisfy the property throughout.
+        violated: share in cells that satisfy it nowhere.
+        partial: share in cells that satisfy it in part.
+        component: the satisfying cells connected to the origin; None where the subdivision is not complete.
+    """
+
+    delta: float | None
+    verdict: Verdict
+    satisfied: float
+    violated: float
+    partial: float
+    component: Component | None
+
+    @property
+    def name(self) -> str:
+        """AR or CR."""
+        return "CR" if self.delta is None else "AR"
+
+
+@dataclass(frozen=True)
+class Verification:
+    """All that is known about one image.
+
+    Attributes:
+        label: the predicted label, which CR asks to keep.
+        sup_ai: largest ai over the cells listed; the critical delta* where `complete`. None where no cell is
+            listed.
+        theta_sup: `(d,)` where it is taken (on a cell's border).
+        min_margin: smallest margin over the cells listed.
+        theta_min: `(d,)` where it is taken.
+        ai_witness: confirmed point of large ai, None where none was confirmed.
+        margin_witness: confirmed point of negative margin.
+        cells: number of cells listed.
+        covered: share of Theta in the cells listed.
+        complete: all of Theta is covered and the audit found nothing missed.
+        audit_missed: points of the audit that contradict the table.
+        seconds: wall-clock time.
+        findings: AR at each delta, then CR.
+        table: the cells themselves.
+    """
+
+    label: int
+    sup_ai: float | None
+    theta_sup: Tensor | None
+    min_margin: float | None
+    theta_min: Tensor | None
+    ai_witness: Witness | None
+    margin_witness: Witness | None
+    cells: int
+    covered: float
+    complete: bool
+    audit_missed: int
+    seconds: float
+    findings: tuple[Finding, ...]
+    table: CellTable | None
+
+
+def verify(network: Network, image: Tensor, question: Question) -> Verification:
+    """Decide AR at each delta and CR for one image.
+
+    Args:
+        network: from `read_network`.
+        image: (C, H, W) in [0, 1], any float type; calculated in float64.
+        question: the range, the labels and the thresholds.
+
+    Raises:
+        UserError: the image has another shape than the network reads, or is not finite; a patch is outside
+            it.
+    """
+    start = time.monotonic()
+    problem = _Problem.of(network, image, question)
+    tables: list[CellTable] = []
+    finished = False
+    try:
+        for table in _tables(problem, start + question.timeout_s):
+            tables.append(table)
+            if question.stop_when_violated and _all_violated(problem, table):
+                break
+        else:
+            finished = True
+    except OutOfTimeError:
+        pass
+    if not tables:
+        return _nothing_known(problem, time.monotonic() - start)
+    return _conclude(problem, join(tables), finished, start)
+
+
+@dataclass(frozen=True)
+class _Problem:
+    """One image with everything computed once: its label, the labels that count and their maps."""
+
+    network: Network
+    layers: tuple[Layer, ...]
+    image: Tensor
+    question: Question
+    label: int
+    labels: Tensor
+    maps: Tensor
+
+    @staticmethod
+    def of(network: Network, image: Tensor, question: Question) -> _Problem:
+        image = image.detach().double()
+        if tuple(image.shape) != tuple(network.input_shape):
+            raise UserError(
+                f"the image has the shape {tuple(image.shape)}, the network reads {network.input_shape}"
+            )
+        if not bool(image.isfinite().all()):
+            raise UserError("the image holds NaN or infinite pixels")
+        layers = _with_clamp(network) if question.theta.clamp else network.layers
+        label = int(network.logits(image[None])[0].argmax())
+        labels = torch.arange(network.classes) if question.labels == "all" else torch.tensor([label])
+        maps = saliency_maps(network.module, image, labels)
+        return _Problem(network, layers, image, question, label, labels, maps)
+
+    def ai_at(self, theta: Tensor) -> float:
+        """Inconsistency at one point by automatic differentiation."""
+        actual = saliency_maps(self.network.module, self.question.theta.apply(self.image, theta), self.labels)
+        expected = self.question.theta.expected(self.maps, theta)
+        return float((actual - expected).flatten(1).norm(dim=1).sum())
+
+    def margin_at(self, theta: Tensor) -> float:
+        """f_label - max of the others at one point by a forward pass."""
+        logits = self.network.logits(self.question.theta.apply(self.image, theta)[None])[0]
+        others = torch.cat([logits[: self.label], logits[self.label + 1 :]])
+        return float(logits[self.label] - others.max())
+
+
+def _with_clamp(network: Network) -> tuple[Layer, ...]:
+    """The network behind min(1, max(0, x)) as two layers of ReLUs: relu(x), then 1 - relu(1 - .)."""
+    first, *rest = network.layers
+    pixels = math.prod(network.input_shape)
+    ones, zeros = torch.ones(pixels, dtype=torch.float64), torch.zeros(pixels, dtype=torch.float64)
+    every = torch.ones(pixels, dtype=torch.bool)
+    floor = Layer((), zeros, every)
+    ceiling = Layer((Scale(-ones),), ones, every)
+    flipped = replace(first, maps=(Scale(-ones), *first.maps), bias=first.bias + first.linear(ones[None])[0])
+    return (floor, ceiling, flipped, *rest)
+
+
+def _tables(problem: _Problem, deadline: float) -> Iterator[CellTable]:
+    for number, piece in enumerate(problem.question.theta.pieces):
+        cell = product_cell([part.corners for part in piece.parts])
+        forms = piece.image_forms(problem.image).flatten(1)[None]
+        space = heat_space(problem.network.layers[0], piece.heat_forms(problem.maps).flatten(2))
+        reading = Reading(problem.network.layers, problem.labels, problem.label, space, number)
+        for leaves in subdivide(problem.layers, cell, forms, deadline):
+            yield from tabulate(leaves, reading)
+
+
+def _conclude(problem: _Problem, table: CellTable, finished: bool, start: float) -> Verification:
+    question = problem.question
+    covered = float(table.volumes.sum()) / question.theta.volume
+    missed = 0
+    if finished:
+        missed = missed_points(
+            problem.layers, problem.image, question.theta, table, problem.label, question.seed
+        )
+    complete = finished and abs(covered - 1) <= _COVER and missed == 0
+    highest, lowest = int(table.ai_max.argmax()), int(table.margin_min.argmin())
+    result = Verification(
+        label=problem.label,
+        sup_ai=float(table.ai_max[highest]),
+        theta_sup=table.theta_ai[highest],
+        min_margin=float(table.margin_min[lowest]),
+        theta_min=table.theta_margin[lowest],
+        ai_witness=_confirm_ai(problem, table, min(question.deltas)),
+        margin_witness=_confirm_margin(problem, table),
+        cells=len(table),
+        covered=covered,
+        complete=complete,
+        audit_missed=missed,
+        seconds=0.0,
+        findings=(),
+        table=table,
+    )
+    findings = tuple(_finding(result, table, delta, question.theta) for delta in (*question.deltas, None))
+    return replace(result, findings=findings, seconds=time.monotonic() - start)
+
+
+def _nothing_known(problem: _Problem, seconds: float) -> Verification:
+    unknown = [Finding(delta, "unknown", 0.0, 0.0, 0.0, None) for delta in (*problem.question.deltas, None)]
+    nothing = (None, None, None, None, None, None)
+    return Verification(problem.label, *nothing, 0, 0.0, False, 0, seconds, tuple(unknown), None)
+
+
+def _finding(result: Verification, table: CellTable, delta: float | None, theta: Theta) -> Finding:
+    satisfied, violated = table.satisfied(delta), table.violated(delta)
+    shares = [float(table.volumes[which].sum()) / theta.volume for which in (satisfied, violated)]
+    component = origin_component(table, satisfied, theta.lower, theta.upper) if result.complete else None
+    verdict = _cr_verdict(result) if delta is None else _ar_verdict(result, delta)
+    return Finding(delta, verdict, shares[0], shares[1], max(0.0, result.covered - sum(shares)), component)
+
+
+def _ar_verdict(result: Verification, delta: float) -> Verdict:
+    if result.ai_witness is not None and result.ai_witness.value > delta:
+        return "violated"
+    assert result.sup_ai is not None
+    return "robust" if result.complete and result.sup_ai <= delta - 1e-9 * (1 + delta) else "unknown"
+
+
+def _cr_verdict(result: Verification) -> Verdict:
+    if result.margin_witness is not None:
+        return "violated"
+    assert result.min_margin is not None
+    return "robust" if result.complete and result.min_margin >= 1e-9 else "unknown"
+
+
+_TRIES = 8  # cells tried for a witness, worst first
+_INWARD = (1e-6, 1e-3, 1e-1, 1.0)  # how far to step from the worst corner to the cell's centre
+
+
+def _confirm_ai(problem: _Problem, table: CellTable, floor: float) -> Witness | None:
+    """The confirmed point of largest ai near the worst corners; None if none exceeds the floor."""
+    worst = table.ai_max.topk(min(_TRIES, len(table))).indices
+    best: Witness | None = None
+    for i in worst.tolist():
+        claimed = float(table.ai_max[i])
+        if claimed <= floor or (best is not None and best.value >= claimed - 1e-4 * (1 + claimed)):
+            break
+        for point in _inward(table, i, table.theta_ai):
+            value = problem.ai_at(point)
+            if value <= claimed + 1e-9 * (1 + claimed) and (best is None or value > best.value):
+                best = Witness(point, value)
+    return best if best is not None and best.value > floor else None
+
+
+def _confirm_margin(problem: _Problem, table: CellTable) -> Witness | None:
+    worst = table.margin_min.topk(min(_TRIES, len(table)), largest=False).indices
+    for i in worst[table.margin_min[worst] < 0].tolist():
+        for point in _inward(table, i, table.theta_margin):
+            value = problem.margin_at(point)
+            if value < 0:
+                return Witness(point, value)
+    return None
+
+
+def _inward(table: CellTable, i: int, corners: Tensor) -> Iterator[Tensor]:
+    """Points strictly inside cell i, from near its worst corner to its centre."""
+    centre = table.cells.centres[i]
+    for step in _INWARD:
+        yield torch.lerp(corners[i], centre, step)
+
+
+def _all_violated(problem: _Problem, table: CellTable) -> bool:
+    deltas: Sequence[float] = problem.question.deltas
+    if not bool((table.ai_max > max(deltas)).any()) or not bool((table.margin_min < 0).any()):
+        return False
+    witness = _confirm_ai(problem, table, max(deltas))
+    return witness is not None and _confirm_margin(problem, table) is not None

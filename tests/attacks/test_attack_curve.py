@@ -1,0 +1,73 @@
+"""Whole accuracy-eps curves: fewer attacks, the same answers."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from assay.attacks.closed_form import linear_worst_margin
+from assay.attacks.curve import ascending, bisect
+from assay.attacks.run import Job, run_job
+from assay.attacks.settings import AttackSettings
+from assay.errors import UserError
+
+EPS = (0.004, 0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2)
+CURVE = [AttackSettings(eps=eps, step_size=eps / 2, steps=4) for eps in EPS]
+
+
+def linear_job(seed: int = 0, count: int = 64) -> tuple[Job, Tensor]:
+    """A two-class linear model and, for each image, the exact index of the smallest eps at which it falls."""
+    generator = torch.Generator().manual_seed(seed)
+    weight = torch.randn(2, 12, dtype=torch.float64, generator=generator)
+    images = torch.rand(count, 1, 3, 4, dtype=torch.float64, generator=generator)
+    labels = (images.flatten(1) @ weight.T).argmax(1)
+    margins = [
+        linear_worst_margin(weight, torch.zeros(2, dtype=torch.float64), images, labels, eps, "linf")
+        for eps in EPS
+    ]
+    exact = (torch.stack(margins) > 0).sum(0)
+    return Job("bim", lambda x: x.flatten(1) @ weight.T, images, labels, range(count)), exact
+
+
+@given(st.integers(0, 10**6))
+@settings(max_examples=6, deadline=None)
+def test_bisect_finds_each_image_s_smallest_eps(seed: int) -> None:
+    job, exact = linear_job(seed)
+    found = bisect(job, CURVE)
+    assert torch.equal(found.level, exact)
+    assert (found.attacks <= 4).all()
+    fell = found.level < len(EPS)
+    away = (found.images - job.images).flatten(1).abs().amax(1)
+    radii = torch.tensor([*EPS, 0.0], dtype=torch.float64)[found.level]
+    assert (away <= radii + 1e-9).all()
+    assert torch.equal(job.model(found.images).argmax(1) != job.labels, fell)
+
+
+def test_seven_radii_take_three_attacks_an_image() -> None:
+    job, exact = linear_job()
+    found = bisect(job, CURVE[1:])
+    assert torch.equal(found.level, (exact - 1).clamp_min(0))
+    assert (found.attacks == 3).all()
+
+
+def test_ascending_gives_every_radius_and_attacks_no_fallen_image_again() -> None:
+    job, exact = linear_job()
+    before = torch.zeros(64, dtype=torch.bool)
+    for level, (result, asked) in enumerate(zip(ascending(job, CURVE), CURVE, strict=True)):
+        assert torch.equal(result.success, exact <= level)
+        assert torch.equal(result.success, run_job(job, asked).success)
+        assert (result.steps_used[before] == 0).all()
+        assert (result.steps_used[~before] > 0).all()
+        assert ((result.images - job.images).flatten(1).abs().amax(1) <= asked.eps + 1e-9).all()
+        before = result.success
+
+
+def test_radii_must_ascend_and_settings_agree() -> None:
+    job, _ = linear_job()
+    with pytest.raises(UserError, match="each above the last"):
+        ascending(job, CURVE[::-1])
+    with pytest.raises(UserError, match="at least one"):
+        bisect(job, [])
+    with pytest.raises(UserError, match="eps and step_size only"):
+        bisect(job, [CURVE[0], AttackSettings(eps=0.3, step_size=0.1, steps=9)])

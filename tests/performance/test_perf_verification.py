@@ -1,0 +1,246 @@
+"""Speed of the exact verification, one thread, beside two region walks on the same images.
+
+The walks visit the activation regions one by one, as in the paper: each region's facets come from qhull, or
+from one linear program a neuron, warm-started from the last. Both compute the same ai and margins.
+"""
+
+import gzip
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from scipy.optimize._highspy import _core as highs
+from scipy.spatial import HalfspaceIntersection
+
+from assay.tasks.verification import nets
+from assay.tasks.verification.grammar import parse_theta
+from assay.tasks.verification.network import read_network
+from assay.tasks.verification.verify import Question, verify
+
+MNIST = Path(os.environ.get("ASSAY_SHARED", Path(__file__).parents[2].parent / "shared")) / "data" / "mnist"
+PLANE = ["brightness:0:0.5", "patch:0:0.5:10:10:4x4"]
+NETWORKS = {"fnn-200": nets.mnist_fnn_200, "fnn-800": nets.mnist_fnn_800, "cnn-2028": nets.mnist_cnn_2028}
+SECONDS = {"fnn-200": 0.2, "fnn-800": 5.0, "cnn-2028": 8.0}
+
+pytestmark = pytest.mark.skipif(not MNIST.is_dir(), reason=f"no MNIST at {MNIST}")
+
+
+def read(name, offset):
+    return np.frombuffer(gzip.decompress((MNIST / name).read_bytes()), np.uint8, offset=offset).copy()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def images():
+    return torch.from_numpy(read("t10k-images-idx3-ubyte.gz", 16)).reshape(-1, 1, 28, 28).double() / 255
+
+
+@pytest.fixture(scope="module")
+def modules():
+    """The three networks, trained by the recipe for two epochs."""
+    pixels = torch.from_numpy(read("train-images-idx3-ubyte.gz", 16)).reshape(-1, 1, 28, 28).float() / 255
+    labels = torch.from_numpy(read("train-labels-idx1-ubyte.gz", 8)).long()
+    return {name: nets.train(make(), pixels, labels, epochs=2).double() for name, make in NETWORKS.items()}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_median_time_an_image(name, modules, images, benchmark):
+    network, theta = read_network(modules[name], (1, 28, 28)), parse_theta(PLANE)
+    seconds = []
+
+    def run(count=5 if name == "fnn-200" else 3):
+        for image in images[:count]:
+            start = time.process_time()
+            assert verify(network, image, Question(theta)).complete
+            seconds.append(time.process_time() - start)
+
+    benchmark.pedantic(run, rounds=1)
+    benchmark.extra_info["median_s"] = float(np.median(seconds))
+    assert np.median(seconds) <= SECONDS[name]
+
+
+def test_time_is_linear_in_cells(modules, images):
+    network = read_network(modules["fnn-800"], (1, 28, 28))
+    cells, seconds = [], []
+    for side in (0.02, 0.05, 0.1, 0.2, 0.35, 0.5):
+        theta = parse_theta([f"brightness:0:{side}", f"patch:0:{side}:10:10:4x4"])
+        start = time.process_time()
+        cells.append(verify(network, images[0], Question(theta)).cells)
+        seconds.append(time.process_time() - start)
+    slope = np.polyfit(cells, seconds, 1)[0]
+    print(f"\n{slope * 1e6:.0f} us a cell over {cells} cells")
+    assert np.corrcoef(cells, seconds)[0, 1] > 0.97
+
+
+class Walk:
+    """A walk over the regions of a fully connected network, one region at a time, in numpy."""
+
+    def __init__(self, module, image, theta):
+        self.layers = [
+            (m.weight.detach().numpy(), m.bias.detach().numpy()) for m in module if hasattr(m, "weight")
+        ]
+        self.forms = theta.pieces[0].image_forms(image).flatten(1).T.numpy()
+        low, high = theta.lower.numpy(), theta.upper.numpy()
+        self.box = np.concatenate([np.c_[-np.eye(2), low], np.c_[np.eye(2), -high]])
+        self.sides = high - low
+        self.base = self.region(self.pattern(low + 1e-7))[2]
+        self.sup_ai, self.min_margin = 0.0, np.inf
+        logits = self.region(self.pattern(low + 1e-7))[1] @ [1, *low]
+        self.label = int(logits.argmax())
+
+    def pattern(self, theta):
+        values, signs = self.forms @ [1, *theta], []
+        for weight, bias in self.layers[:-1]:
+            values = weight @ values + bias
+            signs.append(values > 0)
+            values = np.maximum(values, 0)
+        return np.concatenate(signs)
+
+    def region(self, pattern):
+        """Half-planes `n . theta + c <= 0` of all neurons, logits and saliency maps under a pattern."""
+        forms, planes, active = self.forms, [], []
+        signs, used = np.where(pattern, 1.0, -1.0), 0
+        for weight, bias in self.layers[:-1]:
+            forms = weight @ forms
+            forms[:, 0] += bias
+            rows = slice(used, used + len(bias))
+            planes.append(-signs[rows, None] * forms[:, [1, 2, 0]])
+            active.append(pattern[rows])
+            forms = forms * pattern[rows, None]
+            used += len(bias)
+        weight, bias = self.layers[-1]
+        logits, maps = weight @ forms, weight
+        logits[:, 0] += bias
+        for (before, _), on in zip(reversed(self.layers[:-1]), reversed(active), strict=True):
+            maps = (maps * on) @ before
+        return np.concatenate(planes), logits, maps
+
+    def measure(self, logits, maps, corners):
+        self.sup_ai = max(self.sup_ai, np.linalg.norm(maps - self.base, axis=1).sum())
+        values = np.c_[np.ones(len(corners)), corners] @ logits.T
+        gap = values[:, [self.label]] - np.delete(values, self.label, 1)
+        self.min_margin = min(self.min_margin, gap.min())
+
+    def run(self, facets, regions=10**9):
+        """Walk from region to region; returns how many were visited."""
+        start = self.sides * [0.31831, 0.27183]
+        queue, seen = [(self.pattern(start), start)], {self.pattern(start).tobytes()}
+        visited = 0
+        while queue and visited < regions:
+            pattern, inside = queue.pop()
+            planes, logits, maps = self.region(pattern)
+            neurons, middles, corners = facets(np.concatenate([planes, self.box]), inside)
+            self.measure(logits, maps, corners)
+            visited += 1
+            for neuron, middle in zip(neurons, middles, strict=True):
+                if neuron >= len(planes):
+                    continue
+                across = pattern.copy()
+                across[neuron] = ~across[neuron]
+                if across.tobytes() not in seen:
+                    seen.add(across.tobytes())
+                    normal = planes[neuron, :2] / np.linalg.norm(planes[neuron, :2])
+                    queue.append((across, middle + 1e-9 * normal))
+        return visited
+
+
+def qhull_facets(planes, inside):
+    """Facets by qhull's half-space intersection: their planes, middles and the corners."""
+    moving = np.abs(planes[:, :2]).sum(1) > 1e-12
+    kept = np.flatnonzero(moving)
+    hull = HalfspaceIntersection(planes[kept], inside)
+    corners, ends = hull.intersections, {}
+    for corner, facet in zip(corners, hull.dual_facets, strict=True):
+        for plane in facet:
+            ends.setdefault(kept[plane], []).append(corner)
+    return list(ends), [np.mean(each, 0) for each in ends.values()], corners
+
+
+def lp_facets(planes, inside):
+    """Facets by linear programs, one a neuron, each started from the basis of the one before."""
+    count = len(planes)
+    solver = highs._Highs()
+    solver.setOptionValue("output_flag", False)
+    solver.setOptionValue("presolve", "off")
+    box = 10.0
+    for _ in range(2):
+        solver.addCol(0.0, -box, box, 0, np.array([], np.int32), np.array([]))
+    for normal_x, normal_y, offset in planes:
+        solver.addRow(
+            -highs.kHighsInf, -offset, 2, np.array([0, 1], np.int32), np.array([normal_x, normal_y])
+        )
+    neurons, middles, corners = [], [], []
+    for i in range(count):
+        normal, limit = planes[i, :2], -planes[i, 2]
+        if np.abs(normal).sum() < 1e-12:
+            continue
+        solver.changeRowBounds(i, -highs.kHighsInf, limit + np.linalg.norm(normal))
+        for column in range(2):
+            solver.changeColCost(column, -normal[column])
+        solver.run()
+        best = np.array(solver.getSolution().col_value)
+        solver.changeRowBounds(i, -highs.kHighsInf, limit)
+        if best @ normal > limit + 1e-12:
+            neurons.append(i)
+            share = (limit - inside @ normal) / ((best - inside) @ normal)
+            middles.append(inside + share * (best - inside))
+            corners.append(best)
+    return neurons, middles, np.array(corners)
+
+
+def timed(network, image, theta):
+    """The verifier's answer and its CPU seconds, after a warm-up."""
+    verify(network, image, Question(theta))
+    start = time.process_time()
+    result = verify(network, image, Question(theta))
+    return result, time.process_time() - start
+
+
+def test_a_qhull_walk_finds_the_same_answer(modules, images):
+    """On 200 neurons a region costs qhull little, so the ratio is small there; it is printed, not claimed."""
+    theta = parse_theta(PLANE)
+    result, ours = timed(read_network(modules["fnn-200"], (1, 28, 28)), images[0], theta)
+    walk = Walk(modules["fnn-200"], images[0], theta)
+    start = time.process_time()
+    visited = walk.run(qhull_facets)
+    theirs = time.process_time() - start
+    print(f"\nqhull walk {theirs:.2f} s, {visited} regions; ours {ours:.3f} s: {theirs / ours:.1f} x")
+    assert visited == pytest.approx(result.cells, rel=0.02)  # qhull loses some slivers
+    assert walk.sup_ai == pytest.approx(result.sup_ai, rel=1e-6)
+    assert walk.min_margin == pytest.approx(result.min_margin, rel=1e-6)
+
+
+def test_ratio_to_a_qhull_walk(modules, images):
+    """On 800 neurons; the walk is cut after 300 regions and its time scaled to all of them."""
+    theta = parse_theta(PLANE)
+    result, ours = timed(read_network(modules["fnn-800"], (1, 28, 28)), images[0], theta)
+    walk = Walk(modules["fnn-800"], images[0], theta)
+    start = time.process_time()
+    visited = walk.run(qhull_facets, regions=300)
+    theirs = (time.process_time() - start) * result.cells / visited
+    print(f"\nqhull walk {theirs:.1f} s for {result.cells} regions; ours {ours:.3f} s: {theirs / ours:.0f} x")
+    assert visited == 300
+    assert theirs / ours >= 30
+
+
+def test_ratio_to_a_walk_with_warm_started_lps(modules, images):
+    """The walk is cut after 40 regions and its time scaled to all of them."""
+    theta = parse_theta(PLANE)
+    result, ours = timed(read_network(modules["fnn-200"], (1, 28, 28)), images[0], theta)
+    walk = Walk(modules["fnn-200"], images[0], theta)
+    start = time.process_time()
+    visited = walk.run(lp_facets, regions=40)
+    theirs = (time.process_time() - start) * result.cells / visited
+    print(f"\nLP walk {theirs:.1f} s for {result.cells} regions; ours {ours:.3f} s: {theirs / ours:.0f} x")
+    assert visited == 40
+    assert theirs / ours >= 100

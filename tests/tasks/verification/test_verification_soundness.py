@@ -1,0 +1,287 @@
+"""What makes an exact answer trustworthy: oracles that share no code, and planted mutants that they catch."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.spatial import ConvexHull
+from torch import nn
+from verification_oracles import autograd_ai, grid, walk_regions
+
+from assay.tasks.verification import attention, subdivide, table
+from assay.tasks.verification.cells import Cells
+from assay.tasks.verification.grammar import parse_theta
+from assay.tasks.verification.network import Layer, read_network
+from assay.tasks.verification.subdivide import pattern_keys
+from assay.tasks.verification.verify import Question, verify
+
+RANGES = {
+    "brightness": ["brightness:0:0.5"],
+    "clamped brightness": ["brightness:-0.2:0.5:clamp"],
+    "brightness and patch": ["brightness:0:0.5", "patch:0:1:2:2:3x3"],
+    "brightness and translation": ["brightness:0:0.3", "translation:x:0:2"],
+    "two translations": ["translation:xy:-1:1"],
+    "three parameters": ["brightness:0:0.2", "patch:0:0.5:2:2:3x3", "translation:y:0:1"],
+    "prisms": ["brightness:0:0.2", "translation:xy:0:1"],
+}
+
+
+def random_points(theta, count, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    spread = torch.rand(count, theta.dimension, generator=generator, dtype=torch.float64)
+    return theta.lower + spread * (theta.upper - theta.lower)
+
+
+def module_keys(module, images):
+    """Hashes of the patterns that the torch module itself shows at its ReLUs (no max pooling)."""
+    keys, depth, values = torch.zeros(len(images), dtype=torch.int64), 0, images
+    for step in module:
+        values = step(values)
+        if isinstance(step, nn.ReLU):
+            on = (values > 0).flatten(1)
+            keys += pattern_keys(on, torch.ones(on.shape[1], dtype=torch.bool), depth)
+            depth += 1
+    return keys
+
+
+def contains(cells: Cells, i, point, slack=1e-9):
+    points = cells.points[i, : int(cells.count[i])].numpy()
+    if cells.dimension == 1:
+        return points.min() - slack <= point[0] <= points.max() + slack
+    if cells.dimension == 2:
+        edges = np.roll(points, -1, 0) - points
+        turns = edges[:, 0] * (point[1] - points[:, 1]) - edges[:, 1] * (point[0] - points[:, 0])
+        return (turns >= -slack).all() or (turns <= slack).all()
+    equations = ConvexHull(points, qhull_options="QJ").equations
+    return (equations[:, :3] @ point + equations[:, 3] <= 1e-6).all()
+
+
+def check_patterns(module, image, theta, result, count):
+    """Random points: their pattern, as torch shows it, is listed once, in a cell that holds them."""
+    points = random_points(theta, count)
+    values = [autograd_ai(module, theta, image, point, range(10)) for point in points[:100]]
+    images = torch.stack([theta.apply(image, point) for point in points])
+    index = {}
+    for row, (piece, key) in enumerate(
+        zip(result.table.piece.tolist(), result.table.keys.tolist(), strict=True)
+    ):
+        assert (piece, key) not in index, "a pattern is listed twice"
+        index[piece, key] = row
+    for number, (point, key) in enumerate(zip(points, module_keys(module, images).tolist(), strict=True)):
+        row = index.get((theta.pieces.index(theta.pieces_of(point[None])[0]), key))
+        assert row is not None, f"the pattern at {point.tolist()} is not listed"
+        assert contains(result.table.cells, row, point.numpy())
+        if number < len(values):
+            low, high = float(result.table.ai_min[row]), float(result.table.ai_max[row])
+            assert low - 1e-9 <= values[number] <= high + 1e-9
+
+
+def check_values(module, image, theta, result, side):
+    """No grid point exceeds sup ai or falls below the smallest margin."""
+    labels, margin = range(10), lambda logits: logits[result.label] - np.delete(logits, result.label).max()
+    for point in grid(theta, side):
+        assert autograd_ai(module, theta, image, point, labels) <= result.sup_ai + 1e-9
+        logits = module(theta.apply(image, point)[None])[0].detach().numpy()
+        assert margin(logits) >= result.min_margin - 1e-9
+    assert autograd_ai(module, theta, image, result.ai_witness.theta, labels) == pytest.approx(
+        result.sup_ai, rel=1e-4
+    )
+
+
+def check_all(module, image, texts, count=400, side=6):
+    theta = parse_theta(texts)
+    result = verify(read_network(module, tuple(image.shape)), image, Question(theta, deltas=(1e-3,)))
+    assert result.complete
+    assert result.covered == pytest.approx(1, abs=1e-12)
+    if not theta.clamp:
+        check_patterns(module, image, theta, result, count)
+    check_values(module, image, theta, result, side)
+    return result
+
+
+@pytest.mark.parametrize("name", RANGES)
+def test_subdivision_agrees_with_the_network(name, digits_module, digits):
+    check_all(digits_module, digits[0], RANGES[name])
+
+
+@pytest.mark.parametrize("name", ["clamped brightness", "brightness and patch", "brightness and translation"])
+def test_subdivision_of_a_pooling_network_agrees_with_it(name, digits_cnn, digits):
+    theta = parse_theta(RANGES[name])
+    result = verify(read_network(digits_cnn, (1, 8, 8)), digits[1], Question(theta, deltas=(1e-3,)))
+    assert result.complete
+    check_values(digits_cnn, digits[1], theta, result, 6)
+
+
+def test_pattern_of_5000_random_points_is_in_a_listed_cell(digits_module, digits_network, digits):
+    theta = parse_theta(RANGES["brightness and patch"])
+    result = verify(digits_network, digits[3], Question(theta))
+    check_patterns(digits_module, digits[3], theta, result, 5000)
+
+
+@pytest.mark.parametrize("texts", [["brightness:-1:1"], ["brightness:-1:1", "patch:0:1:0:1:2x2"]])
+@pytest.mark.parametrize("seed", range(3))
+def test_cell_count_equals_an_independent_region_walk(texts, seed):
+    module = trained_tiny_net(seed)
+    image = torch.rand(1, 3, 3, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    theta = parse_theta(texts)
+    result = verify(read_network(module, (1, 3, 3)), image, Question(theta))
+    forms = theta.pieces[0].image_forms(image).flatten(1).T.numpy()
+    assert result.cells == len(walk_regions(module, forms, theta.lower.numpy(), theta.upper.numpy()))
+    assert result.cells > 2
+
+
+def test_cell_count_equals_an_independent_region_walk_in_three_dimensions():
+    module = trained_tiny_net(1)
+    image = torch.rand(1, 3, 3, generator=torch.Generator().manual_seed(7), dtype=torch.float64)
+    theta = parse_theta(["brightness:0:1", "patch:0:1:0:1:2x2", "patch:0:1:1:0:2x1"])
+    result = verify(read_network(module, (1, 3, 3)), image, Question(theta))
+    forms = theta.pieces[0].image_forms(image).flatten(1).T.numpy()
+    assert result.cells == len(walk_regions(module, forms, theta.lower.numpy(), theta.upper.numpy()))
+
+
+def trained_tiny_net(seed):
+    """9-8-6-3, trained for a moment on 'which third of the image is brightest'."""
+    from assay.models.small_nets import fully_connected, train
+
+    generator = torch.Generator().manual_seed(seed)
+    images = torch.rand(256, 1, 3, 3, generator=generator)
+    labels = images.mean(3)[:, 0].argmax(1)
+    return train(fully_connected(9, (8, 6), 3), images, labels, epochs=5, seed=seed).double()
+
+
+def drop_a_line(monkeypatch):
+    original = subdivide._screen
+
+    def screen(cells, lines):
+        splits = lines.splits.clone()
+        splits[::4] = False
+        return original(cells, subdivide._Lines(lines.forms, splits, lines.tolerance, lines.first_name))
+
+    monkeypatch.setattr(subdivide, "_screen", screen)
+
+
+def shift_a_bias(monkeypatch):
+    original = Layer.affine
+
+    def affine(self, forms):
+        out = original(self, forms)
+        out[:, 0] += 1e-3
+        return out
+
+    monkeypatch.setattr(Layer, "affine", affine)
+
+
+def drop_a_half(monkeypatch):
+    original = subdivide.split
+    monkeypatch.setattr(subdivide, "split", lambda *args: (original(*args)[0],) * 2)
+
+
+def swap_the_halves(monkeypatch):
+    original = subdivide.split
+    monkeypatch.setattr(subdivide, "split", lambda *args: original(*args)[::-1])
+
+
+def pass_inactive_neurons(monkeypatch):
+    original = Layer.transpose
+    monkeypatch.setattr(
+        Layer, "transpose", lambda self, rows: original(self, torch.where(rows == 0, 0.1, rows))
+    )
+
+
+def share_too_much(monkeypatch):
+    """Cells take the maps of a cell with another pattern."""
+    original = subdivide.pattern_keys
+    monkeypatch.setattr(
+        subdivide,
+        "pattern_keys",
+        lambda pattern, splits, depth: original(pattern, splits, depth) * (depth > 0),
+    )
+
+
+def snap_generously(monkeypatch):
+    monkeypatch.setattr(subdivide, "_ROUNDING", 1e-3)
+
+
+def evaluate_at_centres(monkeypatch):
+    original = attention.Inconsistency.at
+    monkeypatch.setattr(
+        attention.Inconsistency,
+        "at",
+        lambda self, points: original(self, points.mean(1, keepdim=True).expand_as(points)),
+    )
+
+
+def leave_the_heat_map(monkeypatch):
+    original = table.inconsistency
+
+    def inconsistency(maps, centres, space):
+        still = attention.HeatSpace(space.first, space.constant, space.slopes * 0, space.moving)
+        return original(maps, centres, still)
+
+    monkeypatch.setattr(table, "inconsistency", inconsistency)
+
+
+def flip_the_margin(monkeypatch):
+    original = table.margins
+    monkeypatch.setattr(table, "margins", lambda leaves, label: original(leaves, label).abs())
+
+
+MUTANTS = [
+    drop_a_line,
+    shift_a_bias,
+    drop_a_half,
+    swap_the_halves,
+    pass_inactive_neurons,
+    share_too_much,
+    snap_generously,
+    evaluate_at_centres,
+    leave_the_heat_map,
+    flip_the_margin,
+]
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.__name__)
+def test_a_planted_mutant_is_caught(mutant, monkeypatch, digits_module, digits):
+    mutant(monkeypatch)
+    with pytest.raises(AssertionError):
+        check_moving_and_still(digits_module, digits[0])
+
+
+def check_moving_and_still(module, image):
+    for name in ("brightness and patch", "brightness and translation"):
+        check_all(module, image, RANGES[name])
+
+
+@pytest.mark.parametrize(
+    "mutant", [drop_a_line, drop_a_half, swap_the_halves, shift_a_bias], ids=lambda mutant: mutant.__name__
+)
+def test_a_broken_subdivision_never_gives_a_verdict_of_robust(mutant, monkeypatch, digits_network, digits):
+    mutant(monkeypatch)
+    result = verify(
+        digits_network, digits[0], Question(parse_theta(RANGES["brightness and patch"]), deltas=(1e6,))
+    )
+    assert not result.complete
+    assert all(finding.verdict != "robust" for finding in result.findings)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("labels", ["all", "predicted"])
+def test_no_verdict_is_wrong_against_a_dense_grid(labels, digits_module, digits_network, digits):
+    """200 images: a robust one has no grid point against it; a violated one has its witness."""
+    theta = parse_theta(["brightness:0:0.3", "patch:0:0.5:2:2:3x3"])
+    wrong = 0
+    for image in digits[:200]:
+        result = verify(digits_network, image, Question(theta, labels, deltas=(5.0, 20.0, 35.0)))
+        chosen = range(10) if labels == "all" else [result.label]
+        points = torch.cat([grid(theta, 12), random_points(theta, 60)])
+        values = [autograd_ai(digits_module, theta, image, point, chosen) for point in points]
+        images = torch.stack([theta.apply(image, point) for point in points])
+        changed = bool((digits_module(images).argmax(1) != result.label).any())
+        for finding in result.findings:
+            bad = changed if finding.delta is None else max(values) > finding.delta
+            assert finding.verdict != "unknown"
+            wrong += bad and finding.verdict == "robust"
+            if finding.verdict == "violated" and finding.delta is not None:
+                wrong += (
+                    autograd_ai(digits_module, theta, image, result.ai_witness.theta, chosen) <= finding.delta
+                )
+    assert wrong == 0
