@@ -6,7 +6,9 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
-_MARKUP = re.compile(r"<\s*[a-zA-Z/!?]|&#|&[a-zA-Z]+;|\b(?:javascript|vbscript|data)\s*:", re.IGNORECASE)
+_MARKUP = re.compile(
+    r"<[a-zA-Z/!?]|&#|&[a-zA-Z]+;|\b(?:javascript|vbscript)\s*:|\bdata:[a-z]+/", re.IGNORECASE
+)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:/+-]{0,79}")
 _LOOK_ALIKE = str.maketrans({"0": "o", "1": "l", "i": "l", "5": "s", "_": "-", ".": "-", ":": "-", "/": "-"})
 
