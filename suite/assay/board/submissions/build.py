@@ -186,7 +186,8 @@ def picture_files(task: str, figures: Sequence[Figure]) -> Iterator[tuple[str, b
     pictures = []
     for figure in figures:
         suffix = "png" if figure.kind == "png" else "json"
-        name = f"{path_name(figure.name).replace('/', '-').replace('.', '-')}.{suffix}"
+        stem = path_name(figure.name.removesuffix(f".{suffix}")).replace("/", "-").replace(".", "-")
+        name = f"{stem[:60]}.{suffix}"
         pictures.append(Picture(file=name, title=figure.title, caption=figure.caption))
         yield f"figures/{task}/{name}", _picture(figure)
     if pictures:
