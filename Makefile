@@ -8,6 +8,7 @@ MODEL   ?=
 TASKS   ?= adversarial/imagenet20 srvr/embedded consistency/imagenet20 verification/digits
 OUT     ?= out/bench
 DEVICE  ?= auto
+WORKERS ?= auto
 WEIGHTS ?=
 DATA    ?=
 
@@ -30,7 +31,7 @@ $(READY): pyproject.toml constraints.txt
 
 bench: $(READY)
 	$(BIN)/assay run $(addprefix --model ,$(MODEL)) $(addprefix --task ,$(TASKS)) $(addprefix --weights ,$(WEIGHTS)) \
-	  $(addprefix --data-root ,$(DATA)) --device $(DEVICE) --out $(OUT)
+	  $(addprefix --data-root ,$(DATA)) --device $(DEVICE) --workers $(WORKERS) --out $(OUT)
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -50,6 +51,9 @@ perf: $(READY)
 clean:
 	rm -rf $(VENV) out .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 
-.PHONY: schema
+.PHONY: schema leaderboard
+leaderboard: $(READY)
+	$(BIN)/assay leaderboard --out leaderboard/site
+
 schema: $(READY)
 	$(BIN)/python -c "import json; from assay.results.document import result_schema; print(json.dumps(result_schema(), indent=1))" > suite/assay/results/result.schema.json

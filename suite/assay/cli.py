@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from assay import __version__, cli_srvr
+from assay.board.commands import app as board_commands
 from assay.commands import running
 from assay.commands.options import DataRoots
 from assay.errors import UserError
@@ -25,6 +26,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(cli_srvr.app)
+app.add_typer(board_commands)
 
 
 class Listing(StrEnum):

@@ -1,0 +1,229 @@
+// One board: state from the link, controls, table, comparison. Everything a reader chose is in the link.
+"use strict";
+(async () => {
+  const { element } = Page;
+  const PAGE_SIZES = [50, 100, 250];
+  const by = (id) => document.getElementById(id);
+  const models = window.ASSAY.models;
+  const overview = window.ASSAY.overview;  // only on the overview
+  const narrow = matchMedia("(max-width: 40rem)").matches;
+  const NOTHING = "-";  // in the link: no column is switched off, though some are by default
+  const DEFAULTS = { q: "", tier: "", paper: "", family: "", task: by("task")?.value ?? "", sort: "", desc: false, hide: narrow ? ["tier", "paper", "licence"] : ["licence"], compare: [], open: false, page: 0, size: PAGE_SIZES[0] };
+  let state = { ...DEFAULTS };
+  let columns = [];
+
+  // --- the link -------------------------------------------------------------------------------------------------
+  function readLink() {
+    const given = new URLSearchParams(location.hash.slice(1));
+    const read = { ...DEFAULTS };
+    for (const key of ["q", "tier", "paper", "family", "task", "sort"]) read[key] = given.get(key) ?? DEFAULTS[key];
+    for (const key of ["desc", "open"]) read[key] = given.get(key) === "1";
+    if (given.has("hide")) read.hide = given.getAll("hide").filter((key) => key !== NOTHING);
+    read.compare = given.getAll("compare");
+    read.page = Math.max(0, Number.parseInt(given.get("page") ?? "1", 10) - 1 || 0);
+    read.size = PAGE_SIZES.includes(Number(given.get("size"))) ? Number(given.get("size")) : PAGE_SIZES[0];
+    read.compare = read.compare.filter((id) => models.some((model) => model.id === id)).slice(0, 4);
+    return read;
+  }
+
+  function writeLink() {
+    const link = new URLSearchParams();
+    for (const key of ["q", "tier", "paper", "family", "task", "sort"]) if (state[key] !== DEFAULTS[key]) link.set(key, state[key]);
+    for (const key of ["desc", "open"]) if (state[key]) link.set(key, "1");
+    const hide = state.hide.length ? state.hide : [NOTHING];
+    if (String(state.hide) !== String(DEFAULTS.hide)) hide.forEach((key) => link.append("hide", key));
+    state.compare.forEach((id) => link.append("compare", id));
+    if (state.page) link.set("page", state.page + 1);
+    if (state.size !== PAGE_SIZES[0]) link.set("size", state.size);
+    history.replaceState(null, "", `#${link}`);
+  }
+
+  // --- columns --------------------------------------------------------------------------------------------------
+  const modelColumn = {
+    key: "model", label: "model", text: (row) => row.model,
+    content: (row) => element("span", {}, element("a", { href: `${Page.root}models/${row.id}.html` }, row.model), element("small", {}, row.architecture)),
+  };
+  const tierColumn = {
+    key: "tier", label: "tier", text: (row) => row.tier,
+    content: (row) => element("span", {}, element("span", { class: `tier ${row.tier}` }, row.tier),
+      element("small", {}, row.when ? `${row.who}, ${row.when}` : "not committed yet")),
+  };
+  const paperColumn = { key: "paper", label: "paper", text: (row) => row.paper };
+  const licenceColumn = { key: "licence", label: "licence", text: (row) => row.licence };
+
+  const percent = (unit) => (unit === "proportion" ? ", %" : unit ? `, ${unit}` : "");
+
+  function overviewColumns() {
+    return overview.tasks.filter((task) => !state.family || task.family === state.family).map((task) => ({
+      key: task.id, label: task.title, full: `${task.title}: ${task.metric}`, note: `${task.metric}${percent(task.unit)}`,
+      unit: task.unit, better: task.better, cell: (row) => overview.rows[row.id]?.[task.id],
+    }));
+  }
+
+  async function taskColumns() {
+    const board = await Page.data(`tasks/${state.task}`);
+    const made = board.metrics.map((metric, at) => ({
+      key: metric.name, label: metric.name, note: percent(metric.unit).slice(2), unit: metric.unit, metric, better: metric.name === board.rank_by ? board.better : "higher",
+      ranked: metric.name === board.rank_by,
+      cell: (row) => {
+        const cells = board.rows[row.id];
+        if (cells === undefined || typeof cells === "string") return cells;
+        return metric.name === board.rank_by ? [...cells[at], ...(board.places[row.id] ?? [])] : cells[at];
+      },
+    }));
+    return [...made.filter(({ ranked }) => ranked), ...made.filter(({ ranked }) => !ranked)];
+  }
+
+  const textColumns = () => [modelColumn, tierColumn, paperColumn, licenceColumn];
+  const visible = () => [...textColumns(), ...columns].filter((column, at) => at === 0 || !state.hide.includes(column.key));
+
+  // --- rows -----------------------------------------------------------------------------------------------------
+  const haystack = (row) => `${row.model} ${row.architecture} ${row.paper} ${row.licence} ${row.tier}`.toLowerCase();
+  const filters = [
+    { name: "the search", keeps: (row) => state.q.toLowerCase().split(/\s+/).every((word) => haystack(row).includes(word)), on: () => state.q },
+    { name: "the tier", keeps: (row) => row.tier === state.tier, on: () => state.tier },
+    { name: "the paper", keeps: (row) => row.paper === state.paper, on: () => state.paper },
+  ];
+
+  function kept() {
+    let rows = models;
+    const hidden = [];
+    for (const filter of filters.filter(({ on }) => on())) {
+      const left = rows.filter(filter.keeps);
+      if (left.length < rows.length) hidden.push(`${rows.length - left.length} hidden by ${filter.name}`);
+      rows = left;
+    }
+    return { rows, hidden };
+  }
+
+  function ordered(rows) {
+    const shown = visible();
+    const column = shown.find(({ key }) => key === state.sort) ?? modelColumn;
+    return Table.sorted(rows, column, state.desc);
+  }
+
+  // --- drawing --------------------------------------------------------------------------------------------------
+  function draw() {
+    const { rows, hidden } = kept();
+    const pages = Math.max(1, Math.ceil(rows.length / state.size));
+    state.page = Math.min(state.page, pages - 1);
+    const from = state.page * state.size;
+    const part = ordered(rows).slice(from, from + state.size);
+    Table.fill(by("board"), { columns: visible(), allRows: models, rows: part, state, onSort: sortBy, onPick: pick });
+    const range = rows.length > state.size ? `Models ${from + 1} to ${from + part.length} of ${rows.length}` : `${rows.length} of ${models.length} models`;
+    const columnsHidden = state.hide.length ? [`columns switched off: ${state.hide.map(nameOfColumn).join(", ")}`] : [];
+    by("count").textContent = [range, ...hidden, ...columnsHidden].join("; ") + ".";
+    drawPager(pages);
+    drawTray();
+    writeLink();
+  }
+
+  const nameOfColumn = (key) => [...textColumns(), ...columns].find((column) => column.key === key)?.label ?? key;
+
+  function drawPager(pages) {
+    const go = (page) => change({ page }, true);
+    const size = element("select", { id: "size", onchange: () => change({ size: Number(size.value), page: 0 }) },
+      ...PAGE_SIZES.map((count) => element("option", { value: count, selected: count === state.size }, String(count))));
+    by("pager").replaceChildren(
+      element("button", { type: "button", class: "quiet", disabled: state.page === 0, onclick: () => go(state.page - 1) }, "Previous"),
+      element("span", {}, `page ${state.page + 1} of ${pages}`),
+      element("button", { type: "button", class: "quiet", disabled: state.page >= pages - 1, onclick: () => go(state.page + 1) }, "Next"),
+      element("label", {}, "rows ", size));
+    by("pager").hidden = models.length <= PAGE_SIZES[0];
+  }
+
+  function drawTray() {
+    const names = state.compare.map((id) => models.find((model) => model.id === id).model);
+    by("tray").hidden = names.length === 0;
+    by("chosen").textContent = `${names.join(", ")}${names.length === 1 ? ": choose one to three more" : names.length === 4 ? " (four at most)" : ""}`;
+    by("open-compare").disabled = names.length < 2;
+  }
+
+  function drawColumnMenu() {
+    by("columns").querySelector("div").replaceChildren(...[...textColumns().slice(1), ...columns].map((column) => {
+      const box = element("input", { type: "checkbox", onchange: () => change({
+        hide: box.checked ? state.hide.filter((key) => key !== column.key) : [...state.hide, column.key] }) });
+      box.checked = !state.hide.includes(column.key);
+      return element("label", {}, box, " ", column.full ?? column.label);
+    }));
+  }
+
+  async function drawCompare(focus = false) {
+    const chosen = state.compare.map((id) => models.find((model) => model.id === id));
+    by("compare").hidden = !(state.open && chosen.length >= 2);
+    if (by("compare").hidden) return;
+    const units = await Promise.all(chosen.map((model) => Page.data(`units/${model.id}`)));
+    const outcomes = (model, column) => {
+      const found = units[chosen.indexOf(model)];
+      return overview ? found[column.key] : column.ranked ? found[state.task] : null;
+    };
+    Compare.show(by("compare-body"), chosen, columns, outcomes);
+    if (focus) { by("compare-title").focus(); by("compare").scrollIntoView(); }
+  }
+
+  // --- what the reader does -------------------------------------------------------------------------------------
+  function change(changes, keepsPage = false) {
+    state = { ...state, page: keepsPage ? state.page : 0, ...changes };
+    draw();
+  }
+
+  function sortBy(column) {
+    const again = state.sort === column.key;
+    const firstDescending = !column.text && column.better !== "lower";
+    change({ sort: column.key, desc: again ? !state.desc : firstDescending });
+    by("board").tHead.querySelector(`[data-sort="${CSS.escape(column.key)}"]`).focus();
+  }
+
+  function pick(row) {
+    const compare = state.compare.includes(row.id) ? state.compare.filter((id) => id !== row.id) : [...state.compare, row.id];
+    change({ compare, open: state.open && compare.length >= 2 }, true);
+    by("board").querySelector(`[data-id="${CSS.escape(row.id)}"]`).focus();
+    drawCompare();
+  }
+
+  function csvOfWhatIsShown() {
+    const quote = (value) => (/[",\n]/.test(value) ? `"${value.replaceAll('"', '""')}"` : value);
+    const shown = visible();
+    const cell = (column, row) => {
+      if (column.text) return column.text(row);
+      const found = column.cell(row);
+      return found === undefined ? "" : typeof found === "string" ? "not applicable" : String(found[0] ?? "");
+    };
+    const lines = [shown.map((column) => column.full ?? column.key), ...ordered(kept().rows).map((row) => shown.map((column) => cell(column, row)))];
+    const blob = new Blob([lines.map((line) => `${line.map(quote).join(",")}\n`).join("")], { type: "text/csv" });
+    const link = element("a", { href: URL.createObjectURL(blob), download: "assay-shown.csv" });
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+  }
+
+  async function refresh() {
+    columns = overview ? overviewColumns() : await taskColumns();
+    if (!state.sort && columns.length) Object.assign(state, { sort: columns[0].key, desc: columns[0].better !== "lower" });
+    drawColumnMenu();
+    draw();
+    await drawCompare();
+  }
+
+  async function follow() {
+    state = readLink();
+    for (const id of ["q", "tier", "paper", "family", "task"]) if (by(id)) by(id).value = state[id];
+    await refresh();
+  }
+
+  for (const paper of [...new Set(models.map((model) => model.paper))].sort()) by("paper").append(element("option", {}, paper));
+  by("q").addEventListener("input", () => change({ q: by("q").value.trim() }));
+  for (const id of ["tier", "paper"]) by(id).addEventListener("change", () => change({ [id]: by(id).value }));
+  for (const id of ["family", "task"]) by(id)?.addEventListener("change", () => { state = { ...state, [id]: by(id).value, hide: DEFAULTS.hide, sort: "", page: 0 }; refresh(); });
+  by("reset").addEventListener("click", () => { history.replaceState(null, "", location.pathname); follow(); });
+  by("csv").addEventListener("click", csvOfWhatIsShown);
+  by("open-compare").addEventListener("click", () => { change({ open: true }, true); drawCompare(true); });
+  by("clear-compare").addEventListener("click", () => { change({ compare: [], open: false }, true); drawCompare(); });
+  document.querySelector("form.controls").addEventListener("submit", (event) => event.preventDefault());
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "/" && !/^(INPUT|SELECT|TEXTAREA)$/.test(document.activeElement.tagName)) { event.preventDefault(); by("q").focus(); }
+    if (event.key === "Escape") document.querySelectorAll("details.menu[open]").forEach((menu) => { menu.open = false; menu.querySelector("summary").focus(); });
+  });
+  addEventListener("hashchange", follow);
+  await follow();
+  document.documentElement.dataset.ready = "1";
+})();

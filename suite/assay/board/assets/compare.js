@@ -1,0 +1,84 @@
+// Two to four models side by side: their figures, paired tests against the first, and their curves.
+"use strict";
+const Compare = (() => {
+  const { element, figure } = Page;
+
+  function shown(cell, unit) {
+    if (cell === undefined) return "not submitted";
+    if (typeof cell === "string") return `n/a: ${cell}`;
+    const [value, low, high] = cell;
+    if (value === null || low === null || high === null) return figure(value, unit);
+    return `${figure(value, unit)} (${figure(low, unit)} to ${figure(high, unit)})`;
+  }
+
+  const pText = (p) => (p < 0.001 ? "p < 0.001" : `p = ${p.toFixed(3)}`);
+
+  function testText(test, unit) {
+    if (!test) return null;
+    const scale = unit === "proportion" ? 100 : 1;
+    const gap = `${test.difference > 0 ? "+" : ""}${Number((scale * test.difference).toPrecision(3))}`;
+    return element("small", { class: test.p < 0.05 ? "apart" : null, title: `${test.test}, N = ${test.n}, only the first ${test.onlyA}, only this one ${test.onlyB}` },
+      `${gap} to the first, ${pText(test.p)}`);
+  }
+
+  /** The table of figures; `outcomes` gives a model's numbers a unit for a column, or nothing. */
+  function table(models, columns, outcomes) {
+    const head = element("tr", {}, element("th", { scope: "col" }, "figure"),
+      ...models.map((model) => element("th", { scope: "col" }, element("a", { href: `${Page.root}models/${model.id}.html` }, model.model))));
+    const rows = columns.map((column) => {
+      const first = outcomes(models[0], column);
+      return element("tr", {}, element("th", { scope: "row" }, column.full ?? column.label),
+        ...models.map((model, at) => element("td", {}, shown(column.cell(model), column.unit), " ",
+          at === 0 ? null : testText(Statistics.paired(outcomes(model, column), first), column.unit))));
+    });
+    return element("div", { class: "scroll", role: "region", "aria-label": "Figures side by side", tabindex: "0" },
+      element("table", { id: "compare-table" }, element("thead", {}, head), element("tbody", {}, ...rows)));
+  }
+
+  /** One chart a series, one line a model, with error bars. */
+  function curves(models, columns) {
+    const series = new Map();
+    for (const column of columns.filter(({ metric }) => metric && metric.series !== null && metric.x !== null)) {
+      const name = column.metric.series;
+      series.set(name, [...(series.get(name) ?? []), column]);
+    }
+    const figures = [...series].filter(([, points]) => points.length > 1).map(([name, points]) => {
+      const place = element("div", { class: "chart small", role: "img", "aria-label": `${name} of ${models.map(({ model }) => model).join(", ")}; the figures are in the table below` });
+      const figure_ = element("figure", {}, place, element("figcaption", {}, name));
+      queueMicrotask(() => Charts.draw(place, chart(models, points)));
+      return figure_;
+    });
+    return element("div", { class: "charts" }, ...figures);
+  }
+
+  function chart(models, points) {
+    const ordered = [...points].sort((a, b) => a.metric.x - b.metric.x);
+    const data = models.map((model) => {
+      const cells = ordered.map((point) => point.cell(model)).map((cell) => (Array.isArray(cell) ? cell : [null, null, null]));
+      return {
+        type: "scatter", mode: "lines+markers", name: model.model,
+        x: ordered.map(({ metric }) => metric.x), y: cells.map(([value]) => value),
+        error_y: {
+          type: "data", symmetric: false, thickness: 1,
+          array: cells.map(([value, , high]) => (high === null ? 0 : high - value)),
+          arrayminus: cells.map(([value, low]) => (low === null ? 0 : value - low)),
+        },
+      };
+    });
+    const proportion = ordered[0].unit === "proportion";
+    return { data, layout: {
+      xaxis: { title: { text: ordered[0].metric.x_label ?? "" } },
+      yaxis: proportion ? { range: [-0.02, 1.02], tickformat: ".0%" } : {},
+      legend: { orientation: "h", y: 1.02, yanchor: "bottom" }, margin: { t: 56, r: 10, b: 50, l: 50 },
+    } };
+  }
+
+  function show(place, models, columns, outcomes) {
+    place.replaceChildren(
+      element("p", {}, "Figures with their 95 % intervals; the small line compares a model with the first one unit by unit, ",
+        "for the figure that a task is ranked by (McNemar's test for outcomes, the paired bootstrap for scores)."),
+      curves(models, columns), table(models, columns, outcomes));
+  }
+
+  return { show };
+})();

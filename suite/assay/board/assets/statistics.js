@@ -1,0 +1,72 @@
+// Paired tests of two models over the same units; the same as `assay compare`.
+"use strict";
+const Statistics = (() => {
+  const RESAMPLES = 2000;
+
+  function logFactorials(n) {
+    const table = new Float64Array(n + 1);
+    for (let k = 2; k <= n; k += 1) table[k] = table[k - 1] + Math.log(k);
+    return table;
+  }
+
+  /** Exact two-sided McNemar test: the discordant units fall either way equally often. */
+  function mcnemar(onlyA, onlyB) {
+    const n = onlyA + onlyB;
+    if (n === 0) return 1;
+    const logs = logFactorials(n);
+    let tail = 0;
+    for (let k = 0; k <= Math.min(onlyA, onlyB); k += 1) {
+      tail += Math.exp(logs[n] - logs[k] - logs[n - k] - n * Math.LN2);
+    }
+    return Math.min(1, 2 * tail);
+  }
+
+  function generator(seed) {
+    let state = seed >>> 0;
+    return () => {  // mulberry32
+      state = (state + 0x6d2b79f5) >>> 0;
+      let bits = Math.imul(state ^ (state >>> 15), 1 | state);
+      bits = (bits + Math.imul(bits ^ (bits >>> 7), 61 | bits)) ^ bits;
+      return ((bits ^ (bits >>> 14)) >>> 0) / 4294967296;
+    };
+  }
+
+  function bootstrap(gaps) {
+    const random = generator(1);
+    let below = 0;
+    let above = 0;
+    for (let draw = 0; draw < RESAMPLES; draw += 1) {
+      let sum = 0;
+      for (let at = 0; at < gaps.length; at += 1) sum += gaps[Math.floor(random() * gaps.length)];
+      below += sum <= 0;
+      above += sum >= 0;
+    }
+    return Math.min(1, 2 * Math.max(Math.min(below, above) / RESAMPLES, 1 / RESAMPLES));
+  }
+
+  /** Compare two lists of numbers a unit (null: the unit does not count); null when there is nothing to compare. */
+  function paired(a, b) {
+    if (!a || !b || a.length === 0 || a.length !== b.length) return null;
+    const gaps = [];
+    let outcomes = true;
+    a.forEach((one, at) => {
+      const other = b[at];
+      if (one === null || other === null) return;
+      outcomes &&= (one === 0 || one === 1) && (other === 0 || other === 1);
+      gaps.push(one - other);
+    });
+    if (gaps.length === 0) return null;
+    const onlyA = gaps.filter((gap) => gap > 0).length;
+    const onlyB = gaps.filter((gap) => gap < 0).length;
+    return {
+      test: outcomes ? "McNemar" : "paired bootstrap",
+      difference: gaps.reduce((sum, gap) => sum + gap, 0) / gaps.length,
+      p: outcomes ? mcnemar(onlyA, onlyB) : bootstrap(gaps),
+      n: gaps.length,
+      onlyA,
+      onlyB,
+    };
+  }
+
+  return { mcnemar, paired };
+})();

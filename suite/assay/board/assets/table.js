@@ -1,0 +1,108 @@
+// The table: columns and rows in, a sorted, filtered page of rows out. Its only memory is of rows already built.
+"use strict";
+const Table = (() => {
+  const { element, figure } = Page;
+
+  /** What a column sorts by: a number, a text, or null (always last). */
+  const sortKey = (column, row) => {
+    if (column.text) return column.text(row).toLowerCase();
+    const cell = column.cell(row);
+    return Array.isArray(cell) ? cell[0] : null;
+  };
+
+  function sorted(rows, column, descending) {
+    const keyed = rows.map((row) => [sortKey(column, row), row]);
+    const sign = descending ? -1 : 1;
+    keyed.sort(([a, one], [b, other]) => {
+      if (a === null || b === null) return (a === null) - (b === null) || (one.model < other.model ? -1 : 1);
+      if (a !== b) return a < b ? -sign : sign;
+      return one.model < other.model ? -1 : 1;
+    });
+    return keyed.map(([, row]) => row);
+  }
+
+  function range(column, rows) {
+    if (column.unit === "proportion") return [0, 1];
+    let low = Infinity;
+    let high = -Infinity;
+    for (const row of rows) {
+      const cell = column.cell(row);
+      if (!Array.isArray(cell) || cell[0] === null) continue;
+      low = Math.min(low, cell[1] ?? cell[0]);
+      high = Math.max(high, cell[2] ?? cell[0]);
+    }
+    return low < high ? [low, high] : [low - 1, low + 1];
+  }
+
+  function errorBar([value, low, high], [from, to]) {
+    const share = (x) => `${(100 * Math.min(1, Math.max(0, (x - from) / (to - from)))).toFixed(1)}%`;
+    const interval = element("i");
+    const mark = element("b");
+    interval.style.left = share(low);
+    interval.style.right = `calc(100% - ${share(high)})`;
+    mark.style.left = share(value);
+    return element("span", { class: "bar", "aria-hidden": "true" }, interval, mark);
+  }
+
+  const places = (best, worst) => (best === worst ? `${best}` : `${best}–${worst}`);
+
+  function valueCell(column, row, scale) {
+    const cell = column.cell(row);
+    if (cell === undefined) return element("td", { class: "none" }, element("span", { class: "unseen" }, "not submitted"));
+    if (typeof cell === "string") return element("td", { class: "none", title: cell }, "n/a", element("span", { class: "unseen" }, `: ${cell}`));
+    const [value, low, high, n, best, worst] = cell;
+    if (value === null) return element("td", { class: "none" }, "–");
+    const interval = low === null || high === null ? null : `${figure(low, column.unit)} to ${figure(high, column.unit)}`;
+    return element("td", { title: `N = ${n}` },
+      element("span", { class: "value" }, figure(value, column.unit)),
+      best ? element("span", { class: "place" }, element("span", { class: "unseen" }, "place "), places(best, worst)) : null,
+      interval ? errorBar(cell, scale) : null,
+      interval ? element("small", {}, interval) : null);
+  }
+
+  function header(columns, state, onSort) {
+    const cells = columns.map((column) => {
+      const active = state.sort === column.key;
+      const direction = !active ? "none" : state.desc ? "descending" : "ascending";
+      const button = element("button", { type: "button", title: column.hint ?? null, onclick: () => onSort(column), "data-sort": column.key },
+        column.label, element("span", { class: "arrow", "aria-hidden": "true" }, active ? (state.desc ? " ▼" : " ▲") : ""));
+      return element("th", { scope: "col", "aria-sort": direction, class: column.text ? "text" : null }, button,
+        column.note ? element("small", {}, column.note) : null);
+    });
+    return element("tr", {}, element("th", { scope: "col", class: "pick" }, element("span", { class: "unseen" }, "Compare")), ...cells);
+  }
+
+  function bodyRow(columns, row, scales, onPick) {
+    const box = element("input", { type: "checkbox", "aria-label": `Compare ${row.model}`, "data-id": row.id, onchange: () => onPick(row) });
+    const cells = columns.map((column, at) => {
+      if (!column.text) return valueCell(column, row, scales[at]);
+      const content = column.content ? column.content(row) : column.text(row);
+      return element(at === 0 ? "th" : "td", at === 0 ? { scope: "row" } : { class: "text" }, content);
+    });
+    return element("tr", {}, element("td", { class: "pick" }, box), ...cells);
+  }
+
+  const made = new Map();  // rows already built, for the columns they were built for
+  let madeFor = "";
+
+  function builtRow(view, row, scales) {
+    if (!made.has(row.id)) made.set(row.id, bodyRow(view.columns, row, scales, view.onPick));
+    const built = made.get(row.id);
+    const box = built.querySelector("input");
+    box.checked = view.state.compare.includes(row.id);
+    box.disabled = view.state.compare.length >= 4 && !box.checked;
+    return built;
+  }
+
+  /** Fill a table; `view` holds columns, all rows (for scales), the rows to show, state, onSort and onPick. */
+  function fill(table, view) {
+    const columns = `${view.state.task} ${view.columns.map(({ key }) => key).join(" ")}`;
+    if (columns !== madeFor) made.clear();
+    madeFor = columns;
+    const scales = view.columns.map((column) => (column.text ? null : range(column, view.allRows)));
+    table.tHead.replaceChildren(header(view.columns, view.state, view.onSort));
+    table.tBodies[0].replaceChildren(...view.rows.map((row) => builtRow(view, row, scales)));
+  }
+
+  return { sorted, fill, places };
+})();

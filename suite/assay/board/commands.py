@@ -1,0 +1,179 @@
+"""The leaderboard's verbs; nothing heavy is imported before a verb needs it."""
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from assay.errors import UserError
+
+app = typer.Typer()
+
+
+class Better(StrEnum):
+    """The direction of a ranking metric."""
+
+    HIGHER = "higher"
+    LOWER = "lower"
+
+
+BoardFolder = Annotated[Path, typer.Option("--board", help="The leaderboard's folder.")]
+DataRoots = Annotated[
+    list[Path] | None, typer.Option("--data-root", help="A folder to look for data in (repeat it for more).")
+]
+Submission = Annotated[Path, typer.Argument(help="A submission's folder.")]
+BOARD = Path("leaderboard")
+
+
+@app.command(epilog="Example: assay submit out/first --metadata about.yaml")
+def submit(
+    directory: Annotated[Path, typer.Argument(help="A run's folder.")],
+    metadata: Annotated[
+        Path, typer.Option("--metadata", help="YAML with paper, code, licence, contact (and name, note).")
+    ],
+    model: Annotated[str | None, typer.Option("--model", help="Only this model of the run.")] = None,
+    name: Annotated[str | None, typer.Option("--name", help="The model's name on the leaderboard.")] = None,
+    board: BoardFolder = BOARD,
+) -> None:
+    """Build a submission for each model of a run, ready for a pull request, and run every check on it."""
+    from assay.board.submissions.build import SubmitRequest, build_submissions
+    from assay.board.submissions.register import read_register
+
+    request = SubmitRequest(directory, metadata, model, name)
+    folders = build_submissions(request, board, read_register(board))
+    _check(folders, board)
+
+
+@app.command(
+    name="check-submission", epilog="Example: assay check-submission leaderboard/submissions/resnet50"
+)
+def check_submission(
+    paths: Annotated[list[Path], typer.Argument(help="Folders of submissions.")], board: BoardFolder = BOARD
+) -> None:
+    """Run every check that the maintainers run; no code of a submission is run, and nothing is written."""
+    _check(paths, board)
+
+
+def _check(folders: list[Path], board: Path) -> None:
+    from assay.board.submissions.check import check_submission as problems_of
+
+    against = _against(board)
+    wrong = 0
+    for folder in folders:
+        problems = problems_of(folder, against)
+        for problem in problems:
+            print(f"assay: {folder.name}: {problem}", file=sys.stderr)
+        print(f"{folder}: {f'{len(problems)} problems' if problems else 'every check passed'}")
+        wrong += bool(problems)
+    if wrong:
+        raise typer.Exit(2)
+
+
+@app.command(epilog="Example: assay admit adversarial/imagenet20 --rank-by worst:robust_accuracy@1/255")
+def admit(
+    task: Annotated[str, typer.Argument(help="A shipped task's id.")],
+    rank_by: Annotated[
+        str, typer.Option("--rank-by", help="The metric that the overview shows and ranks by.")
+    ],
+    better: Annotated[Better, typer.Option("--better", help="Which way is better.")] = Better.HIGHER,
+    data_root: DataRoots = None,
+    board: BoardFolder = BOARD,
+) -> None:
+    """Admit a task to the leaderboard: count its units and hash its data here, so that others can be checked by it."""
+    from assay.board.submissions import register
+
+    register.admit(board, task, rank_by, better.value, tuple(data_root or ()))
+    print(f"{board / register.REGISTER}: holds {task}")
+
+
+@app.command(epilog="Example: assay rescore leaderboard/submissions/resnet50 --data-root data")
+def rescore(submission: Submission, data_root: DataRoots = None, board: BoardFolder = BOARD) -> None:
+    """Compute everything that follows from the saved outcomes again, beside the real data; for maintainers."""
+    from assay.board.submissions import tiers
+
+    finding = tiers.rescore(submission, _against(board), tuple(data_root or ()))
+    _report_finding(tiers.write_finding(board, submission, finding), finding)
+
+
+@app.command(epilog="Example: assay rerun leaderboard/submissions/resnet50 --out out/again")
+def rerun(
+    submission: Submission,
+    out: Annotated[Path, typer.Option("--out", help="The folder of the new run.")],
+    weights: Annotated[
+        Path | None, typer.Option("--weights", help="The submission's own checkpoint, got from its authors.")
+    ] = None,
+    device: Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:1.")] = "cpu",
+    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Images in one pass.")] = 16,
+    data_root: DataRoots = None,
+    board: BoardFolder = BOARD,
+) -> None:
+    """Run a submission's jobs again, here, and list every difference; for maintainers."""
+    from assay.board.submissions import tiers
+    from assay.runner.jobs import JobRequest
+
+    request = JobRequest(
+        model=tiers.model_of(submission),
+        task="",
+        weights=str(weights) if weights else None,
+        device=device,
+        batch_size=batch_size,
+        data_roots=tuple(str(root) for root in data_root or ()),
+    )
+    finding = tiers.rerun(submission, _against(board), request, out)
+    _report_finding(tiers.write_finding(board, submission, finding), finding)
+
+
+def _report_finding(path: Path, finding: Any) -> None:
+    """Print what was found; exit code 1 when anything differs."""
+    differences = [(task, text) for task, found in finding.tasks.items() for text in found.differences]
+    for task, found in finding.tasks.items():
+        count = len(found.differences) or "no"
+        print(f"{task}: {found.figures_compared} figures, {found.units_compared} units, {count} differences")
+    for task, text in differences:
+        print(f"differs: {task}: {text}", file=sys.stderr)
+    print(f"written: {path}; commit it, the commit says who and when")
+    if differences:
+        raise typer.Exit(1)
+
+
+@app.command(epilog="Example: assay compare out/first@efficientnet_lite0 leaderboard/submissions/resnet50")
+def compare(
+    a: Annotated[str, typer.Argument(help="A submission's folder, a run's folder, or RUN@MODEL.")],
+    b: Annotated[str, typer.Argument(help="The other one.")],
+    task: Annotated[str | None, typer.Option("--task", help="Only this task.")] = None,
+) -> None:
+    """Compare two models unit by unit: McNemar's test for outcomes, the paired bootstrap for scores."""
+    from tabulate import tabulate
+
+    from assay.board import compare as paired
+
+    one, other = paired.sides(a), paired.sides(b)
+    common = [name for name in one if name in other and task in (None, name)]
+    if not common:
+        raise UserError(f"no task in common: {a} holds {', '.join(one)}; {b} holds {', '.join(other)}")
+    rows = [row for name in common for row in paired.table_rows(name, paired.compare(one[name], other[name]))]
+    print(f"A: {a}\nB: {b}\n")
+    print(tabulate(rows, headers=paired.TABLE_COLUMNS, tablefmt="simple"))
+
+
+@app.command(epilog="Example: assay leaderboard --out leaderboard/site")
+def leaderboard(
+    out: Annotated[Path, typer.Option("--out", help="The site's folder.")] = Path("leaderboard/site"),
+    board: BoardFolder = BOARD,
+) -> None:
+    """Write the site and the CSV files from the submissions; only what changed is written again."""
+    from assay.board.site.build import build_site
+
+    report = build_site(board, out)
+    for name, reason in report.hidden:
+        print(f"not shown: {name}: {reason}", file=sys.stderr)
+    print(f"{out / 'index.html'}: {report.models} models, {report.rendered} pages of models written again")
+
+
+def _against(board: Path) -> Any:
+    from assay.board.submissions import check
+    from assay.board.submissions.register import read_register
+
+    return check.Board(read_register(board), check.other_names(board / "submissions"))

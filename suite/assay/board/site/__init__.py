@@ -1,0 +1,1 @@
+"""From checked submissions to the leaderboard's pages and tables."""

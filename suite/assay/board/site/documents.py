@@ -1,0 +1,78 @@
+"""Result documents as a page shows them: single figures, and curves as tables with a column a point."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from markupsafe import Markup
+
+Metric = Mapping[str, Any]
+
+
+def cell(metric: Metric) -> str:
+    """A figure with its interval, as short as it can be said: ``61.2 % (57.0 to 65.1)``."""
+    value, low, high = metric["value"], metric["ci_low"], metric["ci_high"]
+    if value is None:
+        return "–"
+    percent = metric["unit"] == "proportion"
+    text = f"{100 * value:.1f} %" if percent else f"{value:.4g}"
+    if low is None or high is None:
+        return text
+    interval = f"{100 * low:.1f} to {100 * high:.1f}" if percent else f"{low:.4g} to {high:.4g}"
+    return f"{text} ({interval})"
+
+
+def singles(metrics: Sequence[Metric]) -> list[tuple[str, str, int, str]]:
+    """The figures that stand alone: name, cell, N, unit."""
+    return [
+        (metric["name"], cell(metric), metric["n"], metric["unit"])
+        for metric in metrics
+        if metric["x"] is None or metric["series"] is None
+    ]
+
+
+def curve_tables(metrics: Sequence[Metric]) -> list[dict[str, Any]]:
+    """One table for each kind of curve: its points as columns, its series as rows (name, N, cells)."""
+    tables: dict[str, dict[str, dict[str, str]]] = {}
+    counts: dict[str, int] = {}
+    for metric in metrics:
+        if metric["x"] is not None and metric["series"] is not None:
+            rows = tables.setdefault(metric["x_label"] or "x", {})
+            rows.setdefault(metric["series"], {})[point(metric)] = cell(metric)
+            counts[metric["series"]] = metric["n"]
+    return [
+        {
+            "x_label": label,
+            "points": (points := list(dict.fromkeys(name for row in rows.values() for name in row))),
+            "rows": [
+                (series, counts[series], _table_cells([row.get(name, "–") for name in points]))
+                for series, row in rows.items()
+            ],
+        }
+        for label, rows in tables.items()
+    ]
+
+
+def _table_cells(cells: Sequence[str]) -> Markup:
+    """Cells of figures, which :func:`cell` makes of numbers alone, so that there is nothing to escape."""
+    return Markup("<td>" + "</td><td>".join(cells) + "</td>")
+
+
+def guard_rows(guards: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, str, str, str]]:
+    """Each guard's name, outcome, figure, limit, and what was looked at."""
+    return [
+        (
+            guard["name"], "passed" if guard["passed"] else "failed",
+            _three_digits(guard["value"]), _three_digits(guard["limit"]), guard["detail"],
+        )
+        for guard in guards
+    ]  # fmt: skip
+
+
+def _three_digits(value: float | None) -> str:
+    return "" if value is None else f"{value:.3g}"
+
+
+def point(metric: Metric) -> str:
+    """A curve point's name: as the spec writes it (``4/255``) where the metric's name says so."""
+    written = str(metric["name"]).rpartition("@")[2]
+    return written if written != metric["name"] else f"{metric['x']:g}"

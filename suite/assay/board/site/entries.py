@@ -1,0 +1,118 @@
+"""Submissions as the site reads them: checked at the gate, so only hashes and the current spec are looked at again."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic_core import from_json
+
+from assay.board.site.history import Commit
+from assay.board.submissions.documents import MANIFEST, METADATA, Manifest, Metadata, TierDocument
+from assay.board.submissions.reader import (
+    MIB,
+    UnreadableError,
+    parse_document,
+    read_bytes,
+    read_metadata,
+    refuse,
+)
+from assay.board.submissions.tiers import TIER_FILES
+
+SUBMITTED = "submitted"
+Result = Mapping[str, Any]  # a result document, parsed
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One model's submission.
+
+    Attributes:
+        folder: where it lies; its name is the model's id on the site.
+        tier: the highest that a maintainer's finding supports for these very files.
+        findings: the maintainers' documents that still apply, by tier.
+        commits: who and when, by tier (``submitted`` included), where it is committed.
+        fingerprint: changes whenever the model's page has to.
+    """
+
+    folder: Path
+    metadata: Metadata
+    manifest: Manifest
+    tier: str
+    findings: Mapping[str, TierDocument]
+    commits: Mapping[str, Commit]
+    fingerprint: str
+
+    @property
+    def id(self) -> str:
+        """The model's id on the site."""
+        return self.folder.name
+
+    @property
+    def tasks(self) -> list[str]:
+        """The ids of the tasks that it has results of."""
+        prefix = "results/"
+        return sorted(name[len(prefix) : -5] for name in self.manifest.files if name.startswith(prefix))
+
+    def read(self, name: str) -> bytes | None:
+        """A file of the submission, None when it has none of this name.
+
+        Raises:
+            UnreadableError: it is not the file that the manifest lists.
+        """
+        listed = self.manifest.files.get(name)
+        if listed is None:
+            return None
+        data = read_bytes(self.folder, name, listed.bytes)
+        if hashlib.sha256(data).hexdigest() != listed.sha256:
+            raise refuse(name, "sha256", "another hash", listed.sha256, "restore the file")
+        return data
+
+    def result(self, task: str) -> Result:
+        """A result document."""
+        result: Result = from_json(self.read(f"results/{task}.json") or b"{}", cache_strings="all")
+        return result
+
+
+def read_entry(board: Path, folder: Path, commits: Mapping[str, tuple[Commit, ...]], version: str) -> Entry:
+    """The submission in ``folder``; ``version`` names the pages' own state.
+
+    Raises:
+        UnreadableError: its manifest or metadata cannot be read.
+    """
+    data = read_bytes(folder, MANIFEST, MIB)
+    sha256 = hashlib.sha256(data).hexdigest()
+    findings: dict[str, TierDocument] = {}
+    seen: dict[str, Commit] = {}
+    if submitted := commits.get(f"submissions/{folder.name}/{MANIFEST}"):
+        seen[SUBMITTED] = submitted[0]
+    for tier, file in TIER_FILES.items():
+        name = f"tiers/{folder.name}/{file}"
+        if (board / name).is_file():
+            finding = parse_document(TierDocument, name, read_bytes(board, name, MIB))
+            if finding.manifest_sha256 == sha256 and finding.tier == tier:
+                findings[tier] = finding
+                if made := commits.get(name):
+                    seen[tier] = made[0]
+    parts = [version, sha256, *(finding.model_dump_json() for finding in findings.values()), repr(seen)]
+    return Entry(
+        folder=folder,
+        metadata=read_metadata(Metadata, folder, METADATA),
+        manifest=parse_document(Manifest, MANIFEST, data),
+        tier=_highest(findings),
+        findings=findings,
+        commits=seen,
+        fingerprint=hashlib.sha256("\0".join(parts).encode()).hexdigest(),
+    )
+
+
+def _highest(findings: Mapping[str, TierDocument]) -> str:
+    agreed = [
+        tier for tier, finding in findings.items()
+        if not any(task.differences for task in finding.tasks.values())
+    ]  # fmt: skip
+    return agreed[-1] if agreed else SUBMITTED
+
+
+__all__ = ["SUBMITTED", "Entry", "Result", "UnreadableError", "read_entry"]

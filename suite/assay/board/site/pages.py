@@ -1,0 +1,166 @@
+"""The site's pages, rendered from the templates; the tables fill themselves from the data scripts beside them."""
+
+import hashlib
+import inspect
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import yaml
+from pydantic_core import to_json
+
+from assay import __version__
+from assay.board.site.boards import AdmittedSpec, TaskBoard
+from assay.board.site.documents import curve_tables, guard_rows, singles
+from assay.board.site.entries import Entry, Result
+from assay.board.site.history import history
+from assay.data.manifest import load_manifest
+from assay.errors import UserError
+from assay.tasks.families import family
+
+_HERE = Path(__file__).resolve().parents[1]
+_TEMPLATES = _HERE / "templates" / "site"
+_ASSETS = _HERE / "assets"
+
+
+def script_json(value: Any) -> str:
+    """JSON that can stand inside a script element: no ``<`` outside an escape."""
+    return (
+        to_json(value)
+        .decode()
+        .replace("<", "\\u003c")
+        .replace("\u2028", "\\u2028")
+        .replace("\u2029", "\\u2029")
+    )
+
+
+def data_script(key: str, value: Any) -> str:
+    """A script that hands ``value`` to the page; pages that are opened as files can load nothing else."""
+    return f"(window.ASSAY??={{}})[{json.dumps(key)}]={script_json(value)};\n"
+
+
+class Pages:
+    """Renders pages; knows the site's layout and nothing of submissions' files."""
+
+    def __init__(self) -> None:
+        self._environment = jinja2.Environment(
+            loader=jinja2.FileSystemLoader(_TEMPLATES),
+            autoescape=True,
+            undefined=jinja2.StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._environment.globals["version"] = __version__
+
+    @cached_property
+    def version(self) -> str:
+        """Changes whenever a model's page would be rendered differently."""
+        digest = hashlib.sha256(__version__.encode())
+        for path in (*sorted(_TEMPLATES.iterdir()), *sorted(Path(__file__).parent.glob("*.py"))):
+            digest.update(path.read_bytes())
+        return digest.hexdigest()
+
+    def copy_assets(self, folder: Path) -> None:
+        """The style, the scripts and Plotly, so that the site needs no network."""
+        from plotly.offline import get_plotlyjs
+
+        folder.mkdir(parents=True, exist_ok=True)
+        for path in sorted(_ASSETS.iterdir()):
+            (folder / path.name).write_bytes(path.read_bytes())
+        (folder / "plotly.min.js").write_text(get_plotlyjs(), encoding="utf-8")
+
+    def model(
+        self,
+        entry: Entry,
+        about: Mapping[str, Any],
+        results: Sequence[Result],
+        pictures: Mapping[str, Sequence[Mapping[str, Any]]],
+    ) -> str:
+        """A model's page: every result, its pictures, guards, provenance and command."""
+        sections = [
+            {
+                "result": result,
+                "singles": singles(result["metrics"]),
+                "guards": guard_rows(result["guards"]),
+                "curves": curve_tables(result["metrics"]),
+                "pictures": pictures[result["task"]],
+                "provenance": _plain(entry.read(f"provenance/{result['task']}.json")),
+                "findings": {
+                    tier: finding.tasks[result["task"]]
+                    for tier, finding in entry.findings.items()
+                    if result["task"] in finding.tasks
+                },
+            }
+            for result in results
+        ]
+        return self._render("model.html", "../", entry=entry, about=about, sections=sections)
+
+    def shared(
+        self,
+        boards: Sequence[TaskBoard],
+        models: Sequence[Mapping[str, Any]],
+        hidden: Sequence[tuple[str, str]],
+        specs: Mapping[str, AdmittedSpec],
+    ) -> Iterator[tuple[str, str]]:
+        """Name and text of every page that shows more than one model."""
+        families = {board.family: _question(board.family) for board in boards}
+        common = {"families": families, "hidden": hidden}
+        yield (
+            "index.html",
+            self._render("board.html", "", family=None, boards=boards, models=models, **common),
+        )
+        for name in families:
+            own = [board for board in boards if board.family == name]
+            page = self._render("board.html", "../", family=name, boards=own, models=models, **common)
+            yield f"families/{name}.html", page
+        for board in boards:
+            yield f"tasks/{board.id}.html", self._task(board, specs[board.id])
+        papers: dict[str, list[Mapping[str, Any]]] = {}
+        for model in models:
+            papers.setdefault(paper_id(model["paper_url"]), []).append(model)
+        yield "papers/index.html", self._render("papers.html", "../", papers=papers)
+        counts = {
+            model["id"]: f"{sum(model['id'] in board.rows for board in boards)} of {len(boards)}"
+            for model in models
+        }
+        for paper, own_models in papers.items():
+            page = self._render("paper.html", "../", models=own_models, paper=own_models[0], counts=counts)
+            yield f"papers/{paper}.html", page
+
+    def _task(self, board: TaskBoard, spec: AdmittedSpec) -> str:
+        loaded = spec.loaded
+        try:
+            data = load_manifest(loaded.spec.data, loaded.folder)
+        except UserError:
+            data = None  # a task may name what is no manifest; the page then shows its name alone
+        return self._render(
+            "task.html",
+            "../" * (board.id.count("/") + 1),
+            board=board,
+            spec=loaded.spec,
+            spec_text=yaml.safe_dump(loaded.spec.model_dump(mode="json", by_alias=True), sort_keys=False),
+            sha256=spec.sha256,
+            data=data,
+            commits=history(loaded.folder).get(f"{board.id.rpartition('/')[2]}.yaml", ()),
+        )
+
+    def _render(self, template: str, root: str, **values: Any) -> str:
+        return self._environment.get_template(template).render(root=root, paper_id=paper_id, **values)
+
+
+def paper_id(url: str | None) -> str:
+    """The name of a paper's page."""
+    return "none" if url is None else hashlib.sha256(url.encode()).hexdigest()[:12]
+
+
+def _question(name: str) -> str:
+    """The one sentence that a family's implementation begins with."""
+    return (inspect.getdoc(type(family(name))) or name).splitlines()[0]
+
+
+def _plain(data: bytes | None) -> Mapping[str, Any]:
+    document = json.loads(data) if data else {}
+    return document if isinstance(document, dict) else {}

@@ -1,0 +1,227 @@
+"""From a run's folder to a submission: one folder a model, written whole or not at all."""
+
+import gzip
+import hashlib
+import json
+import shlex
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import yaml
+
+from assay import __version__
+from assay.board.submissions.documents import (
+    MANIFEST,
+    METADATA,
+    FileEntry,
+    Manifest,
+    Metadata,
+    Outcomes,
+    Picture,
+    Pictures,
+)  # fmt: skip
+from assay.board.submissions.outcomes import unit_scores
+from assay.board.submissions.register import Register
+from assay.board.submissions.text import folder_name
+from assay.canonical import canonical_json
+from assay.errors import UserError
+from assay.results.document import ResultDocument, Status
+from assay.runner.assemble import StoredJob, stored_jobs
+from assay.runner.files import path_name
+from assay.runner.jobs import JobRequest, repeat_command
+from assay.runner.store import RunFolder
+from assay.tasks.base import Figure, Record
+from assay.validation import read_yaml, validate
+
+_METADATA_HELP = (
+    "it needs `paper: {title: …, url: https://…}` (or `paper: none`), `code: https://…`, `licence: …` and "
+    "`contact: an address`; `name: …` and `note: …` are optional"
+)
+
+
+@dataclass(frozen=True)
+class SubmitRequest:
+    """What becomes a submission: a run's folder, whose model, under which name, described by whom."""
+
+    run: Path
+    metadata: Path
+    model: str | None = None
+    name: str | None = None
+
+
+def build_submissions(request: SubmitRequest, board: Path, register: Register) -> list[Path]:
+    """Write the submission of each model of the run under ``board/submissions`` and return the folders.
+
+    Results of other tasks that a model's folder holds already are kept, when they are of the same weights.
+
+    Raises:
+        UserError: the run holds no such model, a result is partial or limited, or the metadata are not valid.
+    """
+    folder = RunFolder.existing(request.run)
+    jobs: dict[str, list[StoredJob]] = {}
+    for job in stored_jobs(folder):
+        jobs.setdefault(job.document["model"]["name"], []).append(job)
+    chosen = _chosen(jobs, request)
+    return [_build(request, board, register, model, jobs[model]) for model in chosen]
+
+
+def _chosen(jobs: Mapping[str, Sequence[StoredJob]], request: SubmitRequest) -> list[str]:
+    there = ", ".join(sorted(jobs)) or "nothing"
+    if not jobs or (request.model is not None and request.model not in jobs):
+        raise UserError(f"{request.run}: holds no model {request.model or ''!r}; it holds: {there}")
+    chosen = [request.model] if request.model is not None else sorted(jobs)
+    if request.name is not None and len(chosen) > 1:
+        raise UserError(f"--name: the run holds several models ({there}); choose one with --model")
+    return chosen
+
+
+def read_submitter_metadata(path: Path, model: str, name: str | None) -> Metadata:
+    """The submitter's YAML file, completed with the model's name.
+
+    Raises:
+        UserError: a key is missing or wrong; says which keys there are.
+    """
+    try:
+        document = read_yaml(path)
+        given: dict[str, Any] = {"name": model, **document, "model": model}
+        return validate(Metadata, given | ({"name": name} if name else {}), str(path))
+    except UserError as error:
+        raise UserError(f"{error}; {_METADATA_HELP}") from error
+
+
+def _build(
+    request: SubmitRequest, board: Path, register: Register, model: str, jobs: Sequence[StoredJob]
+) -> Path:
+    metadata = read_submitter_metadata(request.metadata, model, request.name)
+    target = board / "submissions" / folder_name(metadata.name)
+    files = _kept_files(target, jobs)
+    files[METADATA] = yaml.safe_dump(
+        metadata.model_dump(mode="json", by_alias=True, exclude_none=True),
+        sort_keys=False,
+        allow_unicode=True,
+    ).encode()
+    for job in jobs:
+        files = {name: data for name, data in files.items() if not _is_of(name, job.document["task"])}
+        files |= dict(_job_files(request.run, job, register))
+    _write_folder(target, files)
+    return target
+
+
+def _kept_files(target: Path, jobs: Sequence[StoredJob]) -> dict[str, bytes]:
+    """What an earlier submission of the same weights holds; another model's folder is never written over."""
+    if not target.exists():
+        return {}
+    weights = jobs[0].document["model"]["weights_sha256"]
+    for path in sorted((target / "results").rglob("*.json")):
+        found = json.loads(path.read_bytes())["model"]["weights_sha256"]
+        if found != weights:
+            raise UserError(
+                f"{target}: holds results of other weights ({found[:12]}…, this run's are {weights[:12]}…); "
+                "give this model a name of its own with --name"
+            )
+    return {
+        path.relative_to(target).as_posix(): path.read_bytes()
+        for path in sorted(target.rglob("*"))
+        if path.is_file() and path.name != MANIFEST
+    }
+
+
+def _is_of(name: str, task: str) -> bool:
+    return PurePosixPath(name.partition("/")[2]).as_posix().startswith((f"{task}.", f"{task}/"))
+
+
+def _job_files(run: Path, job: StoredJob, register: Register) -> Iterator[tuple[str, bytes]]:
+    records = job.records()
+    result = job.result(records)
+    _refuse_unfinished(run, result)
+    task = result.task
+    yield f"results/{task}.json", canonical_result(result).to_json().encode()
+    provenance = run / "provenance" / path_name(result.model.name) / f"{path_name(task)}.json"
+    if provenance.is_file():
+        yield f"provenance/{task}.json", provenance.read_bytes()
+    if result.status is Status.NOT_APPLICABLE:
+        return
+    yield f"records/{task}.jsonl.gz", pack_records(records)
+    metric = register.tasks[task].rank_by if task in register.tasks else ""
+    scores = unit_scores(job.task, job.spec, records, [metric])[metric]
+    outcomes = Outcomes(metric=metric or "none", values=tuple(scores))
+    yield f"outcomes/{task}.json", (outcomes.model_dump_json() + "\n").encode()
+    yield from picture_files(task, job.task.figures(job.spec, records))
+
+
+def _refuse_unfinished(run: Path, result: ResultDocument) -> None:
+    if result.status is Status.PARTIAL or result.coverage.limited:
+        done, units = result.coverage.done, result.coverage.units
+        reason = result.reason or f"it was limited to {done} of {units} units"
+        raise UserError(
+            f"{run}: {result.model.name} · {result.task} is not complete ({reason}); "
+            "run it without --limit until every unit is done"
+        )
+
+
+def canonical_result(result: ResultDocument) -> ResultDocument:
+    """The result with the command that repeats it anywhere: no folder of the machine that it ran on."""
+    words = shlex.split(result.command)
+    weights = words[words.index("--weights") + 1] if "--weights" in words else None
+    request = JobRequest(
+        result.model.name, result.task, weights=PurePosixPath(weights).name if weights else None
+    )
+    return result.model_copy(update={"command": repeat_command(request)})
+
+
+def pack_records(records: Sequence[Record]) -> bytes:
+    """The records as gzipped JSON lines; equal records give equal bytes."""
+    lines = (
+        canonical_json({"unit_id": record.unit_id, "values": dict(record.values), "error": record.error})
+        for record in records
+    )
+    return gzip.compress("".join(line + "\n" for line in lines).encode(), compresslevel=9, mtime=0)
+
+
+def picture_files(task: str, figures: Sequence[Figure]) -> Iterator[tuple[str, bytes]]:
+    """The pictures as files: PNG as they are, charts without their theme (the site has its own)."""
+    pictures = []
+    for figure in figures:
+        suffix = "png" if figure.kind == "png" else "json"
+        stem = path_name(figure.name.removesuffix(f".{suffix}")).replace("/", "-").replace(".", "-")
+        name = f"{stem[:60]}.{suffix}"
+        pictures.append(Picture(file=name, title=figure.title, caption=figure.caption))
+        yield f"figures/{task}/{name}", _picture(figure)
+    if pictures:
+        index = Pictures(pictures=tuple(pictures))
+        yield f"figures/{task}/index.json", (index.model_dump_json(indent=1) + "\n").encode()
+
+
+def _picture(figure: Figure) -> bytes:
+    if isinstance(figure.content, bytes):
+        return figure.content
+    chart = json.loads(figure.content)
+    chart.get("layout", {}).pop("template", None)
+    return (canonical_json(chart) + "\n").encode()
+
+
+def manifest_of(files: Mapping[str, bytes]) -> Manifest:
+    """The manifest that lists ``files``."""
+    entries = {
+        name: FileEntry(bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
+        for name, data in sorted(files.items())
+    }
+    return Manifest(assay=__version__, files=entries)
+
+
+def _write_folder(target: Path, files: Mapping[str, bytes]) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    manifest = manifest_of(files).model_dump_json(indent=1, by_alias=True) + "\n"
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".") as temporary:
+        fresh = Path(temporary) / "new"
+        for name, data in {**files, MANIFEST: manifest.encode()}.items():
+            path = fresh / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+        if target.exists():
+            shutil.move(target, Path(temporary) / "old")
+        fresh.rename(target)

@@ -1,0 +1,236 @@
+"""Every check of a submission, in the order in which what comes later may trust what came before."""
+
+import gc
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from assay.board.submissions.documents import METADATA, Metadata, Outcomes
+from assay.board.submissions.folder import SubmissionFiles, open_folder
+from assay.board.submissions.outcomes import unit_scores
+from assay.board.submissions.pictures import picture_problems
+from assay.board.submissions.problems import Problem
+from assay.board.submissions.reader import (
+    UnreadableError,
+    parse_document,
+    parse_json,
+    parse_records,
+    read_metadata,
+    strings,
+    unpack,
+)  # fmt: skip
+from assay.board.submissions.register import Register
+from assay.board.submissions.results import (
+    CheckedResult,
+    completeness_problems,
+    equal,
+    figure_problems,
+    identity_problems,
+    parse_result,
+    unit_problems,
+)  # fmt: skip
+from assay.board.submissions.text import fault_of_name, fault_of_text, folder_name, skeleton
+from assay.errors import UserError
+from assay.results.document import ModelCard, Status
+from assay.specs import shipped_specs
+from assay.tasks.base import Record
+from assay.tasks.families import family, load_spec
+
+_SAMPLE = 50  # units whose outcome is computed again; `assay rescore` does all
+
+
+@dataclass(frozen=True)
+class Board:
+    """What a submission is checked against: the register of tasks and the names of the other submissions' folders."""
+
+    register: Register
+    others: Sequence[str] = ()
+
+
+def check_submission(folder: Path, board: Board) -> list[Problem]:
+    """Everything that is wrong with the submission in ``folder``; nothing of it is run, and nothing is written."""
+    with _no_collector():
+        return _check(folder, board)
+
+
+@contextmanager
+def _no_collector() -> Iterator[None]:
+    """Records are many small objects without cycles; looking for cycles among them takes a fifth of the time."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
+
+
+def _check(folder: Path, board: Board) -> list[Problem]:
+    files, problems = open_folder(folder)
+    if files is None:
+        return problems
+    try:
+        metadata = read_metadata(Metadata, folder, METADATA)
+    except UnreadableError as error:
+        return [error.problem]
+    problems += _name_problems(metadata, folder.resolve().name, board.others)
+    if not files.tasks:
+        problems.append(
+            Problem("results", "files", "no result", "at least one", "run a task, then `assay submit`")
+        )
+    cards: dict[str, ModelCard] = {}
+    for task in files.tasks:
+        try:
+            problems += _task_problems(files, task, metadata, board.register, cards)
+        except UnreadableError as error:
+            problems.append(error.problem)
+    problems += _card_problems(cards)
+    return [*problems, *_orphan_problems(files)]
+
+
+def _name_problems(metadata: Metadata, folder: str, others: Sequence[str]) -> Iterator[Problem]:
+    if folder != folder_name(metadata.name):
+        mend = "rename the folder, or the model"
+        yield Problem(METADATA, "name", metadata.name, f"the name of the folder {folder!r}", mend)
+    for other in sorted(set(others) - {folder}):
+        if skeleton(other) == skeleton(folder_name(metadata.name)):
+            mend = "choose a name that cannot be mistaken for it"
+            yield Problem(METADATA, "name", metadata.name, f"a name that does not look like {other!r}", mend)
+
+
+def _task_problems(
+    files: SubmissionFiles, task: str, metadata: Metadata, register: Register, cards: dict[str, ModelCard]
+) -> list[Problem]:
+    file = f"results/{task}.json"
+    if task not in shipped_specs():
+        return [
+            Problem(file, "task", task, "a task of `assay list tasks`", "submit the results of shipped tasks")
+        ]
+    if task not in register.tasks:
+        mend = "ask a maintainer to admit it (`assay admit`)"
+        return [Problem(file, "task", task, f"one of {', '.join(register.tasks) or 'none yet'}", mend)]
+    result = parse_result(file, files.read(file))
+    cards[file] = result.model
+    checked = CheckedResult(file, result, load_spec(task), register.tasks[task])
+    problems = [*identity_problems(checked), *completeness_problems(checked)]
+    if result.task != task:
+        problems.append(checked.problem("task", result.task, task))
+    if result.model.name != metadata.model or fault_of_name(result.model.name):
+        problems.append(
+            checked.problem("model.name", result.model.name, f"{metadata.model}, as in {METADATA}")
+        )
+    problems += _provenance_problems(files, task, result.job_key)
+    if result.status is Status.NOT_APPLICABLE:
+        return problems
+    return [*problems, *_record_problems(files, checked)]
+
+
+def _provenance_problems(files: SubmissionFiles, task: str, job_key: str) -> Iterator[Problem]:
+    file = f"provenance/{task}.json"
+    mend = "run `assay submit` on the run's folder as `assay run` left it"
+    if file not in files.names:
+        yield Problem(file, "file", "missing", "the versions, commit and device of the run", mend)
+        return
+    document = parse_json(file, files.read(file))
+    if not isinstance(document, dict) or document.get("job_key") != job_key:
+        found = document.get("job_key") if isinstance(document, dict) else type(document).__name__
+        yield Problem(file, "job_key", found, job_key, mend)
+    for fault in filter(None, map(fault_of_text, strings(document))):
+        yield Problem(file, "text", fault, "plain text", mend)
+
+
+def read_records(files: SubmissionFiles, task: str) -> list[Record]:
+    """The records of a task.
+
+    Raises:
+        UnreadableError: there are none, or they cannot be read.
+    """
+    file = f"records/{task}.jsonl.gz"
+    return parse_records(file, unpack(file, files.read(file)))
+
+
+def _record_problems(files: SubmissionFiles, checked: CheckedResult) -> list[Problem]:
+    task = checked.result.task
+    records = read_records(files, task)
+    problems = list(unit_problems(checked, f"records/{task}.jsonl.gz", records))
+    if problems:
+        return problems
+    problems += figure_problems(checked, records)
+    if not problems:
+        problems += outcome_problems(files, checked, records, _SAMPLE)
+    return [*problems, *picture_problems(files, task)]
+
+
+def outcome_problems(
+    files: SubmissionFiles, checked: CheckedResult, records: Sequence[Record], sample: int
+) -> Iterator[Problem]:
+    """The outcomes are the ranking metric's, have its mean, and a sample of them is what each record gives."""
+    task = checked.result.task
+    file = f"outcomes/{task}.json"
+    outcomes = parse_document(Outcomes, file, files.read(file))
+    mend = "run `assay submit` again"
+    if outcomes.metric != (checked.admitted.rank_by or "none"):
+        yield Problem(file, "metric", outcomes.metric, checked.admitted.rank_by, mend)
+        return
+    if not outcomes.values:
+        return
+    if len(outcomes.values) != len(records):
+        yield Problem(file, "values", len(outcomes.values), f"{len(records)} values, one a unit", mend)
+        return
+    counted = [value for value in outcomes.values if value is not None]
+    stated = next((metric.value for metric in checked.result.metrics if metric.name == outcomes.metric), None)
+    mean = sum(counted) / len(counted) if counted else None
+    if not equal(mean, stated):
+        yield Problem(file, "values", f"mean {mean}", f"mean {stated}, as in the result", mend)
+    chosen = random.Random(0).sample(range(len(records)), min(sample, len(records)))
+    implementation = family(checked.spec.spec.family)
+    for index in chosen:
+        found = unit_scores(implementation, checked.spec.spec, [records[index]], [outcomes.metric])
+        score = next(iter(found[outcomes.metric]), None)
+        if not equal(outcomes.values[index], score):
+            yield Problem(file, f"values.{index}", outcomes.values[index], f"{score}", mend)
+            return
+
+
+def _card_problems(cards: dict[str, ModelCard]) -> Iterator[Problem]:
+    """One folder is one model: its card is the same in every result."""
+    first = next(iter(cards), None)
+    for file, card in cards.items():
+        if first is not None and card != cards[first]:
+            expected = f"the model of {first}"
+            yield Problem(
+                file, "model", card.weights_sha256, expected, "submit the other model under another name"
+            )
+
+
+def _orphan_problems(files: SubmissionFiles) -> Iterator[Problem]:
+    for name in files.names:
+        kind, _, rest = name.partition("/")
+        belongs = any(rest.startswith((f"{task}.json", f"{task}/")) for task in files.tasks)
+        if kind not in (METADATA, "results") and not belongs:
+            yield Problem(name, "file", "a file of no result", "no such file", "run `assay submit` again")
+
+
+def other_names(submissions: Path) -> list[str]:
+    """The names of all submissions' folders."""
+    if not submissions.is_dir():
+        return []
+    return sorted(
+        path.name for path in submissions.iterdir() if path.is_dir() and not path.name.startswith(".")
+    )
+
+
+def require_good(folder: Path, board: Board) -> None:
+    """Raise on the first problems of a submission.
+
+    Raises:
+        UserError: it has any.
+    """
+    problems = check_submission(folder, board)
+    if problems:
+        more = (
+            f" (and {len(problems) - 1} more: `assay check-submission {folder}`)" if len(problems) > 1 else ""
+        )
+        raise UserError(f"{folder}: {problems[0]}{more}")

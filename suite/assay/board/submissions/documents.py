@@ -1,0 +1,120 @@
+"""The documents of a submission, strict and versioned; the results and records are the suite's own.
+
+::
+
+    leaderboard/submissions/<name>/
+        metadata.yaml                          the model's name, paper, code, licence, contact
+        manifest.json                          every other file with its size and SHA-256
+        results/<family>/<task>.json           the result document
+        records/<family>/<task>.jsonl.gz       one record a unit, in the order of the units
+        outcomes/<family>/<task>.json          the ranking metric of each unit, for paired tests on the page
+        provenance/<family>/<task>.json        versions, commit, device, times
+        figures/<family>/<task>/index.json     the pictures' titles and captions, the pictures beside it
+    leaderboard/tiers/<name>/<tier>.json       what a maintainer found; never part of a submission
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from assay.board.submissions.text import Name, PlainText, Url
+from assay.validation import StrictModel
+
+MANIFEST = "manifest.json"
+METADATA = "metadata.yaml"
+
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Contact = Annotated[str, Field(pattern=r"^(https?://\S+|[^@\s<>]+@[^@\s<>]+)$", max_length=200)]
+
+
+class Paper(StrictModel):
+    """The paper that describes the model."""
+
+    title: PlainText
+    url: Url
+
+
+class Metadata(StrictModel):
+    """What only the submitter can say. ``paper`` is the word ``none`` where no paper describes the model."""
+
+    schema_version: Literal[1] = Field(default=1, alias="schema")
+    name: Name
+    model: Name
+    paper: Paper | Literal["none"]
+    code: Url
+    licence: PlainText
+    contact: Contact
+    note: PlainText | None = None
+
+
+class FileEntry(StrictModel):
+    """A file's size in bytes and its hash."""
+
+    bytes: Annotated[int, Field(ge=0)]
+    sha256: Sha256
+
+
+class Manifest(StrictModel):
+    """What the submission consists of; its own hash identifies the submission."""
+
+    schema_version: Literal[1] = Field(default=1, alias="schema")
+    kind: Literal["assay-submission"] = "assay-submission"
+    assay: PlainText
+    files: dict[str, FileEntry]
+
+
+class Outcomes(StrictModel):
+    """One number a unit: the ranking metric of that unit alone; None where the metric does not count it.
+
+    ``values`` is empty where the metric is not a mean over units, so that no paired test would mean anything.
+    """
+
+    metric: PlainText
+    values: tuple[float | None, ...]
+
+
+class Picture(StrictModel):
+    """One picture of a result."""
+
+    file: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,60}\.(json|png)$")]
+    title: PlainText
+    caption: Annotated[PlainText, Field(max_length=2000)]
+
+
+class Pictures(StrictModel):
+    """The pictures of a result."""
+
+    pictures: tuple[Picture, ...]
+
+
+class TaskFinding(StrictModel):
+    """What a maintainer found about one result: the differences, none when all agree."""
+
+    differences: tuple[PlainText, ...]
+    figures_compared: Annotated[int, Field(ge=0)]
+    units_compared: Annotated[int, Field(ge=0)]
+
+
+class TierDocument(StrictModel):
+    """A maintainer's finding; it counts only while the submission's manifest has the hash that was looked at."""
+
+    schema_version: Literal[1] = Field(default=1, alias="schema")
+    tier: Literal["re-scored", "re-run"]
+    assay: PlainText
+    manifest_sha256: Sha256
+    tasks: dict[str, TaskFinding]
+    environment: dict[str, Any] = Field(default_factory=dict)
+
+
+def schemas() -> dict[str, dict[str, Any]]:
+    """The JSON Schema of each document of a submission, by file name."""
+    return {
+        f"{name}.schema.json": model.model_json_schema()
+        for name, model in (
+            ("metadata", Metadata),
+            ("manifest", Manifest),
+            ("outcomes", Outcomes),
+            ("figures", Pictures),
+            ("tier", TierDocument),
+        )
+    }

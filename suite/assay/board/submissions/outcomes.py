@@ -1,0 +1,43 @@
+"""What a metric is for one unit alone: the numbers that a paired test needs, for any family.
+
+``summarise`` of one record gives the metric of that unit. Where the metric is a mean over units these numbers
+have the metric as their mean; where it is not (a ranking, a merged block) they do not, and no test is made of them.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from assay.specs import TaskSpec
+from assay.tasks.base import Record, Task
+
+Score = float | None
+_TOLERANCE = 1e-9
+
+
+def unit_scores(
+    task: Task[Any, Any], spec: TaskSpec, records: Sequence[Record], metrics: Sequence[str]
+) -> dict[str, list[Score]]:
+    """Each metric of each unit alone, None where it does not count the unit; empty when it is no mean over units."""
+    whole = _values(task, spec, records)
+    alone = [_values(task, spec, [record]) for record in records]
+    found = {}
+    for name in metrics:
+        scores = [values.get(name) for values in alone]
+        found[name] = scores if _is_mean(whole.get(name), scores) else []
+    return found
+
+
+def _is_mean(whole: Score, scores: Sequence[Score]) -> bool:
+    counted = [score for score in scores if score is not None]
+    if whole is None or not counted:
+        return False
+    return math.isclose(math.fsum(counted) / len(counted), whole, rel_tol=_TOLERANCE, abs_tol=_TOLERANCE)
+
+
+def _values(task: Task[Any, Any], spec: TaskSpec, records: Sequence[Record]) -> Mapping[str, Score]:
+    try:
+        summary = task.summarise(spec, records)
+    except (ValueError, LookupError, ArithmeticError):
+        return {}  # a family that cannot summarise one unit alone
+    return {metric.name: metric.value for metric in summary.metrics}

@@ -1,0 +1,32 @@
+"""What is wrong with a submission: which field of which file, what it holds, what it should hold, how to mend it."""
+
+from dataclasses import dataclass
+
+_SHOWN = 160  # characters of a value; a hostile one may be long
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One failed check."""
+
+    file: str
+    field: str
+    value: object
+    expected: str
+    mend: str
+
+    def __str__(self) -> str:
+        """The problem as one line of printable characters."""
+        return (
+            f"{printable(self.file)}: `{printable(self.field)}`: found {printable(self.value)}, "
+            f"expected {printable(self.expected)}; {self.mend}"
+        )
+
+
+def printable(value: object) -> str:
+    """A value for a terminal: one line, shortened, with control and bidirectional characters escaped."""
+    text = value if isinstance(value, str) else repr(value)
+    shown = text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
+    return "".join(
+        character if character.isprintable() else f"\\u{ord(character):04x}" for character in shown
+    )

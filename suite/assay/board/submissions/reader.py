@@ -1,0 +1,207 @@
+"""Reading files that strangers wrote: bounded before they are opened, parsed without running anything, never followed.
+
+Every way in which reading can fail is an :class:`UnreadableError` with what was found and what was expected.
+"""
+
+import re
+import stat
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+from pydantic_core import from_json
+
+from assay.board.submissions.problems import Problem
+from assay.board.submissions.text import fault_of_text
+from assay.tasks.base import Record
+from assay.validation import StrictModel, describe, read_yaml
+
+KIB, MIB = 1024, 1024**2
+MAX_UNPACKED = 1024 * MIB  # of a records file; 50,000 units of a large task need a third of it
+MAX_RATIO = 250  # deflate reaches 1,032 on zeros; records of real tasks stay near 100
+_DEEP = re.compile(rb"[\[{]")
+# Numbers that are parsed as infinity, silently. Each begins with a plain letter, which is four times as fast to find.
+_HUGE_NUMBERS = (
+    re.compile(rb"e(?<=[0-9]e)\+?[0-9]{3,}\s*[,\]}]"),
+    re.compile(rb"E(?<=[0-9]E)\+?[0-9]{3,}\s*[,\]}]"),
+)
+
+DocumentT = TypeVar("DocumentT", bound=StrictModel)
+
+
+class UnreadableError(Exception):
+    """A file that is refused; carries the problem to report."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(str(problem))
+        self.problem = problem
+
+
+def refuse(file: str, field: str, value: object, expected: str, mend: str) -> UnreadableError:
+    """The error for one problem."""
+    return UnreadableError(Problem(file, field, value, expected, mend))
+
+
+def read_bytes(folder: Path, name: str, limit: int) -> bytes:
+    """A regular file's content, of at most ``limit`` bytes.
+
+    Raises:
+        UnreadableError: it is missing, a link, too large, or cannot be read.
+    """
+    path = folder / name
+    try:
+        status = path.lstat()
+        if not stat.S_ISREG(status.st_mode):
+            raise refuse(
+                name, "type", "a link or a special file", "a regular file", "put the file itself there"
+            )
+        if status.st_size > limit:
+            raise refuse(
+                name,
+                "size",
+                f"{status.st_size} bytes",
+                f"at most {limit} bytes",
+                "submit only what Assay wrote",
+            )
+        return path.read_bytes()
+    except (OSError, ValueError) as error:
+        raise refuse(
+            name, "file", str(error), "a file that can be read", "run `assay submit` again"
+        ) from error
+
+
+def parse_json(name: str, data: bytes) -> Any:
+    """The JSON value in ``data``: UTF-8, nested at most 200 deep, finite numbers.
+
+    Raises:
+        UnreadableError: it is none of these.
+    """
+    try:
+        if any(pattern.search(data) for pattern in _HUGE_NUMBERS):
+            raise ValueError("a number with an exponent of three digits or more")
+        return from_json(data, allow_inf_nan=False, cache_strings="keys")
+    except (ValueError, RecursionError) as error:
+        raise refuse(
+            name, "document", str(error), "JSON in UTF-8, not deeply nested, with finite numbers", _AGAIN
+        ) from error
+
+
+_AGAIN = "run `assay submit` again on the run's folder"
+
+
+def parse_document(model: type[DocumentT], name: str, data: bytes) -> DocumentT:
+    """``data`` as one of the submission's JSON documents.
+
+    Raises:
+        UnreadableError: it is not.
+    """
+    parse_json(name, data)
+    try:
+        return model.model_validate_json(data)
+    except ValidationError as error:
+        raise refuse(
+            name, _key(error), describe(error), f"a valid {model.__name__.lower()}", _AGAIN
+        ) from error
+
+
+def read_metadata(model: type[DocumentT], folder: Path, name: str) -> DocumentT:
+    """A YAML document of the submission, bounded in size; aliases are refused, for they can multiply.
+
+    Raises:
+        UnreadableError: it is not one.
+    """
+    data = read_bytes(folder, name, 16 * KIB)
+    mend = "correct the key; the documentation of `assay submit` lists them"
+    if len(_DEEP.findall(data)) > 50 or re.search(rb"(^|[\s\[{,:-])[&*!]\w", data):
+        raise refuse(name, "document", "aliases, tags or deep nesting", "plain keys and values", mend)
+    try:
+        document = read_yaml(folder / name)
+        return model.model_validate_json(_plain_json(document))
+    except ValidationError as error:
+        raise refuse(name, _key(error), describe(error), f"a valid {model.__name__.lower()}", mend) from error
+    except (ValueError, RecursionError) as error:
+        raise refuse(name, "document", str(error), "a YAML mapping", mend) from error
+
+
+def _plain_json(document: dict[str, Any]) -> str:
+    import json
+
+    return json.dumps(document, default=str, allow_nan=False)
+
+
+def _key(error: ValidationError) -> str:
+    return ".".join(str(part) for part in error.errors()[0]["loc"]) or "document"
+
+
+def unpack(name: str, packed: bytes) -> bytes:
+    """The content of a gzip file of one member, refused as soon as it grows beyond what records can be.
+
+    Raises:
+        UnreadableError: it is not gzip, unpacks to too much, or has something after its end.
+    """
+    limit = min(MAX_UNPACKED, MIB + MAX_RATIO * len(packed))
+    engine = zlib.decompressobj(wbits=31)
+    try:
+        data = engine.decompress(packed, limit + 1)
+    except zlib.error as error:
+        raise refuse(name, "content", str(error), "gzip", _AGAIN) from error
+    if len(data) > limit:
+        raise refuse(name, "unpacked size", f"more than {limit} bytes", f"at most {limit} bytes", _AGAIN)
+    if not engine.eof or engine.unused_data:
+        raise refuse(name, "content", "a truncated file or more than one member", "one gzip member", _AGAIN)
+    return data
+
+
+def parse_records(name: str, data: bytes) -> list[Record]:
+    """The records in the unpacked lines, one a unit.
+
+    Raises:
+        UnreadableError: a line is not a record, has a number that is not finite, or text with markup.
+    """
+    if any(pattern.search(data) for pattern in _HUGE_NUMBERS):
+        raise refuse(name, "numbers", "an exponent of three digits or more", "finite numbers", _AGAIN)
+    if b"<" in data or b"\\" in data or b"&" in data or not data.isascii():
+        _check_text(name, data)
+    return [_record(name, number, line) for number, line in enumerate(data.splitlines(), start=1)]
+
+
+def _check_text(name: str, data: bytes) -> None:
+    """The slow check of every string, taken only where a first look finds characters that need it."""
+    for number, line in enumerate(data.splitlines(), start=1):
+        for text in strings(parse_json(f"{name}, line {number}", line)):
+            if fault := fault_of_text(text):
+                raise refuse(f"{name}, line {number}", "text", fault, "plain text", _AGAIN)
+
+
+def _record(name: str, number: int, line: bytes) -> Record:
+    try:
+        document = from_json(line, allow_inf_nan=False, cache_strings="all")
+        unit_id, values, error = document["unit_id"], document["values"], document["error"]
+        plain = isinstance(unit_id, str) and isinstance(values, dict) and isinstance(error, str | None)
+        if len(document) == 3 and plain:
+            return Record(unit_id, values, error)
+        raise ValueError("other keys or types")
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise refuse(
+            f"{name}, line {number}",
+            "record",
+            f"{type(error).__name__}: {error}",
+            "an object with unit_id (text), values (an object) and error (text or null), finite numbers",
+            _AGAIN,
+        ) from error
+
+
+def strings(document: Any) -> Iterator[str]:
+    """Every string in a JSON value, keys included; no recursion, so no depth is too deep."""
+    waiting = [document]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, str):
+            yield value
+        elif isinstance(value, dict):
+            waiting.extend(value.keys())
+            waiting.extend(value.values())
+        elif isinstance(value, list):
+            waiting.extend(value)

@@ -1,0 +1,89 @@
+"""The register of admitted tasks: what each one's data hold, so that a submission can be checked without the data."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import Field
+
+from assay.board.submissions.documents import Sha256
+from assay.canonical import canonical_sha256
+from assay.errors import UserError
+from assay.runner.files import write_atomically
+from assay.validation import StrictModel, read_yaml, validate
+
+REGISTER = "tasks.yaml"
+
+
+class AdmittedTask(StrictModel):
+    """What every complete result of a task has in common.
+
+    Attributes:
+        data_sha256: of the data set.
+        units: how many units the task has.
+        unit_ids_sha256: of the list of the units' ids, in order.
+        rank_by: the metric that the overview shows and ranks by.
+        better: whether more or less of it is better.
+    """
+
+    data_sha256: Sha256
+    units: Annotated[int, Field(gt=0)]
+    unit_ids_sha256: Sha256
+    rank_by: str
+    better: Literal["higher", "lower"] = "higher"
+
+
+class Register(StrictModel):
+    """All admitted tasks by id."""
+
+    schema_version: Literal[1] = Field(default=1, alias="schema")
+    tasks: dict[str, AdmittedTask] = Field(default_factory=dict)
+
+
+def read_register(board: Path) -> Register:
+    """The register in a leaderboard's folder.
+
+    Raises:
+        UserError: there is none, or it is not valid.
+    """
+    path = board / REGISTER
+    if not path.is_file():
+        raise UserError(
+            f"{path}: there is no register of tasks; run from the root of the checkout, or name the folder with --board"
+        )
+    return validate(Register, read_yaml(path), str(path))
+
+
+def unit_ids_sha256(unit_ids: Sequence[str]) -> str:
+    """The hash of the ids in order."""
+    return canonical_sha256(list(unit_ids))
+
+
+def admit(
+    board: Path, task_id: str, rank_by: str, better: Literal["higher", "lower"], roots: Sequence[Path]
+) -> None:
+    """Open a task's data here, count its units, and enter it into the register of ``board``.
+
+    Raises:
+        UserError: no such task, or its data are not here.
+    """
+    from assay.tasks.base import DataSource
+    from assay.tasks.families import family, load_spec
+
+    loaded = load_spec(task_id)
+    task = family(loaded.spec.family)
+    data = task.open_data(loaded.spec, DataSource(loaded.spec.data, loaded.folder, tuple(roots)))
+    ids = [unit.id for unit in task.units(loaded.spec, data)]
+    entry = AdmittedTask(
+        data_sha256=data.sha256,
+        units=len(ids),
+        unit_ids_sha256=unit_ids_sha256(ids),
+        rank_by=rank_by,
+        better=better,
+    )
+    path = board / REGISTER
+    known = read_register(board).tasks if path.is_file() else {}
+    tasks = dict(sorted({**known, loaded.id: entry}.items()))
+    document = Register(tasks=tasks).model_dump(mode="json", by_alias=True)
+    write_atomically(path, yaml.safe_dump(document, sort_keys=False, width=120))

@@ -1,0 +1,206 @@
+"""Checks of one result: its spec is current, its units are the data's, its figures follow from its records."""
+
+import math
+import shlex
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import ValidationError
+
+from assay.board.submissions.problems import Problem
+from assay.board.submissions.reader import UnreadableError, parse_json, strings
+from assay.board.submissions.register import AdmittedTask, unit_ids_sha256
+from assay.board.submissions.text import fault_of_text
+from assay.canonical import canonical_sha256
+from assay.results.document import Guard, Metric, ResultDocument, Status
+from assay.runner.jobs import JobRequest, repeat_command
+from assay.runner.precision import Precision
+from assay.tasks.base import Record, Summary
+from assay.tasks.families import LoadedSpec, family
+
+_AGAIN = "run the task again with this version of Assay, then `assay submit`"
+_SHOWN = 10  # problems of one kind; a hostile document may hold thousands
+_RELATIVE = 1e-9  # between two machines' arithmetic on the same records
+
+
+@dataclass(frozen=True)
+class CheckedResult:
+    """What a result is checked against."""
+
+    file: str
+    result: ResultDocument
+    spec: LoadedSpec
+    admitted: AdmittedTask
+
+    def problem(self, field: str, value: object, expected: object, mend: str = _AGAIN) -> Problem:
+        """A problem of this result's document."""
+        return Problem(self.file, field, value, str(expected), mend)
+
+
+def parse_result(file: str, data: bytes) -> ResultDocument:
+    """The result document in ``data``.
+
+    Raises:
+        UnreadableError: not JSON, not of the schema, not as the program writes it, or with text that can't be shown.
+    """
+    document = parse_json(file, data)
+    for text in strings(document):
+        if fault := fault_of_text(text):
+            raise UnreadableError(Problem(file, "text", fault, "plain text", "remove it"))
+    try:
+        result = ResultDocument.model_validate_json(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"]) or "document"
+        raise UnreadableError(Problem(file, key, first["input"], first["msg"], _AGAIN)) from error
+    if result.to_json().encode() != data:
+        raise UnreadableError(
+            Problem(
+                file,
+                "document",
+                "other bytes than Assay writes",
+                "the file as `assay submit` wrote it",
+                _AGAIN,
+            )
+        )
+    return result
+
+
+def identity_problems(checked: CheckedResult) -> Iterator[Problem]:
+    """Is it the task that it says, with its current spec, its data, and the key that follows from them?"""
+    result, loaded = checked.result, checked.spec
+    known = family(loaded.spec.family)
+    for field, value, expected in (
+        ("family", result.family, loaded.spec.family),
+        ("spec_sha256", result.spec_sha256, loaded.spec.sha256),
+        ("spec", result.spec, loaded.spec.model_dump(mode="json", by_alias=True)),
+        ("title", result.title, loaded.spec.title),
+        ("precision", result.precision, Precision().identity()),
+        ("data.name", result.data.name, loaded.spec.data),
+        ("data.sha256", result.data.sha256, checked.admitted.data_sha256),
+    ):
+        if value != expected:
+            yield checked.problem(field, value, expected)
+    identity = {
+        "spec": loaded.spec.identity(),
+        "data_sha256": result.data.sha256,
+        "model": {
+            "architecture": result.model.architecture,
+            "weights_sha256": result.model.weights_sha256,
+            "label_space": result.model.label_space,
+            "preprocessing": result.model.preprocessing,
+        },
+        "precision": result.precision,
+        "record": {
+            "family": known.family, "version": known.record_version, "chunk_units": known.chunk_units,
+        },
+        "limit": None,
+    }  # fmt: skip
+    if result.job_key != (expected := canonical_sha256(identity)):
+        yield checked.problem("job_key", result.job_key, expected)
+    yield from _command_problems(checked)
+
+
+def _command_problems(checked: CheckedResult) -> Iterator[Problem]:
+    result = checked.result
+    try:
+        words = shlex.split(result.command)
+        weights = words[words.index("--weights") + 1] if "--weights" in words else None
+    except (ValueError, IndexError):
+        weights = None
+    if weights is not None and ("/" in weights or "\\" in weights or weights.startswith(("-", "."))):
+        weights = "FILE"
+    expected = repeat_command(JobRequest(result.model.name, result.task, weights=weights))
+    if result.command != expected:
+        yield checked.problem("command", result.command, expected, "run `assay submit` again")
+
+
+def completeness_problems(checked: CheckedResult) -> Iterator[Problem]:
+    """Partial, limited or failed results have no place on the leaderboard; guards that found something neither."""
+    result, units = checked.result, checked.admitted.units
+    if result.status is Status.NOT_APPLICABLE:
+        if result.metrics or result.guards or not result.reason:
+            yield checked.problem("status", "not_applicable with figures", "a reason and no figures")
+        return
+    coverage = result.coverage
+    mend = "run the task without --limit until every unit is done"
+    for field, value, expected in (
+        ("status", result.status.value, "complete"),
+        ("reason", result.reason, None),
+        ("coverage.units", coverage.units, units),
+        ("coverage.done", coverage.done, units),
+        ("coverage.errors", coverage.errors, 0),
+        ("coverage.limited", coverage.limited, False),
+    ):
+        if value != expected:
+            yield checked.problem(field, value, expected, mend)
+    for guard in result.failed_guards[:_SHOWN]:
+        mend = "mend the model or its preprocessing, then run the task again: such a figure would mislead"
+        yield checked.problem(f"guards.{guard.name}", f"failed: {guard.detail}", "passed", mend)
+
+
+def unit_problems(checked: CheckedResult, file: str, records: Sequence[Record]) -> Iterator[Problem]:
+    """One record a unit of the data set, in order, none of them failed."""
+    admitted = checked.admitted
+    ids = [record.unit_id for record in records]
+    for unit_id, count in Counter(ids).most_common(_SHOWN):
+        if count > 1:
+            yield Problem(file, "unit_id", f"{unit_id} {count} times", "every unit once", _AGAIN)
+    if len(ids) != admitted.units:
+        yield Problem(file, "records", len(ids), f"{admitted.units}, the units of the data set", _AGAIN)
+    elif unit_ids_sha256(ids) != admitted.unit_ids_sha256:
+        yield Problem(file, "unit_id", f"first {ids[0]}", "the ids of the data set, in its order", _AGAIN)
+    failed = [record for record in records if record.error is not None]
+    for record in failed[:_SHOWN]:
+        yield Problem(file, f"{record.unit_id}.error", record.error, "no error", "run the failed units again")
+
+
+def figure_problems(checked: CheckedResult, records: Sequence[Record]) -> Iterator[Problem]:
+    """The figures and guards that follow from the records are the ones that the document states."""
+    summary = summarise(checked, records)
+    if isinstance(summary, Problem):
+        yield summary
+        return
+    found = [
+        *_differences("metrics", checked.result.metrics, summary.metrics),
+        *_differences("guards", checked.result.guards, summary.guards),
+    ]
+    for field, value, expected in found[:_SHOWN]:
+        yield checked.problem(field, value, f"{expected}, which follows from the records")
+    if len(found) > _SHOWN:
+        yield checked.problem("metrics", f"{len(found)} figures differ", "none")
+
+
+def summarise(checked: CheckedResult, records: Sequence[Record]) -> Summary | Problem:
+    """The family's summary; records that it cannot read are a problem, for a stranger wrote them."""
+    try:
+        return family(checked.spec.spec.family).summarise(checked.spec.spec, records)
+    except Exception as error:  # whatever a hostile record can do to pure code
+        text = f"{type(error).__name__}: {error}"
+        return Problem(
+            f"records/{checked.result.task}.jsonl.gz", "values", text, "records of this family", _AGAIN
+        )
+
+
+def _differences(
+    kind: str, stated: Sequence[Metric] | Sequence[Guard], follows: Sequence[Metric] | Sequence[Guard]
+) -> Iterator[tuple[str, Any, Any]]:
+    names, expected = [item.name for item in stated], [item.name for item in follows]
+    if names != expected:
+        odd = sorted(set(names) ^ set(expected)) or ["another order"]
+        yield kind, f"{len(names)} names", f"{len(expected)} names; they differ in {', '.join(odd[:_SHOWN])}"
+        return
+    for name, one, other in zip(names, stated, follows, strict=True):
+        for field in type(one).model_fields:
+            value, wanted = getattr(one, field), getattr(other, field)
+            if not equal(value, wanted):
+                yield f"{kind}.{name}.{field}", value, wanted
+
+
+def equal(value: Any, wanted: Any) -> bool:
+    """Equality, up to the last digits for numbers."""
+    if isinstance(value, float) and isinstance(wanted, float):
+        return math.isclose(value, wanted, rel_tol=_RELATIVE, abs_tol=_RELATIVE)
+    return bool(value == wanted)

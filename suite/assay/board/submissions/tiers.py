@@ -1,0 +1,230 @@
+"""The maintainers' findings: *re-scored* from the saved outcomes, *re-run* from the job's own command.
+
+A finding lies under ``leaderboard/tiers``, outside of every submission, so that no submission can bring its own; who
+found it and when is what the commit says. It names the manifest that was looked at and holds for no other.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from assay import __version__
+from assay.board.submissions.build import picture_files
+from assay.board.submissions.check import Board, outcome_problems, read_records, require_good
+from assay.board.submissions.documents import METADATA, Metadata, TaskFinding, TierDocument
+from assay.board.submissions.folder import SubmissionFiles, open_folder
+from assay.board.submissions.problems import printable
+from assay.board.submissions.reader import UnreadableError, parse_records, read_metadata, unpack
+from assay.board.submissions.results import CheckedResult, equal, parse_result
+from assay.errors import UserError
+from assay.results.document import Metric, ResultDocument, Status
+from assay.runner.assemble import stored_jobs
+from assay.runner.files import write_atomically
+from assay.runner.jobs import Job, JobRequest
+from assay.runner.plan import plan_jobs
+from assay.runner.run import run_jobs
+from assay.tasks.base import DataSource, Record
+from assay.tasks.families import family, load_spec
+
+Tier = Literal["re-scored", "re-run"]
+TIER_FILES: Mapping[Tier, str] = {"re-scored": "re-scored.json", "re-run": "re-run.json"}  # the lowest first
+_MACHINE_UNITS = {"s"}  # how long it took says nothing about the model, and differs on every machine
+_SHOWN = 20  # differences that a finding lists of one result
+
+
+def rescore(folder: Path, board: Board, roots: Sequence[Path]) -> TierDocument:
+    """Everything that follows from the saved outcomes, computed again beside the real data.
+
+    Beyond ``check-submission``: each record's label is the data set's own, each unit's outcome and each picture is
+    computed again.
+
+    Raises:
+        UserError: the submission does not pass the checks, or the data are not here.
+    """
+    files = _opened(folder, board)
+    found = {task: _rescore_task(files, task, board, roots) for task in files.tasks}
+    return TierDocument(
+        tier="re-scored", assay=__version__, manifest_sha256=files.manifest_sha256, tasks=found
+    )
+
+
+def _opened(folder: Path, board: Board) -> SubmissionFiles:
+    require_good(folder, board)
+    files, _ = open_folder(folder)
+    if files is None:
+        raise UserError(f"{folder}: changed while it was read; run the command again")
+    return files
+
+
+def _rescore_task(files: SubmissionFiles, task: str, board: Board, roots: Sequence[Path]) -> TaskFinding:
+    checked = _checked(files, task, board)
+    if checked.result.status is Status.NOT_APPLICABLE:
+        return TaskFinding(differences=(), figures_compared=0, units_compared=0)
+    records = read_records(files, task)
+    differences = [
+        *_label_differences(checked, records, roots),
+        *(str(problem) for problem in outcome_problems(files, checked, records, len(records))),
+        *_picture_differences(files, checked, records),
+    ]
+    return TaskFinding(
+        differences=tuple(printable(text) for text in differences[:_SHOWN]),
+        figures_compared=len(checked.result.metrics),
+        units_compared=len(records),
+    )
+
+
+def _checked(files: SubmissionFiles, task: str, board: Board) -> CheckedResult:
+    file = f"results/{task}.json"
+    return CheckedResult(
+        file, parse_result(file, files.read(file)), load_spec(task), board.register.tasks[task]
+    )
+
+
+def _label_differences(
+    checked: CheckedResult, records: Sequence[Record], roots: Sequence[Path]
+) -> Iterator[str]:
+    loaded = checked.spec
+    task = family(loaded.spec.family)
+    data = task.open_data(loaded.spec, DataSource(loaded.spec.data, loaded.folder, tuple(roots)))
+    for unit, record in zip(task.units(loaded.spec, data), records, strict=True):
+        parts = unit.payload if isinstance(unit.payload, tuple) else (unit.payload,)
+        label = next((part.label for part in parts if hasattr(part, "label")), None)
+        if label is not None and record.values.get("label", label) != label:
+            yield f"{unit.id}: the record says label {record.values['label']}, the data set {label}"
+
+
+def _picture_differences(
+    files: SubmissionFiles, checked: CheckedResult, records: Sequence[Record]
+) -> Iterator[str]:
+    """Pictures that the family draws from outcomes are drawn again; those of a run's own files are left to a re-run."""
+    task = checked.result.task
+    index = f"figures/{task}/index.json"
+    expected = dict(picture_files(task, family(checked.spec.spec.family).figures(checked.spec.spec, records)))
+    present = {name for name in files.names if name.startswith(f"figures/{task}/")}
+    if present - set(expected):
+        expected.pop(index, None)  # it lists pictures of both kinds
+    for name, picture in sorted(expected.items()):
+        if name not in present or picture != files.read(name):
+            yield f"{name}: is not the picture that follows from the records"
+
+
+def rerun(folder: Path, board: Board, request: JobRequest, out: Path) -> TierDocument:
+    """The whole job again, here; equal within the stated interval, with every difference listed.
+
+    Args:
+        folder: the submission.
+        board: what it is checked against.
+        request: how to run it here; its ``task`` is not used, every task of the submission is run.
+        out: the folder of the new run.
+
+    Raises:
+        UserError: the submission does not pass the checks, or its job cannot be opened here as the same job.
+    """
+    files = _opened(folder, board)
+    stated = {task: _checked(files, task, board).result for task in files.tasks}
+    requests = [
+        JobRequest(
+            model=request.model, task=task, weights=request.weights, device=request.device,
+            batch_size=request.batch_size, data_roots=request.data_roots,
+        )
+        for task in files.tasks
+    ]  # fmt: skip
+    jobs = plan_jobs(requests)
+    for planned in jobs:
+        _require_same_job(stated[planned.request.task], planned)
+    run = run_jobs(jobs, out)
+    found = {}
+    for job in stored_jobs(run):
+        records = job.records()
+        task = job.document["task"]
+        name = f"records/{task}.jsonl.gz"
+        before = parse_records(name, unpack(name, files.read(name))) if name in files.names else []
+        found[task] = compare_results(stated[task], job.result(records), before, records)
+    return TierDocument(
+        tier="re-run",
+        assay=__version__,
+        manifest_sha256=files.manifest_sha256,
+        tasks=found,
+        environment=_environment(request.device),
+    )
+
+
+def model_of(folder: Path) -> str:
+    """The name by which the suite loads a submission's model.
+
+    Raises:
+        UserError: its metadata cannot be read.
+    """
+    try:
+        return read_metadata(Metadata, folder, METADATA).model
+    except UnreadableError as error:
+        raise UserError(f"{folder}: {error}") from error
+
+
+def _require_same_job(stated: ResultDocument, job: Job) -> None:
+    info = job.info
+    for field, value, expected in (
+        ("weights_sha256", info.weights_sha256, stated.model.weights_sha256),
+        ("architecture", info.architecture, stated.model.architecture),
+        ("preprocessing", info.preprocessing.model_dump(mode="json"), stated.model.preprocessing),
+        ("data.sha256", job.identity["data_sha256"], stated.data.sha256),
+        ("job_key", job.key, stated.job_key),
+    ):
+        if value != expected:
+            raise UserError(
+                f"{stated.task}: `{field}`: this machine's job has {value}, the submission {expected}; "
+                "give the submission's own weights with --weights and its data with --data-root"
+            )
+
+
+def compare_results(
+    stated: ResultDocument, again: ResultDocument, before: Sequence[Record], after: Sequence[Record]
+) -> TaskFinding:
+    """Where a re-run differs: figures outside the stated interval, guards that failed, another status."""
+    differences = []
+    if stated.status is not again.status or again.failed_guards:
+        failed = ", ".join(guard.name for guard in again.failed_guards) or "none"
+        differences.append(
+            f"status {again.status.value}, failed guards: {failed}; stated {stated.status.value}"
+        )
+    measured = {metric.name: metric for metric in again.metrics}
+    compared = [metric for metric in stated.metrics if metric.unit not in _MACHINE_UNITS]
+    for metric in compared:
+        if difference := _figure_difference(metric, measured.get(metric.name)):
+            differences.append(difference)
+    changed = sum(one.values != other.values for one, other in zip(before, after, strict=False))
+    if changed and differences:
+        differences.append(f"{changed} of {len(before)} units have other records")
+    return TaskFinding(
+        differences=tuple(differences[:_SHOWN]),
+        figures_compared=len(compared),
+        units_compared=len(after),
+    )
+
+
+def _figure_difference(stated: Metric, again: Metric | None) -> str | None:
+    if again is None or again.value is None or stated.value is None:
+        same = again is not None and again.value is stated.value
+        return None if same else f"{stated.name}: {stated.value} was stated, the re-run gives no such figure"
+    if stated.ci_low is None or stated.ci_high is None:
+        inside = equal(stated.value, again.value)
+    else:
+        inside = stated.ci_low <= again.value <= stated.ci_high or equal(stated.value, again.value)
+    interval = f"[{stated.ci_low}, {stated.ci_high}]"
+    return (
+        None if inside else f"{stated.name}: {again.value} now, outside the stated {stated.value} {interval}"
+    )
+
+
+def _environment(device: str) -> dict[str, Any]:
+    from assay.runner.environment import environment
+
+    kept = ("packages", "python", "system", "commit", "device", "cuda")
+    return {name: value for name, value in environment(device).items() if name in kept}
+
+
+def write_finding(board: Path, folder: Path, finding: TierDocument) -> Path:
+    """Store a finding where the site looks for it."""
+    path = board / "tiers" / folder.resolve().name / TIER_FILES[finding.tier]
+    write_atomically(path, finding.model_dump_json(indent=1, by_alias=True) + "\n")
+    return path

@@ -1,0 +1,82 @@
+"""A small leaderboard's folder, and how a forger changes what lies in it."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from assay.board.submissions.build import manifest_of
+from assay.board.submissions.check import Board, check_submission, other_names
+from assay.board.submissions.documents import MANIFEST
+from assay.board.submissions.register import read_register
+from assay.resources import shipped_folder
+
+TASK = "adversarial/digits"
+RANK_BY = "worst:robust_accuracy@1/20"
+SPEC = """\
+schema: 1
+family: adversarial
+title: Accuracy under attack, the digits
+data: digits
+eps: [0, 1/20, 1/10]
+attacks:
+  - {method: fgsm}
+  - {method: bim, steps: 3, step_size: 0.4 eps}
+"""
+METADATA = """\
+schema: 1
+paper: {title: Digits in a page, url: "https://example.org/paper"}
+code: https://example.org/code
+licence: Apache-2.0
+contact: someone@example.org
+"""
+MODELS = {"digits-linear": "digits_models:linear", "digits-blurred": "digits_models:blurred"}
+
+
+def use_specs(monkeypatch, folder):
+    """Let the tasks in ``folder`` be the shipped ones."""
+    monkeypatch.setattr(
+        "assay.specs.shipped_folder", lambda name: folder if name == "benchmarks" else shipped_folder(name)
+    )
+
+
+@dataclass(frozen=True)
+class Place:
+    """A leaderboard's folder, the run and the metadata that its submissions were made of."""
+
+    board: Path
+    run: Path
+    metadata: Path
+
+    @property
+    def submission(self) -> Path:
+        return self.board / "submissions" / "digits-linear"
+
+    def check(self, folder: Path | None = None) -> list[str]:
+        against = Board(read_register(self.board), other_names(self.board / "submissions"))
+        return [str(problem) for problem in check_submission(folder or self.submission, against)]
+
+
+def rewrite(folder: Path, changes: Mapping[str, bytes | None]) -> None:
+    """Change files of a submission and list them in its manifest, as a forger would; None removes a file."""
+    for name, data in changes.items():
+        path = folder / name
+        if data is None:
+            path.unlink()
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+    files = {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != MANIFEST
+    }
+    (folder / MANIFEST).write_text(manifest_of(files).model_dump_json(by_alias=True))
+
+
+def edit_result(folder: Path, change) -> None:
+    """Let ``change`` alter the parsed result document, and write it as Assay would."""
+    name = f"results/{TASK}.json"
+    document = json.loads((folder / name).read_text())
+    change(document)
+    rewrite(folder, {name: (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode()})

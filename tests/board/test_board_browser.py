@@ -1,0 +1,253 @@
+"""The pages in a real Chromium: what a reader does with the mouse, the keyboard, a phone, a link, and in the dark."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from board_place import use_specs
+from synthetic import write_board, write_specs
+
+from assay.board.site.build import build_site
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+FLAGS = [
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+MODELS, TASKS = 60, 3
+SERIOUS = {"serious", "critical"}
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory):
+    """A site of many invented models, opened as files."""
+    root = tmp_path_factory.mktemp("browser")
+    write_specs(root / "benchmarks", TASKS)
+    with pytest.MonkeyPatch.context() as patch:
+        use_specs(patch, root / "benchmarks")
+        write_board(root / "leaderboard", MODELS)
+        build_site(root / "leaderboard", root / "site")
+    return root / "site"
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    if CHROMIUM is None:
+        pytest.skip("no Chromium on this machine (Debian: apt-get install chromium)")
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(chromium, site):
+    """Open a page of the site; a console message or a request beyond the site's files fails the test."""
+    contexts, complaints = [], []
+
+    def open_(name="index.html", **options):
+        context = chromium.new_context(accept_downloads=True, **options)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("console", lambda message: complaints.append(message.text))
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        page.on("request", lambda request: _check_request(request.url, site, complaints))
+        path, _, link = name.partition("#")
+        page.goto((site / path).as_uri() + (f"#{link}" if link else ""))
+        if path == "index.html" or path.startswith("families/"):
+            page.wait_for_selector("html[data-ready='1']", state="attached")
+        return page
+
+    yield open_
+    for context in contexts:
+        context.close()
+    assert complaints == []
+
+
+def _check_request(url, site, complaints):
+    if not url.startswith((site.as_uri(), "data:", "blob:")):
+        complaints.append(f"a request left the site: {url}")
+
+
+def names(page):
+    return page.locator("#board tbody th a").all_inner_texts()
+
+
+def column(page, position):
+    cells = page.locator(f"#board tbody tr td:nth-of-type({position})").all()
+    return [float(cell.locator(".value").inner_text()) for cell in cells if cell.locator(".value").count()]
+
+
+def test_it_opens_sorted_by_the_first_task_and_says_how_many_there_are(open_page):
+    page = open_page()
+    values = column(page, 4)
+    assert values == sorted(values, reverse=True)
+    assert f"of {MODELS}" in page.inner_text("#count")
+
+
+def test_sorting_by_a_header_and_back(open_page):
+    page = open_page()
+    page.click("[data-sort='model']")
+    assert names(page) == sorted(names(page))
+    page.click("[data-sort='model']")
+    assert names(page) == sorted(names(page), reverse=True)
+    assert page.locator("th[aria-sort='descending']").count() == 1
+
+
+def test_models_without_a_result_are_shown_last_never_dropped(open_page):
+    page = open_page("index.html#size=100")
+    assert len(names(page)) == MODELS
+    last = page.locator("#board tbody tr").last
+    assert last.locator("td.none").count() >= 1
+
+
+def test_search_and_filters_say_what_they_hide(open_page):
+    page = open_page()
+    page.fill("#q", "invented-000")
+    assert sorted(names(page)) == [f"invented-{number:04d}" for number in range(10)]
+    assert f"{MODELS - 10} hidden by the search" in page.inner_text("#count")
+    page.fill("#q", "")
+    page.select_option("#tier", "re-run")
+    assert names(page) == []
+    assert f"{MODELS} hidden by the tier" in page.inner_text("#count")
+
+
+def test_columns_can_be_switched_off_and_the_page_says_so(open_page):
+    page = open_page()
+    page.click("#columns summary")
+    page.get_by_label("paper", exact=True).uncheck()
+    assert page.locator("[data-sort='paper']").count() == 0
+    assert "paper" in page.inner_text("#count")
+
+
+def test_a_link_keeps_the_whole_state(open_page):
+    page = open_page("families/adversarial.html")
+    page.select_option("#task", index=1)
+    page.wait_for_function("document.querySelectorAll('#board thead th').length > 5")
+    page.fill("#q", "invented-001")
+    page.click("[data-sort='clean_accuracy']")
+    for position in (0, 2):
+        page.locator("#board tbody input").nth(position).check()
+    page.click("#open-compare")
+    page.wait_for_selector("#compare-table")
+    again = open_page("families/adversarial.html#" + page.url.partition("#")[2])
+    again.wait_for_selector("#compare-table")
+    assert names(again) == names(page)
+    assert again.input_value("#q") == "invented-001"
+    assert again.input_value("#task") == page.input_value("#task")
+    assert again.inner_text("#compare-table") == page.inner_text("#compare-table")
+
+
+def test_two_to_four_models_side_by_side(open_page, site):
+    page = open_page("families/adversarial.html")
+    boxes = page.locator("#board tbody input")
+    boxes.nth(0).check()
+    assert page.locator("#open-compare").is_disabled()
+    for position in (1, 2, 3):
+        boxes.nth(position).check()
+    assert boxes.nth(4).is_disabled()
+    page.click("#open-compare")
+    page.wait_for_selector("#compare .js-plotly-plot")
+    assert page.locator("#compare-table thead th").count() == 5
+    assert page.evaluate("document.activeElement.id") == "compare-title"
+
+
+def test_the_page_s_paired_test_is_the_command_line_s(open_page):
+    from assay.board.compare import mcnemar_p_value
+
+    page = open_page()
+    for only_a, only_b in ((0, 0), (5, 1), (12, 30), (700, 650)):
+        found = page.evaluate(f"Statistics.mcnemar({only_a}, {only_b})")
+        assert found == pytest.approx(mcnemar_p_value(only_a, only_b), rel=1e-9)
+
+
+def test_downloads(open_page, site):
+    page = open_page()
+    page.fill("#q", "invented-000")
+    page.click("text=Downloads")
+    with page.expect_download() as waiting:
+        page.click("#csv")
+    rows = list(csv.reader(Path(waiting.value.path()).read_text().splitlines()))
+    assert len(rows) == 11
+    assert {row[0] for row in rows[1:]} == set(names(page))
+    assert len(json.loads((site / "leaderboard.json").read_text())["models"]) == MODELS
+    for link in page.locator(".links a").all():
+        assert (site / link.get_attribute("href")).is_file()
+
+
+def test_the_keyboard_is_enough(open_page):
+    page = open_page()
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    page.keyboard.press("/")
+    assert page.evaluate("document.activeElement.id") == "q"
+    page.keyboard.type("invented-003")
+    page.locator("[data-sort='model']").focus()
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.dataset.sort") == "model"
+    page.locator("#board tbody input").first.focus()
+    page.keyboard.press("Space")
+    page.locator("#board tbody input").nth(1).focus()
+    page.keyboard.press("Space")
+    page.locator("#open-compare").focus()
+    page.keyboard.press("Enter")
+    page.wait_for_selector("#compare-table")
+    page.locator("#columns summary").focus()
+    page.keyboard.press("Enter")
+    page.keyboard.press("Escape")
+    assert page.locator("#columns[open]").count() == 0
+
+
+def test_dark_mode_follows_the_system_and_the_button(open_page):
+    page = open_page(color_scheme="dark")
+    background = "getComputedStyle(document.body).backgroundColor"
+    dark = page.evaluate(background)
+    page.click("#theme")
+    light = page.evaluate(background)
+    assert (dark, light) == ("rgb(16, 21, 27)", "rgb(255, 255, 255)")
+    page.reload()
+    assert page.evaluate(background) == light
+
+
+@pytest.mark.parametrize("name", ["index.html", "families/adversarial.html", "models/invented-0001.html"])
+def test_a_phone_scrolls_the_table_and_not_the_page(open_page, name):
+    page = open_page(name, viewport={"width": 390, "height": 844}, is_mobile=True, has_touch=True)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert page.locator("main h1").is_visible()
+
+
+_COMPARED = "families/adversarial.html#compare=invented-0001&compare=invented-0002&open=1"
+
+
+@pytest.mark.parametrize(
+    ("name", "scheme"),
+    [
+        ("index.html", "light"),
+        ("index.html", "dark"),
+        (_COMPARED, "light"),
+        (_COMPARED, "dark"),
+        ("models/invented-0001.html", "light"),
+        ("tasks/adversarial/invented-00.html", "light"),
+        ("papers/index.html", "light"),
+    ],
+)
+def test_axe_finds_nothing_serious(open_page, name, scheme):
+    axe = pytest.importorskip(
+        "axe_playwright_python.sync_playwright", reason="axe-playwright-python is missing"
+    )
+    page = open_page(name, color_scheme=scheme)
+    if "compare" in name:
+        page.wait_for_selector("#compare .js-plotly-plot")
+    found = axe.Axe().run(page, options={"preload": False}).response["violations"]
+    assert [(item["id"], item["nodes"][0]["html"]) for item in found if item["impact"] in SERIOUS] == []
+
+
+def test_without_scripts_the_reader_is_told_where_the_figures_are(chromium, site):
+    context = chromium.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto((site / "index.html").as_uri())
+    assert page.locator("noscript a").get_attribute("href") == "leaderboard.csv"
+    context.close()

@@ -1,0 +1,114 @@
+"""The verbs as a contributor and a maintainer type them: exit codes, one sentence for what is wrong."""
+
+import json
+from importlib.resources import files
+
+import pytest
+from board_place import METADATA, RANK_BY, TASK
+
+from assay.board.submissions.documents import schemas
+from assay.cli import main
+
+
+@pytest.fixture
+def assay(capsys):
+    """Run the command line here; gives exit code, standard output and standard error."""
+
+    def run(*arguments):
+        with pytest.raises(SystemExit) as caught:
+            main([str(argument) for argument in arguments])
+        output = capsys.readouterr()
+        return caught.value.code, output.out, output.err
+
+    return run
+
+
+def test_from_a_run_to_a_row(place, assay, tmp_path):
+    board = ("--board", place.board)
+    code, out, _ = assay(
+        "submit",
+        place.run,
+        "--metadata",
+        place.metadata,
+        "--model",
+        "digits_models:linear",
+        "--name",
+        "mine",
+        *board,
+    )
+    assert (code, "every check passed" in out) == (0, True)
+    mine = place.board / "submissions" / "mine"
+    assert assay("check-submission", mine, *board)[0] == 0
+    assert assay("rescore", mine, *board)[0] == 0
+    code, out, _ = assay("compare", mine, place.board / "submissions" / "digits-blurred")
+    assert code == 0
+    assert RANK_BY in out
+    assert "McNemar" in out
+    code, out, _ = assay("leaderboard", "--out", tmp_path / "site", *board)
+    assert (code, "3 models" in out) == (0, True)
+    assert "re-scored" in (place.board / "leaderboard.csv").read_text()
+
+
+def test_a_broken_submission_has_exit_code_2_and_a_line_a_problem(place, assay):
+    (place.submission / "extra.pth").write_bytes(b"x")
+    code, _, err = assay("check-submission", place.submission, "--board", place.board)
+    assert code == 2
+    assert "extra.pth" in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("removed", "complaint"),
+    [("paper", "`paper` is missing"), ("code", "`code`"), ("licence", "`licence`"), ("contact", "`contact`")],
+)
+def test_metadata_without_a_key_say_which_and_what_it_should_be(place, assay, tmp_path, removed, complaint):
+    about = tmp_path / "about.yaml"
+    about.write_text("".join(line for line in METADATA.splitlines(True) if not line.startswith(removed)))
+    code, _, err = assay("submit", place.run, "--metadata", about, "--board", place.board)
+    assert code == 2
+    assert complaint in err
+    assert "it needs" in err
+
+
+def test_a_limited_run_cannot_be_submitted(place, assay, tmp_path):
+    run = (
+        "run",
+        "--model",
+        "digits_models:linear",
+        "--task",
+        TASK,
+        "--out",
+        tmp_path / "o",
+        "--limit",
+        3,
+        "--quiet",
+    )
+    assert assay(*run)[0] == 0
+    code, _, err = assay("submit", tmp_path / "o", "--metadata", place.metadata, "--board", place.board)
+    assert code == 2
+    assert "without --limit" in err
+    assert not (place.board / "submissions" / "digits_models--linear").exists()
+
+
+def test_other_weights_never_replace_a_model_s_results(place, assay):
+    arguments = ("--metadata", place.metadata, "--board", place.board, "--name", "digits-linear")
+    code, _, err = assay("submit", place.run, "--model", "digits_models:blurred", *arguments)
+    assert code == 2
+    assert "other weights" in err
+    assert place.check() == []
+
+
+def test_a_folder_without_a_register_is_a_sentence(assay, tmp_path):
+    code, _, err = assay("check-submission", tmp_path, "--board", tmp_path)
+    assert (code, "register" in err) == (2, True)
+
+
+def test_admitting_a_task_needs_a_task(place, assay):
+    code, _, err = assay("admit", "adversarial/nothing", "--rank-by", "x", "--board", place.board)
+    assert (code, "unknown task" in err) == (2, True)
+
+
+def test_the_published_schemas_are_the_documents():
+    folder = files("assay.board") / "schemas"
+    published = {path.name: json.loads(path.read_text()) for path in folder.iterdir()}
+    assert published == schemas(), "write them again with `make schema`"

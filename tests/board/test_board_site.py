@@ -1,0 +1,159 @@
+"""The site and the CSV files: nothing hidden without a reason, stable, only what changed is written, nothing runs."""
+
+import csv
+import json
+import re
+import subprocess
+
+import pytest
+import yaml
+from board_place import RANK_BY, TASK, edit_result, rewrite
+
+from assay.board.site.build import build_site
+from assay.board.site.documents import cell, curve_tables
+from assay.board.site.pages import data_script, script_json
+
+
+@pytest.fixture
+def built(place, tmp_path):
+    return build_site(place.board, tmp_path / "site"), place.board, tmp_path / "site"
+
+
+def test_every_kind_of_page_is_there(built):
+    report, _, site = built
+    assert (report.models, report.rendered, report.hidden) == (2, 2, ())
+    for name in (
+        "index.html", "families/adversarial.html", "models/digits-linear.html", f"tasks/{TASK}.html",
+        "papers/index.html", "leaderboard.csv", "results_long.csv", "leaderboard.json",
+    ):  # fmt: skip
+        assert (site / name).is_file(), name
+
+
+def test_every_local_link_leads_somewhere(built):
+    _, _, site = built
+    for page in site.rglob("*.html"):
+        for link in re.findall(r'(?:href|src)="([^"#]+)', page.read_text()):
+            if not link.startswith(("http", "data:")):
+                assert (page.parent / link).resolve().is_file(), f"{page}: {link}"
+
+
+def test_the_site_without_data_is_small(built):
+    _, _, site = built
+    size = sum(
+        path.stat().st_size for path in site.rglob("*") if path.is_file() and path.parent.name != "data"
+    )
+    assert size < 6_000_000
+
+
+def test_building_again_writes_the_same_bytes_and_renders_nothing(built):
+    _, board, site = built
+    before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in (site / "models").iterdir()}
+    tables = [(board / name).read_bytes() for name in ("leaderboard.csv", "results_long.csv")]
+    assert build_site(board, site).rendered == 0
+    assert before == {
+        path: (path.read_bytes(), path.stat().st_mtime_ns) for path in (site / "models").iterdir()
+    }
+    assert tables == [(board / name).read_bytes() for name in ("leaderboard.csv", "results_long.csv")]
+
+
+def test_one_changed_submission_is_one_page(built, place):
+    _, board, site = built
+    text = (place.submission / "metadata.yaml").read_text().replace("Apache-2.0", "MIT")
+    rewrite(place.submission, {"metadata.yaml": text.encode()})
+    assert build_site(board, site).rendered == 1
+    assert "MIT" in (site / "models" / "digits-linear.html").read_text()
+
+
+def test_a_withdrawn_submission_leaves_nothing(built, place):
+    import shutil
+
+    _, board, site = built
+    shutil.rmtree(place.submission)
+    assert build_site(board, site).models == 1
+    assert not list(site.rglob("*digits-linear*"))
+
+
+def test_a_result_of_an_older_spec_is_named_with_the_reason(built, place):
+    _, board, site = built
+    edit_result(place.submission, lambda document: document.update(spec_sha256="1" * 64))
+    report = build_site(board, site)
+    assert report.models == 1
+    assert report.hidden == ((f"digits-linear · {TASK}", report.hidden[0][1]),)
+    assert "spec has changed" in (site / "index.html").read_text()
+
+
+def test_a_damaged_submission_is_named_and_the_others_are_shown(built, place):
+    _, board, site = built
+    (place.submission / "manifest.json").write_text("{")
+    report = build_site(board, site)
+    assert report.models == 1
+    assert report.hidden[0][0] == "digits-linear"
+
+
+def test_the_wide_table_has_a_row_a_model_and_the_places(built):
+    _, board, _ = built
+    rows = list(csv.DictReader((board / "leaderboard.csv").open()))
+    assert [row["model"] for row in rows] == ["digits-blurred", "digits-linear"]
+    assert all(re.fullmatch(r"[12](-2)?", row[f"{TASK} places"]) for row in rows)
+    assert all(0 <= float(row[f"{TASK} {RANK_BY}"]) <= 1 for row in rows)
+
+
+def test_the_long_table_has_every_figure_in_full(built, place):
+    _, board, _ = built
+    rows = list(csv.DictReader((board / "results_long.csv").open()))
+    result = json.loads((place.submission / f"results/{TASK}.json").read_text())
+    own = {row["metric"]: row for row in rows if row["model"] == "digits-linear"}
+    assert {name: float(row["value"]) for name, row in own.items()} == {
+        metric["name"]: metric["value"] for metric in result["metrics"]
+    }
+
+
+def test_the_commit_says_who_and_when(place, tmp_path):
+    repository = place.board.parent
+    author = ["-c", "user.name=A. Maintainer", "-c", "user.email=m@example.org"]
+    for command in (["init", "-q"], ["add", "leaderboard"], [*author, "commit", "-qm", "submit"]):
+        subprocess.run(["git", "-C", str(repository), *command], check=True)
+    build_site(place.board, tmp_path / "site")
+    models = json.loads((tmp_path / "site" / "leaderboard.json").read_text())["models"]
+    assert {model["who"] for model in models} == {"A. Maintainer"}
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d", models[0]["when"])
+
+
+def test_a_task_that_does_not_apply_is_shown_with_its_reason(place, tmp_path):
+    def inapplicable(document):
+        document.update(status="not_applicable", reason="labels differ", metrics=[], guards=[])
+
+    edit_result(place.submission, inapplicable)
+    build_site(place.board, tmp_path / "site")
+    overview = json.loads((tmp_path / "site" / "leaderboard.json").read_text())
+    assert overview["rows"]["digits-linear"][TASK] == "labels differ"
+    assert "digits-linear" in (tmp_path / "site" / "leaderboard.csv").read_text()
+
+
+def test_what_slipped_past_the_gate_still_runs_nowhere(place, tmp_path):
+    evil = "</script><script>alert(1)</script>"
+    edit_result(place.submission, lambda document: document["model"].update(architecture=evil))
+    about = yaml.safe_load((place.submission / "metadata.yaml").read_text())
+    build_site(place.board, tmp_path / "site")
+    assert about["name"] in (tmp_path / "site" / "data" / "models.js").read_text()
+    for path in tmp_path.joinpath("site").rglob("*"):
+        if path.suffix in {".html", ".js"} and "plotly" not in path.name:
+            assert "<script>alert" not in path.read_text(), path
+
+
+def test_data_scripts_cannot_end_a_script_or_break_a_line():
+    text = data_script("k", {"a": "</script>\u2028\u2029"})
+    assert "<" not in text
+    assert len(text.splitlines()) == 1
+    assert json.loads(script_json({"a": "</script>\u2028"})) == {"a": "</script>\u2028"}
+
+
+def test_figures_are_written_as_a_reader_reads_them():
+    metric = {"name": "m@1/10", "value": 0.5, "ci_low": 0.25, "ci_high": 0.75, "unit": "proportion", "n": 4,
+              "series": "s", "x": 0.1, "x_label": "eps"}  # fmt: skip
+    assert cell(metric) == "50.0 % (25.0 to 75.0)"
+    assert cell(metric | {"unit": "s", "ci_low": None}) == "0.5"
+    assert cell(metric | {"value": None}) == "–"
+    (table,) = curve_tables([metric])
+    assert table["points"] == ["1/10"]
+    assert table["rows"] == [("s", 4, "<td>50.0 % (25.0 to 75.0)</td>")]
