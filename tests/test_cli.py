@@ -64,7 +64,10 @@ def test_help_and_lists_of_tasks_do_not_import_torch():
         assert done.stderr.strip() == "False False"
 
 
-@pytest.mark.parametrize("verb", ["run", "list", "validate", "show", "records", "report"])
+@pytest.mark.parametrize(
+    "verb",
+    ["run", "list", "validate", "show", "records", "report", "plan", "merge", "status", "fetch", "verify"],
+)
 def test_every_verb_s_help_has_an_example(assay, verb):
     code, out, _ = assay(verb, "--help")
     assert code == 0

@@ -8,9 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
-from assay import __version__, cli_srvr
+from assay import __version__
 from assay.board.commands import app as board_commands
-from assay.commands import running
+from assay.commands import running, srvr
 from assay.commands.options import DataRoots
 from assay.errors import UserError
 from assay.tasks.adversarial import commands as adversarial_commands
@@ -25,7 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-app.add_typer(cli_srvr.app)
+app.add_typer(srvr.app)
 app.add_typer(board_commands)
 
 

@@ -8,6 +8,7 @@ from board_place import METADATA, MODELS, RANK_BY, SPEC, TASK, Place, use_specs
 from assay.board.submissions.build import SubmitRequest, build_submissions
 from assay.board.submissions.register import admit, read_register
 from assay.runner.jobs import JobRequest
+from assay.runner.plan import plan_jobs
 from assay.runner.run import run_jobs
 
 
@@ -32,7 +33,7 @@ def pristine(tmp_path_factory, benchmarks):
     place = Place(root / "leaderboard", root / "run", root / "about.yaml")
     with pytest.MonkeyPatch.context() as patch:
         use_specs(patch, benchmarks)
-        run_jobs([JobRequest(model, TASK, batch_size=256) for model in MODELS.values()], place.run)
+        run_jobs(plan_jobs([JobRequest(model, TASK, batch_size=256) for model in MODELS.values()]), place.run)
         admit(place.board, TASK, RANK_BY, "higher", ())
         for name, model in MODELS.items():
             request = SubmitRequest(place.run, place.metadata, model, name)

@@ -103,7 +103,7 @@ def test_the_long_table_has_every_figure_in_full(built, place):
     rows = list(csv.DictReader((board / "results_long.csv").open()))
     result = json.loads((place.submission / f"results/{TASK}.json").read_text())
     own = {row["metric"]: row for row in rows if row["model"] == "digits-linear"}
-    assert {name: float(row["value"]) for name, row in own.items()} == {
+    assert {name: float(row["value"]) if row["value"] else None for name, row in own.items()} == {
         metric["name"]: metric["value"] for metric in result["metrics"]
     }
 
