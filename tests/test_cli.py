@@ -92,7 +92,7 @@ def test_a_second_run_computes_nothing_and_changes_no_answer(place, assay):
     before = {path: path.read_bytes() for path in Path("o").rglob("*") if path.is_file()}
     code, _, err = run_t(assay, "--limit", "12")
     assert code == 0
-    assert "1 of 1 chunks are stored already, 0 to compute" in err
+    assert "2 of 2 chunks are stored already, 0 to compute" in err
     assert {path: path.read_bytes() for path in Path("o").rglob("*") if path.is_file()} == before
 
 

@@ -204,7 +204,7 @@ def test_a_disk_that_fills_up_keeps_what_was_stored(tmp_path, task, undisturbed,
     sync, left = os.fsync, iter(range(100))
 
     def fill(descriptor):
-        if next(left) > 8:
+        if next(left) > 14:
             raise OSError(errno.ENOSPC, "No space left on device")
         sync(descriptor)
 

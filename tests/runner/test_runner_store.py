@@ -133,3 +133,9 @@ def test_the_index_keeps_one_job_a_name(tmp_path):
     (tmp_path / "o" / "index.json").write_text(json.dumps({"m": 1}))
     with pytest.raises(UserError, match="is damaged"):
         folder.index()
+
+
+def test_a_run_killed_before_its_first_file_was_named_can_be_begun_again(tmp_path):
+    (tmp_path / ".run.json.4711.tmp").write_text('{"ki')
+    RunFolder(tmp_path)
+    assert RunFolder.existing(tmp_path).index() == []

@@ -18,6 +18,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -47,7 +48,7 @@ class RunFolder:
         marker = path / "run.json"
         if marker.is_file():
             _check_format(marker)
-        elif path.exists() and (not path.is_dir() or any(path.iterdir())):
+        elif path.exists() and not _is_empty(path):
             raise UserError(
                 f"{path}: exists and is not a run of Assay (no run.json); choose a new or empty --out"
             )
@@ -97,6 +98,11 @@ class RunFolder:
         path = self.path / "index.json"
         if not path.is_file() or path.read_bytes() != text.encode():
             write_atomically(path, text)
+
+
+def _is_empty(path: Path) -> bool:
+    """Whether ``path`` is a folder that holds nothing, but for what a run killed in its first moment left there."""
+    return path.is_dir() and all(fnmatch(each.name, ".run.json.*.tmp") for each in path.iterdir())
 
 
 def _check_format(marker: Path) -> None:

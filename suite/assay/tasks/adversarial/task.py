@@ -21,7 +21,7 @@ class AdversarialTask:
 
     family = "adversarial"
     record_version = 2
-    chunk_units = 50
+    chunk_units = 10
     dtypes = ("float32", "bfloat16")
     spec_type = AdversarialSpec
     record_columns = (
