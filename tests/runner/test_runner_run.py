@@ -303,7 +303,12 @@ def test_ctrl_c_in_a_terminal_ends_the_program_in_time(tmp_path):
     ]
     paths = os.pathsep.join([*sys.path])
     process = subprocess.Popen(
-        command, env=os.environ | {"PYTHONPATH": paths}, stderr=subprocess.PIPE, text=True
+        command,
+        env=os.environ | {"PYTHONPATH": paths},
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell's background job ignores SIGINT, and its children inherit that; a terminal's does not.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     while not list(out.glob("jobs/*/chunks/*.jsonl")) and process.poll() is None:
         time.sleep(0.02)
