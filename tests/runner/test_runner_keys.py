@@ -1,18 +1,20 @@
 """A job's key covers exactly what changes the answer: every field of every configuration class is on a side."""
 
 from dataclasses import asdict, fields, replace
+from types import SimpleNamespace
 from typing import get_args
 
 import pytest
 from pydantic import BaseModel
 
+from assay.canonical import canonical_sha256
 from assay.data.manifest import Manifest
 from assay.models.info import ModelInfo, Preprocessing
-from assay.runner.jobs import MODEL_SIDES, REQUEST_SIDES, Job, JobRequest
+from assay.runner.jobs import MODEL_SIDES, REQUEST_SIDES, Job, JobRequest, job_identity, question_identity
 from assay.runner.plan import plan_jobs
 from assay.runner.precision import Precision
 from assay.runner.run import Runtime
-from assay.specs import IDENTITY, RUNTIME, field_sides
+from assay.specs import IDENTITY, RUNTIME, TaskSpec, field_sides
 from assay.tasks import families
 from assay.tasks.base import RunContext
 from small_jobs import LINEAR, SPEC, request, write_spec
@@ -109,6 +111,17 @@ def test_a_request_s_field_changes_the_key_exactly_on_the_identity_side(task, na
         plan_jobs([one])[0].key for one in (request(task), replace(request(task), **{name: value}))
     )
     assert (before != after) == changes
+
+
+def test_the_key_of_a_job_that_is_written_out():
+    """Stored runs and submissions are found by their keys: this one must never change."""
+    spec = TaskSpec(schema=1, family="f", title="t", data="d", seed=3)
+    question = question_identity(
+        spec, SimpleNamespace(family="f", record_version=2, chunk_units=16), "2" * 64, None
+    )
+    assert canonical_sha256(job_identity(question, INFO.model_dump(mode="json"), asdict(Precision()))) == (
+        "5b20dad26ba26f3c7a2d46b02606ce81c2138e75cd54cdcd916b94881e05c860"
+    )
 
 
 def test_the_device_is_not_in_the_key(task):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from assay.canonical import canonical_sha256
 from assay.errors import UserError
 from assay.runner.precision import Precision, check_dtype, in_dtype
-from assay.specs import IDENTITY, RUNTIME
+from assay.specs import IDENTITY, RUNTIME, TaskSpec
 from assay.tasks.base import DataSource, Task, Unit
 from assay.tasks.families import LoadedSpec, family, load_spec
 
@@ -63,6 +63,36 @@ MODEL_SIDES: Mapping[str, str] = {
 }
 
 
+def question_identity(
+    spec: TaskSpec, task: Task[Any, Any], data_sha256: str, limit: int | None
+) -> dict[str, Any]:
+    """The part of a job's identity that all models share; ``limit`` is None where every unit is asked for."""
+    return {
+        "spec": spec.identity(),
+        "data_sha256": data_sha256,
+        "record": {
+            "family": task.family,
+            "version": task.record_version,
+            "chunk_units": task.chunk_units,
+        },
+        "limit": limit,
+    }
+
+
+def job_identity(
+    question: Mapping[str, Any], card: Mapping[str, Any], precision: Mapping[str, Any]
+) -> dict[str, Any]:
+    """What changes a job's answer, as plain JSON; its :func:`~assay.canonical.canonical_sha256` is the job's key.
+
+    Args:
+        question: from :func:`question_identity`.
+        card: the model's, of a live model or of a result document.
+        precision: :meth:`Precision.identity`.
+    """
+    model = {name: card[name] for name, side in MODEL_SIDES.items() if side == IDENTITY}
+    return {**question, "model": model, "precision": dict(precision)}
+
+
 @dataclass(frozen=True)
 class Question:
     """The task's side of a job: its spec, its data, and the units that are asked for."""
@@ -81,17 +111,8 @@ class Question:
     @cached_property
     def identity(self) -> dict[str, Any]:
         """The part of a job's identity that all models share."""
-        task = self.task
-        return {
-            "spec": self.spec.spec.identity(),
-            "data_sha256": self.data.sha256,
-            "record": {
-                "family": task.family,
-                "version": task.record_version,
-                "chunk_units": task.chunk_units,
-            },
-            "limit": len(self.units) if self.limited else None,
-        }
+        limit = len(self.units) if self.limited else None
+        return question_identity(self.spec.spec, self.task, self.data.sha256, limit)
 
     @cached_property
     def spec_document(self) -> dict[str, Any]:
@@ -127,11 +148,7 @@ class Job:
     def identity(self) -> dict[str, Any]:
         """What changes the answer, as plain JSON; made anew each time, for a plan holds many thousands of jobs."""
         card = self.info.model_dump(mode="json")
-        return {
-            **self.question.identity,
-            "model": {name: card[name] for name, side in MODEL_SIDES.items() if side == IDENTITY},
-            "precision": self.request.precision.identity(),
-        }
+        return job_identity(self.question.identity, card, self.request.precision.identity())
 
     @cached_property
     def key(self) -> str:

@@ -15,7 +15,7 @@ from assay.board.submissions.register import AdmittedTask, unit_ids_sha256
 from assay.board.submissions.text import fault_of_text
 from assay.canonical import canonical_sha256
 from assay.results.document import Guard, Metric, ResultDocument, Status
-from assay.runner.jobs import JobRequest, repeat_command
+from assay.runner.jobs import JobRequest, job_identity, question_identity, repeat_command
 from assay.runner.precision import Precision
 from assay.tasks.base import Record, Summary
 from assay.tasks.families import LoadedSpec, family
@@ -83,21 +83,8 @@ def identity_problems(checked: CheckedResult) -> Iterator[Problem]:
     ):
         if value != expected:
             yield checked.problem(field, value, expected)
-    identity = {
-        "spec": loaded.spec.identity(),
-        "data_sha256": result.data.sha256,
-        "model": {
-            "architecture": result.model.architecture,
-            "weights_sha256": result.model.weights_sha256,
-            "label_space": result.model.label_space,
-            "preprocessing": result.model.preprocessing,
-        },
-        "precision": result.precision,
-        "record": {
-            "family": known.family, "version": known.record_version, "chunk_units": known.chunk_units,
-        },
-        "limit": None,
-    }  # fmt: skip
+    question = question_identity(loaded.spec, known, result.data.sha256, limit=None)
+    identity = job_identity(question, result.model.model_dump(mode="json"), result.precision)
     if result.job_key != (expected := canonical_sha256(identity)):
         yield checked.problem("job_key", result.job_key, expected)
     yield from _command_problems(checked)
