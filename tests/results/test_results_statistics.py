@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.results.statistics import bootstrap_interval, wilson_interval
+from assay.results.statistics import bootstrap_interval, paired_bootstrap_interval, wilson_interval
 
 
 @given(st.integers(1, 5000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
@@ -42,3 +42,20 @@ def test_the_bootstrap_of_a_normal_sample_is_near_its_standard_error():
 
 def test_the_bootstrap_of_nothing_is_unknown():
     assert all(math.isnan(end) for end in bootstrap_interval([], seed=0))
+
+
+def test_paired_samples_are_resampled_together_block_after_block(monkeypatch):
+    """The ratio of two means, against indices drawn by hand; small blocks must not change the draws."""
+    monkeypatch.setattr("assay.results.statistics._DRAWS_AT_ONCE", 150)
+    a, b = np.random.default_rng(2).random((2, 40))
+
+    def ratio(one, other, axis=-1):
+        return one.mean(axis=axis) / other.mean(axis=axis)
+
+    drawn = np.random.default_rng(5).integers(40, size=(300, 40))
+    expected = np.quantile(ratio(a[drawn], b[drawn]), [0.05, 0.95])
+    assert paired_bootstrap_interval((a, b), ratio, 5, 300, confidence=0.9) == pytest.approx(tuple(expected))
+
+
+def test_one_draw_has_an_interval_of_no_width():
+    assert bootstrap_interval([0.25], seed=0) == (0.25, 0.25)

@@ -15,9 +15,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.linalg.blas import dtrmm
 from scipy.sparse import csr_array
-from scipy.stats import bootstrap
 
 from assay.errors import UserError
+from assay.results.statistics import paired_bootstrap_interval
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -218,19 +218,8 @@ def _mean_gap(
 def _bootstrap(
     samples: tuple[Floats, ...], statistic: Callable[..., Floats], seed: int, n_resamples: int
 ) -> Estimate:
-    value, n = float(statistic(*samples)), len(samples[0])
-    if n < 2:  # one neuron has no spread to resample
-        return Estimate(value, value, value, n)
-    found = bootstrap(
-        samples,
-        statistic,
-        paired=True,
-        vectorized=True,
-        n_resamples=n_resamples,
-        method="percentile",
-        rng=np.random.default_rng(seed),
-    ).confidence_interval
-    return Estimate(value, float(found.low), float(found.high), n)
+    low, high = paired_bootstrap_interval(samples, statistic, seed, n_resamples)
+    return Estimate(float(statistic(*samples)), low, high, len(samples[0]))
 
 
 @dataclass(frozen=True)
