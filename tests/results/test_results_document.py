@@ -106,3 +106,9 @@ def test_a_failed_guard_marks_every_row_and_the_table():
 def test_a_limited_result_says_so():
     limited = document(coverage=Coverage(units=9, done=4, errors=0, limited=True))
     assert "complete, limited" in results_csv([limited])
+
+
+@pytest.mark.parametrize(("count", "passed"), [(0, True), (1, False)])
+def test_a_guard_that_counts_passes_only_for_none(count, passed):
+    guard = Guard.none_found("no_gap", count, "gaps")
+    assert (guard.passed, guard.value, guard.limit) == (passed, count, 0)

@@ -7,7 +7,7 @@ provenance file beside it. Neither torch nor any other part of Assay is needed t
 import json
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -55,6 +55,11 @@ class Guard(_Document):
     value: float | None = None
     limit: float | None = None
     detail: str
+
+    @classmethod
+    def none_found(cls, name: str, count: int, detail: str) -> Self:
+        """A guard that passes when ``count`` of the things that ``detail`` names is 0."""
+        return cls(name=name, passed=count == 0, value=count, limit=0, detail=detail)
 
 
 class Coverage(_Document):

@@ -55,7 +55,9 @@ def _perturbation_guards(
         (item.row["distance"] != 0) + (item.row["predicted"] != item.record.values["predicted"])
         for item in at_zero
     )
-    yield _count("eps_zero_is_clean", wrong, f"{len(at_zero)} outcomes at eps 0 equal the clean ones")
+    yield Guard.none_found(
+        "eps_zero_is_clean", wrong, f"{len(at_zero)} outcomes at eps 0 equal the clean ones"
+    )
     excess = max((item.row["distance"] - float(item.eps) for item in attacked), default=0.0)
     yield Guard(
         name="inside_the_ball",
@@ -66,7 +68,7 @@ def _perturbation_guards(
     )
     outside = sum(not item.row["in_box"] for item in attacked)
     outside += sum(not record.values["checks"]["in_box"] for record in records)
-    yield _count(
+    yield Guard.none_found(
         "inside_the_pixel_range",
         outside,
         "clean and adversarial images with a pixel outside [0, 1], before the model's own mean and std",
@@ -74,10 +76,10 @@ def _perturbation_guards(
 
 
 def _model_guards(records: Sequence[Record]) -> Iterator[Guard]:
-    yield _count(
+    yield Guard.none_found(
         "finite_logits", 0, "images with NaN or infinite logits among these (one that has any is an error)"
     )
-    yield _count(
+    yield Guard.none_found(
         "no_probabilities",
         _all(records, lambda checks: checks["probabilities"]),
         "1 when every row of the model's output is a probability distribution instead of logits",
@@ -93,12 +95,12 @@ def _model_guards(records: Sequence[Record]) -> Iterator[Guard]:
 
 
 def _gradient_guards(rows: Sequence[Row]) -> Iterator[Guard]:
-    yield _count(
+    yield Guard.none_found(
         "loss_not_saturated",
         sum(row["retried"] for row in rows),
         "outcomes where the loss had a gradient of exactly zero, attacked again with the logit margin",
     )
-    yield _count(
+    yield Guard.none_found(
         "gradient_not_zero",
         sum(row["zero_gradient"] for row in rows),
         "outcomes where even the logit margin had a gradient of exactly zero",
@@ -179,7 +181,7 @@ def _confirmed(attacked: Sequence[Attacked]) -> Guard:
 
 def _bounded_by_clean(attacked: Sequence[Attacked]) -> Guard:
     restored = sum(item.row["correct"] and not item.record.values["clean_correct"] for item in attacked)
-    return _count(
+    return Guard.none_found(
         "clean_errors_stay_errors",
         restored,
         "outcomes that count as robust though the image was misclassified before any attack: both "
@@ -194,7 +196,9 @@ def _proofs_hold(spec: AdversarialSpec, records: Sequence[Record]) -> Guard:
         for record in proved for attack in spec.attacks for eps in spec.radii
     )  # fmt: skip
     how = proved[0].values["certified"]["proof"] if proved else "none: the network has layers without bounds"
-    return _count("proofs_hold", broken, f"outcomes in which an attack broke what is proved (proof: {how})")
+    return Guard.none_found(
+        "proofs_hold", broken, f"outcomes in which an attack broke what is proved (proof: {how})"
+    )
 
 
 def _row(record: Record, attack: AttackSpec, eps: Fraction) -> Row:
@@ -204,10 +208,6 @@ def _row(record: Record, attack: AttackSpec, eps: Fraction) -> Row:
 
 def _standing(records: Sequence[Record], attack: AttackSpec, eps: Fraction) -> set[str]:
     return {record.unit_id for record in records if _row(record, attack, eps)["correct"]}
-
-
-def _count(name: str, value: int, detail: str) -> Guard:
-    return Guard(name=name, passed=value == 0, value=value, limit=0, detail=detail)
 
 
 def _all(records: Sequence[Record], holds: Callable[[Row], bool]) -> int:

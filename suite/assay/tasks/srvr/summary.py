@@ -125,21 +125,21 @@ def _guards(spec: SrvrSpec, records: Sequence[Record], found: Study) -> Iterator
         "difference of a probability when a view is scored again, alone",
     )
     outside = sum(not 0 <= score <= 1 for row in rows for score in row["scores"])
-    yield _none("score_is_probability", outside, "scores outside [0, 1]")
-    yield _none(
+    yield Guard.none_found("score_is_probability", outside, "scores outside [0, 1]")
+    yield Guard.none_found(
         "maps_complete", len(found.incomplete), "shapes left out, since rows of their maps are missing"
     )
     moved = sum(
         bool((search.low < spec.domain.low).any() or (search.high > spec.domain.high).any())
         for search in found.searches
     )
-    yield _none(
+    yield Guard.none_found(
         "regions_inside_the_domain",
         0 if spec.as_published else moved,
         "regions that leave the domain" + " (allowed: as published)" * spec.as_published,
     )
     lost = sum(math.isnan(search.volume_ratio) for search in found.searches)
-    yield _none("no_search_diverged", lost, "searches without a region, left out of every mean")
+    yield Guard.none_found("no_search_diverged", lost, "searches without a region, left out of every mean")
     weak = [s.shape for s in found.maps if s.shape not in spec.excluded and not s.recognised]
     yield _acceptance(weak, found)
 
@@ -166,7 +166,3 @@ def _largest(rows: Sequence[Mapping[str, Any]], check: str, limit: float, detail
         "repeat_difference": "score_repeats",
     }[check]
     return Guard(name=name, passed=value <= limit, value=value, limit=limit, detail=f"largest {detail}")
-
-
-def _none(name: str, value: int, detail: str) -> Guard:
-    return Guard(name=name, passed=value == 0, value=value, limit=0, detail=detail)

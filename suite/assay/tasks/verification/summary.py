@@ -99,31 +99,25 @@ def _guards(records: Sequence[Record]) -> Iterator[Guard]:
         detail="largest relative difference between the cells' volumes and Theta's, over the complete images",
     )
     missed = sum(row["audit_missed"] for row in rows)
-    yield Guard(
-        name="audit_found_no_gap",
-        passed=missed == 0,
-        value=missed,
-        limit=0,
-        detail="random points of Theta whose activation pattern is not that of a listed cell",
+    yield Guard.none_found(
+        "audit_found_no_gap",
+        missed,
+        "random points of Theta whose activation pattern is not that of a listed cell",
     )
     unconfirmed = sum(
         found["verdict"] == "violated" and found["witness"] is None
         for row in rows for found in row["properties"].values()
     )  # fmt: skip
-    yield Guard(
-        name="violations_confirmed",
-        passed=unconfirmed == 0,
-        value=unconfirmed,
-        limit=0,
-        detail="violated verdicts without a point where the network itself, in float64, violates the property",
+    yield Guard.none_found(
+        "violations_confirmed",
+        unconfirmed,
+        "violated verdicts without a point where the network itself, in float64, violates the property",
     )
     nested = sum(not _nested(row) for row in rows)
-    yield Guard(
-        name="shares_are_nested",
-        passed=nested == 0,
-        value=nested,
-        limit=0,
-        detail="images whose share satisfying AR shrinks as delta grows, or whose shares do not add up",
+    yield Guard.none_found(
+        "shares_are_nested",
+        nested,
+        "images whose share satisfying AR shrinks as delta grows, or whose shares do not add up",
     )
 
 
