@@ -94,7 +94,8 @@ def identity_problems(checked: CheckedResult) -> Iterator[Problem]:
         },
         "precision": result.precision,
         "record": {
-            "family": known.family, "version": known.record_version, "chunk_units": known.chunk_units,
+            "family": known.family, "version": known.record_version,
+            "chunk_units": known.chunk_units(loaded.spec),
         },
         "limit": None,
     }  # fmt: skip
