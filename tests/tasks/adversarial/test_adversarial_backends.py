@@ -1,8 +1,8 @@
 """A second opinion by foolbox, attacks that only it has, and transfer from another model."""
 
+import adversarial_models
 import pytest
 
-import adversarial_models
 from assay.runner.jobs import JobRequest
 from assay.runner.plan import plan_jobs
 

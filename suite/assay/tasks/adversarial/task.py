@@ -26,7 +26,7 @@ class AdversarialTask:
     """Does the label survive a small worst-case perturbation?"""
 
     family = "adversarial"
-    record_version = 2
+    record_version = 3
     dtypes = ("float32", "bfloat16")
     spec_type = AdversarialSpec
     record_columns = (
