@@ -106,9 +106,9 @@ def test_memory_that_does_not_suffice_halves_the_batch(tmp_path, task, undisturb
     folder = run([request(task, model="big_model:net", limit=20)], tmp_path / "o", Runtime(say=said.append))
     (result,) = write_report(folder).results
     assert (result.status.value, result.coverage.errors) == ("complete", 0)
-    assert "computed in batches of 2" in said[0]
+    assert "computed in batches of 3" in said[0]
     times = folder.job(result.job_key).read_times()
-    assert [entry["batch_size"] for entry in times] == [2, 2]
+    assert [entry["batch_size"] for entry in times] == [3, 3]
 
 
 def test_an_error_in_a_worker_s_job_reaches_the_user(tmp_path, task):

@@ -101,6 +101,7 @@ REQUEST_CHANGES = {
     "device": ("cuda", False),
     "batch_size": (3, False),
     "data_roots": (("/elsewhere",), False),
+    "switches": (("save_adversarial",), True),
 }
 
 
@@ -170,6 +171,9 @@ def test_every_part_of_the_precision_is_in_the_key(task, name):
         ("eps: [0, 1/10]", "eps: [0, 2/10]", True),
         ("eps: [0, 1/10]", "eps: [0, 0.1]", False),
         ("eps: [0, 1/10]", "eps: [0, 1/10]\nseed: 1", True),
+        ("eps: [0, 1/10]", "eps: [0, 1/10]\nsave_adversarial: true", True),
+        ("eps: [0, 1/10]", "eps: [0, 1/10]\nsheets: 0", True),
+        ("eps: [0, 1/10]", "eps: [0, 1/10]\nchunk_units: 20", True),
         ("{method: fgsm}", "{method: bim, steps: 2, step_size: 0.2 eps}", True),
     ],
 )

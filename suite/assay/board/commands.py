@@ -105,7 +105,10 @@ def rerun(
         Path | None, typer.Option("--weights", help="The submission's own checkpoint, got from its authors.")
     ] = None,
     device: Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:1.")] = "cpu",
-    batch_size: Annotated[int, typer.Option("--batch-size", min=1, help="Images in one pass.")] = 16,
+    batch_size: Annotated[
+        int | None,
+        typer.Option("--batch-size", min=1, help="Images in one pass; left out, the family chooses."),
+    ] = None,
     data_root: DataRoots = None,
     board: BoardFolder = BOARD,
 ) -> None:

@@ -44,7 +44,15 @@ Threads = Annotated[
     int,
     typer.Option("--threads", min=1, help="CPU threads of each worker; changes last bits: in the job's key."),
 ]
-BatchSize = Annotated[int, typer.Option("--batch-size", min=1, help="Images in one pass.")]
+BatchSize = Annotated[
+    str, typer.Option("--batch-size", help="Images in one pass: a number, or auto (the family chooses).")
+]
+SaveAdversarial = Annotated[
+    bool,
+    typer.Option(
+        "--save-adversarial", help="Keep adversarial images (`assay verify-adversarial`); in the job's key."
+    ),
+]
 Devices = Annotated[
     str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, or several: cuda:0,cuda:1 (a worker each).")
 ]
@@ -65,14 +73,15 @@ class Asked:
     dtype: Dtype
     tf32: bool
     threads: int
-    batch_size: int
+    batch_size: str
     data_roots: Sequence[Path]
+    switches: Sequence[str] = ()
 
     def requests(self, device: str) -> "list[JobRequest]":
         """One request a model and task.
 
         Raises:
-            UserError: no task; weights for other than one model; a task without a default model.
+            UserError: no task; no batch size; weights for other than one model; a task without a default model.
         """
         from assay.runner.jobs import JobRequest
         from assay.runner.precision import Precision
@@ -89,12 +98,21 @@ class Asked:
                 limit=self.limit,
                 precision=Precision(self.dtype.value, self.tf32, self.threads),
                 device=device,
-                batch_size=self.batch_size,
+                batch_size=_batch_size(self.batch_size),
                 data_roots=tuple(str(root) for root in self.data_roots),
+                switches=tuple(self.switches),
             )
             for task in self.tasks
             for model in self.models or [default_model(task)]
         ]
+
+
+def _batch_size(text: str) -> int | None:
+    if text == "auto":
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise UserError(f"--batch-size: expected a number from 1 or auto (got {text!r})")
+    return int(text)
 
 
 def default_model(task: str) -> str:

@@ -18,6 +18,7 @@ from assay.commands.options import (
     Limit,
     Models,
     Quiet,
+    SaveAdversarial,
     Tasks,
     Tf32,
     Threads,
@@ -55,8 +56,9 @@ def run(
     dtype: Dtypes = Dtype.FLOAT32,
     tf32: Tf32 = False,
     threads: Threads = 1,
-    batch_size: BatchSize = 16,
+    batch_size: BatchSize = "auto",
     data_root: DataRoots = None,
+    save_adversarial: SaveAdversarial = False,
     device: Devices = "auto",
     executor: Annotated[
         ExecutorName,
@@ -92,7 +94,10 @@ def run(
     from assay.runner.worker import Limits
 
     chosen = devices(device)
-    asked = Asked(task or (), model or (), weights, limit, dtype, tf32, threads, batch_size, data_root or ())
+    switches = ("save_adversarial",) if save_adversarial else ()
+    asked = Asked(
+        task or (), model or (), weights, limit, dtype, tf32, threads, batch_size, data_root or (), switches
+    )
     part = Shard.parse(shard)
     choice = Choice(executor.value, tuple(chosen), workers, address, Limits(unit_timeout, chunk_timeout))
     runs_on = choice.executor(threads)
@@ -146,8 +151,9 @@ def plan(
     dtype: Dtypes = Dtype.FLOAT32,
     tf32: Tf32 = False,
     threads: Threads = 1,
-    batch_size: BatchSize = 16,
+    batch_size: BatchSize = "auto",
     data_root: DataRoots = None,
+    save_adversarial: SaveAdversarial = False,
     device: Devices = "cpu",
     out: Annotated[
         Path | None,
@@ -163,7 +169,10 @@ def plan(
     from assay.runner.plan import plan_jobs, survey
     from assay.runner.planfile import plan_document, plan_table
 
-    asked = Asked(task or (), model or (), weights, limit, dtype, tf32, threads, batch_size, data_root or ())
+    switches = ("save_adversarial",) if save_adversarial else ()
+    asked = Asked(
+        task or (), model or (), weights, limit, dtype, tf32, threads, batch_size, data_root or (), switches
+    )
     chosen = devices(device)[0] if device != "cpu" else "cpu"
     surveys = survey(plan_jobs(asked.requests(chosen)), out)
     document = plan_document(surveys, estimates(surveys, out, calibrate))

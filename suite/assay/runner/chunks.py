@@ -70,11 +70,18 @@ def compute(task: ChunkTask, device: str, advance: Advance, on_start: Callable[[
     on_start()
     usage = Usage(device)
     block = Block(opened, request.batch_size, advance)
+    first_batch_size = block.batch_size
     try:
         records, reason = tuple(block.run(units)), None
     except NotApplicableError as error:
         records, reason = (), str(error)
-    times = {"chunk": task.chunk, "units": len(units), "batch_size": block.batch_size, **usage.measured()}
+    times = {
+        "chunk": task.chunk,
+        "units": len(units),
+        "batch_size": block.batch_size,
+        "batch_halved_from": first_batch_size if block.batch_size < first_batch_size else None,
+        **usage.measured(),
+    }
     return ChunkResult(task, records, times, environment(device), reason)
 
 
@@ -90,9 +97,11 @@ def _forget_card(request: JobRequest) -> None:
 class Block:
     """Units of one job that are run together; ``batch_size`` shrinks where memory does not suffice."""
 
-    def __init__(self, opened: OpenJob, batch_size: int, advance: Advance) -> None:
+    def __init__(self, opened: OpenJob, batch_size: int | None, advance: Advance) -> None:
         self._opened, self._advance = opened, advance
-        self.batch_size = batch_size
+        job = opened.job
+        natural = job.question.task.batch_size(job.info.input_shape, job.request.device)
+        self.batch_size = batch_size or natural
 
     def run(self, units: Sequence[Unit]) -> list[Record]:
         """The records of ``units``; when they fail together each is run alone, and those that fail are errors."""

@@ -12,7 +12,7 @@ from assay.errors import UserError
 from assay.runner.precision import Precision, check_dtype, in_dtype
 from assay.specs import IDENTITY, RUNTIME, TaskSpec
 from assay.tasks.base import DataSource, Task, Unit
-from assay.tasks.families import LoadedSpec, family, load_spec
+from assay.tasks.families import LoadedSpec, family, load_spec, option_of
 
 if TYPE_CHECKING:
     from assay.models.info import ModelInfo
@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class JobRequest:
-    """What a user asks for, one model and one task; plain values, so that it can travel to another process."""
+    """What a user asks for, one model and one task; plain values, so that it can travel to another process.
+
+    ``switches`` are fields of the spec that the command line turns on, such as ``save_adversarial``.
+    """
 
     model: str
     task: str
@@ -29,8 +32,9 @@ class JobRequest:
     limit: int | None = None
     precision: Precision = field(default_factory=Precision)
     device: str = "cpu"
-    batch_size: int = 16
+    batch_size: int | None = None  # None: what the family takes
     data_roots: tuple[str, ...] = ()
+    switches: tuple[str, ...] = ()
 
     @property
     def task_id(self) -> str:
@@ -48,6 +52,7 @@ REQUEST_SIDES: Mapping[str, str] = {
     "device": RUNTIME,
     "batch_size": RUNTIME,
     "data_roots": RUNTIME,
+    "switches": IDENTITY,  # through the spec's identity
 }
 MODEL_SIDES: Mapping[str, str] = {
     "name": RUNTIME,
@@ -73,7 +78,7 @@ def question_identity(
         "record": {
             "family": task.family,
             "version": task.record_version,
-            "chunk_units": task.chunk_units,
+            "chunk_units": task.chunk_units(spec),
         },
         "limit": limit,
     }
@@ -107,6 +112,11 @@ class Question:
     def limited(self) -> bool:
         """Whether ``--limit`` left units out."""
         return len(self.units) < self.all_units
+
+    @property
+    def chunk_units(self) -> int:
+        """How many units a chunk has."""
+        return self.task.chunk_units(self.spec.spec)
 
     @cached_property
     def identity(self) -> dict[str, Any]:
@@ -163,11 +173,11 @@ class Job:
     @property
     def chunk_count(self) -> int:
         """How many chunks the units make."""
-        return -(-len(self.units) // self.question.task.chunk_units)
+        return -(-len(self.units) // self.question.chunk_units)
 
     def chunk(self, index: int) -> Sequence[Unit]:
         """The units of one chunk."""
-        size = self.question.task.chunk_units
+        size = self.question.chunk_units
         return self.units[index * size : (index + 1) * size]
 
     def document(self, not_applicable: str | None = None) -> dict[str, Any]:
@@ -217,14 +227,16 @@ def open_question(request: JobRequest) -> Question:
     Raises:
         UserError: as :func:`open_job`, for the task and its data.
     """
-    question = _question(request.task, request.data_roots, request.limit)
+    question = _question(request.task, request.switches, request.data_roots, request.limit)
     check_dtype(request.precision.dtype, question.task.dtypes, request.task_id)
     return question
 
 
 @lru_cache(maxsize=32)
-def _question(task_name: str, data_roots: tuple[str, ...], limit: int | None) -> Question:
-    spec = load_spec(task_name)
+def _question(
+    task_name: str, switches: tuple[str, ...], data_roots: tuple[str, ...], limit: int | None
+) -> Question:
+    spec = load_spec(task_name, switches)
     task = family(spec.spec.family)
     roots = tuple(Path(root) for root in data_roots)
     data = task.open_data(spec.spec, DataSource(spec.spec.data, spec.folder, roots))
@@ -270,6 +282,7 @@ def repeat_command(request: JobRequest) -> str:
     """The command that repeats a job; how and where it ran is no part of it, so that equal answers are equal bytes."""
     words = ["assay", "run", "--model", request.model, "--task", request.task]
     words += ["--weights", request.weights] if request.weights else []
+    words += [option_of(switch) for switch in request.switches]
     words += ["--limit", str(request.limit)] if request.limit is not None else []
     default, chosen = Precision(), request.precision
     words += ["--dtype", chosen.dtype] if chosen.dtype != default.dtype else []

@@ -88,7 +88,12 @@ def read_plan(path: Path, device: str) -> list[Job]:
 
 
 def _request(entry: Mapping[str, Any], device: str) -> JobRequest:
-    fields = {**entry, "precision": Precision(**entry["precision"]), "data_roots": tuple(entry["data_roots"])}
+    fields = {
+        **entry,
+        "precision": Precision(**entry["precision"]),
+        "data_roots": tuple(entry["data_roots"]),
+        "switches": tuple(entry["switches"]),
+    }
     return replace(JobRequest(**fields), device=device)
 
 

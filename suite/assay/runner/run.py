@@ -192,12 +192,12 @@ class _Ledger:
         line.failed += errors
         line.stored += len(result.records)
         self._runtime.display.show(line)
-        batch = result.times.get("batch_size", task.request.batch_size)
-        if batch < task.request.batch_size:
+        first, batch = result.times.get("batch_halved_from"), result.times.get("batch_size")
+        if first is not None:
             self._log.write("batch_halved", job=task.key, chunk=task.chunk, batch_size=batch)
             self._runtime.say(
                 f"{self._title(task)}, chunk {task.chunk}: memory did not suffice for a batch of "
-                f"{task.request.batch_size}; it was computed in batches of {batch}"
+                f"{first}; it was computed in batches of {batch}"
             )
         self._log.write(
             "chunk_stored", job=task.key, chunk=task.chunk, units=len(result.records), errors=errors

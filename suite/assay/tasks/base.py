@@ -84,7 +84,6 @@ class Task(Protocol, Generic[SpecT, DataT]):
 
     family: str
     record_version: int
-    chunk_units: int
     dtypes: tuple[str, ...]
     spec_type: type[SpecT]
     record_columns: tuple[str, ...]
@@ -95,6 +94,14 @@ class Task(Protocol, Generic[SpecT, DataT]):
 
     def not_applicable(self, spec: SpecT, model: "ModelInfo", data: DataT) -> str | None:
         """Why the task has no meaning for this model (label space, input, layers), or None."""
+        ...
+
+    def chunk_units(self, spec: SpecT) -> int:
+        """Units that are computed and stored together; in a job's key."""
+        ...
+
+    def batch_size(self, input_shape: tuple[int, int, int], device: str) -> int:
+        """Images in one pass where the user names no number; no part of the answer."""
         ...
 
     def units(self, spec: SpecT, data: DataT) -> Sequence[Unit]:

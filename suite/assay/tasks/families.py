@@ -1,5 +1,6 @@
 """The families there are, found by name; each is imported only when it is needed."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -39,14 +40,26 @@ class LoadedSpec:
     folder: Path
 
 
-def load_spec(task: str) -> LoadedSpec:
-    """The spec of a shipped task's id or of a user's own YAML file.
+def load_spec(task: str, switches: Sequence[str] = ()) -> LoadedSpec:
+    """The spec of a shipped task's id or of a user's own YAML file, with the fields ``switches`` turned on.
 
     Raises:
-        UserError: no such task, or the file is not a valid spec (file, key and what was expected).
+        UserError: no such task, the file is not a valid spec (file, key and what was expected), or it has no such
+            field.
     """
     task_id, path = locate_spec(task)
-    return LoadedSpec(task_id, read_spec(path), path.parent)
+    spec = read_spec(path)
+    for switch in switches:
+        if switch not in type(spec).model_fields:
+            raise UserError(
+                f"{option_of(switch)}: {task_id} is of the family {spec.family}, which has no such option; leave it out"
+            )
+    return LoadedSpec(task_id, spec.model_copy(update=dict.fromkeys(switches, True)), path.parent)
+
+
+def option_of(switch: str) -> str:
+    """The option of the command line that turns a field of a spec on."""
+    return f"--{switch.replace('_', '-')}"
 
 
 def read_spec(path: Path) -> TaskSpec:

@@ -23,6 +23,16 @@ def _trained_chain() -> nn.Sequential:
     return net
 
 
+SCALE, MEAN = 1.0, 0.0
+"""Of `source`: what a test changes behind its name."""
+
+
+def source():
+    net = linear_net()
+    net[1].weight.data *= SCALE
+    return net, {**DESCRIPTION, "mean": (MEAN,)}
+
+
 def relu_chain():
     return _trained_chain(), DESCRIPTION
 

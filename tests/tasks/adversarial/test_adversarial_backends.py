@@ -1,6 +1,10 @@
 """A second opinion by foolbox, attacks that only it has, and transfer from another model."""
 
+import adversarial_models
 import pytest
+
+from assay.runner.jobs import JobRequest
+from assay.runner.plan import plan_jobs
 
 LINEAR = "digits_models:linear"
 PGD = "method: pgd, steps: 10, step_size: 0.2 eps"
@@ -54,6 +58,19 @@ def test_an_image_made_on_one_model_is_scored_on_another(run_digits):
     own, transfer = (run.metrics[f"{name}:robust_accuracy@1/5"].value for name in ("pgd", "transfer"))
     assert own <= transfer < run.metrics["clean_accuracy"].value
     assert not any(record.values["attacks"]["transfer"]["1/5"]["claimed"] for record in run.records)
+
+
+@pytest.mark.parametrize(("part", "value"), [("SCALE", 2.0), ("MEAN", 0.1)])
+def test_what_lies_behind_the_name_of_a_source_is_in_the_key(tmp_path, monkeypatch, part, value):
+    spec = tmp_path / "t.yaml"
+    spec.write_text(
+        "schema: 1\nfamily: adversarial\ntitle: t\ndata: digits\neps: [1/10]\n"
+        "attacks: [{method: fgsm, transfer_from: 'adversarial_models:source'}]\n"
+    )
+    before, same = (plan_jobs([JobRequest(LINEAR, str(spec))])[0].key for _ in range(2))
+    monkeypatch.setattr(adversarial_models, part, value)
+    (after,) = plan_jobs([JobRequest(LINEAR, str(spec))])
+    assert before == same != after.key
 
 
 @pytest.mark.parametrize(

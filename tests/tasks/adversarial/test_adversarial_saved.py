@@ -105,7 +105,26 @@ def test_a_run_without_saved_images_says_how_to_save_them(saved_run):
     )
     done = cli(saved_run, "verify-adversarial", "p")
     assert done.returncode == 2
-    assert "save_adversarial: true" in done.stderr
+    assert "--save-adversarial" in done.stderr
+
+
+def test_the_option_saves_images_and_stands_in_the_command_that_repeats_the_run(saved_run):
+    words = ["run", "--model", "digits_models:linear", "--task", "plain.yaml", "--limit", "2"]
+    (saved_run / "plain.yaml").write_text(SPEC.replace("save_adversarial: true\n", ""))
+    done = cli(saved_run, *words, "--out", "q", "--save-adversarial")
+    assert done.returncode == 0, done.stderr
+    assert "--save-adversarial" in done.stdout.split("repeat: ")[1].splitlines()[0]
+    assert cli(saved_run, "verify-adversarial", "q").returncode == 0
+
+
+def test_a_family_that_saves_no_images_refuses_the_option(saved_run):
+    done = cli(
+        saved_run, "run", "--model", "m", "--task", "srvr/embedded", "--out", "r", "--save-adversarial"
+    )
+    assert done.returncode == 2
+    assert "has no such option" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not (saved_run / "r").exists()
 
 
 def test_verifying_imports_no_attack(saved_run):

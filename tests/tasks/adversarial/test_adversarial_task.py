@@ -131,6 +131,19 @@ def test_batch_size_changes_nothing(outcome):
 
 
 @pytest.mark.parametrize(
+    ("shape", "device", "images"),
+    [
+        ((1, 28, 28), "cpu", 100),
+        ((3, 224, 224), "cpu", 2),
+        ((3, 224, 224), "cuda:1", 265),
+        ((1, 8, 8), "cuda", 512),
+    ],
+)
+def test_the_family_chooses_its_batch_by_the_size_of_an_image(shape, device, images):
+    assert TASK.batch_size(shape, device) == images
+
+
+@pytest.mark.parametrize(
     ("factory", "guard"),
     [
         ("always_dropout", "repeat_agrees"),

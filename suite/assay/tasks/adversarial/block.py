@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import prod
 
 import torch
 from torch import Tensor
@@ -12,9 +11,6 @@ from assay.data.dataset import Dataset, Sample
 from assay.models.check import check_logits
 from assay.models.loaded import LoadedModel
 from assay.tasks.base import RunContext
-
-_CPU_PIXELS = 300_000
-_GPU_PIXELS = 40_000_000
 
 
 @dataclass(frozen=True)
@@ -45,26 +41,16 @@ def load_block(
     """The samples as the model takes them, with one clean pass."""
     images = torch.stack([model.prepare(data.image(sample)) for sample in samples]).to(context.device)
     known = [sample.target for sample in samples if sample.target is not None]
-    batch_size = context.batch_size or natural_batch_size(model, context.device)
     return Block(
         model=model,
         images=images,
         labels=torch.tensor([sample.label for sample in samples], device=context.device),
         targets=torch.tensor(known, device=context.device) if len(known) == len(samples) else None,
-        logits=fresh_logits(model, images, batch_size),
+        logits=fresh_logits(model, images, context.batch_size),
         unit_ids=[sample.unit_id for sample in samples],
         top_k=top_k,
-        batch_size=batch_size,
+        batch_size=context.batch_size,
     )
-
-
-def natural_batch_size(model: LoadedModel, device: str) -> int:
-    """Images in one pass where the user does not say: 2 of 224 x 224 on a CPU, whose cache they must fit.
-
-    Small batches also lose less to images that fall early; 100 was fastest for 28 x 28.
-    """
-    pixels = _CPU_PIXELS if device == "cpu" else _GPU_PIXELS
-    return min(max(pixels // prod(model.info.input_shape), 1), 100 if device == "cpu" else 512)
 
 
 @torch.no_grad()

@@ -18,9 +18,7 @@ def register(app: typer.Typer, stored_jobs: StoredJobs) -> None:
 
     @app.command(name="verify-adversarial", epilog="Example: assay verify-adversarial out/first")
     def verify_adversarial(
-        directory: Annotated[
-            Path, typer.Argument(help="A run's folder, of a spec with `save_adversarial: true`.")
-        ],
+        directory: Annotated[Path, typer.Argument(help="A run's folder, of `assay run --save-adversarial`.")],
         weights: Annotated[
             Path | None, typer.Option("--weights", help="The checkpoint that the run was given, if any.")
         ] = None,

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -11,9 +10,8 @@ from assay.attacks.ensemble import at_size
 from assay.attacks.observe import Model
 from assay.attacks.run import Job, least_likely_targets, run_job
 from assay.attacks.settings import AttackResult, AttackSettings
-from assay.models.loaded import LoadedModel
-from assay.models.zoo import load_model
 from assay.tasks.adversarial.block import Block
+from assay.tasks.adversarial.sources import source_model
 from assay.tasks.adversarial.spec import AttackSpec
 
 
@@ -104,16 +102,6 @@ def _attacked_model(attack: AttackSpec, block: Block) -> Model:
         return block.model.module
     source = source_model(attack.transfer_from, str(block.images.device))
     return at_size(source.module, *source.info.preprocessing.crop)
-
-
-@lru_cache(maxsize=2)
-def source_model(name: str, device: str) -> LoadedModel:
-    """The model that a transfer attack is made on.
-
-    Raises:
-        UserError: unknown model or missing weights.
-    """
-    return load_model(name, device=device)
 
 
 _TARGETS: dict[str, Callable[[Block], Tensor | None]] = {

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from assay.errors import UserError
+from assay.tasks.adversarial.sources import source_model, source_names
 from assay.tasks.adversarial.spec import AdversarialSpec
 
 if TYPE_CHECKING:
@@ -79,9 +80,7 @@ def check_sources(spec: AdversarialSpec, model: "ModelInfo") -> None:
     """
     from assay.models.info import UNSTATED
 
-    for name in sorted({attack.transfer_from for attack in spec.attacks if attack.transfer_from}):
-        from assay.tasks.adversarial.engines import source_model
-
+    for name in source_names(spec):
         source = source_model(name, "cpu").info
         named = {source.label_space, model.label_space} - {UNSTATED}
         if source.num_classes != model.num_classes or len(named) > 1:

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 from assay.attacks.methods import METHODS, check_settings, find_method
 from assay.attacks.settings import AttackSettings, LossName, MomentumNorm, Norm
 from assay.errors import UserError
-from assay.specs import IDENTITY, RUNTIME, Rational, StepSize, TaskSpec
+from assay.specs import IDENTITY, Rational, StepSize, TaskSpec
 from assay.validation import StrictModel
 
 MetricName = Literal["robust_accuracy", "robust_accuracy_of_correct", "worst_case", "median_eps"]
@@ -120,6 +120,8 @@ class AdversarialSpec(TaskSpec):
         probe_queries: forward passes of the random search that checks what stands at the largest radius.
         save_adversarial: keep every adversarial image as an 8-bit PNG, and score it after rounding.
         sheets: for how many images, from the first, a sheet of their adversarial images is drawn.
+        chunk_units: images that are computed and stored together: small ones are attacked up to three times as fast
+            a hundred at once, large ones are better kept often.
     """
 
     family: Annotated[Literal["adversarial"], IDENTITY]
@@ -131,8 +133,9 @@ class AdversarialSpec(TaskSpec):
     attacks: Annotated[tuple[AttackSpec, ...], IDENTITY] = Field(min_length=1)
     certified: Annotated[bool, IDENTITY] = False
     probe_queries: Annotated[int, IDENTITY] = Field(default=50, ge=0)
-    save_adversarial: Annotated[bool, RUNTIME] = False
-    sheets: Annotated[int, RUNTIME] = Field(default=3, ge=0, le=20)
+    save_adversarial: Annotated[bool, IDENTITY] = False
+    sheets: Annotated[int, IDENTITY] = Field(default=3, ge=0, le=20)
+    chunk_units: Annotated[int, IDENTITY] = Field(default=10, ge=1, le=1000)
     metrics: Annotated[tuple[MetricName, ...], IDENTITY] = (
         "robust_accuracy",
         "robust_accuracy_of_correct",

@@ -57,8 +57,7 @@ def verify(document: Mapping[str, Any], records: Sequence[Record], model: Loaded
             yield _verified(kept, attack, eps, model, document["spec"]["top_k"])
     if not saved:
         raise UserError(
-            f"{document['task']}: no adversarial image was saved; put `save_adversarial: true` into a spec and "
-            "run it into a new --out"
+            f"{document['task']}: no adversarial image was saved; run it again with --save-adversarial"
         )
 
 

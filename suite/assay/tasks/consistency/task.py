@@ -18,7 +18,6 @@ class ConsistencyTask:
 
     family = "consistency"
     record_version = 1
-    chunk_units = 1
     dtypes = ("float32",)
     spec_type = ConsistencySpec
     record_columns = ("layer", "neuron", "consis", "consis_adv", "floor", "floor_adv", "top_class", "error")
@@ -35,6 +34,14 @@ class ConsistencyTask:
         """Concepts are independent of a model's classes; labels are not."""
         has_concepts = bool(data.real.samples[0].concepts)
         return None if has_concepts else label_space_mismatch(model, data.real)
+
+    def chunk_units(self, spec: ConsistencySpec) -> int:
+        """See :class:`assay.tasks.base.Task`."""
+        return 1
+
+    def batch_size(self, input_shape: tuple[int, int, int], device: str) -> int:
+        """See :class:`assay.tasks.base.Task`."""
+        return 16
 
     def units(self, spec: ConsistencySpec, data: "ConsistencyData") -> list[Unit]:
         """One unit a block of consecutive real images, with the adversarial images made from them."""

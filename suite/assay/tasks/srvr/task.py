@@ -20,7 +20,6 @@ class SrvrTask:
 
     family = "srvr"
     record_version = 1
-    chunk_units = 1
     dtypes = ("float32",)
     spec_type = SrvrSpec
     record_columns = (
@@ -48,6 +47,14 @@ class SrvrTask:
         if spec.renderer == "pytorch3d" and (problem := pytorch3d_problem()):
             return problem
         return label_space_mismatch(model, data)
+
+    def chunk_units(self, spec: SrvrSpec) -> int:
+        """See :class:`assay.tasks.base.Task`."""
+        return 1
+
+    def batch_size(self, input_shape: tuple[int, int, int], device: str) -> int:
+        """See :class:`assay.tasks.base.Task`."""
+        return 16
 
     def units(self, spec: SrvrSpec, data: "ShapeSet") -> list[Unit]:
         """One unit a row of a shape's map; for ``function: network`` one a shape and method, too."""

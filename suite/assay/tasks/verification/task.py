@@ -38,7 +38,6 @@ class VerificationTask:
 
     family = "verification"
     record_version = 1
-    chunk_units = 4
     dtypes = ("float32",)
     spec_type = VerificationSpec
     record_columns = (
@@ -58,6 +57,14 @@ class VerificationTask:
         if not model.piecewise_linear:
             return "the network is not piecewise linear, so its activation cells cannot be listed"
         return label_space_mismatch(model, data)
+
+    def chunk_units(self, spec: VerificationSpec) -> int:
+        """See :class:`assay.tasks.base.Task`."""
+        return 4
+
+    def batch_size(self, input_shape: tuple[int, int, int], device: str) -> int:
+        """See :class:`assay.tasks.base.Task`."""
+        return 1
 
     def units(self, spec: VerificationSpec, data: "Dataset") -> list[Unit]:
         """One unit an image and combination of perturbations."""
