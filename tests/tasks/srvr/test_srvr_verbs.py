@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image
-from test_srvr_task import MANIFEST, SPEC
 
 from assay.cli import main
 from assay.resources import shipped_folder
 from assay.tasks.srvr.shapes import load_shapes
+from tasks.srvr.three_shapes import MANIFEST, SPEC
 
 
 @pytest.fixture
