@@ -54,23 +54,24 @@ def tasks() -> list[Row]:
 
 
 def data(roots: Sequence[Path] = ()) -> list[Row]:
-    """Name, label space, licence, source and availability of every shipped data manifest."""
+    """Name, label space, kind (images or shapes), licence, source and availability of every shipped data manifest."""
     from assay.data.dataset import is_available
     from assay.data.manifest import list_manifests, load_manifest
+    from assay.tasks.srvr.shapes import list_shapes, load_shapes
 
-    rows = []
-    for name in list_manifests():
-        manifest = load_manifest(name)
-        rows.append(
-            {
-                "name": name,
-                "label_space": manifest.label_space,
-                "licence": _short(manifest.licence),
-                "available": "no" if is_available(manifest, list(roots)) else "yes",
-                "source": _short(manifest.source),
-            }
-        )
-    return rows
+    images = [("images", load_manifest(name)) for name in list_manifests()]
+    shapes = [("shapes", load_shapes(name)) for name in list_shapes()]
+    return [
+        {
+            "name": manifest.name,
+            "label_space": manifest.label_space,
+            "kind": kind,
+            "licence": _short(manifest.licence),
+            "available": "no" if is_available(manifest, list(roots)) else "yes",
+            "source": _short(manifest.source),
+        }
+        for kind, manifest in (*images, *shapes)
+    ]
 
 
 def _short(text: str, width: int = 60) -> str:

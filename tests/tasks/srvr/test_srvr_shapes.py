@@ -3,6 +3,7 @@
 import hashlib
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,8 @@ from assay.errors import UserError
 from assay.tasks.srvr.procedural import EMBEDDED_SHAPES, PROCEDURAL, embedded_mesh
 from assay.tasks.srvr.shapes import list_shapes, load_shapes, open_shapes
 
+DATA_NOUN = Path("/usr/share/wordnet/data.noun")
+ARTIFACT = "06"  # WordNet's lexicographer file of nouns that denote man-made objects
 BASE = {
     "schema": 1,
     "kind": "shapes",
@@ -90,6 +93,17 @@ def test_shapenetcore_s_layout_names_class_shape_and_path(write, tmp_path):
     trimesh.creation.icosphere().export(mesh)
     (shape,) = opened(path).shapes
     assert (shape.id, shape.class_index) == ("03001627/abc", 559)
+
+
+@pytest.mark.skipif(not DATA_NOUN.is_file(), reason=f"WordNet 3.0 is not here: {DATA_NOUN} (wordnet-base)")
+def test_shapenetcore_s_class_folders_are_wordnet_s_synsets_of_their_labels():
+    """A class folder's name is the synset's offset in WordNet 3.0's nouns."""
+    paper = {index: name.partition("_")[2] for name, index in load_shapes("shapenet10").layout.labels.items()}
+    lines = dict(line.split(" ", 1) for line in DATA_NOUN.read_text("latin-1").splitlines() if line[0] != " ")
+    for synset, index in load_shapes("shapenetcore-hamdi40").layout.labels.items():
+        lexicographer, _, count, *words = lines[synset].split()
+        assert lexicographer == ARTIFACT
+        assert paper[index] in words[: 2 * int(count, 16) : 2]
 
 
 def test_procedural_shapes_need_no_file_at_all(write):

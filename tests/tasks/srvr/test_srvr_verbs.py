@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image
-from test_srvr_task import MANIFEST, SPEC
 
 from assay.cli import main
 from assay.resources import shipped_folder
+from assay.tasks.srvr.shapes import load_shapes
+from tasks.srvr.three_shapes import MANIFEST, SPEC
 
 
 @pytest.fixture
@@ -181,13 +182,24 @@ def test_maps_of_no_such_model_are_a_clear_error(assay, finished):
     assert "no semantic maps" in err
 
 
-def test_shapes_manifests_can_be_validated_and_do_not_disturb_the_list(assay):
+def test_shapes_manifests_can_be_validated(assay):
     folder = shipped_folder("data_manifests") / "shapes"
     code, out, _ = assay("validate", *sorted(folder.glob("*.yaml")))
     assert code == 0
     assert out.count("valid shapes manifest") == 3
-    assert assay("list", "data")[0] == 0
-    assert "srvr/embedded" in assay("list", "tasks")[1]
+
+
+def test_shapes_are_listed_among_the_data(assay, tmp_path):
+    def shapes(*roots):
+        lines = [line.split() for line in assay("list", "data", *roots)[1].splitlines()]
+        return {line[0]: "yes" in line for line in lines if "shapes" in line[2:3]}
+
+    assert shapes() == {"embedded-shapes": True, "shapenet10": False, "shapenetcore-hamdi40": False}
+    layout = load_shapes("shapenetcore-hamdi40").layout
+    for name in layout.required():
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).touch()
+    assert shapes("--data-root", tmp_path)["shapenetcore-hamdi40"]
 
 
 @pytest.mark.parametrize("verb", ["render", "maps", "regions"])

@@ -1,0 +1,82 @@
+"""Specs of the family: what is wrong is said before any work, and what does not fit is not applicable."""
+
+from pathlib import Path
+
+import pytest
+
+from assay.errors import UserError
+from assay.specs import shipped_specs
+from assay.tasks.families import load_spec, read_spec
+from opened_jobs import JobRequest, open_job
+
+BAD_SPECS = {
+    "a step that divides nothing": (
+        {"parameters": [{"name": "azimuth_deg", "low": 0, "high": 360, "step": 7}], "initial": [[5]]},
+        "step 7 does not divide",
+    ),
+    "a point outside": ({"initial": [[400, 0]]}, r"initial point \(400, 0\): outside the domain"),
+    "a point of another dimension": ({"initial": [[40]]}, "outside the domain"),
+    "an unknown parameter": (
+        {"parameters": [{"name": "zoom", "low": 0, "high": 1, "step": 1}], "initial": [[0]]},
+        "choose from azimuth_deg",
+    ),
+    "a camera inside": (
+        {"parameters": [{"name": "distance", "low": 1, "high": 3, "step": 1}], "initial": [[2]]},
+        "inside the object",
+    ),
+    "an unknown method": ({"methods": [{"method": "OIR"}]}, "choose from naive, OIR_B"),
+    "a method twice": ({"methods": [{"method": "naive"}] * 2}, "given twice"),
+    "shapes of no search": ({"network_shapes": ["mug"]}, "needs `function: network`"),
+    "an unknown class": ({"classes": ["teapot"]}, "has no class 'teapot'; choose from chair, mug, vase"),
+    "an unknown shape": ({"excluded": ["teapot"]}, "has no shape 'teapot'"),
+    "unknown data": ({"data": "none.yaml"}, "cannot be read"),
+    "a grid above the domain": (
+        {
+            "parameters": [{"name": "elevation_deg", "low": 0, "high": 90, "last": 95, "step": 5}],
+            "initial": [[5]],
+        },
+        "lies above `high`",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BAD_SPECS)
+def test_a_bad_spec_is_one_clear_error(spec_of, case):
+    changes, complaint = BAD_SPECS[case]
+    with pytest.raises(UserError, match=complaint):
+        open_job(JobRequest("views_models:brightness", spec_of(**changes)))
+
+
+def test_what_does_not_fit_is_not_applicable(spec_of):
+    assert "1 x 32 x 32" in open_job(JobRequest("views_models:grey", spec_of())).not_applicable
+    digits = open_job(JobRequest("digits_models:linear", spec_of()))
+    assert digits.not_applicable
+
+
+def test_pytorch3d_is_skipped_with_its_reason(spec_of):
+    from assay.tasks.srvr.pytorch3d_backend import pytorch3d_problem
+
+    job = open_job(JobRequest("views_models:brightness", spec_of(renderer="pytorch3d")))
+    assert job.not_applicable == pytorch3d_problem()
+
+
+def test_the_shipped_specs_are_valid_and_keep_no_render_that_a_licence_forbids():
+    tasks = [task for task in shipped_specs() if task.startswith("srvr/")]
+    assert set(tasks) == {
+        "srvr/embedded",
+        "srvr/embedded-network",
+        "srvr/shapenet10-3deg",
+        "srvr/shapenet10-6deg",
+    }
+    for task in tasks:
+        spec = load_spec(task).spec
+        assert (spec.contact_views == 0) == ("shapenet" in task)
+    assert [axis.count for axis in load_spec("srvr/shapenet10-3deg").spec.axes] == [120, 34]
+    assert [axis.count for axis in load_spec("srvr/shapenet10-6deg").spec.axes] == [60, 17]
+
+
+def test_the_key_holds_what_changes_the_answer(spec_of):
+    first = read_spec(Path(spec_of()))
+    assert read_spec(Path(spec_of(memory_mb=64))).sha256 == first.sha256
+    assert read_spec(Path(spec_of(normalise=False))).sha256 != first.sha256
+    assert read_spec(Path(spec_of(initial=[[130, 31]]))).sha256 != first.sha256
