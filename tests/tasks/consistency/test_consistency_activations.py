@@ -7,7 +7,8 @@ import torchvision
 from torch import nn
 
 from assay.errors import UserError
-from assay.tasks.consistency.activations import default_layer, feature_map, pooled_activations
+from assay.models.layers import last_convolution
+from assay.tasks.consistency.activations import feature_map, pooled_activations
 
 
 class ColourDetectors(nn.Module):
@@ -98,19 +99,19 @@ def test_a_map_is_differentiable_in_the_image(detectors, images):
 )
 def test_the_last_convolution_is_found(make, layer):
     model = make().eval()
-    assert default_layer(model, torch.zeros(1, 3, 64, 64)) == layer
+    assert last_convolution(model, torch.zeros(1, 3, 64, 64)) == layer
 
 
 def test_auxiliary_heads_registered_last_do_not_mislead():
     model = torchvision.models.googlenet(init_weights=False).eval()
-    assert default_layer(model, torch.zeros(1, 3, 64, 64)) == "inception5b.branch4.1.conv"
+    assert last_convolution(model, torch.zeros(1, 3, 64, 64)) == "inception5b.branch4.1.conv"
 
 
 def test_an_only_convolution_counts_even_if_it_gives_the_logits():
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveMaxPool2d(1), nn.Flatten())
-    assert default_layer(model, torch.zeros(1, 3, 8, 8)) == "0"
+    assert last_convolution(model, torch.zeros(1, 3, 8, 8)) == "0"
 
 
-def test_a_fully_connected_net_has_no_default_layer():
+def test_a_fully_connected_net_has_no_last_convolution():
     with pytest.raises(UserError, match="no convolution"):
-        default_layer(nn.Sequential(nn.Flatten(), nn.Linear(12, 2)), torch.zeros(1, 3, 2, 2))
+        last_convolution(nn.Sequential(nn.Flatten(), nn.Linear(12, 2)), torch.zeros(1, 3, 2, 2))

@@ -9,8 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
+from assay.models.layers import last_convolution
 from assay.models.zoo import load_model
-from assay.tasks.consistency.activations import default_layer, pooled_activations
+from assay.tasks.consistency.activations import pooled_activations
 from assay.tasks.consistency.hierarchy import load_hierarchy, path_lengths, similarity
 from assay.tasks.consistency.metric import excess_interval, one_hot, score_neurons
 from assay.tasks.consistency.topk import TopK, top_count
@@ -45,7 +46,7 @@ def labelled(lite0):
 @pytest.fixture(scope="module")
 def tops(lite0, labelled):
     images, labels = labelled
-    layers = ["net.bn2", default_layer(lite0.module, images)]
+    layers = ["net.bn2", last_convolution(lite0.module, images)]
     running = {layer: TopK(1280, 7) for layer in layers}
     for at in np.array_split(np.arange(len(labels)), 10):
         for layer, answers in pooled_activations(lite0.module, images[at], layers).items():

@@ -13,9 +13,10 @@ from torch import Tensor
 
 from assay.data.pixels import Pixels
 from assay.errors import UserError
+from assay.models.layers import hooked, last_convolution
 from assay.models.loaded import LoadedModel
 from assay.tasks.base import NotApplicableError, Record, RunContext, Unit
-from assay.tasks.consistency.activations import default_layer, hooked, pooled_activations
+from assay.tasks.consistency.activations import pooled_activations
 from assay.tasks.consistency.blocks import (
     BLOCK_IMAGES,
     HIERARCHY_FILE,
@@ -108,7 +109,7 @@ def _layers(spec: ConsistencySpec, model: LoadedModel, image: Tensor) -> tuple[s
     """The spec's layers, all of which the network has, or its last convolution."""
     try:
         if not spec.layers:
-            return (default_layer(model.module, image),)
+            return (last_convolution(model.module, image),)
         with hooked(model.module, spec.layers, lambda _name, _output: None):
             return spec.layers
     except UserError as error:
