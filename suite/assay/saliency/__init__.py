@@ -1,0 +1,26 @@
+"""What a network looks at: saliency maps by published methods, and how well they align with the image.
+
+``settings`` says which methods there are and what each can be asked, without importing torch;
+``compute.maps`` (here as :func:`maps`) makes the maps, most of them by Captum.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+def maps(
+    network: "nn.Module",
+    images: "Tensor",
+    target: "Tensor",
+    method: str,
+    *,
+    batch_size: int = 32,
+    **settings: Any,
+) -> "Tensor":
+    """One saliency map an image; see :func:`assay.saliency.compute.maps`."""
+    from assay.saliency import compute
+    from assay.saliency.settings import settings_of
+
+    return compute.maps(network, images, target, settings_of(method, settings), batch_size)
