@@ -79,7 +79,7 @@ def _short(text: str, width: int = 60) -> str:
 
 
 def kind_of(path: Path) -> str:
-    """What valid kind of document a file is: a task spec, a data manifest or a result document.
+    """What valid kind of document a file is: a task spec, a recipe, a data manifest or a result document.
 
     Raises:
         UserError: it is none, or not valid.
@@ -95,6 +95,11 @@ def kind_of(path: Path) -> str:
 
         read_spec(path)
         return "task spec"
+    if "optimiser" in document or "extends" in document:
+        from assay.training.recipe import load_recipe
+
+        load_recipe(path)
+        return "recipe"
     if document.get("kind") == "shapes":
         from assay.tasks.srvr.shapes import load_shapes
 
@@ -106,5 +111,6 @@ def kind_of(path: Path) -> str:
         load_manifest(str(path.resolve()))
         return "data manifest"
     raise UserError(
-        f"{path}: neither a task spec (key `family`) nor a data manifest (key `layout`); add the key"
+        f"{path}: neither a task spec (key `family`), nor a data manifest (key `layout`), nor a recipe "
+        "(key `optimiser`); add the key"
     )

@@ -10,7 +10,7 @@ import typer
 
 from assay import __version__
 from assay.board.commands import app as board_commands
-from assay.commands import running, srvr
+from assay.commands import running, srvr, training
 from assay.commands.options import DataRoots
 from assay.errors import UserError
 from assay.tasks.adversarial import commands as adversarial_commands
@@ -43,6 +43,7 @@ for verb, example in (
     (running.merge, "merge out/shard1 out/shard2 --out out/whole"),
     (running.report, "report out/first"),
     (running.status, "status out/first"),
+    (training.train, "train smoke/regular --out out/regular"),
 ):
     app.command(epilog=f"Example: assay {example}")(verb)
 
@@ -79,7 +80,9 @@ def fetch(
 
 @app.command(epilog="Example: assay validate my_task.yaml my_data.yaml out/first/results/m/t.json")
 def validate(
-    files: Annotated[list[Path], typer.Argument(help="Task specs, data manifests or result documents.")],
+    files: Annotated[
+        list[Path], typer.Argument(help="Task specs, recipes, data manifests or result documents.")
+    ],
 ) -> None:
     """Check files; every one that is wrong gets a line, and the exit code is then 2."""
     from assay import catalogue

@@ -116,13 +116,16 @@ def _identity_value(value: Any, dumped: Any) -> Any:
     return dumped
 
 
+_NOT_TASKS = ("papers", "recipes")  # folders of benchmarks that hold other documents
+
+
 def shipped_specs() -> dict[str, Path]:
     """Id (``family/name``) to file of every spec that ships with Assay, sorted by id."""
     folder = shipped_folder("benchmarks")
     found = {
         path.relative_to(folder).with_suffix("").as_posix(): path
         for path in folder.rglob("*.yaml")
-        if not path.is_relative_to(folder / "papers")
+        if path.relative_to(folder).parts[0] not in _NOT_TASKS
     }
     return dict(sorted(found.items()))
 

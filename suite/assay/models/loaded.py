@@ -64,9 +64,8 @@ class LoadedModel:
         Raises:
             UserError: the image has other channels than the network, or is smaller than the crop.
         """
-        pixels = _with_channels(image, self.info)
-        pixels = _centre_crop(_resized(pixels, self.info.preprocessing), self.info)
-        return torch.from_numpy(np.array(pixels.transpose(2, 0, 1), dtype=np.float32, order="C")) / 255
+        pixels = prepared(image, self.info.preprocessing, self.info.name)
+        return torch.from_numpy(pixels.astype(np.float32)) / 255
 
     def with_resize(self, resize: Resize) -> "LoadedModel":
         """The same network behind another resize, such as ``"direct"``."""
@@ -102,17 +101,32 @@ def torch_device(name: str) -> torch.device:
     return device
 
 
-def _with_channels(image: NDArray[np.uint8], info: ModelInfo) -> NDArray[np.uint8]:
-    channels = info.input_shape[0]
+def prepared(image: NDArray[np.uint8], preprocessing: Preprocessing, name: str) -> NDArray[np.uint8]:
+    """One image at a network's size, (C, H, W) uint8: channels, resize, crop.
+
+    Args:
+        image: (H, W, C).
+        preprocessing: of the network.
+        name: of the network, for messages.
+
+    Raises:
+        UserError: as :meth:`LoadedModel.prepare`.
+    """
+    pixels = _with_channels(image, len(preprocessing.mean), name)
+    pixels = _centre_crop(_resized(pixels, preprocessing), preprocessing.crop, name)
+    return np.ascontiguousarray(pixels.transpose(2, 0, 1))
+
+
+def _with_channels(image: NDArray[np.uint8], channels: int, name: str) -> NDArray[np.uint8]:
     if image.ndim != 3 or image.dtype != np.uint8:
         raise UserError(
-            f"{info.name} takes an image as uint8 (height, width, channels), not {image.dtype} {image.shape}"
+            f"{name} takes an image as uint8 (height, width, channels), not {image.dtype} {image.shape}"
         )
     if image.shape[2] == 1 and channels == 3:
         return np.repeat(image, 3, axis=2)
     if image.shape[2] != channels:
         raise UserError(
-            f"{info.name} takes images of {channels} channels, this one has {image.shape[2]}; "
+            f"{name} takes images of {channels} channels, this one has {image.shape[2]}; "
             "choose a data set or a model of the other kind"
         )
     return image
@@ -139,12 +153,12 @@ def _resize_target(height: int, width: int, preprocessing: Preprocessing) -> tup
     return preprocessing.resize * height // shorter, preprocessing.resize * width // shorter
 
 
-def _centre_crop(image: NDArray[np.uint8], info: ModelInfo) -> NDArray[np.uint8]:
+def _centre_crop(image: NDArray[np.uint8], crop: tuple[int, int], name: str) -> NDArray[np.uint8]:
     height, width = image.shape[:2]
-    crop_height, crop_width = info.preprocessing.crop
+    crop_height, crop_width = crop
     if height < crop_height or width < crop_width:
         raise UserError(
-            f"{info.name} takes {crop_height} x {crop_width} pixels and does not enlarge, "
+            f"{name} takes {crop_height} x {crop_width} pixels and does not enlarge, "
             f"the image has {height} x {width}; choose a data set of larger images"
         )
     top, left = round((height - crop_height) / 2), round((width - crop_width) / 2)

@@ -1,6 +1,5 @@
-"""Files that appear whole or not at all, and logs whose last line may be torn."""
+"""The runner's files: whole or not at all, logs whose last line may be torn, and names as paths."""
 
-import errno
 import json
 import os
 import re
@@ -8,34 +7,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from assay.errors import UserError
+from assay.atomic import as_user_error, write_atomically
 
-
-def write_atomically(path: Path, content: str | bytes, sync_folder: bool = True) -> None:
-    """Write to a temporary name in the same folder, flush to the disk, rename; the older file survives a failure.
-
-    With ``sync_folder`` the rename itself outlasts a loss of power too.
-
-    Raises:
-        UserError: the disk is full, or the folder cannot be written.
-    """
-    data = content.encode() if isinstance(content, str) else content
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with temporary.open("wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-        if sync_folder:
-            _sync_folder(path.parent)
-    except OSError as error:
-        raise _as_user_error(path, error) from error
+__all__ = ["LogFile", "append_line", "path_name", "read_lines", "write_atomically"]
 
 
 class LogFile:
@@ -55,7 +29,7 @@ class LogFile:
             if size and os.pread(self._descriptor, 1, size - 1) != b"\n":
                 os.write(self._descriptor, b"\n")
         except OSError as error:
-            raise _as_user_error(path, error) from error
+            raise as_user_error(path, error) from error
 
     def write(self, document: Mapping[str, Any]) -> None:
         """Add a line.
@@ -66,7 +40,7 @@ class LogFile:
         try:
             os.write(self._descriptor, json.dumps(document).encode() + b"\n")
         except OSError as error:
-            raise _as_user_error(self.path, error) from error
+            raise as_user_error(self.path, error) from error
 
     def close(self) -> None:
         """Close the file."""
@@ -99,30 +73,6 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
             continue
         if isinstance(document, dict):
             yield document
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make the rename itself durable, where the file system lets a folder be synced."""
-    try:
-        descriptor = os.open(folder, os.O_RDONLY)
-    except OSError:
-        return
-    try:
-        os.fsync(descriptor)
-    except OSError:
-        pass
-    finally:
-        os.close(descriptor)
-
-
-def _as_user_error(path: Path, error: OSError) -> UserError:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return UserError(
-            f"{path}: the disk is full; what was stored before is whole: free some space and run the same command again"
-        )
-    return UserError(
-        f"{path}: cannot be written ({error.strerror}); choose a folder that you may write to with --out"
-    )
 
 
 def path_name(name: str) -> str:

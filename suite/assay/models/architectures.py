@@ -1,0 +1,151 @@
+"""Architectures that recipes train, by name; each is built for an input shape and a number of classes.
+
+Names are known without torch. Every network is made of modules that are used once and change nothing in place, so that
+saliency methods can hook them, and all are piecewise linear in eval mode.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from assay.errors import UserError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+Shape = tuple[int, int, int]
+"""Channels, height, width."""
+Builder = Callable[[Shape, int], "nn.Module"]
+
+
+def build(name: str, input_shape: Shape, num_classes: int) -> nn.Module:
+    """The architecture with fresh weights, drawn from torch's global generator: (N, C, H, W) to (N, classes).
+
+    Raises:
+        UserError: unknown name, or an input that is too small for it.
+    """
+    if name not in ARCHITECTURES:
+        raise UserError(f"unknown architecture {name!r}; choose one of {', '.join(ARCHITECTURES)}")
+    try:
+        return ARCHITECTURES[name](input_shape, num_classes)
+    except RuntimeError as error:
+        raise UserError(
+            f"architecture {name} does not take images of {input_shape} ({' '.join(str(error).split())}); "
+            "choose another one, or a larger input"
+        ) from error
+
+
+def digits_cnn(input_shape: Shape, num_classes: int) -> nn.Module:
+    """Two strided convolutions and a hidden layer of 32: 224 ReLUs on 8 x 8, few enough for exact verification."""
+    return _strided(input_shape, num_classes, (8, 16), kernel=3, hidden=32)
+
+
+def small_cnn(input_shape: Shape, num_classes: int) -> nn.Module:
+    """Two strided 4 x 4 convolutions of 16 and 32 channels and a hidden layer of 100 (as Wong and Kolter 2018)."""
+    return _strided(input_shape, num_classes, (16, 32), kernel=4, hidden=100)
+
+
+def mnist_cnn(input_shape: Shape, num_classes: int) -> nn.Module:
+    """Karkehabadi's network for MNIST: two 3 x 3 convolutions of stride 1, two dense layers, dropout .25 and .5.
+
+    The paper leaves widths and pooling open; these (32 and 64 channels, 128 hidden, one 2 x 2 maximum) are those
+    of PyTorch's own MNIST example, which has the same layers and the same two dropouts.
+    """
+    from torch import nn
+
+    channels, height, width = input_shape
+    pooled = ((height - 4) // 2) * ((width - 4) // 2)
+    return nn.Sequential(
+        nn.Conv2d(channels, 32, kernel_size=3),
+        nn.ReLU(),
+        nn.Conv2d(32, 64, kernel_size=3),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Dropout(0.25),
+        nn.Flatten(),
+        nn.Linear(64 * pooled, 128),
+        nn.ReLU(),
+        nn.Dropout(0.5),
+        nn.Linear(128, num_classes),
+    )
+
+
+def resnet10(input_shape: Shape, num_classes: int) -> nn.Module:
+    """ResNet of one basic block a stage, with the small stem (see :func:`resnet18`)."""
+    return _small_resnet(1, input_shape, num_classes)
+
+
+def resnet18(input_shape: Shape, num_classes: int) -> nn.Module:
+    """ResNet-18 for 32 x 32 and 64 x 64: the stem is one 3 x 3 convolution of stride 1, without pooling."""
+    return _small_resnet(2, input_shape, num_classes)
+
+
+def _strided(
+    input_shape: Shape, num_classes: int, widths: tuple[int, int], kernel: int, hidden: int
+) -> nn.Module:
+    import torch
+    from torch import nn
+
+    convolutions = nn.Sequential(
+        nn.Conv2d(input_shape[0], widths[0], kernel, stride=2, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(widths[0], widths[1], kernel, stride=2, padding=1),
+        nn.ReLU(),
+        nn.Flatten(),
+    )
+    with torch.no_grad():
+        features = convolutions(torch.zeros(1, *input_shape)).shape[1]
+    head = nn.Sequential(nn.Linear(features, hidden), nn.ReLU(), nn.Linear(hidden, num_classes))
+    return nn.Sequential(*convolutions, *head)
+
+
+def _small_resnet(blocks: int, input_shape: Shape, num_classes: int) -> nn.Module:
+    from torch import nn
+    from torchvision.models.resnet import BasicBlock, ResNet
+
+    net = ResNet(BasicBlock, [blocks] * 4, num_classes=num_classes)
+    net.conv1 = nn.Conv2d(input_shape[0], 64, kernel_size=3, stride=1, padding=1, bias=False)
+    nn.init.kaiming_normal_(
+        net.conv1.weight, mode="fan_out", nonlinearity="relu"
+    )  # as its other convolutions
+    net.maxpool = nn.Identity()
+    return _out_of_place(net)
+
+
+def _torchvision(name: str) -> Builder:
+    """Torchvision's network for 224 x 224 RGB, without weights."""
+
+    def built(input_shape: Shape, num_classes: int) -> nn.Module:
+        from torchvision import models
+
+        if input_shape[0] != 3 or math.prod(input_shape[1:]) < 64**2:
+            raise UserError(
+                f"architecture {name} takes RGB images of at least 64 x 64, not {input_shape}; choose another"
+            )
+        return _out_of_place(models.get_model(name, weights=None, num_classes=num_classes))
+
+    return built
+
+
+def _out_of_place(net: nn.Module) -> nn.Module:
+    """The same network whose ReLUs keep their inputs, which guided backpropagation needs."""
+    from torch import nn
+
+    for module in net.modules():
+        if isinstance(module, nn.ReLU):
+            module.inplace = False
+    return net
+
+
+ARCHITECTURES: dict[str, Builder] = {
+    "digits-cnn": digits_cnn,
+    "small-cnn": small_cnn,
+    "mnist-cnn": mnist_cnn,
+    "resnet10": resnet10,
+    "resnet18": resnet18,
+    "resnet18-imagenet": _torchvision("resnet18"),
+    "alexnet": _torchvision("alexnet"),
+    "vgg16": _torchvision("vgg16"),
+}

@@ -1,0 +1,104 @@
+"""The card that lies beside a trained network: what it is, and the hashes of what made it (no torch)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import Field
+
+from assay.atomic import write_atomically
+from assay.errors import UserError
+from assay.models.info import Card, Preprocessing
+from assay.validation import StrictModel, read_yaml, validate
+
+PREFIX = "trained:"
+WEIGHTS_FILE = "model.safetensors"
+CARD_FILE = "model.yaml"
+
+Hash = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+class TrainedCard(StrictModel):
+    """``model.yaml``.
+
+    Attributes:
+        schema_version: written ``schema: 1``.
+        title: the recipe's.
+        method: the training method's name.
+        architecture: one of :data:`assay.models.architectures.ARCHITECTURES`.
+        label_space: the meaning of the logits' indices.
+        num_classes: the number of logits.
+        preprocessing: from image to input.
+        seed: of the training.
+        epochs: passes over the data.
+        accuracy: clean accuracy on the recipe's test images, in [0, 1].
+        train_seconds: seconds spent in training steps, evaluation left out.
+        preparation_seconds: seconds spent on the teacher's saliency maps; 0 where they were there already.
+        weights_sha256: of the file ``model.safetensors``.
+        recipe_sha256: of the recipe's identity, its seed included.
+        data_sha256: of training and test images and how they were chosen.
+        training_key: of everything that decides the weights: recipe, data, teacher.
+        made_with: versions, device and threads: the same training gives other last bits with others.
+    """
+
+    schema_version: Literal[1] = Field(default=1, alias="schema")
+    title: str
+    method: str
+    architecture: str
+    label_space: str
+    num_classes: Annotated[int, Field(gt=0)]
+    preprocessing: Preprocessing
+    seed: int
+    epochs: int
+    accuracy: float
+    train_seconds: float
+    preparation_seconds: float
+    weights_sha256: Hash
+    recipe_sha256: Hash
+    data_sha256: Hash
+    training_key: Hash
+    made_with: dict[str, Any]
+
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        """(channels, height, width)."""
+        return (len(self.preprocessing.mean), *self.preprocessing.crop)
+
+    def card(self, name: str) -> Card:
+        """The zoo's card of this network."""
+        return Card(
+            name=name,
+            source=f"trained by Assay: {self.title} (recipe {self.recipe_sha256}, data {self.data_sha256})",
+            licence="unstated",
+            architecture=self.architecture,
+            label_space=self.label_space,
+            num_classes=self.num_classes,
+            preprocessing=self.preprocessing,
+        )
+
+
+def read_card(folder: Path) -> TrainedCard:
+    """The card of the trained network in ``folder``.
+
+    Raises:
+        UserError: there is none, or it is malformed.
+    """
+    path = folder / CARD_FILE
+    if not path.is_file():
+        raise UserError(
+            f"{folder}: holds no trained network ({CARD_FILE} is missing); train one with "
+            f"`assay train RECIPE --out {folder}`"
+        )
+    return validate(TrainedCard, read_yaml(path), str(path))
+
+
+def write_card(folder: Path, card: TrainedCard) -> None:
+    """Write ``model.yaml``; a folder that has it is a finished training.
+
+    Raises:
+        UserError: the disk is full, or the folder cannot be written.
+    """
+    document = card.model_dump(mode="json", by_alias=True)
+    write_atomically(folder / CARD_FILE, yaml.safe_dump(document, sort_keys=False, allow_unicode=True))

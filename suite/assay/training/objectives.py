@@ -1,0 +1,223 @@
+"""A recipe's method as one function: a network and a batch to the losses of one step.
+
+Inner maximisations and FGSM look at the network in eval mode (dropout off, batch norm by its running figures): an
+attack is row by row, and only the training pass itself moves the running figures. The papers do not say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from assay.errors import UserError
+from assay.training import perturbations
+from assay.training.losses import cross_entropy, feature_distance, kl_divergence
+from assay.training.methods import (
+    Climb,
+    FgsmAdversarial,
+    FgsmConsistent,
+    Method,
+    Regular,
+    SaliencyGuided,
+    Salient,
+    TradesClimb,
+)
+
+Losses = dict[str, Tensor]
+"""Scalars by name; ``loss`` is what the step descends, the others are its parts."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The images of one step.
+
+    Attributes:
+        images: (N, C, H, W) in [0, 1].
+        labels: (N,) int64.
+        seeds: (N,) int64, of each image in this epoch: all randomness of a method comes from them.
+        salient: (N, H, W) of +1 and -1, for methods that follow a saliency.
+        epochs: epochs finished before this step.
+        steps: steps taken before this one.
+    """
+
+    images: Tensor
+    labels: Tensor
+    seeds: Tensor
+    salient: Tensor | None
+    epochs: int
+    steps: int
+
+
+Objective = Callable[[nn.Module, Batch], Losses]
+
+
+def objective_of(method: Method) -> Objective:
+    """The function that a training step descends."""
+    function = _FUNCTIONS[method.name]
+    return lambda net, batch: function(method, net, batch)
+
+
+def regular(method: Regular, net: nn.Module, batch: Batch) -> Losses:
+    """CE(f(x), y)."""
+    del method
+    return {"loss": cross_entropy(net(batch.images), batch.labels)}
+
+
+def saliency_guided(method: SaliencyGuided, net: nn.Module, batch: Batch) -> Losses:
+    """CE(f(x), y) + weight * KL(f(x) || f(x~)); x~ by the gradient of the predicted class's logit (Karkehabadi, eq. 1).
+
+    One forward pass of x gives the prediction, its gradient and both terms of the loss.
+    """
+    points = batch.images.detach().requires_grad_()
+    logits = net(points)
+    (gradient,) = torch.autograd.grad(logits.amax(dim=1).sum(), points, retain_graph=True)
+    others = net(perturbations.masked(batch.images, gradient, method.share, batch.seeds))
+    clean, divergence = cross_entropy(logits, batch.labels), kl_divergence(logits, others).mean()
+    return {"loss": clean + method.weight * divergence, "cross_entropy": clean, "divergence": divergence}
+
+
+def on_perturbed(method: Any, net: nn.Module, batch: Batch) -> Losses:
+    """CE(f(x'), y), x' the start itself: uniform noise, or SAT's clip(x + eps * delta)."""
+    return {"loss": cross_entropy(net(started(method, batch)), batch.labels)}
+
+
+def on_climbed(method: Any, net: nn.Module, batch: Batch) -> Losses:
+    """CE(f(x'), y), x' climbing the cross-entropy from the method's start."""
+
+    def height(points: Tensor) -> Tensor:
+        return nn.functional.cross_entropy(net(points), batch.labels, reduction="none")
+
+    with looked_at(net):
+        adversarial = _climbed(method, batch, height)
+    return {"loss": cross_entropy(net(adversarial), batch.labels)}
+
+
+def trades(method: TradesClimb, net: nn.Module, batch: Batch) -> Losses:
+    """CE(f(x), y) + weight * KL(f(x) || f(x')), x' climbing the divergence (Zhang et al. 2019, equation 5)."""
+    with looked_at(net):
+        with torch.no_grad():
+            fixed = net(batch.images)
+        adversarial = _climbed(method, batch, lambda points: kl_divergence(fixed, net(points)))
+    logits = net(batch.images)
+    clean, divergence = cross_entropy(logits, batch.labels), kl_divergence(logits, net(adversarial)).mean()
+    return {"loss": clean + method.weight * divergence, "cross_entropy": clean, "divergence": divergence}
+
+
+def fgsm_adversarial(method: FgsmAdversarial, net: nn.Module, batch: Batch) -> Losses:
+    """clean_weight * CE(f(x), y) + (1 - clean_weight) * CE(f(x*), y), x* = FGSM."""
+    clean = cross_entropy(net(batch.images), batch.labels)
+    adversarial = cross_entropy(net(_fgsm(method.eps, net, batch)), batch.labels)
+    weight = method.clean_weight
+    return {
+        "loss": weight * clean + (1 - weight) * adversarial,
+        "cross_entropy": clean,
+        "adversarial": adversarial,
+    }
+
+
+def fgsm_consistent(method: FgsmConsistent, net: nn.Module, batch: Batch) -> Losses:
+    """Dong's loss: alpha CE(x) + (1 - alpha) CE(x*) + beta ||phi(x) - phi(x*)||_2, phi the last convolution."""
+    attacked = _fgsm(method.eps, net, batch)
+    with features_kept(net) as kept:
+        clean = cross_entropy(net(batch.images), batch.labels)
+        adversarial = cross_entropy(net(attacked), batch.labels)
+    distance = feature_distance(*kept).mean()
+    weight = method.clean_weight
+    return {
+        "loss": weight * clean + (1 - weight) * adversarial + method.consistency_weight * distance,
+        "cross_entropy": clean,
+        "adversarial": adversarial,
+        "distance": distance,
+    }
+
+
+_FUNCTIONS: dict[str, Callable[[Any, nn.Module, Batch], Losses]] = {
+    "regular": regular,
+    "saliency_guided": saliency_guided,
+    "noise": on_perturbed,
+    "sat": on_perturbed,
+    "pgd": on_climbed,
+    "pgd_noise": on_climbed,
+    "pgd_sat": on_climbed,
+    "trades": trades,
+    "trades_noise": trades,
+    "trades_sat": trades,
+    "fgsm_adversarial": fgsm_adversarial,
+    "fgsm_consistent": fgsm_consistent,
+}
+
+
+def started(method: Any, batch: Batch) -> Tensor:
+    """(N, C, H, W): where the method begins in the ball around each image."""
+    eps = float(method.eps)
+    if method.start == "image":
+        return batch.images
+    if method.start == "uniform":
+        return perturbations.uniform_noise(batch.images, eps, batch.seeds)
+    if method.start == "nudged":
+        return perturbations.nudged(batch.images, eps, batch.seeds)
+    assert batch.salient is not None
+    share = noise_share(method, batch)
+    delta = perturbations.salient_perturbation(batch.images, batch.salient, share, batch.seeds)
+    return perturbations.perturbed(batch.images, delta, eps)
+
+
+def noise_share(method: Salient, batch: Batch) -> float:
+    """alpha^t: 1 at the first step, and falling."""
+    return float(method.alpha ** (batch.steps if method.t_counts == "steps" else batch.epochs))
+
+
+def _climbed(method: Climb, batch: Batch, height: Callable[[Tensor], Tensor]) -> Tensor:
+    step_size = method.step_size.at(method.eps)
+    return perturbations.climb(
+        height, started(method, batch), batch.images, float(method.eps), step_size, method.steps
+    )
+
+
+def _fgsm(eps: Fraction, net: nn.Module, batch: Batch) -> Tensor:
+    """One step of length eps up the cross-entropy of the labels, from the images."""
+
+    def height(points: Tensor) -> Tensor:
+        return nn.functional.cross_entropy(net(points), batch.labels, reduction="none")
+
+    with looked_at(net):
+        return perturbations.climb(height, batch.images, batch.images, float(eps), float(eps), 1)
+
+
+@contextmanager
+def looked_at(net: nn.Module) -> Iterator[None]:
+    """The network in eval mode for the while, then as it was."""
+    training = net.training
+    net.eval()
+    try:
+        yield
+    finally:
+        net.train(training)
+
+
+@contextmanager
+def features_kept(net: nn.Module) -> Iterator[list[Tensor]]:
+    """What the last convolution returns, one entry a pass, with its graph; the 1 x 1 ones of shortcuts do not count.
+
+    Raises:
+        UserError: the network has no convolution.
+    """
+    convolutions = [
+        module for module in net.modules() if isinstance(module, nn.Conv2d) and max(module.kernel_size) > 1
+    ]
+    if not convolutions:
+        raise UserError(
+            "fgsm_consistent: this architecture has no convolution to compare features of; choose another"
+        )
+    kept: list[Tensor] = []
+    handle = convolutions[-1].register_forward_hook(lambda *call: kept.append(call[-1]))
+    try:
+        yield kept
+    finally:
+        handle.remove()

@@ -1,0 +1,139 @@
+"""What the training methods do to images: pure functions of tensors and of random numbers that are given to them.
+
+Images are (N, C, H, W) in [0, 1]; eps is a radius in the same units; seeds are (N,) int64, one an image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from assay.attacks import randomness
+from assay.attacks.balls import BALLS
+
+_SIGNS, _COINS, _NUDGE, _MASK = 1, 2, 3, 4  # streams of random numbers
+
+
+def climb(
+    loss: Callable[[Tensor], Tensor],
+    start: Tensor,
+    images: Tensor,
+    eps: float,
+    step_size: float,
+    steps: int,
+) -> Tensor:
+    """The last iterate of x <- P(x + step_size * sign(gradient)), P the projection to the ball and to [0, 1].
+
+    The same steps as :func:`assay.attacks.run.run_attack` takes with ``early_stop=False`` (a test holds them equal),
+    from any start, up any loss, and without the pass that would judge the last iterate.
+
+    Args:
+        loss: images to (N,) losses, row by row.
+        start: (N, C, H, W), where to begin.
+        images: centres of the balls.
+        eps: radius.
+        step_size: of each pixel.
+        steps: how many.
+    """
+    ball = BALLS["linf"]
+    radius = torch.full((len(images),), eps, dtype=torch.float64, device=images.device)
+    adversarial = start.detach().clone()
+    for _ in range(steps):
+        points = adversarial.detach().requires_grad_()
+        (slope,) = torch.autograd.grad(loss(points).sum(), points)
+        step = ball.direction_(slope.clone()).mul_(step_size)
+        adversarial = ball.project_(points.detach() + step, images, radius)
+    return adversarial
+
+
+def uniform_noise(images: Tensor, eps: float, seeds: Tensor) -> Tensor:
+    """Images plus a uniform number of [-eps, eps] a pixel, clipped to [0, 1]."""
+    radius = torch.full((len(images),), eps, dtype=torch.float64, device=images.device)
+    return BALLS["linf"].random_start(images, radius, seeds)
+
+
+def nudged(images: Tensor, eps: float, seeds: Tensor) -> Tensor:
+    """Images plus 0.001 times a standard normal number a pixel, in the ball (TRADES' start, Zhang et al. 2019)."""
+    noise = randomness.normal(randomness.derive(seeds, _NUDGE), images.shape[1:], images.dtype)
+    return (images + (0.001 * noise).clamp(-eps, eps)).clamp(0, 1)
+
+
+def salient_perturbation(images: Tensor, salient: Tensor, noise_share: float, seeds: Tensor) -> Tensor:
+    """Delta of Mangla et al.: z with probability ``noise_share`` (their alpha^t), else minus the saliency's sign.
+
+    Each pixel of each channel has its own z and its own coin; the text does not say whether a coin is shared.
+
+    Args:
+        images: only their shape and type count.
+        salient: (N, H, W) or (N, C, H, W), +1 and -1.
+        noise_share: in [0, 1].
+        seeds: one an image.
+
+    Returns:
+        (N, C, H, W) of +1 and -1.
+    """
+    shape, kind = images.shape[1:], images.dtype
+    signs = randomness.uniform(randomness.derive(seeds, _SIGNS), shape, kind).sub_(0.5).sign_()
+    signs[signs == 0] = 1
+    coins = randomness.uniform(randomness.derive(seeds, _COINS), shape, kind)
+    return blended(signs, salient, coins < noise_share)
+
+
+def blended(signs: Tensor, salient: Tensor, from_noise: Tensor) -> Tensor:
+    """``signs`` where ``from_noise``, minus ``salient`` elsewhere.
+
+    Args:
+        signs: (N, C, H, W).
+        salient: (N, H, W), the same for all channels, or (N, C, H, W).
+        from_noise: (N, C, H, W) bool.
+    """
+    maps = salient[:, None] if salient.dim() == 3 else salient
+    return torch.where(from_noise, signs, -maps.to(signs.dtype))
+
+
+def perturbed(images: Tensor, delta: Tensor, eps: float) -> Tensor:
+    """clip(x + eps * delta) to [0, 1]."""
+    return (images + eps * delta).clamp(0, 1)
+
+
+def signs_of(maps: Tensor, threshold: str) -> Tensor:
+    """Saliency maps as +1 (above the threshold of their image) and -1, int8.
+
+    Args:
+        maps: (N, ...).
+        threshold: ``zero``, or the ``mean`` or ``median`` of each map.
+    """
+    flat = maps.flatten(1)
+    if threshold == "zero":
+        level = torch.zeros_like(flat[:, :1])
+    elif threshold == "mean":
+        level = flat.mean(dim=1, keepdim=True)
+    else:
+        level = flat.median(dim=1, keepdim=True).values
+    above = (flat > level).reshape(maps.shape)
+    return above.to(torch.int8).mul_(2).sub_(1)
+
+
+def masked(images: Tensor, gradient: Tensor, share: float, seeds: Tensor) -> Tensor:
+    """x~: in each image the ``share`` of pixels of the lowest gradient magnitude replaced by random values.
+
+    A pixel's magnitude is the sum of |gradient| over its channels, and a pixel is replaced in all its channels
+    ("related pixels are masked"); of equal magnitudes the first pixels go, as many as the share says exactly.
+    The values are uniform between the lowest and the highest value of the image itself (all its channels).
+
+    Args:
+        images: (N, C, H, W).
+        gradient: (N, C, H, W).
+        share: in [0, 1]; floor(share * H * W) pixels are replaced.
+        seeds: one an image.
+    """
+    magnitude = gradient.abs().sum(dim=1).flatten(1)
+    count = int(share * magnitude.shape[1])
+    lowest = magnitude.argsort(dim=1, stable=True)[:, :count]
+    replaced = torch.zeros_like(magnitude, dtype=torch.bool).scatter_(1, lowest, True)
+    low, high = images.flatten(1).aminmax(dim=1)
+    draws = randomness.uniform(randomness.derive(seeds, _MASK), images.shape[1:], images.dtype)
+    values = draws.mul_((high - low).view(-1, 1, 1, 1)).add_(low.view(-1, 1, 1, 1))
+    return torch.where(replaced.view(-1, 1, *images.shape[2:]), values, images)

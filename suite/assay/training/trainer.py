@@ -1,0 +1,277 @@
+"""The one training loop, for every method.
+
+All randomness is a function of (seed, epoch, step) or (seed, epoch, image), so that a training that was killed and
+goes on from a checkpoint ends with the bytes of one that was not.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from assay.attacks import randomness
+from assay.errors import UserError
+from assay.training.checkpoints import Checkpoints
+from assay.training.objectives import Batch, looked_at, objective_of
+from assay.training.optimisers import learning_rate, optimiser_of
+from assay.training.pictures import Pictures
+from assay.training.recipe import Recipe
+
+_INITIAL, _ORDER, _STEP, _IMAGE = 1, 2, 3, 4  # streams of random numbers
+_TEST_BATCH = 500
+
+
+class DivergedError(UserError):
+    """The loss or the weights stopped being finite."""
+
+
+@dataclass(frozen=True)
+class EpochReport:
+    """One finished epoch.
+
+    Attributes:
+        epoch: counted from 1.
+        epochs: of the whole training.
+        step: steps taken so far.
+        losses: ``loss`` and its parts, means over the epoch's images.
+        accuracy: clean accuracy on the test images, in [0, 1].
+        learning_rate: of the last step.
+        seconds: spent in this epoch's training steps.
+        images_per_second: of training.
+        seconds_to_go: of training, if the other epochs take as long as those so far did on average.
+    """
+
+    epoch: int
+    epochs: int
+    step: int
+    losses: dict[str, float]
+    accuracy: float
+    learning_rate: float
+    seconds: float
+    images_per_second: float
+    seconds_to_go: float
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a training works on.
+
+    Attributes:
+        recipe: the recipe.
+        train: images to train on.
+        test: images that accuracy is measured on.
+        salient: (N, H, W) int8 of +1 and -1, one map a training image, for methods that follow a saliency.
+        device: where it all lies.
+    """
+
+    recipe: Recipe
+    train: Pictures
+    test: Pictures
+    salient: Tensor | None
+    device: torch.device
+
+
+@dataclass
+class Position:
+    """How far a training is; everything in a checkpoint besides weights and optimiser.
+
+    Attributes:
+        epoch: epochs finished.
+        step: steps taken in the epoch under way.
+        sums: of each loss over the images of the epoch under way, in the order in which the losses first came.
+        seconds: spent in the steps of the epoch under way.
+        reports: of the finished epochs.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    sums: dict[str, float] = field(default_factory=dict)
+    seconds: float = 0.0
+    reports: list[EpochReport] = field(default_factory=list)
+
+    def as_state(self) -> dict[str, Any]:
+        """As plain values."""
+        return asdict(self)
+
+    @classmethod
+    def of_state(cls, state: dict[str, Any]) -> Position:
+        """The position that :meth:`as_state` wrote."""
+        return cls(**{**state, "reports": [EpochReport(**report) for report in state["reports"]]})
+
+
+def silent(_: object) -> None:
+    """Say nothing of it."""
+
+
+def initialised(seed: int, build: Callable[[], nn.Module]) -> nn.Module:
+    """A network whose first weights depend on ``seed`` alone; the caller's random numbers stay as they are."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(_number(seed, _INITIAL))
+        return build()
+
+
+@dataclass
+class Trainer:
+    """One training under way.
+
+    Attributes:
+        material: what it works on.
+        net: pixels in [0, 1] to logits; its weights change.
+        checkpoints: where its state is stored.
+        checkpoint_seconds: at least so long between two of them.
+        report: called after each epoch.
+    """
+
+    material: Material
+    net: nn.Module
+    checkpoints: Checkpoints
+    checkpoint_seconds: float = 60.0
+    report: Callable[[EpochReport], None] = silent
+    position: Position = field(default_factory=Position)
+
+    def __post_init__(self) -> None:
+        recipe = self.material.recipe
+        self.net.to(self.material.device)
+        self._optimiser = optimiser_of(recipe.optimiser, self.net.parameters())
+        self._objective = objective_of(recipe.method)
+        self._steps_per_epoch = math.ceil(len(self.material.train) / recipe.batch_size)
+        self._last_save = time.monotonic()
+
+    def restore(self) -> list[str]:
+        """Go on from the newest whole checkpoint, if there is one; a sentence for each damaged one.
+
+        Raises:
+            UserError: it is of another training.
+        """
+        state, complaints = self.checkpoints.newest()
+        if state is not None:
+            self.net.load_state_dict(state["net"])
+            self._optimiser.load_state_dict(state["optimiser"])
+            self.position = Position.of_state(state["position"])
+        return complaints
+
+    def run(self, until: int) -> None:
+        """Train until so many epochs are finished.
+
+        Raises:
+            DivergedError: a loss or a weight is NaN or infinite; checkpoints of before are kept.
+            UserError: the disk is full, or a picture cannot be read.
+        """
+        devices = [self.material.device] if self.material.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=devices):
+            self.net.train()
+            while self.position.epoch < until:
+                self._epoch()
+        self._save()
+
+    def _epoch(self) -> None:
+        recipe, position = self.material.recipe, self.position
+        generator = torch.Generator().manual_seed(_number(recipe.seed, _ORDER, position.epoch))
+        order = torch.split(torch.randperm(len(self.material.train), generator=generator), recipe.batch_size)
+        rate = 0.0
+        for rows in order[position.step :]:
+            began = time.perf_counter()
+            rate = self._step(rows)
+            position.step += 1
+            position.seconds += time.perf_counter() - began
+            if time.monotonic() - self._last_save >= self.checkpoint_seconds:
+                self._save()
+        self._finish_epoch(rate)
+
+    def _step(self, rows: Tensor) -> float:
+        """One step on the images of ``rows``; its learning rate."""
+        recipe, position = self.material.recipe, self.position
+        done = position.epoch * self._steps_per_epoch + position.step
+        rate = learning_rate(recipe, done, self._steps_per_epoch)
+        for group in self._optimiser.param_groups:
+            group["lr"] = rate
+        torch.manual_seed(_number(recipe.seed, _STEP, done))
+        losses = self._objective(self.net, self._batch(rows, done))
+        values = {name: float(loss.detach()) for name, loss in losses.items()}
+        if not math.isfinite(values["loss"]):
+            raise self._diverged(f"the loss is {values['loss']} at step {done + 1}")
+        self._optimiser.zero_grad()
+        losses["loss"].backward()  # type: ignore[no-untyped-call]
+        self._optimiser.step()
+        for name, value in values.items():
+            position.sums[name] = position.sums.get(name, 0.0) + value * len(rows)
+        return rate
+
+    def _batch(self, rows: Tensor, done: int) -> Batch:
+        material, device = self.material, self.material.device
+        there = rows.to(device)
+        seed = torch.full(
+            (len(rows),), _number(material.recipe.seed, _IMAGE, self.position.epoch), device=device
+        )
+        return Batch(
+            images=material.train.images(rows),
+            labels=material.train.labels[there],
+            seeds=randomness.derive(seed, there),
+            salient=None if material.salient is None else material.salient[there],
+            epochs=self.position.epoch,
+            steps=done,
+        )
+
+    def _finish_epoch(self, rate: float) -> None:
+        recipe, position = self.material.recipe, self.position
+        images, seconds = len(self.material.train), max(position.seconds, 1e-9)
+        before = [report.seconds for report in position.reports]
+        mean = (sum(before) + seconds) / (len(before) + 1)
+        report = EpochReport(
+            epoch=position.epoch + 1,
+            epochs=recipe.epochs,
+            step=(position.epoch + 1) * self._steps_per_epoch,
+            losses={name: total / images for name, total in position.sums.items()},
+            accuracy=accuracy(self.net, self.material.test),
+            learning_rate=rate,
+            seconds=position.seconds,
+            images_per_second=images / seconds,
+            seconds_to_go=mean * (recipe.epochs - position.epoch - 1),
+        )
+        self.position = Position(epoch=position.epoch + 1, reports=[*position.reports, report])
+        self.report(report)
+
+    def _save(self) -> None:
+        if not all(bool(tensor.isfinite().all()) for tensor in self.net.state_dict().values()):
+            raise self._diverged(f"a weight is NaN or infinite after step {self._done}")
+        state = {
+            "net": self.net.state_dict(),
+            "optimiser": self._optimiser.state_dict(),
+            "position": self.position.as_state(),
+        }
+        self.checkpoints.save(self._done, state)
+        self._last_save = time.monotonic()
+
+    @property
+    def _done(self) -> int:
+        return self.position.epoch * self._steps_per_epoch + self.position.step
+
+    def _diverged(self, what: str) -> DivergedError:
+        return DivergedError(
+            f"{self.material.recipe.title}: {what} (epoch {self.position.epoch + 1}), so the training stopped; "
+            f"checkpoints of before are kept in {self.checkpoints.folder}: lower `optimiser.lr`, or check the data"
+        )
+
+
+def accuracy(net: nn.Module, pictures: Pictures) -> float:
+    """Share of the pictures whose highest logit is their label's, the network in eval mode."""
+    right = 0
+    with torch.no_grad(), looked_at(net):
+        for rows in torch.split(torch.arange(len(pictures)), _TEST_BATCH):
+            labels = pictures.labels[rows.to(pictures.device)]
+            right += int((net(pictures.images(rows)).argmax(dim=1) == labels).sum())
+    return right / len(pictures)
+
+
+def _number(seed: int, *streams: int) -> int:
+    """A non-negative 63-bit number that depends on all of its arguments."""
+    seeds = randomness.as_seeds([seed], torch.device("cpu"))
+    for stream in streams:
+        seeds = randomness.derive(seeds, stream)
+    return int(seeds.item()) & (2**63 - 1)

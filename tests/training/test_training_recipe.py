@@ -1,0 +1,153 @@
+"""Recipes: strict, hashed by what changes the weights, and with one sentence for what is wrong."""
+
+import inspect
+import math
+
+import pytest
+import yaml
+from pydantic import BaseModel
+
+from assay.data.manifest import load_manifest
+from assay.errors import UserError
+from assay.specs import IDENTITY, RUNTIME, field_sides
+from assay.training import Recipe, load_recipe
+from assay.training.recipe import Cosine, Drops, shipped_recipes
+from training_recipes import DOCUMENT, FOREGROUND, METHODS, climb, recipe
+
+
+def recipe_classes():
+    found, waiting = set(), [Recipe]
+    while waiting:
+        model = waiting.pop()
+        if model not in found:
+            found.add(model)
+            waiting += [
+                part
+                for field in model.model_fields.values()
+                for part in _parts(field.annotation)
+                if inspect.isclass(part) and issubclass(part, BaseModel)
+            ]
+    return sorted(found, key=lambda model: model.__name__)
+
+
+def _parts(annotation):
+    arguments = getattr(annotation, "__args__", ())
+    return [annotation] if not arguments else [part for argument in arguments for part in _parts(argument)]
+
+
+@pytest.mark.parametrize("model", recipe_classes(), ids=lambda model: model.__name__)
+def test_every_field_of_a_recipe_is_on_a_side(model):
+    undecided = [name for name, side in field_sides(model).items() if side not in (IDENTITY, RUNTIME)]
+    assert not undecided, f"{model.__name__}: put {undecided} on the identity or the runtime side"
+
+
+def test_all_twelve_methods_are_reached_by_that_walk():
+    assert len([model for model in recipe_classes() if "name" in model.model_fields]) == 12 + 3 + 3
+
+
+@pytest.mark.parametrize("name", sorted(METHODS))
+def test_every_method_reads_and_hashes(name):
+    assert len(recipe(method=METHODS[name]).sha256) == 64
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 1},
+        {"epochs": 4},
+        {"architecture": "small-cnn"},
+        {"method": {"name": "noise", "eps": "1/10"}},
+        {"optimiser": {"name": "adam", "lr": 0.02}},
+        {"schedule": {"name": "cosine"}},
+        {"data": {**DOCUMENT["data"], "train": {"manifest": "digits", "first": 201}}},
+        {"input": {**DOCUMENT["input"], "std": [0.5]}},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_what_changes_the_weights_changes_the_hash(change):
+    assert recipe(**change).sha256 != recipe().sha256
+
+
+def test_prose_and_places_do_not_change_the_hash():
+    data = {**DOCUMENT["data"], "train": {"manifest": "my/copy.yaml", "first": 200}}
+    assert recipe(title="another", description="prose", data=data).sha256 == recipe().sha256
+
+
+def test_a_teacher_s_name_is_a_place_and_its_method_is_not():
+    def guided(method, teacher=None):
+        block = {"source": "teacher", "teacher": teacher, "method": method}
+        return recipe(method={"name": "sat", "eps": "1/10", "alpha": 0.5, "saliency": block})
+
+    assert guided("gradient").sha256 == guided("gradient", "trained:a").sha256
+    assert guided("gradient").sha256 != guided("smoothgrad").sha256
+    assert guided("gradient").with_teacher("trained:b").teacher == "trained:b"
+    with pytest.raises(UserError, match="the method regular takes no saliency from a teacher"):
+        recipe().with_teacher("trained:b")
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"method": {"name": "pgd_saat"}}, "method.*pgd_sat"),
+        ({"method": climb("pgd", steps=0)}, r"method\.pgd\.steps"),
+        ({"method": {"name": "noise", "eps": "4"}}, r"method\.noise\.eps"),
+        ({"method": {"name": "noise", "eps": "four"}}, "expected a number such as 4/255"),
+        ({"method": {"name": "noise"}}, r"method\.noise\.eps. is missing"),
+        ({"method": {"name": "sat", "eps": "0", **FOREGROUND, "alpha": 1.0}}, r"method\.sat\.alpha"),
+        ({"method": {"name": "regular", "eps": "0"}}, r"unknown key .method\.regular\.eps"),
+        ({"architecture": "resnet19"}, "architecture.*resnet18"),
+        ({"optimiser": {"name": "lion", "lr": 1.0}}, "optimiser"),
+        ({"optimiser": {"name": "sgd", "lr": -1}}, r"optimiser\.sgd\.lr"),
+        ({"optimiser": {"name": "sgd", "lr": math.nan}}, r"optimiser\.sgd\.lr"),
+        ({"optimiser": {"name": "sgd", "lr": 0.1, "nesterov": True}}, "nesterov needs a momentum"),
+        ({"schedule": {"name": "drops", "at": [1.5]}}, r"schedule\.drops\.at"),
+        ({"epochs": 0}, "epochs"),
+        ({"batch_size": 2.5}, "batch_size"),
+        ({"seed": -1}, "seed"),
+        ({"input": {"crop": [8, 8], "mean": [0, 0], "std": [1]}}, "give one a channel"),
+        ({"schema": 2}, "schema"),
+        ({"colour": 1}, "unknown key .colour."),
+    ],
+)
+def test_a_bad_value_is_one_sentence_that_names_the_field(change, says):
+    with pytest.raises(UserError, match=says) as caught:
+        recipe(**change)
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).startswith("recipe.yaml: ")
+
+
+def test_a_recipe_takes_what_it_lacks_from_the_one_it_extends(tmp_path):
+    (tmp_path / "base.yaml").write_text(yaml.safe_dump(DOCUMENT))
+    (tmp_path / "mine.yaml").write_text("extends: base.yaml\nepochs: 7\n")
+    assert load_recipe(tmp_path / "mine.yaml") == recipe(epochs=7)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"), [("extends: mine.yaml", "extends"), ("extends: 3", "expected the name")]
+)
+def test_a_recipe_that_extends_itself_or_nothing_is_refused(tmp_path, text, says):
+    (tmp_path / "mine.yaml").write_text(text)
+    with pytest.raises(UserError, match=says):
+        load_recipe(tmp_path / "mine.yaml")
+
+
+def test_an_unknown_recipe_names_the_nearest():
+    with pytest.raises(UserError, match=r"did you mean smoke/regular"):
+        load_recipe("smoke/regulr")
+    with pytest.raises(UserError, match="there is no such file"):
+        load_recipe("nowhere.yaml")
+
+
+@pytest.mark.parametrize("name", sorted(shipped_recipes()))
+def test_every_shipped_recipe_reads_and_fits_its_data(name):
+    shipped = load_recipe(name)
+    manifests = [load_manifest(part.manifest) for part in (shipped.data.train, shipped.data.test)]
+    assert {manifest.channels for manifest in manifests} == {len(shipped.input.mean)}
+    assert len({manifest.label_space for manifest in manifests}) == 1
+
+
+def test_schedules_by_hand():
+    drops = Drops(name="drops", at=(0.5, 0.75), by=0.1)
+    assert [drops.factor(part) for part in (0, 0.49, 0.5, 0.8)] == pytest.approx([1, 1, 0.1, 0.01])
+    cosine = Cosine(name="cosine", warmup=0.2)
+    assert [cosine.factor(part) for part in (0, 0.1, 0.2, 0.6, 1.0)] == pytest.approx([0, 0.5, 1, 0.5, 0])
