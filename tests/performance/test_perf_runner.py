@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from assay.runner.chunks import compute
 from assay.runner.executors import InProcess
@@ -17,10 +18,12 @@ from assay.runner.jobs import open_job
 from assay.runner.plan import plan_jobs
 from assay.runner.pool import LocalPool
 from assay.runner.precision import apply
+from assay.runner.provenance import used
 from assay.runner.run import Runtime, run_jobs
 from assay.runner.store import JobStore, RunFolder
 from assay.runner.usage import peak_bytes
 from assay.tasks.base import Record, RunContext
+from assay.tasks.loading import Prefetcher
 from small_jobs import SPEC, chunks, request, write_spec
 
 MANIFEST = """schema: 1
@@ -88,6 +91,70 @@ def test_overhead_over_a_bare_loop(tmp_path, benchmark, model, limit, most):
     benchmark.extra_info["ratio"] = ratio
     print(f"\n{model}: runner / bare loop = {ratio:.3f} (bare {bare:.1f} s CPU)")
     assert ratio <= most
+
+
+SIDE, PICTURES = 600, 80
+
+
+def photographs(folder: Path) -> Path:
+    """A manifest of `PICTURES` PNG files of noise, which take about as long to decode as any picture of their size."""
+    images = folder / "photographs"
+    images.mkdir()
+    noise = np.random.default_rng(0)
+    rows = [f"{n}.png,{n % 10}" for n in range(PICTURES)]
+    (images / "labels.csv").write_text("\n".join(["file,label", *rows]) + "\n")
+    for n in range(PICTURES):
+        pixels = noise.integers(0, 256, (SIDE, SIDE), dtype=np.uint8)
+        Image.fromarray(pixels).save(images / f"{n}.png", compress_level=9)
+    text = MANIFEST.replace("folder: many", "folder: photographs")
+    text = text.replace("{type: npz, file: many.npz}", "{type: table, table: labels.csv}")
+    (folder / "photographs.yaml").write_text(text)
+    return folder / "photographs.yaml"
+
+
+CONVOLUTION = """
+import torch
+from torch import nn
+def net():
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 10)]
+    return nn.Sequential(*layers), {
+        "crop": (96, 96), "resize": 96, "mean": (0.0,), "std": (1.0,), "label_space": "digits"
+    }
+"""
+
+
+def test_decoding_overlaps_with_computing(tmp_path, benchmark, monkeypatch):
+    """A job that decodes for about as long as it computes, loaded ahead and not. Needs two cores of its own."""
+    (tmp_path / "small_convolution.py").write_text(CONVOLUTION)
+    monkeypatch.syspath_prepend(tmp_path)
+    text = SPEC.replace("data: digits", f"data: {photographs(tmp_path)}")
+
+    def job(steps):
+        attack = f"{{method: pgd, steps: {steps}, step_size: 1/30 eps}}"
+        task = write_spec(tmp_path, f"pgd{steps}", text.replace("{method: fgsm}", attack))
+        return plan_jobs([request(task, model="small_convolution:net", limit=None)])
+
+    def times(jobs, name) -> dict:
+        run_jobs(jobs, tmp_path / name)
+        return used(RunFolder.job_store(tmp_path / name, jobs[0].key))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Prefetcher, "expect", lambda *_: None)
+        times(job(10), "warm-up")
+        few = times(job(11), "calibration")
+        computing = few["wall_seconds"] - few["waiting_seconds"]
+        jobs = job(max(1, round(11 * few["waiting_seconds"] / computing)))
+        sequential = times(jobs, "sequential")
+    ahead = benchmark.pedantic(lambda: times(jobs, "ahead"), rounds=1)
+    ratio = ahead["wall_seconds"] / sequential["wall_seconds"]
+    benchmark.extra_info["ratio"] = ratio
+    print(
+        f"\nloaded ahead / loaded when needed = {ratio:.2f}; of {sequential['wall_seconds']:.1f} s the network waited "
+        f"for pictures {sequential['waiting_share']:.0%}, of {ahead['wall_seconds']:.1f} s {ahead['waiting_share']:.0%}"
+    )
+    assert chunks(tmp_path / "ahead") == chunks(tmp_path / "sequential")
+    assert ratio <= 0.65
 
 
 def small_tasks(asked):

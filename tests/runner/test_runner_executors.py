@@ -71,16 +71,17 @@ def test_a_hanging_unit_is_ended_by_its_time_out(tmp_path, task, undisturbed, sp
 
 
 @pytest.mark.parametrize(
-    ("what", "reason"),
+    ("what", "limits", "reason"),
     [
-        ("time.sleep(1000)", "took longer than 0.3 s"),
-        pytest.param("os.kill(os.getpid(), signal.SIGKILL)", "killed by SIGKILL", marks=pytest.mark.slow),
+        ("time.sleep(1000)", Limits(unit_seconds=0.3), "took longer than 0.3 s"),
+        pytest.param(
+            "os.kill(os.getpid(), signal.SIGKILL)", Limits(), "killed by SIGKILL", marks=pytest.mark.slow
+        ),
     ],
 )
-def test_a_unit_that_always_loses_its_worker_is_a_record(tmp_path, task, spoilt, what, reason):
+def test_a_unit_that_always_loses_its_worker_is_a_record(tmp_path, task, spoilt, what, limits, reason):
     out = tmp_path / "o"
     name = spoilt(what, 10**6)
-    limits = Limits(unit_seconds=0.3)
     folder = run([request(task, model=name, limit=2)], out, Runtime(LocalPool(("cpu",), limits)))
     (result,) = write_report(folder).results
     assert (result.coverage.errors, result.status.value) == (2, "partial")

@@ -263,7 +263,8 @@ def test_provenance_says_where_and_with_what(tmp_path, task):
     assert "host" not in environment
     used = document["used"]
     assert used["chunks"] == 6
-    assert min(used["wall_seconds"], used["cpu_seconds"], used["peak_bytes"]) > 0
+    assert min(used["wall_seconds"], used["cpu_seconds"], used["peak_bytes"], used["waiting_seconds"]) > 0
+    assert 0 < used["waiting_share"] < 1
     run([request(task, limit=59)], tmp_path / "with", Runtime(with_host=True))
     document = json.loads((tmp_path / "with/provenance/digits_models_linear/t.json").read_text())
     assert all(environment["host"] for environment in document["environments"].values())

@@ -15,7 +15,7 @@ from assay.specs import TaskSpec
 from assay.tasks.base import Figure, Record, Task, clean_records
 from assay.tasks.families import family
 
-TIME_COLUMNS = ("model", "task", "chunks", "wall_seconds", "cpu_seconds", "devices")
+TIME_COLUMNS = ("model", "task", "chunks", "wall_seconds", "cpu_seconds", "waiting_seconds", "devices")
 
 
 @dataclass(frozen=True)
@@ -135,6 +135,7 @@ def _time_row(result: ResultDocument, store: JobStore) -> dict[str, Any]:
         "chunks": len(times),
         "wall_seconds": round(sum(entry["wall_seconds"] for entry in times), 3),
         "cpu_seconds": round(sum(entry["cpu_seconds"] for entry in times), 3),
+        "waiting_seconds": round(sum(entry.get("waiting_seconds", 0.0) for entry in times), 3),
         "devices": " ".join(sorted({entry["device"] for entry in times})),
     }
 

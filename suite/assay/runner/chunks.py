@@ -1,6 +1,6 @@
 """Compute one chunk of a job in this process: the one place where a task is run, whatever the executor."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,6 +11,7 @@ from assay.runner.jobs import JobRequest, OpenJob, open_job
 from assay.runner.precision import apply
 from assay.runner.usage import Usage
 from assay.tasks.base import NotApplicableError, Record, RunContext, Unit
+from assay.tasks.loading import Loader, Picture, Prefetcher
 
 Advance = Callable[[float], None]
 
@@ -20,6 +21,7 @@ class ChunkTask:
     """One chunk to compute; plain values, so that it can travel to another process.
 
     ``key`` is the job's as planned: a worker that finds another one refuses. ``only`` picks one unit of the chunk.
+    ``ahead`` is the job's chunk that the same worker will most likely be given next, whose pictures it may load.
     """
 
     request: JobRequest
@@ -27,11 +29,18 @@ class ChunkTask:
     chunk: int
     unit_ids: tuple[str, ...]
     only: int | None = None
+    ahead: int | None = None
+
+    def before(self, following: "ChunkTask | None") -> "ChunkTask":
+        """The same task, told what its worker is to do next."""
+        if following is None or following.key != self.key:
+            return self
+        return replace(self, ahead=following.chunk)
 
     def alone(self) -> "list[ChunkTask]":
         """The same chunk as one task a unit."""
         return [
-            replace(self, unit_ids=(unit_id,), only=position)
+            replace(self, unit_ids=(unit_id,), only=position, ahead=None)
             for position, unit_id in enumerate(self.unit_ids)
         ]
 
@@ -69,7 +78,9 @@ def compute(task: ChunkTask, device: str, advance: Advance, on_start: Callable[[
         units = units[task.only : task.only + 1]
     on_start()
     usage = Usage(device)
-    block = Block(opened, request.batch_size, advance)
+    loader = Loader(_pictures_ahead, usage.clock)
+    _pictures_ahead.expect(_pictures(opened, units, task.ahead), device)
+    block = Block(opened, request.batch_size, advance, loader)
     first_batch_size = block.batch_size
     try:
         records, reason = tuple(block.run(units)), None
@@ -80,9 +91,25 @@ def compute(task: ChunkTask, device: str, advance: Advance, on_start: Callable[[
         "units": len(units),
         "batch_size": block.batch_size,
         "batch_halved_from": first_batch_size if block.batch_size < first_batch_size else None,
+        "waiting_seconds": round(loader.waited_seconds(), 6),
         **usage.measured(),
     }
     return ChunkResult(task, records, times, environment(device), reason)
+
+
+_pictures_ahead = Prefetcher()  # of this process: what a chunk leaves there is the next one's
+
+
+def drop_pictures_ahead() -> None:
+    """Let go of the pictures that were loaded for a chunk that does not come."""
+    _pictures_ahead.close()
+
+
+def _pictures(opened: OpenJob, units: Sequence[Unit], ahead: int | None) -> Iterator[Picture]:
+    """Those of the units at hand, then those of the chunk that comes next."""
+    question = opened.job.question
+    for unit in (*units, *(() if ahead is None else opened.job.chunk(ahead))):
+        yield from question.task.pictures(question.spec.spec, opened.model, question.data, unit)
 
 
 def _forget_card(request: JobRequest) -> None:
@@ -97,8 +124,8 @@ def _forget_card(request: JobRequest) -> None:
 class Block:
     """Units of one job that are run together; ``batch_size`` shrinks where memory does not suffice."""
 
-    def __init__(self, opened: OpenJob, batch_size: int | None, advance: Advance) -> None:
-        self._opened, self._advance = opened, advance
+    def __init__(self, opened: OpenJob, batch_size: int | None, advance: Advance, loader: Loader) -> None:
+        self._opened, self._advance, self._loader = opened, advance, loader
         job = opened.job
         natural = job.question.task.batch_size(job.info.input_shape, job.request.device)
         self.batch_size = batch_size or natural
@@ -131,7 +158,7 @@ class Block:
         job = self._opened.job
         question = job.question
         progress = _Progress(self._advance, len(units))
-        context = RunContext(job.key, job.request.device, self.batch_size, progress.add)
+        context = RunContext(job.key, job.request.device, self.batch_size, progress.add, self._loader)
         try:
             run = question.task.run(question.spec.spec, self._opened.model, question.data, units, context)
             records = [storable(record) for record in run]

@@ -1,11 +1,11 @@
 """The one small interface behind which chunks are computed, and the executor that computes them right here."""
 
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
-from assay.runner.chunks import ChunkResult, ChunkTask, compute
+from assay.runner.chunks import ChunkResult, ChunkTask, compute, drop_pictures_ahead
 
 
 class Watch(Protocol):
@@ -40,5 +40,18 @@ class InProcess:
 
     def run(self, tasks: Iterable[ChunkTask], watch: Watch) -> Generator[ChunkResult, None, None]:
         """See :class:`Executor`."""
-        for task in tasks:
-            yield compute(task, self.device, partial(watch.advance, task), lambda: None)
+        try:
+            for task in _announced(tasks):
+                yield compute(task, self.device, partial(watch.advance, task), lambda: None)
+        finally:
+            drop_pictures_ahead()
+
+
+def _announced(tasks: Iterable[ChunkTask]) -> Iterator[ChunkTask]:
+    """Every task, told which one follows."""
+    waiting = iter(tasks)
+    task = next(waiting, None)
+    while task is not None:
+        following = next(waiting, None)
+        yield task.before(following)
+        task = following

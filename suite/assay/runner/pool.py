@@ -35,6 +35,7 @@ class _Shift:
         self._workers, self._limits = workers, limits
         self._tasks = iter(tasks)
         self._lock = threading.Lock()
+        self._promised: dict[Worker, ChunkTask] = {}
         self._stopped = False
         self._queue: queue.SimpleQueue[_Message] = queue.SimpleQueue()
         self._threads = [
@@ -70,7 +71,7 @@ class _Shift:
             lambda name, task, **details: self._queue.put(lambda watch: watch.event(name, task, **details)),
         )
         try:
-            while not self._stopped and (task := self._next()) is not None:
+            while not self._stopped and (task := self._next(worker)) is not None:
                 self._queue.put(run_surely(worker, task, self._limits, listener))
         except BaseException as error:
             self._queue.put(error)
@@ -78,6 +79,16 @@ class _Shift:
             worker.kill()
         self._queue.put(None)
 
-    def _next(self) -> ChunkTask | None:
+    def _next(self, worker: Worker) -> ChunkTask | None:
+        """What the worker was promised, else what nobody has, else what a worker that is still busy was promised.
+
+        It is promised the task after that, so that it loads the right pictures while it computes.
+        """
         with self._lock:
-            return next(self._tasks, None)
+            task = self._promised.pop(worker, None) or next(self._tasks, None)
+            if task is None:
+                return self._promised.popitem()[1] if self._promised else None
+            following = next(self._tasks, None)
+            if following is not None:
+                self._promised[worker] = following
+            return task.before(following)

@@ -80,12 +80,18 @@ def _environments_in(path: Path, key: str) -> dict[str, Any]:
 
 
 def used(store: JobStore) -> dict[str, Any]:
-    """Wall, CPU and device seconds of all stored chunks, the highest peaks of memory, and the smallest batch."""
+    """Wall, CPU and device seconds of all stored chunks, the highest peaks of memory, and the smallest batch.
+
+    ``waiting_seconds`` is how long the device had nothing to do but to wait for pictures (on a CPU: how long loading
+    them held up the computation), ``waiting_share`` the share of the wall time that this is.
+    """
     times = store.read_times()
     totals = {
         name: round(sum(entry.get(name, 0.0) for entry in times), 3)
-        for name in ("wall_seconds", "cpu_seconds", "device_seconds")
+        for name in ("wall_seconds", "cpu_seconds", "device_seconds", "waiting_seconds")
     }
+    wall = totals["wall_seconds"]
+    totals["waiting_share"] = round(totals["waiting_seconds"] / wall, 4) if wall else 0.0
     peaks = {
         name: max((entry.get(name, 0) for entry in times), default=0)
         for name in ("peak_bytes", "peak_device_bytes")

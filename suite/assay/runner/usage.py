@@ -6,28 +6,33 @@ import time
 from pathlib import Path
 from typing import Any
 
+from assay.tasks.clock import clock_of
+
 
 class Usage:
     """Measures from its creation on."""
 
     def __init__(self, device: str) -> None:
-        self._device = device
-        self._start_event = _event(device)
+        self._device, self._on_gpu = device, device.startswith("cuda")
+        self.clock = clock_of(device)
+        if self._on_gpu:
+            import torch
+
+            torch.cuda.set_device(device)
+        self._start = self.clock.mark()
         self._wall, self._cpu = time.perf_counter(), time.process_time()
 
     def measured(self) -> dict[str, Any]:
         """Seconds (wall, CPU, and between the first and the last work on the device) and peak bytes so far."""
         cpu = time.process_time() - self._cpu
         found: dict[str, Any] = {"device": self._device, "cpu_seconds": round(cpu, 6)}
-        if self._start_event is None:
-            found["device_seconds"] = round(cpu, 6)
-        else:
+        if self._on_gpu:
             import torch
 
-            end = _event(self._device)
-            torch.cuda.synchronize(self._device)
-            found["device_seconds"] = round(self._start_event.elapsed_time(end) / 1000, 6)
+            found["device_seconds"] = round(self.clock.seconds(self._start, self.clock.mark()), 6)
             found["peak_device_bytes"] = torch.cuda.max_memory_allocated(self._device)
+        else:
+            found["device_seconds"] = round(cpu, 6)
         found["wall_seconds"] = round(time.perf_counter() - self._wall, 6)
         found["peak_bytes"] = peak_bytes()
         return found
@@ -44,14 +49,3 @@ def peak_bytes() -> int:
     except (OSError, IndexError, ValueError):
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return peak if sys.platform == "darwin" else peak * 1024
-
-
-def _event(device: str) -> Any:
-    if not device.startswith("cuda"):
-        return None
-    import torch
-
-    torch.cuda.set_device(device)
-    event: Any = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
-    event.record()
-    return event

@@ -162,24 +162,26 @@ def _unit_by_unit(worker: Worker, task: ChunkTask, limits: Limits, listener: Lis
     if limits.unit_seconds is None and limits.chunk_seconds is not None:
         share = Limits(unit_seconds=limits.chunk_seconds / len(task.unit_ids))
     records: list[Record] = []
-    last: ChunkResult | None = None
+    results: list[ChunkResult] = []
     started = time.perf_counter()
     for unit in task.alone():
         try:
-            last = worker.run(unit, share.of(unit), listener)
-            records += last.records
+            results.append(worker.run(unit, share.of(unit), listener))
+            records += results[-1].records
         except WorkerLostError as error:
             listener.event("worker_lost", unit, reason=str(error))
             listener.advance(unit, 1.0)
             records.append(Record(unit.unit_ids[0], error=f"WorkerLost: {error}"))
+    summed = ("cpu_seconds", "device_seconds", "waiting_seconds")
     times = {
-        **(last.times if last else {"device": "", "cpu_seconds": 0.0, "device_seconds": 0.0}),
+        **(results[-1].times if results else {"device": ""}),
+        **{name: round(sum(result.times[name] for result in results), 6) for name in summed},
         "chunk": task.chunk,
         "units": len(records),
         "wall_seconds": round(time.perf_counter() - started, 6),
         "alone": True,
     }
-    return ChunkResult(task, tuple(records), times, last.environment if last else {})
+    return ChunkResult(task, tuple(records), times, results[-1].environment if results else {})
 
 
 def _serve(connection: Connection, device: str) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
 
 from assay.results.document import Guard, Metric
 from assay.specs import TaskSpec
+from assay.tasks.loading import Loader, Picture
 
 if TYPE_CHECKING:
     from assay.models.info import ModelInfo
@@ -68,6 +69,7 @@ class RunContext:
     device: str = "cpu"
     batch_size: int = 32
     advance: Callable[[float], None] = lambda _units: None  # progress, in units (fractions allowed)
+    loader: Loader = field(default_factory=Loader)
 
     def seed(self, unit_id: str, stream: str = "") -> int:
         """A 63-bit seed that depends on the job, the unit and the stream's name alone."""
@@ -106,6 +108,10 @@ class Task(Protocol, Generic[SpecT, DataT]):
 
     def units(self, spec: SpecT, data: DataT) -> Sequence[Unit]:
         """All units, in a stable order."""
+        ...
+
+    def pictures(self, spec: SpecT, model: "LoadedModel", data: DataT, unit: Unit) -> Sequence[Picture]:
+        """The pictures that :meth:`run` takes from its loader for the unit, in that order, to be loaded ahead."""
         ...
 
     def run(

@@ -11,6 +11,7 @@ from assay.data.dataset import Dataset, Sample
 from assay.models.check import check_logits
 from assay.models.loaded import LoadedModel
 from assay.tasks.base import RunContext
+from assay.tasks.loading import Picture
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ def load_block(
     model: LoadedModel, data: Dataset, samples: Sequence[Sample], context: RunContext, top_k: int
 ) -> Block:
     """The samples as the model takes them, with one clean pass."""
-    images = torch.stack([model.prepare(data.image(sample)) for sample in samples]).to(context.device)
+    images = context.loader.batch([Picture(model, data, sample) for sample in samples], context.device)
     known = [sample.target for sample in samples if sample.target is not None]
     return Block(
         model=model,

@@ -11,6 +11,7 @@ from assay.tasks.adversarial.spec import AdversarialSpec
 from assay.tasks.adversarial.summary import outcome, summarise, worst_outcome, worst_smallest_eps
 from assay.tasks.base import DataSource, Figure, Record, RunContext, Summary, Unit
 from assay.tasks.images import image_units, label_space_mismatch, open_images
+from assay.tasks.loading import Picture
 
 if TYPE_CHECKING:
     from assay.data.dataset import Dataset
@@ -69,6 +70,12 @@ class AdversarialTask:
     def units(self, spec: AdversarialSpec, data: "Dataset") -> list[Unit]:
         """One unit an image."""
         return image_units(data)
+
+    def pictures(
+        self, spec: AdversarialSpec, model: "LoadedModel", data: "Dataset", unit: Unit
+    ) -> list[Picture]:
+        """The unit's image."""
+        return [Picture(model, data, unit.payload)]
 
     def run(
         self,

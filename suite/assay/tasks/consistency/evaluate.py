@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from assay.data.dataset import Dataset
 from assay.data.pixels import Pixels
 from assay.errors import UserError
 from assay.models.layers import hooked, last_convolution
@@ -34,6 +35,7 @@ from assay.tasks.consistency.recipe import reads_stored
 from assay.tasks.consistency.sets import ConsistencyData, concepts_of
 from assay.tasks.consistency.spec import ConsistencySpec
 from assay.tasks.consistency.topk import TopImages, TopK, top_count
+from assay.tasks.loading import Picture
 
 SHEET_NEURONS = 4
 SHEET_COLUMNS = 3
@@ -47,19 +49,23 @@ class Stream:
 
     Attributes:
         numbers: the data set's own indices.
-        pixels: an index to its picture, uint8 (H, W, C).
+        data: where they are.
         model: as it reads these pictures.
         kept: top images a neuron keeps of the whole set.
     """
 
     numbers: Sequence[int]
-    pixels: Callable[[int], Pixels]
+    data: Dataset
     model: LoadedModel
     kept: int
 
-    def batch(self, numbers: Sequence[int], device: str) -> Tensor:
+    def pictures(self, numbers: Sequence[int]) -> list[Picture]:
+        """Images of the stream as its model reads them."""
+        return [Picture(self.model, self.data, self.data.samples[number]) for number in numbers]
+
+    def batch(self, numbers: Sequence[int], context: RunContext) -> Tensor:
         """(n, C, H, W) float32 in [0, 1]."""
-        return torch.stack([self.model.prepare(self.pixels(number)) for number in numbers]).to(device)
+        return context.loader.batch(self.pictures(numbers), context.device)
 
 
 def evaluate(
@@ -77,28 +83,30 @@ def evaluate(
     """
     layers: tuple[str, ...] = ()
     for unit in units:
-        streams = _streams(spec, model, data, range(*unit.payload))
+        streams = streams_of(spec, model, data, unit)
         if not layers:
             first = streams["real"]
-            layers = _layers(spec, model, first.batch(first.numbers[:1], context.device))
+            layers = _layers(spec, model, first.batch(first.numbers[:1], context))
         yield _block(spec, layers, data, unit, streams, context)
 
 
-def _streams(
-    spec: ConsistencySpec, model: LoadedModel, data: ConsistencyData, block: range
+def streams_of(
+    spec: ConsistencySpec, model: LoadedModel, data: ConsistencyData, unit: Unit
 ) -> dict[str, Stream]:
+    """A block's real and adversarial images, in the order in which they are read."""
+    block = range(*unit.payload)
     real, made = data.real, data.adversarial
     share = float(spec.top_share)
     return {
         "real": Stream(
             list(block),
-            lambda index: real.image(real.samples[index]),
+            real,
             model,
             top_count(len(real.samples), share) + 1,
         ),
         "adversarial": Stream(
             made.of_sources(block.start, block.stop),
-            lambda index: made.dataset.image(made.dataset.samples[index]),
+            made.dataset,
             reads_stored(model),
             top_count(len(made.sources), share) + 1,
         ),
@@ -135,7 +143,7 @@ def _block(
             arrays |= top_to_arrays(kind, index, top)
     files = {HIERARCHY_FILE: data.hierarchy, block_file(block): arrays_to_bytes(arrays)}
     if unit.payload[0] < SHEET_IMAGES:
-        files[sheet_file(block)] = _sheet(layers[-1], streams, tops, context.device)
+        files[sheet_file(block)] = _sheet(layers[-1], streams, tops, context)
     values = {
         "block": block,
         "layers": list(layers),
@@ -154,7 +162,7 @@ def _top_images(
     running: list[TopK] = []
     for start in range(0, len(stream.numbers), context.batch_size):
         numbers = stream.numbers[start : start + context.batch_size]
-        images = stream.batch(numbers, context.device)
+        images = stream.batch(numbers, context)
         answers = pooled_activations(stream.model.module, images, layers, spec.pool)
         running = running or [TopK(answers[layer].shape[1], stream.kept) for layer in layers]
         for layer, top in zip(layers, running, strict=True):
@@ -184,7 +192,7 @@ def _checks(
     spec: ConsistencySpec, layers: tuple[str, ...], stream: Stream, context: RunContext
 ) -> dict[str, float]:
     """How far a second pass, and an image alone, are from the first pass, as a share of the largest activation."""
-    images = stream.batch(stream.numbers[: context.batch_size], context.device)
+    images = stream.batch(stream.numbers[: context.batch_size], context)
 
     def answers(some: Tensor) -> Tensor:
         found = pooled_activations(stream.model.module, some, layers, spec.pool)
@@ -203,20 +211,22 @@ def sheet_neurons(n_neurons: int) -> list[int]:
     return sorted(set(np.linspace(0, n_neurons - 1, SHEET_NEURONS).round().astype(int).tolist()))
 
 
-def _sheet(layer: str, streams: dict[str, Stream], tops: dict[str, TopImages], device: str) -> bytes:
+def _sheet(layer: str, streams: dict[str, Stream], tops: dict[str, TopImages], context: RunContext) -> bytes:
     neurons = sheet_neurons(len(tops["real"].images))
     arrays: dict[str, Array] = {"neurons": np.array(neurons, np.int64)}
     for neuron in neurons:
         for kind in KINDS:
-            pictures = _small_pictures(layer, neuron, streams[kind], tops[kind].first(SHEET_COLUMNS), device)
+            pictures = _small_pictures(layer, neuron, streams[kind], tops[kind].first(SHEET_COLUMNS), context)
             arrays |= pictures.to_arrays(f"{kind}-{neuron}")
     return arrays_to_bytes(arrays)
 
 
-def _small_pictures(layer: str, neuron: int, stream: Stream, top: TopImages, device: str) -> SmallPictures:
+def _small_pictures(
+    layer: str, neuron: int, stream: Stream, top: TopImages, context: RunContext
+) -> SmallPictures:
     pixels, boxes = [], []
     for number in top.images[neuron].tolist():
-        image = stream.batch([number], device)[0]
+        image = stream.batch([number], context)[0]
         box = outline(_field(stream, image, layer, neuron))
         pixels.append(_thumbnail(image))
         boxes.append(_scaled(box, image))

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from assay.tasks.base import DataSource, Figure, Record, RunContext, Summary, Unit
 from assay.tasks.consistency.spec import ConsistencySpec
 from assay.tasks.images import label_space_mismatch, open_images
+from assay.tasks.loading import Picture
 
 if TYPE_CHECKING:
     from assay.models.info import ModelInfo
@@ -52,6 +53,15 @@ class ConsistencyTask:
             Unit(f"block-{first // BLOCK_IMAGES:05d}", (first, min(first + BLOCK_IMAGES, count)))
             for first in range(0, count, BLOCK_IMAGES)
         ]
+
+    def pictures(
+        self, spec: ConsistencySpec, model: "LoadedModel", data: "ConsistencyData", unit: Unit
+    ) -> list[Picture]:
+        """The block's real and adversarial images."""
+        from assay.tasks.consistency.evaluate import streams_of
+
+        streams = streams_of(spec, model, data, unit)
+        return [picture for stream in streams.values() for picture in stream.pictures(stream.numbers)]
 
     def run(
         self,

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from assay.tasks.base import DataSource, Figure, Record, RunContext, Summary, Unit, clean_records
 from assay.tasks.images import label_space_mismatch
+from assay.tasks.loading import Picture
 from assay.tasks.srvr.spec import SrvrSpec
 
 if TYPE_CHECKING:
@@ -61,6 +62,10 @@ class SrvrTask:
         from assay.tasks.srvr.work import plan
 
         return plan(spec, data)
+
+    def pictures(self, spec: SrvrSpec, model: "LoadedModel", data: "ShapeSet", unit: Unit) -> list[Picture]:
+        """None: its pictures are rendered, on the device."""
+        return []
 
     def run(
         self,

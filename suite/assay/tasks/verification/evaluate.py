@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from assay.data.dataset import Dataset, Sample
 from assay.models.loaded import LoadedModel, Normalised
 from assay.tasks.base import NotApplicableError, Record, RunContext, Unit
+from assay.tasks.loading import Picture
 from assay.tasks.verification.figures import ray, region_map, saliency_panels
 from assay.tasks.verification.grammar import parse_theta
 from assay.tasks.verification.network import Network, UnsupportedLayerError, read_network
@@ -73,7 +74,7 @@ def evaluate(
     for unit in units:
         sample, combination = unit.payload
         asked = question(spec, spec.combinations[combination], context.seed(unit.id))
-        image = image_of(model, data, sample)
+        image = context.loader.batch([Picture(model, data, sample)], "cpu")[0].double()
         found = verify(network, image, asked)
         shown = sample in data.samples[:SHOWN_IMAGES]
         files = pictures(found, network, image, asked) if shown else {}
@@ -109,11 +110,6 @@ def _png(draw: Callable[..., None], *arguments: Any) -> bytes:
 def path_safe(name: str) -> str:
     """A unit's id as a folder's name."""
     return re.sub(r"[^A-Za-z0-9._-]", "_", name)
-
-
-def image_of(model: LoadedModel, data: Dataset, sample: Sample) -> Tensor:
-    """The image as the model sees it, (C, H, W) float64 in [0, 1]."""
-    return model.prepare(data.image(sample)).double()
 
 
 def describe(found: Verification, sample: Sample, name: str) -> dict[str, Any]:

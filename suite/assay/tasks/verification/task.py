@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from assay.tasks.base import DataSource, Figure, Record, RunContext, Summary, Unit
 from assay.tasks.images import label_space_mismatch, open_images
+from assay.tasks.loading import Picture
 from assay.tasks.verification.spec import VerificationSpec
 from assay.tasks.verification.summary import summarise
 
@@ -73,6 +74,12 @@ class VerificationTask:
             for sample in data.samples[: spec.images]
             for index, name in enumerate(spec.names)
         ]
+
+    def pictures(
+        self, spec: VerificationSpec, model: "LoadedModel", data: "Dataset", unit: Unit
+    ) -> list[Picture]:
+        """The unit's image."""
+        return [Picture(model, data, unit.payload[0])]
 
     def run(
         self,
