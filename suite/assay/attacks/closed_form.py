@@ -5,7 +5,20 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from assay.attacks.relu_chain import Chain, through_affine
 from assay.attacks.settings import Norm
+
+
+@torch.no_grad()
+def linear_part(chain: Chain, images: Tensor) -> tuple[Tensor, Tensor]:
+    """Weight (K, C * H * W) and bias (K,) of an affine chain as one linear layer, in the images' type."""
+    classes = chain.shapes[-1][0]
+    slopes = torch.eye(classes, dtype=images.dtype, device=images.device)[None]
+    bias = slopes.new_zeros(classes)
+    for layer, shape in zip(reversed(chain.layers), reversed(chain.shapes[:-1]), strict=True):
+        slopes, extra = through_affine(slopes, layer, shape)
+        bias = bias + extra[0]
+    return slopes[0].flatten(1), bias
 
 
 def linear_worst_margin(

@@ -3,19 +3,20 @@
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from assay.attacks.bounds import certified, chain_of
-from assay.attacks.closed_form import linear_worst_margin
+from assay.attacks.bounds import relaxed_margins
+from assay.attacks.closed_form import linear_part, linear_worst_margin
 from assay.attacks.losses import in_top
 from assay.attacks.probe import black_box_probe
+from assay.attacks.relu_chain import Chain, chain_of
 from assay.attacks.run import Job
 from assay.errors import UserError
 from assay.tasks.adversarial.block import Block, fresh_logits
 from assay.tasks.adversarial.spec import AdversarialSpec
 from assay.tasks.base import RunContext
 
-_ROUNDING = 1e-5  # the margin that is left for float32 sums
+_ROUNDING = 1e-4  # of the largest logit (and absolute, where that is below 1): what is left for float32 sums
 CLOSED_FORM, RELAXATION = "closed form", "linear relaxation"
 
 
@@ -60,27 +61,29 @@ def certificates(spec: AdversarialSpec, block: Block) -> list[dict[str, Any] | N
     if not spec.certified or spec.top_k != 1:
         return nothing
     try:
-        layers = [layer for layer in chain_of(block.model.module) if not isinstance(layer, nn.Flatten)]
+        chain = chain_of(block.model.module, block.images)
     except UserError:
         return nothing
-    linear = layers[0] if len(layers) == 1 and isinstance(layers[0], nn.Linear) else None
-    proof = RELAXATION if linear is None else CLOSED_FORM
-    holds = {str(eps): _holds(spec, block, linear, float(eps)).tolist() for eps in spec.radii}
+    proof = CLOSED_FORM if chain.is_affine else RELAXATION
+    holds = {str(eps): _holds(spec, block, chain, float(eps)).tolist() for eps in spec.radii}
     return [
         {"proof": proof, "holds": {eps: column[row] for eps, column in holds.items()}}
         for row in range(len(block.images))
     ]
 
 
-def _holds(spec: AdversarialSpec, block: Block, linear: nn.Linear | None, eps: float) -> Tensor:
+def _holds(spec: AdversarialSpec, block: Block, chain: Chain, eps: float) -> Tensor:
     """(N,) bool."""
     if eps == 0:
         return block.correct
-    if linear is not None:
-        margin = linear_worst_margin(linear.weight, linear.bias, block.images, block.labels, eps, spec.norm)
-        return margin > _ROUNDING
     sure = torch.zeros_like(block.correct)
     rows = block.correct.nonzero().squeeze(1)
-    if len(rows):
-        sure[rows] = certified(block.model.module, block.images[rows], block.labels[rows], eps, spec.norm)
+    if not len(rows):
+        return sure
+    images, labels = block.images[rows], block.labels[rows]
+    if chain.is_affine:
+        margins = linear_worst_margin(*linear_part(chain, images), images, labels, eps, spec.norm)
+    else:
+        margins = relaxed_margins(chain, images, labels, eps, spec.norm)
+    sure[rows] = margins > _ROUNDING * block.logits[rows].abs().amax(1).clamp_min(1)
     return sure

@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from assay.data.dataset import Dataset, Sample
-from assay.models.loaded import LoadedModel, Normalised
+from assay.models.chain import with_normalisation_as_layer
+from assay.models.loaded import LoadedModel
 from assay.tasks.base import NotApplicableError, Record, RunContext, Unit
 from assay.tasks.loading import Picture
 from assay.tasks.verification.figures import ray, region_map, saliency_panels
@@ -41,18 +42,9 @@ def exact_network(model: LoadedModel) -> Network:
         NotApplicableError: a layer is not piecewise linear in the supported way; names it.
     """
     try:
-        return read_network(_plain(model.module), model.info.input_shape)
+        return read_network(with_normalisation_as_layer(model.module), model.info.input_shape)
     except UnsupportedLayerError as error:
         raise NotApplicableError(str(error)) from error
-
-
-def _plain(module: nn.Module) -> nn.Module:
-    """A module whose normalisation is a layer that the reader knows."""
-    if not isinstance(module, Normalised):
-        return module
-    norm = nn.BatchNorm2d(len(module.mean), eps=0.0, affine=False)
-    norm.running_mean, norm.running_var = module.mean.flatten().clone(), module.std.flatten().square()
-    return nn.Sequential(norm, *(module.net if isinstance(module.net, nn.Sequential) else [module.net]))
 
 
 def question(spec: VerificationSpec, combination: Sequence[str], seed: int) -> Question:

@@ -13,9 +13,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
 from assay.errors import UserError
+from assay.models.chain import ONNX_FLATTENS, NotAChainError, steps_of
 from assay.tasks.verification.linear import Convolution, Dense, Linear, Scale, sparse, windows
 
 Shape = tuple[int, int, int]
@@ -264,7 +265,6 @@ _READERS: dict[type[nn.Module], Callable[[str, nn.Module, _Builder], None]] = {
     nn.Identity: _skip,
     nn.Dropout: _skip,
 }
-_ONNX_FLATTENS = {"OnnxFlatten", "OnnxReshape"}
 _FUNCTIONS = {
     torch.relu: _relu,
     nn.functional.relu: _relu,
@@ -272,15 +272,6 @@ _FUNCTIONS = {
     "relu": _relu,
     "flatten": _flatten,
 }
-
-
-class _Tracer(fx.Tracer):
-    """Traces chains; every module with parameters or a reader of its own is one step."""
-
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return not isinstance(m, nn.Sequential | fx.GraphModule) and not any(
-            type(child) in _READERS for child in m.children()
-        )
 
 
 def read_network(module: nn.Module, input_shape: Shape) -> Network:
@@ -314,40 +305,14 @@ def exact_copy(module: nn.Module) -> nn.Module:
 def read_layers(module: nn.Module, shape: tuple[int, ...]) -> tuple[Layer, ...]:
     """The blocks of a module in float64 whose input has this shape (without the batch)."""
     build = _Builder(shape)
-    for name, step in _chain(module):
+    try:
+        steps = steps_of(module, _READERS)
+    except NotAChainError as error:
+        raise UnsupportedLayerError(error.layer, error.why) from error
+    for name, step in steps:
         _read_step(name, step, build)
     build.split(torch.zeros(build.size, dtype=torch.bool))
     return tuple(build.layers)
-
-
-def _chain(module: nn.Module) -> list[tuple[str, object]]:
-    """The steps of a module in order: (name, module or function)."""
-    if type(module) in _READERS:
-        return [(type(module).__name__, module)]
-    try:
-        nodes = list(_Tracer().trace(module).nodes)
-    except Exception as error:  # torch.fx raises many kinds for data-dependent control flow
-        raise UnsupportedLayerError(
-            type(module).__name__, f"it is not a plain chain of layers ({error})"
-        ) from error
-    steps: list[tuple[str, object]] = []
-    previous = nodes[0]
-    for node in nodes[1:]:
-        if node.op == "output":
-            break
-        if node.op == "get_attr":  # constants of an ONNX graph (the shape of a reshape)
-            continue
-        if not node.args or node.args[0] is not previous:
-            raise UnsupportedLayerError(node.name, "the network is not a chain (it branches or joins here)")
-        called = node.op == "call_module"
-        steps.append(
-            (
-                str(node.target) if called else node.name,
-                module.get_submodule(str(node.target)) if called else node.target,
-            )
-        )
-        previous = node
-    return steps
 
 
 def _read_step(name: str, step: object, build: _Builder) -> None:
@@ -355,7 +320,7 @@ def _read_step(name: str, step: object, build: _Builder) -> None:
     label = f"{name} ({kind})"
     if isinstance(step, nn.Module) and type(step) in _READERS:
         _READERS[type(step)](label, step, build)
-    elif kind in _ONNX_FLATTENS:
+    elif kind in ONNX_FLATTENS:
         _flatten(label, step, build)
     elif not isinstance(step, nn.Module) and step in _FUNCTIONS:
         _FUNCTIONS[step](label, step, build)

@@ -1,0 +1,79 @@
+"""A network as the plain chain of layers that it is, read off its traced graph; ONNX graphs too."""
+
+from collections.abc import Collection
+
+from torch import fx, nn
+
+from assay.errors import UserError
+from assay.models.loaded import Normalised
+
+ONNX_FLATTENS = frozenset({"OnnxFlatten", "OnnxReshape"})
+"""Layers of onnx2torch that classifiers flatten with; a reader checks that what it made answers alike."""
+
+Step = tuple[str, object]
+"""A layer's name, and the layer, the function or the name of the method that is called."""
+
+
+class NotAChainError(UserError):
+    """The network branches, joins, or cannot be traced; ``layer`` is where."""
+
+    def __init__(self, layer: str, why: str) -> None:
+        super().__init__(f"{layer}: {why}")
+        self.layer, self.why = layer, why
+
+
+class _Tracer(fx.Tracer):
+    """Sees a module that holds known layers from inside, every other as one step."""
+
+    def __init__(self, known: Collection[type[nn.Module]]) -> None:
+        super().__init__()
+        self._known = known
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        if type(m) in self._known:
+            return True
+        return not isinstance(m, nn.Sequential | fx.GraphModule) and not any(
+            type(part) in self._known for part in m.modules()
+        )
+
+
+def with_normalisation_as_layer(module: nn.Module) -> nn.Module:
+    """The same function, whose normalisation (see :class:`Normalised`) is a batch norm that no batch changes."""
+    if not isinstance(module, Normalised):
+        return module
+    norm = nn.BatchNorm2d(len(module.mean), eps=0.0, affine=False).eval()
+    norm.running_mean, norm.running_var = module.mean.flatten().clone(), module.std.flatten().square()
+    return nn.Sequential(norm, *(module.net if isinstance(module.net, nn.Sequential) else [module.net]))
+
+
+def steps_of(module: nn.Module, known: Collection[type[nn.Module]]) -> list[Step]:
+    """The steps of a module in order.
+
+    Args:
+        module: from pixels to logits.
+        known: the kinds of layers that the caller reads.
+
+    Raises:
+        NotAChainError: it is no chain.
+    """
+    if type(module) in known:
+        return [(type(module).__name__, module)]
+    try:
+        nodes = list(_Tracer(known).trace(module).nodes)
+    except Exception as error:  # torch.fx raises many kinds for data-dependent control flow
+        raise NotAChainError(type(module).__name__, f"it is not a plain chain of layers ({error})") from error
+    steps: list[Step] = []
+    previous = nodes[0]
+    for node in nodes[1:]:
+        if node.op == "output":
+            break
+        if node.op == "get_attr":  # constants of an ONNX graph (the shape of a reshape)
+            continue
+        if not node.args or node.args[0] is not previous:
+            raise NotAChainError(node.name, "the network is not a chain (it branches or joins here)")
+        if node.op == "call_module":
+            steps.append((str(node.target), module.get_submodule(str(node.target))))
+        else:
+            steps.append((node.name, node.target))
+        previous = node
+    return steps
