@@ -65,43 +65,44 @@ def heat_space(layer: Layer, expected: Tensor) -> HeatSpace:
     return HeatSpace(weight @ basis, constant @ basis, slopes @ basis, moving)
 
 
-def actual_maps(layers: tuple[Layer, ...], leaves: Leaves, labels: Tensor, space: HeatSpace) -> Tensor:
-    """The maps of each cell in the coordinates of `space`: `(N, labels, r)`.
+def local_maps(
+    layers: tuple[Layer, ...], leaves: Leaves, labels: Tensor, space: HeatSpace
+) -> tuple[Tensor, HeatSpace]:
+    """The maps of cells that lie close together, in coordinates of their own: `(N, labels, q)`, and these.
 
-    Goes backward through the layers; cells whose later layers have the same pattern share the work up to
-    there.
+    Such cells differ in few ReLUs. One backward pass serves them all: it goes through the ReLUs that pass in every
+    cell, stops at those that differ, and starts again from their inputs, one more row each. A cell's map is then the
+    sum of the rows, each weighted by the open paths that lead to it. All maps lie in the span of the rows, so a QR
+    factorisation of these gives coordinates in which norms are those of the pixels.
 
     Args:
         layers: the network without any clamping put before it.
         leaves: the cells; the patterns of the last `len(layers) - 1` split layers are those of `layers`.
         labels: `(labels,)` int64.
-        space: coordinates of the result.
+        space: coordinates for the maps of all cells, in which the result's are found.
     """
-    identity = torch.eye(len(layers[-1].bias), dtype=torch.float64, device=labels.device)
-    rows = identity[labels]
-    if len(layers) > 1:
-        rows = layers[-1].transpose(rows)
-    rows = rows[None]
-    group = torch.zeros(len(leaves.cells), dtype=torch.int64, device=labels.device)
-    suffix = torch.zeros_like(group)
-    hidden = len(layers) - 1
-    for i in range(hidden - 1, -1, -1):
-        suffix = suffix + leaves.keys[i - hidden]
-        _, inverse = torch.unique(suffix, return_inverse=True)
-        member = torch.zeros(int(inverse.max()) + 1, dtype=torch.int64, device=labels.device)
-        member[inverse] = torch.arange(len(inverse), device=labels.device)
-        rows = rows[group[member]] * leaves.patterns[i - hidden][member][:, None]
-        group = inverse
-        if i:
-            rows = layers[i].transpose(rows.flatten(0, 1)).reshape(*rows.shape[:2], -1)
-    rows = _to_space(layers[0], rows, space) if hidden else layers[0].transpose(rows[0])[None]
-    return rows[group]
-
-
-def _to_space(layer: Layer, rows: Tensor, space: HeatSpace) -> Tensor:
-    flat = rows.flatten(0, 1)
-    flat = layer.transpose(flat) if space.first is None else flat @ space.first
-    return flat.reshape(*rows.shape[:2], -1)
+    start = torch.eye(len(layers[-1].bias), dtype=torch.float64, device=labels.device)[labels]
+    rows, reads = start, []
+    for layer, passed in zip(layers[:0:-1], reversed(leaves.patterns), strict=False):
+        rows = layer.transpose(rows)
+        always = passed.all(0)
+        differing = (passed.any(0) & ~always).nonzero().flatten()
+        reads.append((rows[:, differing], passed[:, differing]))
+        inputs = rows.new_zeros(len(differing), len(always))
+        inputs[torch.arange(len(differing), device=labels.device), differing] = 1
+        rows = torch.cat([rows * always, inputs])
+    rows = layers[0].transpose(rows) if space.first is None else rows @ space.first
+    weights = torch.eye(len(labels), dtype=torch.float64, device=labels.device).expand(
+        len(leaves.cells), -1, -1
+    )
+    for read, passed in reads:
+        weights = torch.cat([weights, (weights @ read) * passed[:, None]], 2)
+    vectors = torch.cat([rows, space.constant, space.slopes.flatten(0, 1)])
+    if len(vectors) < vectors.shape[1]:
+        vectors = torch.linalg.qr(vectors.T, mode="r").R.T
+    own, constant, slopes = vectors.split([len(rows), len(labels), len(vectors) - len(rows) - len(labels)])
+    moved = HeatSpace(None, constant, slopes.reshape(-1, *constant.shape), space.moving)
+    return weights @ own, moved
 
 
 @dataclass(frozen=True)

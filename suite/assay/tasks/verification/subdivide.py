@@ -91,13 +91,24 @@ def _descend(
     )
     keys = pattern_keys(pattern, layer.splits, depth)
     chunk = max(64, int(_CHUNK_BYTES / (8 * forms.shape[1] * max(len(each.bias) for each in layers))))
-    for index in torch.split(torch.arange(len(cells), device=parent.device), chunk):
+    for index in torch.split(along_a_curve(cells.centres), chunk):
         source, passed = parent[index], pattern[index]
         before = trail[source]
         after = Trail((*before.patterns, passed), (*before.keys, keys[index]))
         yield from _descend(
             layers, depth + 1, cells[index], values[source] * passed[:, None], after, deadline
         )
+
+
+def along_a_curve(points: Tensor) -> Tensor:
+    """An order `(N,)` of points `(N, d)` in which neighbours in the order are near each other (Morton's)."""
+    low, high = points.amin(0), points.amax(0)
+    steps = ((points - low) / (high - low).clamp(min=1e-300) * (2**20 - 1)).long()
+    code = torch.zeros(len(points), dtype=torch.int64, device=points.device)
+    for bit in range(20):
+        for k in range(points.shape[1]):
+            code |= ((steps[:, k] >> bit) & 1) << (bit * points.shape[1] + k)
+    return code.argsort()
 
 
 def pattern_keys(pattern: Tensor, splits: Tensor, depth: int) -> Tensor:

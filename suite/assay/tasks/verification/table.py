@@ -8,12 +8,16 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from assay.tasks.verification.attention import HeatSpace, actual_maps, inconsistency, margins, smallest
+from assay.tasks.verification.attention import HeatSpace, inconsistency, local_maps, margins, smallest
 from assay.tasks.verification.cells import Cells, concatenate, split, volumes
 from assay.tasks.verification.network import Layer
 from assay.tasks.verification.subdivide import Leaves
 
-_BLOCK_BYTES = 8e6  # saliency maps handled at once: about what the caches hold
+_DIFFERING = (
+    150  # ReLUs that may differ within a block of cells: more cells share more work, but each costs more
+)
+_FEW = 8  # cells that are not parted further
+_TOGETHER = 10  # ReLUs that change together from which a block is cut along their line
 
 
 @dataclass(frozen=True)
@@ -86,18 +90,41 @@ class Reading:
 
 
 def tabulate(leaves: Leaves, reading: Reading) -> Iterator[CellTable]:
-    """Read ai and margins off activation cells, in blocks of bounded memory."""
-    widest = max(len(layer.bias) for layer in reading.layers)
-    block = max(32, int(_BLOCK_BYTES / (8 * len(reading.labels) * widest)))
-    for index in torch.split(torch.arange(len(leaves.cells), device=leaves.logits.device), block):
+    """Read ai and margins off activation cells, in blocks that differ in few ReLUs."""
+    everything = torch.arange(len(leaves.cells), device=leaves.logits.device)
+    patterns = torch.cat(leaves.patterns, 1) if leaves.patterns else everything[:, None] < 0
+    for index in _blocks(everything, patterns):
         yield _tabulate_block(leaves[index], reading)
+
+
+def _blocks(index: Tensor, patterns: Tensor) -> Iterator[Tensor]:
+    """Part cells, which come along a curve, until few ReLUs differ among those of a part.
+
+    Where many ReLUs change together the cut goes between their two sides (a convolution sees the same grey in many
+    places, so whole sets of its ReLUs share one zero line), elsewhere through the middle of the curve.
+    """
+    here = patterns[index]
+    number = here.sum(0)
+    differing = ((number > 0) & (number < len(index))).nonzero().flatten()
+    if len(differing) <= _DIFFERING or len(index) <= _FEW:
+        yield index
+        return
+    changed = here[:, differing] != here[:1, differing]
+    odd = torch.randint(-(2**62), 2**62, (len(index), 1), generator=torch.Generator().manual_seed(0))
+    _, member, count = (changed * odd.to(index.device)).sum(0).unique(return_inverse=True, return_counts=True)
+    if int(count.max()) >= _TOGETHER:
+        side = changed[:, (member == count.argmax()).nonzero()[0, 0]]
+    else:
+        side = torch.arange(len(index), device=index.device) < len(index) // 2
+    yield from _blocks(index[side], patterns)
+    yield from _blocks(index[~side], patterns)
 
 
 def _tabulate_block(leaves: Leaves, reading: Reading) -> CellTable:
     cells = leaves.cells
     row = torch.arange(len(cells), device=leaves.logits.device)
-    maps = actual_maps(reading.layers, leaves, reading.labels, reading.space)
-    ai = inconsistency(maps, cells.centres, reading.space)
+    maps, space = local_maps(reading.layers, leaves, reading.labels, reading.space)
+    ai = inconsistency(maps, cells.centres, space)
     highest = ai.at(cells.points).max(1)
     lowest, _ = smallest(ai, cells)
     gaps = margins(leaves, reading.label)
