@@ -61,13 +61,13 @@ def maps(
         return images.new_empty((0, *images.shape[2:]))
     with torch.enable_grad():
         probe = twin_of(network)
-        _check_logits(probe, images[:1], target[:1])
+        _check_target(probe, images[:1], target[:1])
         explain = _EXPLAINERS[type(settings)](_Asked(network, images[:1], settings, batch_size))
         parts = []
         for some, classes in zip(
             torch.split(images, batch_size), torch.split(target, batch_size), strict=True
         ):
-            _check_logits(probe, some, classes)
+            _check_target(probe, some, classes)
             parts.append(explain(some, classes))
     return torch.cat(parts)
 
@@ -168,18 +168,27 @@ def _check_images(network: nn.Module, images: Tensor, target: Tensor) -> None:
         )
 
 
-def _check_logits(network: nn.Module, images: Tensor, target: Tensor) -> None:
-    with torch.no_grad():
-        logits = network(images)
+def checked_logits(network: nn.Module, images: Tensor) -> Tensor:
+    """The network's logits.
+
+    Raises:
+        UserError: they are not finite (N, classes).
+    """
+    logits = network(images)
     if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(images):
         raise UserError("the network does not answer with logits (N, classes); saliency needs a classifier")
     if not torch.isfinite(logits).all():
         raise UserError(
             "the network answers with NaN or infinite logits; check its weights and preprocessing"
         )
-    outside = target[(target < 0) | (target >= logits.shape[1])]
+    return logits
+
+
+def _check_target(network: nn.Module, images: Tensor, target: Tensor) -> None:
+    with torch.no_grad():
+        classes = checked_logits(network, images).shape[1]
+    outside = target[(target < 0) | (target >= classes)]
     if len(outside):
         raise UserError(
-            f"target {int(outside[0])} lies outside the network's {logits.shape[1]} classes "
-            f"(0..{logits.shape[1] - 1})"
+            f"target {int(outside[0])} lies outside the network's {classes} classes (0..{classes - 1})"
         )

@@ -11,7 +11,7 @@ from assay.validation import StrictModel, validate
 
 Count = Annotated[int, Field(ge=1)]
 PixelValue = Annotated[float, Field(ge=0, le=1)]
-Sign = Literal["signed", "positive"]
+Shown = Literal["absolute", "positive"]
 
 
 class Settings(StrictModel):
@@ -19,11 +19,11 @@ class Settings(StrictModel):
 
     Attributes:
         title: the method's name in print.
-        sign: whether a map has evidence against the class below zero, or evidence for it only.
+        shown: what of a map a picture shows: how strongly pixels speak at all, or how much for the class.
     """
 
     title: ClassVar[str]
-    sign: ClassVar[Sign] = "signed"
+    shown: ClassVar[Shown] = "absolute"
 
 
 class Gradient(Settings):
@@ -81,14 +81,14 @@ class GradCam(_Cam):
     """A layer's channels weighed by their mean gradients (Selvaraju et al. 2017)."""
 
     title = "Grad-CAM"
-    sign = "positive"
+    shown = "positive"
 
 
 class GradCamPlusPlus(_Cam):
     """A layer's channels weighed by their positive gradients, pixel by pixel (Chattopadhay et al. 2018)."""
 
     title = "Grad-CAM++"
-    sign = "positive"
+    shown = "positive"
 
 
 class GuidedGradCam(_Cam):
@@ -113,6 +113,7 @@ class Occlusion(Settings):
     """
 
     title = "Occlusion"
+    shown = "positive"
     window: Count | None = None
     stride: Count | None = None
     baseline: PixelValue = 0.0
