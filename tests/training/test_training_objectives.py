@@ -7,11 +7,11 @@ import pytest
 import torch
 from pydantic import TypeAdapter
 from torch import nn
+from training_recipes import METHODS
 
 from assay.errors import UserError
 from assay.training.methods import Method
 from assay.training.objectives import Batch, noise_share, objective_of
-from training_recipes import METHODS
 
 SALIENCY = {"saliency": {"source": "foreground", "above": 0.5}, "alpha": 0.5}
 W = 2.0

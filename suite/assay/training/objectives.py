@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from assay.errors import UserError
+from assay.models.layers import hooked, last_convolution
 from assay.training import perturbations
 from assay.training.losses import cross_entropy, feature_distance, kl_divergence
 from assay.training.methods import (
@@ -124,7 +124,7 @@ def fgsm_adversarial(method: FgsmAdversarial, net: nn.Module, batch: Batch) -> L
 def fgsm_consistent(method: FgsmConsistent, net: nn.Module, batch: Batch) -> Losses:
     """Dong's loss: alpha CE(x) + (1 - alpha) CE(x*) + beta ||phi(x) - phi(x*)||_2, phi the last convolution."""
     attacked = _fgsm(method.eps, net, batch)
-    with features_kept(net) as kept:
+    with features_kept(net, batch.images) as kept:
         clean = cross_entropy(net(batch.images), batch.labels)
         adversarial = cross_entropy(net(attacked), batch.labels)
     distance = feature_distance(*kept).mean()
@@ -202,22 +202,16 @@ def looked_at(net: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def features_kept(net: nn.Module) -> Iterator[list[Tensor]]:
-    """What the last convolution returns, one entry a pass, with its graph; the 1 x 1 ones of shortcuts do not count.
+def features_kept(net: nn.Module, images: Tensor) -> Iterator[list[Tensor]]:
+    """What the last convolution returns for each pass within the block, with its graph.
+
+    It is the layer that the consistency task looks at by default.
 
     Raises:
         UserError: the network has no convolution.
     """
-    convolutions = [
-        module for module in net.modules() if isinstance(module, nn.Conv2d) and max(module.kernel_size) > 1
-    ]
-    if not convolutions:
-        raise UserError(
-            "fgsm_consistent: this architecture has no convolution to compare features of; choose another"
-        )
+    with looked_at(net):
+        layer = last_convolution(net, images)
     kept: list[Tensor] = []
-    handle = convolutions[-1].register_forward_hook(lambda *call: kept.append(call[-1]))
-    try:
+    with hooked(net, [layer], lambda _name, output: kept.append(output)):
         yield kept
-    finally:
-        handle.remove()

@@ -63,6 +63,16 @@ class Pictures:
             pixels = self._kept[rows.to(self.device)]
         return pixels.to(torch.float32).div_(255)
 
+    def annotated(self, rows: Tensor) -> Tensor:
+        """(n, H, W) bool: inside the boxes or masks that the data set carries.
+
+        Raises:
+            UserError: it carries none.
+        """
+        raise UserError(
+            f"data set {self.dataset.manifest.name} carries neither boxes nor masks; choose another `saliency.source`"
+        )
+
     def keep(self) -> None:
         """Decode all images now, if they fit the memory.
 
