@@ -44,6 +44,7 @@ def test_guided_backprop_guides_relu6_and_stops_above_six() -> None:
     assert maps(net(nn.ReLU()), image, first, "guided_backprop")[0, 0, 2] == 10
 
 
+@pytest.mark.filterwarnings("ignore:Setting backward hooks")
 @pytest.mark.parametrize(
     ("method", "captum"),
     [

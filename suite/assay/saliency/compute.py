@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from assay.errors import UserError
-from assay.saliency import backprop
-from assay.saliency.settings import GuidedBackprop, Settings
+from assay.saliency import backprop, cam
+from assay.saliency.occlusion import occlusion
+from assay.saliency.settings import (
+    GradCam,
+    GradCamPlusPlus,
+    Gradient,
+    GuidedBackprop,
+    GuidedGradCam,
+    GuidedGradCamPlusPlus,
+    IntegratedGradients,
+    Occlusion,
+    Settings,
+    SmoothGrad,
+)
 from assay.saliency.twin import guidable_twin_of, twin_of
 
 Explain = Callable[[Tensor, Tensor], Tensor]
@@ -23,7 +38,7 @@ def maps(
 
     The channels of methods that answer a number a channel are summed. The network is not altered: its mode,
     hooks and gradients stay as they are, and what is asked is its eval mode. The same arguments give the
-    same maps, and an image's map does not depend on the images beside it.
+    same maps, and but for rounding an image's map does not depend on the images beside it.
 
     Args:
         network: pixels in [0, 1] to logits (N, classes).
@@ -41,33 +56,111 @@ def maps(
     """
     if batch_size < 1:
         raise UserError(f"batch_size is {batch_size}; give at least 1")
-    _check_images(images, target)
+    _check_images(network, images, target)
     if not len(images):
         return images.new_empty((0, *images.shape[2:]))
     with torch.enable_grad():
-        network, explain = _explainer(network, images[:1], settings)
+        probe = twin_of(network)
+        _check_logits(probe, images[:1], target[:1])
+        explain = _EXPLAINERS[type(settings)](_Asked(network, images[:1], settings, batch_size))
         parts = []
         for some, classes in zip(
             torch.split(images, batch_size), torch.split(target, batch_size), strict=True
         ):
-            _check_logits(network, some, classes)
+            _check_logits(probe, some, classes)
             parts.append(explain(some, classes))
     return torch.cat(parts)
 
 
-def _explainer(network: nn.Module, image: Tensor, settings: Settings) -> tuple[nn.Module, Explain]:
-    """The network's twin and the method on it."""
-    if isinstance(settings, GuidedBackprop):
-        guided = guidable_twin_of(network, image)
-        return guided, lambda images, target: backprop.guided_backprop(guided, images, target).sum(1)
-    twin = twin_of(network)
-    return twin, lambda images, target: backprop.gradient(twin, images, target).sum(1)
+@dataclass(frozen=True)
+class _Asked:
+    """What a method is asked: the network and one image of its size, the method's own settings, a pass's size."""
+
+    network: nn.Module
+    image: Tensor
+    settings: Any
+    batch_size: int
+
+    def twin(self) -> nn.Module:
+        return twin_of(self.network)
+
+    def guidable_twin(self) -> nn.Module:
+        return guidable_twin_of(self.network, self.image)
+
+    def tap(self, twin: nn.Module) -> cam.Tap:
+        return cam.tapped(twin, self.settings.layer, self.image)
 
 
-def _check_images(images: Tensor, target: Tensor) -> None:
+def _gradient(asked: _Asked) -> Explain:
+    twin = asked.twin()
+    return lambda images, target: backprop.gradient(twin, images, target).sum(1)
+
+
+def _guided_backprop(asked: _Asked) -> Explain:
+    twin = asked.guidable_twin()
+    return lambda images, target: backprop.guided_backprop(twin, images, target).sum(1)
+
+
+def _smoothgrad(asked: _Asked) -> Explain:
+    twin, settings, size = asked.twin(), asked.settings, asked.batch_size
+    return lambda images, target: backprop.smoothgrad(twin, images, target, settings, size).sum(1)
+
+
+def _integrated_gradients(asked: _Asked) -> Explain:
+    twin, settings, size = asked.twin(), asked.settings, asked.batch_size
+    return lambda images, target: backprop.integrated_gradients(twin, images, target, settings, size).sum(1)
+
+
+def _occlusion(asked: _Asked) -> Explain:
+    twin, settings, size = asked.twin(), asked.settings, asked.batch_size
+    return lambda images, target: occlusion(twin, images, target, settings, size)
+
+
+def _grad_cam(asked: _Asked) -> Explain:
+    twin = asked.twin()
+    return partial(cam.grad_cam, twin, asked.tap(twin))
+
+
+def _grad_cam_pp(asked: _Asked) -> Explain:
+    twin = asked.twin()
+    return partial(cam.grad_cam_pp, twin, asked.tap(twin))
+
+
+def _guided_grad_cam(asked: _Asked) -> Explain:
+    twin = asked.guidable_twin()
+    tap = asked.tap(twin)
+    return lambda images, target: cam.guided_grad_cam(twin, tap, images, target).sum(1)
+
+
+def _guided_grad_cam_pp(asked: _Asked) -> Explain:
+    twin = asked.guidable_twin()
+    tap = asked.tap(twin)
+    return lambda images, target: cam.guided_grad_cam_pp(twin, tap, images, target).sum(1)
+
+
+_EXPLAINERS: dict[type[Settings], Callable[[_Asked], Explain]] = {
+    Gradient: _gradient,
+    GuidedBackprop: _guided_backprop,
+    SmoothGrad: _smoothgrad,
+    IntegratedGradients: _integrated_gradients,
+    GradCam: _grad_cam,
+    GradCamPlusPlus: _grad_cam_pp,
+    GuidedGradCam: _guided_grad_cam,
+    GuidedGradCamPlusPlus: _guided_grad_cam_pp,
+    Occlusion: _occlusion,
+}
+"""How each method is prepared, once, for all images."""
+
+
+def _check_images(network: nn.Module, images: Tensor, target: Tensor) -> None:
     if images.ndim != 4 or not images.is_floating_point():
         raise UserError(
             f"images are {images.dtype} {tuple(images.shape)}; give floating-point (N, C, H, W) in [0, 1]"
+        )
+    computes_in = next((weight.dtype for weight in network.parameters()), images.dtype)
+    if images.dtype != computes_in:
+        raise UserError(
+            f"images are {images.dtype} and the network computes in {computes_in}; convert one of them"
         )
     if target.shape != images.shape[:1] or target.dtype != torch.int64:
         raise UserError(

@@ -2,11 +2,15 @@
 
 import difflib
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
 
 from assay.errors import UserError
 from assay.validation import StrictModel, validate
 
+Count = Annotated[int, Field(ge=1)]
+PixelValue = Annotated[float, Field(ge=0, le=1)]
 Sign = Literal["signed", "positive"]
 
 
@@ -34,9 +38,96 @@ class GuidedBackprop(Settings):
     title = "Guided backprop"
 
 
+class SmoothGrad(Settings):
+    """The gradient's mean over noisy copies (Smilkov et al. 2017).
+
+    Attributes:
+        samples: noisy copies an image.
+        sigma: the noise's standard deviation, in units of pixels in [0, 1]; the paper advises 0.1 to 0.2.
+        seed: of the noise, which is the same for every image: a map does not depend on its neighbours.
+    """
+
+    title = "SmoothGrad"
+    samples: Count = 50
+    sigma: Annotated[float, Field(gt=0)] = 0.15
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
+class IntegratedGradients(Settings):
+    """The path integral of the gradient from a plain image (Sundararajan et al. 2017).
+
+    Attributes:
+        steps: points of the Gauss-Legendre rule.
+        baseline: value of all the plain image's pixels, in [0, 1].
+    """
+
+    title = "Integrated gradients"
+    steps: Count = 50
+    baseline: PixelValue = 0.0
+
+
+class _Cam(Settings):
+    """A map of a layer.
+
+    Attributes:
+        layer: its name in the network; when left out, where the last convolution's map leaves the
+            normalisation and activation that follow it.
+    """
+
+    layer: str | None = None
+
+
+class GradCam(_Cam):
+    """A layer's channels weighed by their mean gradients (Selvaraju et al. 2017)."""
+
+    title = "Grad-CAM"
+    sign = "positive"
+
+
+class GradCamPlusPlus(_Cam):
+    """A layer's channels weighed by their positive gradients, pixel by pixel (Chattopadhay et al. 2018)."""
+
+    title = "Grad-CAM++"
+    sign = "positive"
+
+
+class GuidedGradCam(_Cam):
+    """Guided backprop times Grad-CAM (Selvaraju et al. 2017)."""
+
+    title = "Guided Grad-CAM"
+
+
+class GuidedGradCamPlusPlus(_Cam):
+    """Guided backprop times Grad-CAM++ (Chattopadhay et al. 2018)."""
+
+    title = "Guided Grad-CAM++"
+
+
+class Occlusion(Settings):
+    """By how much the logit falls when a square is covered (Zeiler and Fergus 2014).
+
+    Attributes:
+        window: the square's side in pixels; an eighth of the shorter side when left out.
+        stride: pixels between squares; half the window when left out.
+        baseline: value of the covering pixels, in [0, 1].
+    """
+
+    title = "Occlusion"
+    window: Count | None = None
+    stride: Count | None = None
+    baseline: PixelValue = 0.0
+
+
 METHODS: dict[str, type[Settings]] = {
     "gradient": Gradient,
     "guided_backprop": GuidedBackprop,
+    "smoothgrad": SmoothGrad,
+    "integrated_gradients": IntegratedGradients,
+    "grad_cam": GradCam,
+    "grad_cam_pp": GradCamPlusPlus,
+    "guided_grad_cam": GuidedGradCam,
+    "guided_grad_cam_pp": GuidedGradCamPlusPlus,
+    "occlusion": Occlusion,
 }
 
 

@@ -81,7 +81,7 @@ class _ReluCalls(TorchFunctionMode):
     """Counts the calls of ReLU functions, those that modules make too."""
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self.count = 0
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -100,4 +100,4 @@ def _plain_relus(network: nn.Module, image: Tensor) -> int:
     finally:
         for handle in handles:
             handle.remove()
-    return calls.count - len(runs)
+    return int(calls.count) - len(runs)

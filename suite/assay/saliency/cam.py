@@ -1,0 +1,145 @@
+"""Maps at a layer: Grad-CAM and Grad-CAM++, and each times guided backprop."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import torch
+from captum import attr
+from torch import Tensor, nn
+from torch.nn import functional
+
+from assay.errors import UserError
+from assay.models.layers import hooked, last_convolution
+from assay.saliency.backprop import guided_backprop, leaf
+
+_MODE = "bilinear"
+
+
+class Tap(nn.Module):
+    """What a layer gives, read where nothing that works in place later can overwrite it."""
+
+    def forward(self, features: Tensor) -> Tensor:
+        """The features, in memory of their own."""
+        return features.clone()
+
+
+def tapped(twin: nn.Module, layer: str | None, image: Tensor) -> Tap:
+    """A tap on a layer of a twin.
+
+    Args:
+        twin: from :mod:`assay.saliency.twin`.
+        layer: its name; None for :func:`default_layer`.
+        image: (1, C, H, W), to see what the layer gives.
+
+    Raises:
+        UserError: no such layer; it gives no (N, C, H, W) map; the logits do not depend on it.
+    """
+    name = default_layer(twin, image) if layer is None else layer
+    with hooked(twin, [name], lambda _name, _output: None):  # refuses unknown names
+        module = twin.get_submodule(name)
+    tap = Tap()
+    seen: list[Any] = []
+    module.register_forward_hook(lambda _module, _inputs, output: seen.append(output))
+    logits = twin(leaf(image))
+    if not seen or not isinstance(seen[-1], Tensor) or seen[-1].ndim != 4:
+        raise UserError(f"layer '{name}' gives no (N, C, H, W) map in a forward pass; name a convolution")
+    module._forward_hooks.popitem()
+    if torch.autograd.grad(logits.sum(), seen[-1], allow_unused=True)[0] is None:
+        raise UserError(f"the logits do not depend on layer '{name}'; name a layer before them")
+    module.register_forward_hook(lambda _module, _inputs, output: tap(output))
+    return tap
+
+
+def default_layer(network: nn.Module, image: Tensor) -> str:
+    """Where the last convolution's map ends.
+
+    That is the last module to give a map of the same height and width before another convolution (such as a
+    convolutional classifier) runs: the map after its normalisation, activation, concatenation and residual sum,
+    which is the "last convolutional layer" of the papers' own programs.
+
+    Args:
+        network: in eval mode.
+        image: (1, C, H, W).
+
+    Raises:
+        UserError: the network has no convolution over a spatial map.
+    """
+    convolution = last_convolution(network, image)
+    runs: list[tuple[str, Any]] = []
+    names = [name for name, _ in network.named_modules()]
+    with torch.no_grad(), hooked(network, names, lambda name, output: runs.append((name, output))):
+        network(image)
+    modules = dict(network.named_modules())
+    start = max(place for place, (name, _) in enumerate(runs) if name == convolution)
+    found, size = convolution, runs[start][1].shape[2:]
+    for name, output in runs[start + 1 :]:
+        if isinstance(modules[name], nn.Conv2d):
+            break
+        if isinstance(output, Tensor) and output.ndim == 4 and output.shape[2:] == size:
+            found = name
+    return found
+
+
+def grad_cam(network: nn.Module, tap: Tap, images: Tensor, target: Tensor) -> Tensor:
+    """Grad-CAM (Selvaraju et al. 2017, equations 1 and 2), interpolated to the images: (N, H, W), not negative."""
+    coarse = attr.LayerGradCam(network, tap).attribute(
+        leaf(images), target, attribute_to_layer_input=True, relu_attributions=True
+    )
+    return _upsampled(coarse.detach(), images)
+
+
+def grad_cam_pp(network: nn.Module, tap: Tap, images: Tensor, target: Tensor) -> Tensor:
+    """Grad-CAM++ (Chattopadhay et al. 2018), interpolated to the images: (N, H, W), not negative."""
+    seen: list[Tensor] = []
+    handle = tap.register_forward_pre_hook(lambda _tap, inputs: seen.append(inputs[0]))
+    try:
+        logits = network(leaf(images))
+    finally:
+        handle.remove()
+    features = seen[-1]
+    (slopes,) = torch.autograd.grad(logits.gather(1, target[:, None]).sum(), features)
+    coarse = weighed_map(features.detach(), slopes)
+    return _upsampled(coarse[:, None], images)
+
+
+def weighed_map(features: Tensor, slopes: Tensor) -> Tensor:
+    """Grad-CAM++'s map of a layer, up to the factor exp(score) that all of an image's pixels share.
+
+    With Y = exp(S), A the features and g = dS/dA, equation 19 reads
+    alpha = g^2 / (2 g^2 + sum_ab(A_ab) g^3), equation 6 w = sum_ij alpha_ij relu(dY/dA_ij), and equation 7
+    L = relu(sum_k w_k A_k). Where the gradient is zero alpha is zero.
+
+    Args:
+        features: (N, K, h, w), the layer's maps A.
+        slopes: (N, K, h, w), the score's gradient g.
+
+    Returns:
+        (N, h, w), not negative.
+    """
+    squared = slopes.square()
+    denominator = 2 * squared + features.sum((2, 3), keepdim=True) * squared * slopes
+    alpha = torch.where(denominator == 0, 0, squared / denominator)
+    weights = (alpha * slopes.relu()).sum((2, 3), keepdim=True)
+    return (weights * features).sum(1).relu()
+
+
+def guided_grad_cam(network: nn.Module, tap: Tap, images: Tensor, target: Tensor) -> Tensor:
+    """Guided backprop times Grad-CAM: (N, C, H, W); the network is a guidable twin."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Setting backward hooks on ReLU")
+        attribution: Tensor = attr.GuidedGradCam(network, tap).attribute(
+            leaf(images), target, interpolate_mode=_MODE, attribute_to_layer_input=True
+        )
+    return attribution.detach()
+
+
+def guided_grad_cam_pp(network: nn.Module, tap: Tap, images: Tensor, target: Tensor) -> Tensor:
+    """Guided backprop times Grad-CAM++: (N, C, H, W); the network is a guidable twin."""
+    return guided_backprop(network, images, target) * grad_cam_pp(network, tap, images, target)[:, None]
+
+
+def _upsampled(coarse: Tensor, images: Tensor) -> Tensor:
+    """(N, 1, h, w) to (N, H, W)."""
+    return functional.interpolate(coarse, tuple(images.shape[2:]), mode=_MODE)[:, 0]
