@@ -8,6 +8,7 @@ from pathlib import Path
 from assay.data.files import DataFiles
 from assay.data.hashes import HashMemory, is_packed
 from assay.data.layouts import Contents, Sample
+from assay.data.layouts.base import Mask
 from assay.data.manifest import Manifest
 from assay.data.pixels import ImageError, Pixels, to_pixels
 from assay.data.places import locate
@@ -44,6 +45,26 @@ class Dataset:
         """
         try:
             return to_pixels(self._contents.picture(sample.reference), self.manifest.colours)
+        except ImageError as error:
+            raise ImageError(f"{self.folder}, image {sample.unit_id}: {error}") from error
+
+    @property
+    def has_masks(self) -> bool:
+        """Whether the data set says of any picture where its object is (by boxes or segmentations)."""
+        return self._contents.mask is not None
+
+    def mask(self, sample: Sample) -> Mask | None:
+        """Where the sample's object is: (H, W) uint8 of the picture's size, 1 inside and 0 outside.
+
+        None for a sample of which the data set does not say so.
+
+        Raises:
+            ImageError: the picture or its segmentation cannot be read; names the data set's file or row.
+        """
+        if self._contents.mask is None:
+            return None
+        try:
+            return self._contents.mask(sample.reference)
         except ImageError as error:
             raise ImageError(f"{self.folder}, image {sample.unit_id}: {error}") from error
 

@@ -31,6 +31,8 @@ PUBLIC_LABEL_SPACES = {
     "mnist": 10,
     "fashion-mnist": 10,
     "digits": 10,
+    "tiny-imagenet-200": 200,
+    "oxford-flowers-17": 17,
 }
 
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]*$")]

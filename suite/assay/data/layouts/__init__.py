@@ -12,8 +12,10 @@ from assay.data.layouts.folder_per_class import FolderPerClass
 from assay.data.layouts.idx import Idx
 from assay.data.layouts.labelled_names import LabelledNames
 from assay.data.layouts.npz import Npz
+from assay.data.layouts.oxford_flowers17 import OxfordFlowers17
 from assay.data.layouts.sklearn_digits import SklearnDigits
 from assay.data.layouts.table import Table
+from assay.data.layouts.tiny_imagenet import TinyImageNet
 
 AnyLayout = Annotated[
     Broden
@@ -23,8 +25,10 @@ AnyLayout = Annotated[
     | Idx
     | LabelledNames
     | Npz
+    | OxfordFlowers17
     | SklearnDigits
-    | Table,
+    | Table
+    | TinyImageNet,
     Field(discriminator="type"),
 ]
 

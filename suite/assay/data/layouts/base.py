@@ -56,6 +56,10 @@ class Sample:
     concepts: tuple[int, ...] = ()
 
 
+Mask = npt.NDArray[np.uint8]
+"""(H, W), 1 inside a picture's object and 0 outside."""
+
+
 @dataclass(frozen=True)
 class Contents:
     """What a layout found.
@@ -64,11 +68,14 @@ class Contents:
         samples: in a stable order.
         picture: a sample's reference to its picture; raises ImageError.
         classes_found: how many classes there are, where labels were counted off from what is there.
+        mask: a sample's reference to where its object is, or None for a sample without; raises ImageError. None
+            where the data set says so of no sample.
     """
 
     samples: tuple[Sample, ...]
     picture: Callable[[Any], Image.Image]
     classes_found: int | None = None
+    mask: Callable[[Any], Mask | None] | None = None
 
 
 class Layout(StrictModel, ABC):
