@@ -1,5 +1,8 @@
 """Saliency to follow: from a teacher, once, and from what the pictures show themselves."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
 from training_recipes import FOREGROUND, recipe
@@ -109,3 +112,19 @@ def test_a_teacher_for_other_images_or_labels_is_refused(teacher, tmp_path, chan
 def test_an_unknown_method_or_setting_is_refused_when_the_recipe_is_read(block, says):
     with pytest.raises(UserError, match=says):
         guided(None, **block)
+
+
+def test_boxes_and_masks_become_signs_and_nothing_where_there_is_none():
+    """The object of the first picture fills its upper left quarter; the second picture has no mask."""
+    train_set, _ = open_pictures(recipe(data=DATA), (), None, torch.device("cpu"))
+    mask = np.zeros((8, 8), np.uint8)
+    mask[:4, :4] = 1
+    first = train_set.samples[0].reference
+    contents = replace(
+        train_set.dataset._contents, mask=lambda reference: mask if reference == first else None
+    )
+    train_set.dataset = replace(train_set.dataset, _contents=contents)
+    found = train_set.annotated(torch.tensor([0, 1]))
+    assert torch.equal(found[0] == 1, torch.from_numpy(mask) == 1)
+    assert set(found[0].unique().tolist()) == {-1, 1}
+    assert not found[1].any()

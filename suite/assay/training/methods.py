@@ -44,7 +44,10 @@ class TeacherSaliency(StrictModel):
 
 
 class WeakSaliency(StrictModel):
-    """Saliency that the data set itself carries: +1 inside each image's bounding box or mask, -1 outside."""
+    """Saliency that the data set itself carries: +1 inside each image's bounding box or mask, -1 outside.
+
+    Images without either have none: their perturbation stays a random sign.
+    """
 
     source: Annotated[Literal["annotation"], IDENTITY]
 

@@ -40,7 +40,7 @@ class Batch:
     Attributes:
         images: (N, C, H, W) in [0, 1].
         labels: (N,) int64.
-        seeds: (N,) int64, of each image in this epoch: all randomness of a method comes from them.
+        chance: on the images' device: all randomness of a method comes from it.
         salient: (N, H, W) of +1 and -1, for methods that follow a saliency.
         epochs: epochs finished before this step.
         steps: steps taken before this one.
@@ -48,7 +48,7 @@ class Batch:
 
     images: Tensor
     labels: Tensor
-    seeds: Tensor
+    chance: torch.Generator
     salient: Tensor | None
     epochs: int
     steps: int
@@ -77,7 +77,7 @@ def saliency_guided(method: SaliencyGuided, net: nn.Module, batch: Batch) -> Los
     points = batch.images.detach().requires_grad_()
     logits = net(points)
     (gradient,) = torch.autograd.grad(logits.amax(dim=1).sum(), points, retain_graph=True)
-    others = net(perturbations.masked(batch.images, gradient, method.share, batch.seeds))
+    others = net(perturbations.masked(batch.images, gradient, method.share, batch.chance))
     clean, divergence = cross_entropy(logits, batch.labels), kl_divergence(logits, others).mean()
     return {"loss": clean + method.weight * divergence, "cross_entropy": clean, "divergence": divergence}
 
@@ -159,12 +159,12 @@ def started(method: Any, batch: Batch) -> Tensor:
     if method.start == "image":
         return batch.images
     if method.start == "uniform":
-        return perturbations.uniform_noise(batch.images, eps, batch.seeds)
+        return perturbations.uniform_noise(batch.images, eps, batch.chance)
     if method.start == "nudged":
-        return perturbations.nudged(batch.images, eps, batch.seeds)
+        return perturbations.nudged(batch.images, eps, batch.chance)
     assert batch.salient is not None
     share = noise_share(method, batch)
-    delta = perturbations.salient_perturbation(batch.images, batch.salient, share, batch.seeds)
+    delta = perturbations.salient_perturbation(batch.images, batch.salient, share, batch.chance)
     return perturbations.perturbed(batch.images, delta, eps)
 
 

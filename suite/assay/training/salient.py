@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -112,14 +113,15 @@ def check_teacher(guide: Guide, pictures: Pictures) -> None:
 
 def _weak(pictures: Pictures, block: WeakSaliency | ForegroundSaliency) -> Tensor:
     """Signs that need no network, on the CPU."""
-    signs = []
-    for rows in torch.split(torch.arange(len(pictures)), _BATCH):
-        if isinstance(block, ForegroundSaliency):
-            inside = pictures.images(rows).amax(dim=1) > float(block.above)
-        else:
-            inside = pictures.annotated(rows)
-        signs.append(inside.to(torch.int8).mul_(2).sub_(1).cpu())
-    return torch.cat(signs)
+    signs_of_rows = (
+        pictures.annotated if isinstance(block, WeakSaliency) else partial(_foreground, pictures, block)
+    )
+    return torch.cat([signs_of_rows(rows) for rows in torch.split(torch.arange(len(pictures)), _BATCH)])
+
+
+def _foreground(pictures: Pictures, block: ForegroundSaliency, rows: Tensor) -> Tensor:
+    inside = pictures.images(rows).amax(dim=1) > float(block.above)
+    return inside.to(torch.int8).mul_(2).sub_(1).cpu()
 
 
 def _remembered(teacher: LoadedModel, block: TeacherSaliency, pictures: Pictures) -> tuple[Tensor, float]:
