@@ -7,11 +7,11 @@ import pytest
 import torch
 from pydantic import TypeAdapter
 from torch import nn
+from training_recipes import METHODS
 
 from assay.errors import UserError
 from assay.training.methods import Method
 from assay.training.objectives import Batch, noise_share, objective_of
-from training_recipes import METHODS
 
 SALIENCY = {"saliency": {"source": "foreground", "above": 0.5}, "alpha": 0.5}
 W = 2.0
@@ -41,7 +41,7 @@ def loss_of(name, x=0.4, label=0, salient=1, epochs=1000, **changes):
     batch = Batch(
         images=torch.tensor([[[[x]]]]),
         labels=torch.tensor([label]),
-        seeds=torch.tensor([5]),
+        chance=torch.Generator().manual_seed(5),
         salient=torch.tensor([[[salient]]], dtype=torch.int8),
         epochs=epochs,
         steps=0,
@@ -129,7 +129,7 @@ def test_inner_looks_leave_no_gradient_in_the_parameters(name):
 
 
 def test_the_share_of_noise_falls_with_epochs_or_with_steps():
-    batch = Batch(torch.zeros(1), torch.zeros(1), torch.zeros(1), None, epochs=2, steps=5)
+    batch = Batch(torch.zeros(1), torch.zeros(1), torch.Generator(), None, epochs=2, steps=5)
     adapter = TypeAdapter(Method)
     by_epoch = {"name": "sat", "eps": "0", **SALIENCY}
     assert noise_share(adapter.validate_python(by_epoch), batch) == 0.25
@@ -139,6 +139,6 @@ def test_the_share_of_noise_falls_with_epochs_or_with_steps():
 def test_a_network_without_convolutions_has_no_features_to_compare():
     method = TypeAdapter(Method).validate_python({"name": "fgsm_consistent", "eps": "0"})
     net = nn.Sequential(nn.Flatten(), nn.Linear(1, 2))
-    batch = Batch(torch.zeros(1, 1, 1, 1), torch.tensor([0]), torch.tensor([0]), None, 0, 0)
+    batch = Batch(torch.zeros(1, 1, 1, 1), torch.tensor([0]), torch.Generator(), None, 0, 0)
     with pytest.raises(UserError, match="no convolution"):
         objective_of(method)(net, batch)

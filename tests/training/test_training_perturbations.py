@@ -6,12 +6,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from assay.attacks.balls import BALLS
 from assay.attacks.randomness import as_seeds, derive
 from assay.attacks.run import run_attack
 from assay.attacks.settings import AttackSettings
 from assay.training import perturbations as p
 
 CPU = torch.device("cpu")
+
+
+def chance(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
 
 
 def a_network() -> nn.Module:
@@ -26,7 +31,8 @@ def test_climbing_the_cross_entropy_is_the_attack_byte_for_byte(method, steps):
     settings = AttackSettings(eps=eps, step_size=step, steps=steps, early_stop=False)
     attacked = run_attack(method, net, images, labels, settings, range(6)).images
     seeds = derive(as_seeds(range(6), CPU), 0)  # an attack's first start has a seed of its own
-    start = images if method == "bim" else p.uniform_noise(images, eps, seeds)
+    radii = torch.full((6,), eps, dtype=torch.float64)
+    start = images if method == "bim" else BALLS["linf"].random_start(images, radii, seeds)
     ours = p.climb(
         lambda points: nn.functional.cross_entropy(net(points), labels, reduction="none"),
         start, images, eps, step, steps,
@@ -44,7 +50,7 @@ def test_one_step_up_a_linear_loss_by_hand():
 @given(st.integers(0, 2**31), st.floats(0, 0.5), st.integers(1, 4))
 def test_what_is_climbed_stays_in_the_ball_and_the_box(seed, eps, steps):
     images = torch.rand(2, 1, 3, 3, generator=torch.Generator().manual_seed(seed))
-    start = p.uniform_noise(images, eps, as_seeds([seed, seed + 1], CPU))
+    start = p.uniform_noise(images, eps, chance(seed))
     found = p.climb(lambda points: points.square().flatten(1).sum(1), start, images, eps, 0.4 * eps, steps)
     assert (found - images).abs().max() <= eps + 1e-6
     assert found.min() >= 0
@@ -58,31 +64,36 @@ def test_delta_is_the_sign_of_chance_or_minus_the_saliency():
     assert p.blended(signs, salient, from_noise).flatten().tolist() == [1, -1, 1, 1]
 
 
+def test_where_no_saliency_is_known_delta_stays_chance():
+    signs = torch.tensor([1.0, -1, 1, -1]).reshape(1, 1, 2, 2)
+    unknown, never = torch.zeros(1, 2, 2, dtype=torch.int8), torch.zeros(1, 1, 2, 2, dtype=torch.bool)
+    assert torch.equal(p.blended(signs, unknown, never), signs)
+
+
 def test_one_map_serves_all_channels_and_a_map_a_channel_keeps_its_own():
-    images, seeds = torch.zeros(1, 3, 2, 2), as_seeds([7], CPU)
+    images = torch.zeros(1, 3, 2, 2)
     one = torch.tensor([[[1, -1], [1, -1]]])
     assert torch.equal(
-        p.salient_perturbation(images, one, 0.0, seeds), -one[:, None].expand(1, 3, 2, 2).float()
+        p.salient_perturbation(images, one, 0.0, chance()), -one[:, None].expand(1, 3, 2, 2).float()
     )
     three = torch.tensor([1, -1, 1]).reshape(1, 3, 1, 1).expand(1, 3, 2, 2)
-    assert torch.equal(p.salient_perturbation(images, three, 0.0, seeds), -three.float())
+    assert torch.equal(p.salient_perturbation(images, three, 0.0, chance()), -three.float())
 
 
 def test_with_probability_alpha_to_the_t_a_pixel_is_noise():
     """Where the saliency says -1, delta is +1 unless noise says -1: with probability share / 2."""
     images, salient = torch.zeros(4, 1, 100, 100), -torch.ones(4, 100, 100, dtype=torch.int8)
     for share in (0.0, 0.3, 1.0):
-        delta = p.salient_perturbation(images, salient, share, as_seeds(range(4), CPU))
+        delta = p.salient_perturbation(images, salient, share, chance())
         assert set(delta.unique().tolist()) <= {-1.0, 1.0}
         assert (delta == -1).double().mean().item() == pytest.approx(share / 2, abs=0.01)
 
 
-def test_an_image_s_chance_does_not_depend_on_its_neighbours():
+def test_a_perturbation_is_drawn_from_its_generator_alone():
     images, salient = torch.zeros(3, 1, 4, 4), torch.ones(3, 4, 4)
-    whole = p.salient_perturbation(images, salient, 0.5, as_seeds([5, 6, 7], CPU))
-    alone = p.salient_perturbation(images[1:2], salient[1:2], 0.5, as_seeds([6], CPU))
-    assert torch.equal(whole[1:2], alone)
-    assert not torch.equal(whole[0], whole[1])
+    first, again, other = (p.salient_perturbation(images, salient, 0.5, chance(seed)) for seed in (5, 5, 6))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
 
 
 def test_perturbed_images_are_clipped():
@@ -103,7 +114,7 @@ def test_signs_of_a_map_by_each_threshold(threshold, expected):
 def test_the_half_of_the_pixels_with_the_lowest_gradient_is_replaced_from_the_image_s_own_range():
     images = torch.tensor([[0.2, 0.4, 0.6, 0.8], [0.5, 0.5, 0.5, 0.5]]).reshape(2, 1, 2, 2)
     gradient = torch.tensor([[-9.0, 0.1, 3.0, -0.2], [1.0, 0.0, 0.0, 0.0]]).reshape(2, 1, 2, 2)
-    found = p.masked(images, gradient, 0.5, as_seeds([1, 2], CPU)).flatten(1)
+    found = p.masked(images, gradient, 0.5, chance()).flatten(1)
     assert found[0, [0, 2]].tolist() == images.flatten(1)[0, [0, 2]].tolist()
     assert all(0.2 <= value <= 0.8 for value in found[0, [1, 3]].tolist())
     assert (found[0, [1, 3]] != images.flatten(1)[0, [1, 3]]).all()
@@ -115,7 +126,7 @@ def test_a_pixel_is_replaced_in_all_its_channels_by_the_sum_of_their_magnitudes(
     gradient = torch.tensor(
         [[[[1.0, 0.0]], [[-1.0, 0.0]], [[1.0, 2.5]]]]
     )  # 3 against 2.5, plain sums 1 and 2.5
-    found = p.masked(images, gradient, 0.5, as_seeds([1], CPU))
+    found = p.masked(images, gradient, 0.5, chance())
     assert torch.equal(found[..., 0], images[..., 0])
     assert (found[..., 1] != images[..., 1]).all()
 
@@ -123,12 +134,12 @@ def test_a_pixel_is_replaced_in_all_its_channels_by_the_sum_of_their_magnitudes(
 @given(st.floats(0, 1), st.integers(0, 2**31))
 def test_exactly_the_share_is_replaced_even_where_gradients_are_equal(share, seed):
     images = torch.rand(2, 1, 4, 4, generator=torch.Generator().manual_seed(seed))
-    found = p.masked(images, torch.zeros(2, 1, 4, 4), share, as_seeds([seed, 1], CPU))
+    found = p.masked(images, torch.zeros(2, 1, 4, 4), share, chance())
     assert ((found != images).flatten(1).sum(1) == int(share * 16)).all()
 
 
 def test_the_nudge_is_small_and_inside_the_ball():
     images = torch.full((1, 1, 50, 50), 0.5)
-    found = p.nudged(images, 0.0015, as_seeds([3], CPU)) - images
+    found = p.nudged(images, 0.0015, chance()) - images
     assert 0 < found.abs().max() <= 0.0015 + 1e-7
-    assert p.nudged(images, 1.0, as_seeds([3], CPU)).std().item() == pytest.approx(0.001, rel=0.1)
+    assert p.nudged(images, 1.0, chance()).std().item() == pytest.approx(0.001, rel=0.1)

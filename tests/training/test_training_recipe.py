@@ -6,13 +6,13 @@ import math
 import pytest
 import yaml
 from pydantic import BaseModel
+from training_recipes import DOCUMENT, FOREGROUND, METHODS, climb, recipe
 
 from assay.data.manifest import load_manifest
 from assay.errors import UserError
 from assay.specs import IDENTITY, RUNTIME, field_sides
 from assay.training import Recipe, load_recipe
 from assay.training.recipe import Cosine, Drops, shipped_recipes
-from training_recipes import DOCUMENT, FOREGROUND, METHODS, climb, recipe
 
 
 def recipe_classes():

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from training_recipes import DOCUMENT, METHODS, recipe
 
 from assay.errors import UserError
 from assay.training import Options, train, train_part
@@ -17,7 +18,6 @@ from assay.training.checkpoints import Checkpoints
 from assay.training.pictures import chosen
 from assay.training.recipe import Selection
 from assay.training.trainer import DivergedError
-from training_recipes import DOCUMENT, METHODS, recipe
 
 EVERY_STEP = Options(checkpoint_seconds=0)
 

@@ -11,10 +11,10 @@ import sys
 from pathlib import Path
 
 import torch
+from training_recipes import recipe
 
 from assay.training import Options, train
 from kill_loop import die_at_step
-from training_recipes import recipe
 
 
 def train_and_die(out: Path, step: int | None) -> int:

@@ -6,8 +6,8 @@ saliency methods can hook them, and all are piecewise linear in eval mode.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from assay.errors import UserError
@@ -28,13 +28,15 @@ def build(name: str, input_shape: Shape, num_classes: int) -> nn.Module:
     """
     if name not in ARCHITECTURES:
         raise UserError(f"unknown architecture {name!r}; choose one of {', '.join(ARCHITECTURES)}")
-    try:
-        return ARCHITECTURES[name](input_shape, num_classes)
-    except RuntimeError as error:
+    architecture = ARCHITECTURES[name]
+    channels, *sides = input_shape
+    if min(sides) < architecture.smallest or (architecture.rgb and channels != 3):
+        images = "RGB images" if architecture.rgb else "images"
         raise UserError(
-            f"architecture {name} does not take images of {input_shape} ({' '.join(str(error).split())}); "
-            "choose another one, or a larger input"
-        ) from error
+            f"architecture {name} takes {images} of at least {architecture.smallest} x {architecture.smallest}, "
+            f"not {input_shape}; choose another"
+        )
+    return architecture.builder(input_shape, num_classes)
 
 
 def digits_cnn(input_shape: Shape, num_classes: int) -> nn.Module:
@@ -120,10 +122,7 @@ def _torchvision(name: str) -> Builder:
     def built(input_shape: Shape, num_classes: int) -> nn.Module:
         from torchvision import models
 
-        if input_shape[0] != 3 or math.prod(input_shape[1:]) < 64**2:
-            raise UserError(
-                f"architecture {name} takes RGB images of at least 64 x 64, not {input_shape}; choose another"
-            )
+        del input_shape
         return _out_of_place(models.get_model(name, weights=None, num_classes=num_classes))
 
     return built
@@ -139,13 +138,28 @@ def _out_of_place(net: nn.Module) -> nn.Module:
     return net
 
 
-ARCHITECTURES: dict[str, Builder] = {
-    "digits-cnn": digits_cnn,
-    "small-cnn": small_cnn,
-    "mnist-cnn": mnist_cnn,
-    "resnet10": resnet10,
-    "resnet18": resnet18,
-    "resnet18-imagenet": _torchvision("resnet18"),
-    "alexnet": _torchvision("alexnet"),
-    "vgg16": _torchvision("vgg16"),
+@dataclass(frozen=True)
+class Architecture:
+    """One architecture.
+
+    Attributes:
+        builder: makes it.
+        smallest: the least height and width that it takes, in pixels.
+        rgb: whether it takes three channels only.
+    """
+
+    builder: Builder
+    smallest: int
+    rgb: bool = False
+
+
+ARCHITECTURES: dict[str, Architecture] = {
+    "digits-cnn": Architecture(digits_cnn, 4),
+    "small-cnn": Architecture(small_cnn, 8),
+    "mnist-cnn": Architecture(mnist_cnn, 6),
+    "resnet10": Architecture(resnet10, 8),
+    "resnet18": Architecture(resnet18, 8),
+    "resnet18-imagenet": Architecture(_torchvision("resnet18"), 64, rgb=True),
+    "alexnet": Architecture(_torchvision("alexnet"), 64, rgb=True),
+    "vgg16": Architecture(_torchvision("vgg16"), 64, rgb=True),
 }

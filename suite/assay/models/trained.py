@@ -35,7 +35,7 @@ class TrainedCard(StrictModel):
         epochs: passes over the data.
         accuracy: clean accuracy on the recipe's test images, in [0, 1].
         train_seconds: seconds spent in training steps, evaluation left out.
-        preparation_seconds: seconds spent on the teacher's saliency maps; 0 where they were there already.
+        preparation_seconds: seconds spent on the saliency maps, whether for this training or for one before it.
         weights_sha256: of the file ``model.safetensors``.
         recipe_sha256: of the recipe's identity, its seed included.
         data_sha256: of training and test images and how they were chosen.

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from assay.saliency.settings import settings_of
 from assay.specs import IDENTITY, RUNTIME, Rational, StepSize
 from assay.validation import StrictModel
 
@@ -24,7 +25,7 @@ class TeacherSaliency(StrictModel):
     Attributes:
         source: the word ``teacher``.
         teacher: the network, such as ``trained:DIR``; its weights' hash is in the training's key, its name is not.
-        method: as in ``assay saliency --method``.
+        method: a name in :data:`assay.saliency.settings.METHODS`.
         settings: of that method.
         threshold: what a pixel's saliency must exceed to count as salient (+1): 0, or the mean or median of its
             image. The paper says "by using thresholds" and no more.
@@ -34,11 +35,19 @@ class TeacherSaliency(StrictModel):
     teacher: Annotated[str | None, RUNTIME] = None
     method: Annotated[str, IDENTITY]
     settings: Annotated[dict[str, Any], IDENTITY] = Field(default_factory=dict)
-    threshold: Annotated[Literal["zero", "mean", "median"], IDENTITY] = "median"
+    threshold: Annotated[Literal["zero", "mean", "median"], IDENTITY] = "zero"
+
+    @model_validator(mode="after")
+    def _is_a_method(self) -> TeacherSaliency:
+        settings_of(self.method, self.settings)
+        return self
 
 
 class WeakSaliency(StrictModel):
-    """Saliency that the data set itself carries: +1 inside each image's bounding box or mask, -1 outside."""
+    """Saliency that the data set itself carries: +1 inside each image's bounding box or mask, -1 outside.
+
+    Images without either have none: their perturbation stays a random sign.
+    """
 
     source: Annotated[Literal["annotation"], IDENTITY]
 

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from assay.errors import UserError
+from assay.models.layers import hooked, last_convolution
 from assay.training import perturbations
 from assay.training.losses import cross_entropy, feature_distance, kl_divergence
 from assay.training.methods import (
@@ -40,7 +40,7 @@ class Batch:
     Attributes:
         images: (N, C, H, W) in [0, 1].
         labels: (N,) int64.
-        seeds: (N,) int64, of each image in this epoch: all randomness of a method comes from them.
+        chance: on the images' device: all randomness of a method comes from it.
         salient: (N, H, W) of +1 and -1, for methods that follow a saliency.
         epochs: epochs finished before this step.
         steps: steps taken before this one.
@@ -48,7 +48,7 @@ class Batch:
 
     images: Tensor
     labels: Tensor
-    seeds: Tensor
+    chance: torch.Generator
     salient: Tensor | None
     epochs: int
     steps: int
@@ -77,7 +77,7 @@ def saliency_guided(method: SaliencyGuided, net: nn.Module, batch: Batch) -> Los
     points = batch.images.detach().requires_grad_()
     logits = net(points)
     (gradient,) = torch.autograd.grad(logits.amax(dim=1).sum(), points, retain_graph=True)
-    others = net(perturbations.masked(batch.images, gradient, method.share, batch.seeds))
+    others = net(perturbations.masked(batch.images, gradient, method.share, batch.chance))
     clean, divergence = cross_entropy(logits, batch.labels), kl_divergence(logits, others).mean()
     return {"loss": clean + method.weight * divergence, "cross_entropy": clean, "divergence": divergence}
 
@@ -124,7 +124,7 @@ def fgsm_adversarial(method: FgsmAdversarial, net: nn.Module, batch: Batch) -> L
 def fgsm_consistent(method: FgsmConsistent, net: nn.Module, batch: Batch) -> Losses:
     """Dong's loss: alpha CE(x) + (1 - alpha) CE(x*) + beta ||phi(x) - phi(x*)||_2, phi the last convolution."""
     attacked = _fgsm(method.eps, net, batch)
-    with features_kept(net) as kept:
+    with features_kept(net, batch.images) as kept:
         clean = cross_entropy(net(batch.images), batch.labels)
         adversarial = cross_entropy(net(attacked), batch.labels)
     distance = feature_distance(*kept).mean()
@@ -159,12 +159,12 @@ def started(method: Any, batch: Batch) -> Tensor:
     if method.start == "image":
         return batch.images
     if method.start == "uniform":
-        return perturbations.uniform_noise(batch.images, eps, batch.seeds)
+        return perturbations.uniform_noise(batch.images, eps, batch.chance)
     if method.start == "nudged":
-        return perturbations.nudged(batch.images, eps, batch.seeds)
+        return perturbations.nudged(batch.images, eps, batch.chance)
     assert batch.salient is not None
     share = noise_share(method, batch)
-    delta = perturbations.salient_perturbation(batch.images, batch.salient, share, batch.seeds)
+    delta = perturbations.salient_perturbation(batch.images, batch.salient, share, batch.chance)
     return perturbations.perturbed(batch.images, delta, eps)
 
 
@@ -202,22 +202,16 @@ def looked_at(net: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def features_kept(net: nn.Module) -> Iterator[list[Tensor]]:
-    """What the last convolution returns, one entry a pass, with its graph; the 1 x 1 ones of shortcuts do not count.
+def features_kept(net: nn.Module, images: Tensor) -> Iterator[list[Tensor]]:
+    """What the last convolution returns for each pass within the block, with its graph.
+
+    It is the layer that the consistency task looks at by default.
 
     Raises:
         UserError: the network has no convolution.
     """
-    convolutions = [
-        module for module in net.modules() if isinstance(module, nn.Conv2d) and max(module.kernel_size) > 1
-    ]
-    if not convolutions:
-        raise UserError(
-            "fgsm_consistent: this architecture has no convolution to compare features of; choose another"
-        )
+    with looked_at(net):
+        layer = last_convolution(net, images)
     kept: list[Tensor] = []
-    handle = convolutions[-1].register_forward_hook(lambda *call: kept.append(call[-1]))
-    try:
+    with hooked(net, [layer], lambda _name, output: kept.append(output)):
         yield kept
-    finally:
-        handle.remove()

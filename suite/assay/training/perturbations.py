@@ -1,6 +1,6 @@
-"""What the training methods do to images: pure functions of tensors and of random numbers that are given to them.
+"""What the training methods do to images: functions of tensors and of a generator of random numbers.
 
-Images are (N, C, H, W) in [0, 1]; eps is a radius in the same units; seeds are (N,) int64, one an image.
+Images are (N, C, H, W) in [0, 1]; eps is a radius in the same units; ``chance`` is a generator on the images' device.
 """
 
 from __future__ import annotations
@@ -10,10 +10,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from assay.attacks import randomness
 from assay.attacks.balls import BALLS
-
-_SIGNS, _COINS, _NUDGE, _MASK = 1, 2, 3, 4  # streams of random numbers
 
 
 def climb(
@@ -48,36 +45,36 @@ def climb(
     return adversarial
 
 
-def uniform_noise(images: Tensor, eps: float, seeds: Tensor) -> Tensor:
+def uniform_noise(images: Tensor, eps: float, chance: torch.Generator) -> Tensor:
     """Images plus a uniform number of [-eps, eps] a pixel, clipped to [0, 1]."""
-    radius = torch.full((len(images),), eps, dtype=torch.float64, device=images.device)
-    return BALLS["linf"].random_start(images, radius, seeds)
+    noise = torch.empty_like(images).uniform_(-eps, eps, generator=chance)
+    return noise.add_(images).clamp_(0, 1)
 
 
-def nudged(images: Tensor, eps: float, seeds: Tensor) -> Tensor:
+def nudged(images: Tensor, eps: float, chance: torch.Generator) -> Tensor:
     """Images plus 0.001 times a standard normal number a pixel, in the ball (TRADES' start, Zhang et al. 2019)."""
-    noise = randomness.normal(randomness.derive(seeds, _NUDGE), images.shape[1:], images.dtype)
-    return (images + (0.001 * noise).clamp(-eps, eps)).clamp(0, 1)
+    noise = torch.empty_like(images).normal_(0, 0.001, generator=chance)
+    return noise.clamp_(-eps, eps).add_(images).clamp_(0, 1)
 
 
-def salient_perturbation(images: Tensor, salient: Tensor, noise_share: float, seeds: Tensor) -> Tensor:
+def salient_perturbation(
+    images: Tensor, salient: Tensor, noise_share: float, chance: torch.Generator
+) -> Tensor:
     """Delta of Mangla et al.: z with probability ``noise_share`` (their alpha^t), else minus the saliency's sign.
 
     Each pixel of each channel has its own z and its own coin; the text does not say whether a coin is shared.
 
     Args:
         images: only their shape and type count.
-        salient: (N, H, W) or (N, C, H, W), +1 and -1.
+        salient: (N, H, W) or (N, C, H, W), +1 and -1, or 0 where no saliency is known: there it is always z.
         noise_share: in [0, 1].
-        seeds: one an image.
+        chance: where the signs and the coins come from.
 
     Returns:
         (N, C, H, W) of +1 and -1.
     """
-    shape, kind = images.shape[1:], images.dtype
-    signs = randomness.uniform(randomness.derive(seeds, _SIGNS), shape, kind).sub_(0.5).sign_()
-    signs[signs == 0] = 1
-    coins = randomness.uniform(randomness.derive(seeds, _COINS), shape, kind)
+    signs = torch.empty_like(images).bernoulli_(0.5, generator=chance).mul_(2).sub_(1)
+    coins = torch.empty_like(images).uniform_(generator=chance)
     return blended(signs, salient, coins < noise_share)
 
 
@@ -87,10 +84,10 @@ def blended(signs: Tensor, salient: Tensor, from_noise: Tensor) -> Tensor:
     Args:
         signs: (N, C, H, W).
         salient: (N, H, W), the same for all channels, or (N, C, H, W).
-        from_noise: (N, C, H, W) bool.
+        from_noise: (N, C, H, W) bool; a saliency of 0 counts as True.
     """
     maps = salient[:, None] if salient.dim() == 3 else salient
-    return torch.where(from_noise, signs, -maps.to(signs.dtype))
+    return torch.where(from_noise | (maps == 0), signs, -maps.to(signs.dtype))
 
 
 def perturbed(images: Tensor, delta: Tensor, eps: float) -> Tensor:
@@ -116,24 +113,24 @@ def signs_of(maps: Tensor, threshold: str) -> Tensor:
     return above.to(torch.int8).mul_(2).sub_(1)
 
 
-def masked(images: Tensor, gradient: Tensor, share: float, seeds: Tensor) -> Tensor:
+def masked(images: Tensor, gradient: Tensor, share: float, chance: torch.Generator) -> Tensor:
     """x~: in each image the ``share`` of pixels of the lowest gradient magnitude replaced by random values.
 
     A pixel's magnitude is the sum of |gradient| over its channels, and a pixel is replaced in all its channels
-    ("related pixels are masked"); of equal magnitudes the first pixels go, as many as the share says exactly.
+    ("related pixels are masked"); of equal magnitudes any go, as many as the share says exactly.
     The values are uniform between the lowest and the highest value of the image itself (all its channels).
 
     Args:
         images: (N, C, H, W).
         gradient: (N, C, H, W).
         share: in [0, 1]; floor(share * H * W) pixels are replaced.
-        seeds: one an image.
+        chance: where the values come from.
     """
     magnitude = gradient.abs().sum(dim=1).flatten(1)
     count = int(share * magnitude.shape[1])
-    lowest = magnitude.argsort(dim=1, stable=True)[:, :count]
+    lowest = magnitude.topk(count, dim=1, largest=False, sorted=False).indices
     replaced = torch.zeros_like(magnitude, dtype=torch.bool).scatter_(1, lowest, True)
     low, high = images.flatten(1).aminmax(dim=1)
-    draws = randomness.uniform(randomness.derive(seeds, _MASK), images.shape[1:], images.dtype)
+    draws = torch.empty_like(images).uniform_(generator=chance)
     values = draws.mul_((high - low).view(-1, 1, 1, 1)).add_(low.view(-1, 1, 1, 1))
     return torch.where(replaced.view(-1, 1, *images.shape[2:]), values, images)

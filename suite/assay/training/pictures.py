@@ -63,6 +63,32 @@ class Pictures:
             pixels = self._kept[rows.to(self.device)]
         return pixels.to(torch.float32).div_(255)
 
+    def annotated(self, rows: Tensor) -> Tensor:
+        """(n, H, W) int8: +1 inside the boxes or masks that the data set carries, -1 outside, 0 for images without.
+
+        Raises:
+            UserError: it carries none, or one cannot be read.
+        """
+        if not self.dataset.has_masks:
+            raise UserError(
+                f"data set {self.dataset.manifest.name} carries neither boxes nor masks; "
+                "choose another `saliency.source`"
+            )
+        return torch.from_numpy(np.stack([self._annotated(row) for row in rows.tolist()]))
+
+    def _annotated(self, row: int) -> np.ndarray[tuple[int, ...], np.dtype[np.int8]]:
+        sample, size = self.samples[row], self.preprocessing.crop
+        mask = self.dataset.mask(sample)
+        if mask is None:
+            return np.zeros(size, np.int8)
+        as_image = self.preprocessing.model_copy(
+            update={"interpolation": "nearest", "mean": (0.0,), "std": (1.0,)}
+        )
+        inside = prepared(
+            mask[:, :, None], as_image, f"the mask of image {sample.unit_id}: the recipe's input"
+        )
+        return np.where(inside[0] > 0, 1, -1).astype(np.int8)
+
     def keep(self) -> None:
         """Decode all images now, if they fit the memory.
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
 from torch import Tensor
 
 from assay.atomic import write_atomically
@@ -18,6 +19,7 @@ from assay.errors import UserError
 from assay.models.loaded import LoadedModel
 from assay.models.zoo import load_model
 from assay.resources import cache_folder
+from assay.saliency import maps
 from assay.training.methods import ForegroundSaliency, Method, Salient, TeacherSaliency, WeakSaliency
 from assay.training.perturbations import signs_of
 from assay.training.pictures import Pictures
@@ -50,22 +52,22 @@ class Guide:
     def signs(self, pictures: Pictures) -> tuple[Tensor | None, float]:
         """(N, H, W) int8 of +1 and -1 on the pictures' device, and the seconds that making them took.
 
-        A teacher's maps are made once and remembered in Assay's cache by the hash of all that decides them.
+        A teacher's maps are made once and remembered, with their seconds, in Assay's cache by the hash of all that
+        decides them.
 
         Raises:
             UserError: pictures that cannot be read, or carry no boxes or masks.
         """
-        began = time.perf_counter()
         if self.saliency is None:
             return None, 0.0
-        if isinstance(self.saliency, ForegroundSaliency):
-            signs = _foreground(pictures, float(self.saliency.above))
-        elif isinstance(self.saliency, WeakSaliency):
-            signs = _annotated(pictures)
-        else:
+        if isinstance(self.saliency, TeacherSaliency):
             assert self.teacher is not None
-            signs = _remembered(self.teacher, self.saliency, pictures)
-        return signs.to(pictures.device), time.perf_counter() - began
+            signs, seconds = _remembered(self.teacher, self.saliency, pictures)
+        else:
+            began = time.perf_counter()
+            signs = _weak(pictures, self.saliency)
+            seconds = time.perf_counter() - began
+        return signs.to(pictures.device), seconds
 
 
 def guide_of(recipe: Recipe, device: torch.device) -> Guide:
@@ -109,27 +111,31 @@ def check_teacher(guide: Guide, pictures: Pictures) -> None:
         )
 
 
-def _foreground(pictures: Pictures, above: float) -> Tensor:
-    parts = torch.split(torch.arange(len(pictures)), _BATCH)
-    bright = (pictures.images(rows).amax(dim=1) > above for rows in parts)
-    return torch.cat([inside.to(torch.int8).mul_(2).sub_(1) for inside in bright])
-
-
-def _annotated(pictures: Pictures) -> Tensor:
-    raise UserError(
-        f"data set {pictures.dataset.manifest.name} carries neither boxes nor masks; "
-        "choose another `saliency.source`"
+def _weak(pictures: Pictures, block: WeakSaliency | ForegroundSaliency) -> Tensor:
+    """Signs that need no network, on the CPU."""
+    signs_of_rows = (
+        pictures.annotated if isinstance(block, WeakSaliency) else partial(_foreground, pictures, block)
     )
+    return torch.cat([signs_of_rows(rows) for rows in torch.split(torch.arange(len(pictures)), _BATCH)])
 
 
-def _remembered(teacher: LoadedModel, block: TeacherSaliency, pictures: Pictures) -> Tensor:
+def _foreground(pictures: Pictures, block: ForegroundSaliency, rows: Tensor) -> Tensor:
+    inside = pictures.images(rows).amax(dim=1) > float(block.above)
+    return inside.to(torch.int8).mul_(2).sub_(1).cpu()
+
+
+def _remembered(teacher: LoadedModel, block: TeacherSaliency, pictures: Pictures) -> tuple[Tensor, float]:
+    """The signs, and the seconds that they took when they were made."""
     path = _product(teacher, block, pictures)
     try:
-        return load_file(path)["signs"]
-    except (SafetensorError, OSError, KeyError):
+        with safe_open(path, "pt") as stored:
+            return stored.get_tensor("signs"), float(stored.metadata()["seconds"])
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError):
+        began = time.perf_counter()
         signs = _by_teacher(teacher, block, pictures)
-        write_atomically(path, save({"signs": signs}))
-        return signs
+        seconds = time.perf_counter() - began
+        write_atomically(path, save({"signs": signs}, metadata={"seconds": repr(seconds)}))
+        return signs, seconds
 
 
 def _product(teacher: LoadedModel, block: TeacherSaliency, pictures: Pictures) -> Path:
@@ -153,20 +159,6 @@ def _by_teacher(teacher: LoadedModel, block: TeacherSaliency, pictures: Pictures
     signs = []
     for rows in torch.split(torch.arange(len(pictures)), _BATCH):
         images, labels = pictures.images(rows), pictures.labels[rows.to(pictures.device)]
-        maps = _maps(teacher, images, labels, block)
-        signs.append(signs_of(maps, block.threshold).cpu())
+        found = maps(teacher.module, images, labels, block.method, batch_size=_BATCH, **block.settings)
+        signs.append(signs_of(found, block.threshold).cpu())
     return torch.cat(signs)
-
-
-def _maps(teacher: LoadedModel, images: Tensor, labels: Tensor, block: TeacherSaliency) -> Tensor:
-    """(n, H, W) float saliency."""
-    from captum.attr import GuidedBackprop, Saliency
-
-    methods = {
-        "gradient": lambda: Saliency(teacher.module),
-        "guided_backprop": lambda: GuidedBackprop(teacher.module),
-    }
-    if block.method not in methods:
-        raise UserError(f"unknown saliency method {block.method!r}; choose one of {', '.join(methods)}")
-    attribution: Tensor = methods[block.method]().attribute(images.requires_grad_(), target=labels)
-    return attribution.detach().sum(dim=1)

@@ -1,7 +1,7 @@
 """The one training loop, for every method.
 
-All randomness is a function of (seed, epoch, step) or (seed, epoch, image), so that a training that was killed and
-goes on from a checkpoint ends with the bytes of one that was not.
+All randomness is a function of the seed and of the epoch (the order) or the step (the rest), so that a training that
+was killed and goes on from a checkpoint ends with the bytes of one that was not.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from assay.training.optimisers import learning_rate, optimiser_of
 from assay.training.pictures import Pictures
 from assay.training.recipe import Recipe
 
-_INITIAL, _ORDER, _STEP, _IMAGE = 1, 2, 3, 4  # streams of random numbers
+_INITIAL, _ORDER, _LAYERS, _METHOD = 1, 2, 3, 4  # streams of random numbers
 _TEST_BATCH = 500
 
 
@@ -138,7 +138,8 @@ class Trainer:
     def __post_init__(self) -> None:
         recipe = self.material.recipe
         self.net.to(self.material.device)
-        self._optimiser = optimiser_of(recipe.optimiser, self.net.parameters())
+        self._parameters = list(self.net.parameters())
+        self._optimiser = optimiser_of(recipe.optimiser, self._parameters)
         self._objective = objective_of(recipe.method)
         self._steps_per_epoch = math.ceil(len(self.material.train) / recipe.batch_size)
         self._last_save = time.monotonic()
@@ -191,13 +192,13 @@ class Trainer:
         rate = learning_rate(recipe, done, self._steps_per_epoch)
         for group in self._optimiser.param_groups:
             group["lr"] = rate
-        torch.manual_seed(_number(recipe.seed, _STEP, done))
+        torch.manual_seed(_number(recipe.seed, _LAYERS, done))  # dropout draws from the global generator
         losses = self._objective(self.net, self._batch(rows, done))
         values = {name: float(loss.detach()) for name, loss in losses.items()}
         if not math.isfinite(values["loss"]):
             raise self._diverged(f"the loss is {values['loss']} at step {done + 1}")
         self._optimiser.zero_grad()
-        losses["loss"].backward()  # type: ignore[no-untyped-call]
+        losses["loss"].backward(inputs=self._parameters)  # type: ignore[no-untyped-call]
         self._optimiser.step()
         for name, value in values.items():
             position.sums[name] = position.sums.get(name, 0.0) + value * len(rows)
@@ -206,13 +207,11 @@ class Trainer:
     def _batch(self, rows: Tensor, done: int) -> Batch:
         material, device = self.material, self.material.device
         there = rows.to(device)
-        seed = torch.full(
-            (len(rows),), _number(material.recipe.seed, _IMAGE, self.position.epoch), device=device
-        )
+        chance = torch.Generator(device).manual_seed(_number(material.recipe.seed, _METHOD, done))
         return Batch(
             images=material.train.images(rows),
             labels=material.train.labels[there],
-            seeds=randomness.derive(seed, there),
+            chance=chance,
             salient=None if material.salient is None else material.salient[there],
             epochs=self.position.epoch,
             steps=done,
