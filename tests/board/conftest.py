@@ -6,7 +6,7 @@ import pytest
 from board_place import METADATA, MODELS, RANK_BY, SPEC, TASK, Place, use_specs
 
 from assay.board.submissions.build import SubmitRequest, build_submissions
-from assay.board.submissions.register import admit, read_register
+from assay.board.submissions.register import admit
 from assay.runner.jobs import JobRequest
 from assay.runner.plan import plan_jobs
 from assay.runner.run import run_jobs
@@ -37,7 +37,7 @@ def pristine(tmp_path_factory, benchmarks):
         admit(place.board, TASK, RANK_BY, "higher", ())
         for name, model in MODELS.items():
             request = SubmitRequest(place.run, place.metadata, model, name)
-            build_submissions(request, place.board, read_register(place.board))
+            build_submissions(request, place.board)
     return place
 
 

@@ -6,7 +6,8 @@ import pytest
 from board_place import RANK_BY, TASK
 
 from assay.board.submissions.build import SubmitRequest, build_submissions
-from assay.board.submissions.register import read_register
+from assay.board.submissions.documents import Outcomes
+from assay.board.submissions.outcomes import outcomes_document, unpacked
 
 
 def test_an_honest_submission_passes_every_check(pristine):
@@ -16,16 +17,32 @@ def test_an_honest_submission_passes_every_check(pristine):
 def test_submitting_again_gives_the_same_bytes(place):
     before = {path: path.read_bytes() for path in place.submission.rglob("*") if path.is_file()}
     request = SubmitRequest(place.run, place.metadata, "digits_models:linear", "digits-linear")
-    assert build_submissions(request, place.board, read_register(place.board)) == [place.submission]
+    assert build_submissions(request, place.board) == [place.submission]
     assert before == {path: path.read_bytes() for path in place.submission.rglob("*") if path.is_file()}
 
 
-def test_the_outcomes_have_the_ranking_metric_as_their_mean(pristine):
-    outcomes = json.loads((pristine.submission / f"outcomes/{TASK}.json").read_text())
+def test_the_outcomes_have_every_headline_metric_as_their_mean(pristine):
+    outcomes = json.loads((pristine.submission / f"outcomes/{TASK}.json").read_text())["metrics"]
     result = json.loads((pristine.submission / f"results/{TASK}.json").read_text())
-    stated = next(metric["value"] for metric in result["metrics"] if metric["name"] == RANK_BY)
-    assert outcomes["metric"] == RANK_BY
-    assert sum(outcomes["values"]) / len(outcomes["values"]) == pytest.approx(stated)
+    stated = {metric["name"]: metric["value"] for metric in result["metrics"] if metric["headline"]}
+    assert RANK_BY in stated
+    assert {name: column.count("1") / len(column) for name, column in outcomes.items()} == pytest.approx(
+        stated
+    )
+
+
+def test_a_column_holds_any_score():
+    scores = {"right": [1.0, None, 0.0], "score": [0.5, None, 1.0], "no mean": []}
+    document = Outcomes.model_validate_json(outcomes_document(scores).model_dump_json())
+    assert document.metrics["right"] == "1-0"
+    assert {name: list(unpacked(column)) for name, column in document.metrics.items()} == {
+        "right": [1.0, None, 0.0], "score": [0.5, None, 1.0],
+    }  # fmt: skip
+
+
+def test_the_pictures_are_those_of_the_records_alone(pristine):
+    index = json.loads((pristine.submission / f"figures/{TASK}/index.json").read_text())
+    assert [picture["file"] for picture in index["pictures"]] == ["accuracy-eps.json"]
 
 
 def test_the_command_names_no_folder_of_the_machine(pristine):

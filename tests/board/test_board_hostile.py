@@ -2,17 +2,21 @@
 
 import contextlib
 import gzip
+import io
 import json
 import os
 import pickle
 import zlib
 
+import numpy as np
 import pytest
-from board_place import TASK, edit_result, rewrite
+from board_place import RANK_BY, TASK, edit_result, rewrite
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from assay.board.submissions import reader
+from assay.board.submissions.pictures import _same_png
 from assay.board.submissions.text import fault_of_name, fault_of_text, skeleton
 
 RECORDS = f"records/{TASK}.jsonl.gz"
@@ -213,28 +217,56 @@ def test_a_pickled_checkpoint(place, name):
     refused(place, name, "weights never travel")
 
 
-def test_a_picture_that_is_something_else(place):
-    index = {"pictures": [{"file": "evil.png", "title": "t", "caption": "c"}]}
-    folder = f"figures/{TASK}"
-    own = [path.name for path in (place.submission / folder).iterdir()]
-    rewrite(
-        place.submission,
-        {f"{folder}/{name}": None for name in own}
-        | {
-            f"{folder}/index.json": json.dumps(index).encode(),
-            f"{folder}/evil.png": b"<svg onload=alert(1)>",
-        },
-    )
-    refused(place, "evil.png", "a PNG")
+def test_a_picture_of_one_s_own(place):
+    name = f"figures/{TASK}/evil.png"
+    rewrite(place.submission, {name: b"<svg onload=alert(1)>"})
+    refused(place, f"figures/{TASK}/index.json", "evil.png", "each picture of the records")
 
 
-@pytest.mark.parametrize("text", ["<a href='https://evil.example'>x</a>", "https://evil.example/x.png"])
-def test_a_chart_that_loads_or_links(place, text):
+def _redrawn(chart):
+    chart["data"][0]["y"] = [1.0] * 3
+
+
+def _titled(chart):
+    chart["layout"]["title"] = "<a href='https://evil.example'>x</a>"
+
+
+def _loading(chart):
+    chart["layout"]["images"] = [{"source": "https://evil.example/x.png"}]
+
+
+@pytest.mark.parametrize("change", [_redrawn, _titled, _loading])
+def test_a_chart_that_does_not_follow_from_the_records(place, change):
     name = f"figures/{TASK}/accuracy-eps.json"
     chart = json.loads((place.submission / name).read_text())
-    chart["layout"]["title"] = text
+    change(chart)
     rewrite(place.submission, {name: json.dumps(chart).encode()})
-    refused(place, name, "text")
+    refused(place, name, "another picture", "the one that follows from the records")
+
+
+def test_a_caption_that_does_not_follow_from_the_records(place):
+    name = f"figures/{TASK}/index.json"
+    index = (place.submission / name).read_text().replace("Accuracy under attack", "Proved to be safe")
+    rewrite(place.submission, {name: index.encode()})
+    refused(place, name, "another picture")
+
+
+def _png(pixels):
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "PNG")
+    return file.getvalue()
+
+
+def test_a_picture_is_compared_by_what_it_shows():
+    pixels = np.random.default_rng(0).integers(3, 250, (20, 30, 3), dtype=np.uint8)
+    rounded_elsewhere, painted = pixels + np.uint8(1), pixels.copy()
+    painted[4:7, 5:9] = 250
+    assert _same_png("p", _png(rounded_elsewhere), _png(pixels))
+    assert not _same_png("p", _png(painted), _png(pixels))
+    assert not _same_png("p", _png(pixels[:10]), _png(pixels))
+    for damaged in (b"<svg onload=alert(1)>", _png(pixels)[:-80]):
+        with pytest.raises(reader.UnreadableError, match="a PNG"):
+            _same_png("p", damaged, _png(pixels))
 
 
 def test_the_spec_hash_of_another_spec(place):
@@ -276,12 +308,29 @@ def test_partial_and_limited_results(place, change):
     refused(place, RESULT, "--limit")
 
 
-def test_outcomes_that_are_not_the_records(place):
+def _reversed(metrics):
+    metrics[RANK_BY] = metrics[RANK_BY][::-1]  # the same mean
+
+
+def _better(metrics):
+    metrics[RANK_BY] = metrics[RANK_BY].replace("0", "1", 1)
+
+
+def _shorter(metrics):
+    metrics[RANK_BY] = metrics[RANK_BY][1:]
+
+
+def _of_nothing(metrics):
+    metrics["my own figure"] = metrics[RANK_BY]
+
+
+@pytest.mark.parametrize("change", [_reversed, _better, _shorter, _of_nothing])
+def test_outcomes_that_are_not_the_records(place, change):
     name = f"outcomes/{TASK}.json"
     outcomes = json.loads((place.submission / name).read_text())
-    outcomes["values"] = outcomes["values"][::-1]  # the same mean
+    change(outcomes["metrics"])
     rewrite(place.submission, {name: json.dumps(outcomes).encode()})
-    refused(place, name, "values.")
+    refused(place, name)
 
 
 @pytest.mark.parametrize("name", ["dіgits-linear", "digits-linеar", "ｄigits-linear", "digits\u2010linear"])

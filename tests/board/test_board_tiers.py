@@ -46,15 +46,6 @@ def test_a_submission_cannot_bring_its_own_tier(place):
     assert any("tiers/re-run.json" in problem for problem in place.check())
 
 
-def test_a_picture_that_does_not_follow_from_the_records_is_a_difference(place, against):
-    name = f"figures/{TASK}/accuracy-eps.json"
-    chart = json.loads((place.submission / name).read_text())
-    chart["data"][0]["y"] = [1.0] * 3
-    rewrite(place.submission, {name: json.dumps(chart).encode()})
-    (difference,) = rescore(place.submission, against, ()).tasks[TASK].differences
-    assert name in difference
-
-
 def test_a_bad_submission_is_not_even_looked_at(place, against):
     (place.submission / "metadata.yaml").write_text("x")
     with pytest.raises(UserError, match=r"metadata\.yaml.*expected"):

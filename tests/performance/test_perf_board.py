@@ -20,9 +20,8 @@ from board_place import METADATA, RANK_BY, TASK, Place, rewrite, use_specs
 from synthetic import add_model, write_board, write_specs
 
 from assay.board.site.build import build_site
-from assay.board.submissions.build import SubmitRequest, build_submissions, pack_records
-from assay.board.submissions.documents import Outcomes
-from assay.board.submissions.outcomes import unit_scores
+from assay.board.submissions.build import SubmitRequest, build_submissions, pack_records, picture_files
+from assay.board.submissions.outcomes import outcomes_document, unit_scores
 from assay.board.submissions.reader import parse_records, unpack
 from assay.board.submissions.register import Register, admit, read_register, unit_ids_sha256
 from assay.results.document import Coverage, ResultDocument
@@ -135,7 +134,7 @@ def ten_thousand(tmp_path):
         run_jobs([JobRequest("digits_models:linear", TASK, batch_size=256)], place.run)
         admit(place.board, TASK, RANK_BY, "higher", ())
         request = SubmitRequest(place.run, place.metadata, name="digits-linear")
-        build_submissions(request, place.board, read_register(place.board))
+        build_submissions(request, place.board)
         _repeat(place)
         yield place
 
@@ -154,11 +153,13 @@ def _repeat(place):
             "coverage": Coverage(units=UNITS, done=UNITS, errors=0, limited=False),
         }
     )
-    values = tuple(unit_scores(task, spec, records, [RANK_BY])[RANK_BY])
+    headline = [metric.name for metric in summary.metrics if metric.headline]
+    outcomes = outcomes_document(unit_scores(task, spec, records, headline))
     rewrite(place.submission, {
         name: result.to_json().encode(),
         f"records/{TASK}.jsonl.gz": pack_records(records),
-        f"outcomes/{TASK}.json": Outcomes(metric=RANK_BY, values=values).model_dump_json().encode(),
+        f"outcomes/{TASK}.json": outcomes.model_dump_json(by_alias=True).encode(),
+        **dict(picture_files(TASK, task.figures(spec, records))),
     })  # fmt: skip
     known = read_register(place.board)
     ids = unit_ids_sha256([record.unit_id for record in records])

@@ -41,8 +41,8 @@ def submit(
     from assay.board.submissions.build import SubmitRequest, build_submissions
     from assay.board.submissions.register import read_register
 
-    request = SubmitRequest(directory, metadata, model, name)
-    folders = build_submissions(request, board, read_register(board))
+    read_register(board)  # before anything is written: without it nothing could be checked
+    folders = build_submissions(SubmitRequest(directory, metadata, model, name), board)
     _check(folders, board)
 
 
@@ -89,11 +89,28 @@ def admit(
 
 
 @app.command(epilog="Example: assay rescore leaderboard/submissions/resnet50 --data-root data")
-def rescore(submission: Submission, data_root: DataRoots = None, board: BoardFolder = BOARD) -> None:
-    """Compute everything that follows from the saved outcomes again, beside the real data; for maintainers."""
+def rescore(
+    submission: Submission,
+    images: Annotated[
+        Path | None,
+        typer.Option(
+            "--images", help="The submitted run's folder, with the adversarial images that it saved."
+        ),
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option("--weights", help="The checkpoint that answers about the images.")
+    ] = None,
+    data_root: DataRoots = None,
+    board: BoardFolder = BOARD,
+) -> None:
+    """Compute everything that follows from the saved outcomes again, beside the real data; for maintainers.
+
+    With --images, the model is also asked about every saved adversarial image, in a process that knows of no attack.
+    """
     from assay.board.submissions import tiers
 
-    finding = tiers.rescore(submission, _against(board), tuple(data_root or ()))
+    saved = tiers.SavedImages(images, weights) if images else None
+    finding = tiers.rescore(submission, _against(board), tuple(data_root or ()), saved)
     _report_finding(tiers.write_finding(board, submission, finding), finding)
 
 

@@ -56,7 +56,7 @@
   function overviewColumns() {
     return overview.tasks.filter((task) => !state.family || task.family === state.family).map((task) => ({
       key: task.id, label: task.title, full: `${task.title}: ${task.metric}`, note: `${task.metric}${percent(task.unit)}`,
-      unit: task.unit, better: task.better, cell: (row) => overview.rows[row.id]?.[task.id],
+      ranking: task.metric, unit: task.unit, better: task.better, cell: (row) => overview.rows[row.id]?.[task.id],
     }));
   }
 
@@ -154,8 +154,8 @@
     if (by("compare").hidden) return;
     const units = await Promise.all(chosen.map((model) => Page.data(`units/${model.id}`)));
     const outcomes = (model, column) => {
-      const found = units[chosen.indexOf(model)];
-      return overview ? found[column.key] : column.ranked ? found[state.task] : null;
+      const found = units[chosen.indexOf(model)][overview ? column.key : state.task];
+      return found?.[overview ? column.ranking : column.key];
     };
     Compare.show(by("compare-body"), chosen, columns, outcomes);
     if (focus) { by("compare-title").focus(); by("compare").scrollIntoView(); }

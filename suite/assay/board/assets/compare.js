@@ -11,14 +11,16 @@ const Compare = (() => {
     return `${figure(value, unit)} (${figure(low, unit)} to ${figure(high, unit)})`;
   }
 
+  const hasValue = (cell) => Array.isArray(cell) && cell[0] !== null;
+
   const pText = (p) => (p < 0.001 ? "p < 0.001" : `p = ${p.toFixed(3)}`);
 
   function testText(test, unit) {
-    if (!test) return null;
+    if (!test) return element("small", {}, "no test: not a mean over units");
     const scale = unit === "proportion" ? 100 : 1;
     const gap = `${test.difference > 0 ? "+" : ""}${Number((scale * test.difference).toPrecision(3))}`;
     return element("small", { class: test.p < 0.05 ? "apart" : null, title: `${test.test}, N = ${test.n}, only the first ${test.onlyA}, only this one ${test.onlyB}` },
-      `${gap} to the first, ${pText(test.p)}`);
+      `${gap} to the first; ${test.test}, ${pText(test.p)}`);
   }
 
   /** The table of figures; `outcomes` gives a model's numbers a unit for a column, or nothing. */
@@ -29,7 +31,8 @@ const Compare = (() => {
       const first = outcomes(models[0], column);
       return element("tr", {}, element("th", { scope: "row" }, column.full ?? column.label),
         ...models.map((model, at) => element("td", {}, shown(column.cell(model), column.unit), " ",
-          at === 0 ? null : testText(Statistics.paired(outcomes(model, column), first), column.unit))));
+          at === 0 || !hasValue(column.cell(model)) || !hasValue(column.cell(models[0])) ? null
+            : testText(Statistics.paired(outcomes(model, column), first), column.unit))));
     });
     return element("div", { class: "scroll", role: "region", "aria-label": "Figures side by side", tabindex: "0" },
       element("table", { id: "compare-table" }, element("thead", {}, head), element("tbody", {}, ...rows)));
@@ -75,8 +78,9 @@ const Compare = (() => {
 
   function show(place, models, columns, outcomes) {
     place.replaceChildren(
-      element("p", {}, "Figures with their 95 % intervals; the small line compares a model with the first one unit by unit, ",
-        "for the figure that a task is ranked by (McNemar's test for outcomes, the paired bootstrap for scores)."),
+      element("p", {}, "Figures with their 95 % intervals; the small line compares a model with the first one unit by unit: ",
+        "McNemar's exact test where units are right or wrong, the paired bootstrap where they have scores. ",
+        "p is of one test alone: of twenty that compare equals, one falls below 0.05."),
       curves(models, columns), table(models, columns, outcomes));
   }
 

@@ -44,12 +44,18 @@ const Statistics = (() => {
     return Math.min(1, 2 * Math.max(Math.min(below, above) / RESAMPLES, 1 / RESAMPLES));
   }
 
-  /** Compare two lists of numbers a unit (null: the unit does not count); null when there is nothing to compare. */
-  function paired(a, b) {
-    if (!a || !b || a.length === 0 || a.length !== b.length) return null;
+  const SCORES = { 1: 1, 0: 0, "-": null };
+
+  /** The numbers a unit of a column: a text has a character a unit, 1, 0, or - where the unit does not count. */
+  const scores = (column) => (typeof column === "string" ? Array.from(column, (letter) => SCORES[letter]) : column);
+
+  /** Compare two columns (null: the unit does not count); null when there is nothing to compare. */
+  function paired(columnA, columnB) {
+    if (!columnA || !columnB || columnA.length === 0 || columnA.length !== columnB.length) return null;
+    const b = scores(columnB);
     const gaps = [];
     let outcomes = true;
-    a.forEach((one, at) => {
+    scores(columnA).forEach((one, at) => {
       const other = b[at];
       if (one === null || other === null) return;
       outcomes &&= (one === 0 || one === 1) && (other === 0 || other === 1);

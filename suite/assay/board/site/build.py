@@ -112,7 +112,7 @@ class _Builder:
         outcomes = {}
         for result in results:
             if found := entry.read(f"outcomes/{result['task']}.json"):
-                outcomes[result["task"]] = json.loads(found)["values"]
+                outcomes[result["task"]] = json.loads(found)["metrics"]
         _write(self._out / "data" / "units" / f"{entry.id}.js", data_script(f"units/{entry.id}", outcomes))
 
     def _write_pictures(self, entry: Entry, task: str) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ import shlex
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -20,12 +20,10 @@ from assay.board.submissions.documents import (
     FileEntry,
     Manifest,
     Metadata,
-    Outcomes,
     Picture,
     Pictures,
 )  # fmt: skip
-from assay.board.submissions.outcomes import unit_scores
-from assay.board.submissions.register import Register
+from assay.board.submissions.outcomes import outcomes_document, unit_scores
 from assay.board.submissions.text import folder_name
 from assay.canonical import canonical_json
 from assay.errors import UserError
@@ -38,8 +36,8 @@ from assay.tasks.base import Figure, Record
 from assay.validation import read_yaml, validate
 
 _METADATA_HELP = (
-    "it needs `paper: {title: …, url: https://…}` (or `paper: none`), `code: https://…`, `licence: …` and "
-    "`contact: an address`; `name: …` and `note: …` are optional"
+    "it needs `paper: {title: …, url: https://…}` (or `paper: none`), `code: https://…` (or `code: assay` where this "
+    "program trains the model), `licence: …` and `contact: an address`; `name: …` and `note: …` are optional"
 )
 
 
@@ -53,7 +51,7 @@ class SubmitRequest:
     name: str | None = None
 
 
-def build_submissions(request: SubmitRequest, board: Path, register: Register) -> list[Path]:
+def build_submissions(request: SubmitRequest, board: Path) -> list[Path]:
     """Write the submission of each model of the run under ``board/submissions`` and return the folders.
 
     Results of other tasks that a model's folder holds already are kept, when they are of the same weights.
@@ -66,7 +64,7 @@ def build_submissions(request: SubmitRequest, board: Path, register: Register) -
     for job in stored_jobs(folder):
         jobs.setdefault(job.document["model"]["name"], []).append(job)
     chosen = _chosen(jobs, request)
-    return [_build(request, board, register, model, jobs[model]) for model in chosen]
+    return [_build(request, board, model, jobs[model]) for model in chosen]
 
 
 def _chosen(jobs: Mapping[str, Sequence[StoredJob]], request: SubmitRequest) -> list[str]:
@@ -93,9 +91,7 @@ def read_submitter_metadata(path: Path, model: str, name: str | None) -> Metadat
         raise UserError(f"{error}; {_METADATA_HELP}") from error
 
 
-def _build(
-    request: SubmitRequest, board: Path, register: Register, model: str, jobs: Sequence[StoredJob]
-) -> Path:
+def _build(request: SubmitRequest, board: Path, model: str, jobs: Sequence[StoredJob]) -> Path:
     metadata = read_submitter_metadata(request.metadata, model, request.name)
     target = board / "submissions" / folder_name(metadata.name)
     files = _kept_files(target, jobs)
@@ -106,7 +102,7 @@ def _build(
     ).encode()
     for job in jobs:
         files = {name: data for name, data in files.items() if not _is_of(name, job.document["task"])}
-        files |= dict(_job_files(request.run, job, register))
+        files |= dict(_job_files(request.run, job))
     _write_folder(target, files)
     return target
 
@@ -134,7 +130,7 @@ def _is_of(name: str, task: str) -> bool:
     return PurePosixPath(name.partition("/")[2]).as_posix().startswith((f"{task}.", f"{task}/"))
 
 
-def _job_files(run: Path, job: StoredJob, register: Register) -> Iterator[tuple[str, bytes]]:
+def _job_files(run: Path, job: StoredJob) -> Iterator[tuple[str, bytes]]:
     records = job.records()
     result = job.result(records)
     _refuse_unfinished(run, result)
@@ -146,11 +142,11 @@ def _job_files(run: Path, job: StoredJob, register: Register) -> Iterator[tuple[
     if result.status is Status.NOT_APPLICABLE:
         return
     yield f"records/{task}.jsonl.gz", pack_records(records)
-    metric = register.tasks[task].rank_by if task in register.tasks else ""
-    scores = unit_scores(job.task, job.spec, records, [metric])[metric]
-    outcomes = Outcomes(metric=metric or "none", values=tuple(scores))
-    yield f"outcomes/{task}.json", (outcomes.model_dump_json() + "\n").encode()
-    yield from picture_files(task, job.task.figures(job.spec, records))
+    headline = [metric.name for metric in result.metrics if metric.headline]
+    outcomes = outcomes_document(unit_scores(job.task, job.spec, records, headline))
+    yield f"outcomes/{task}.json", (outcomes.model_dump_json(by_alias=True) + "\n").encode()
+    alone = [replace(record, files={}) for record in records]  # a submission has no files beside its records
+    yield from picture_files(task, job.task.figures(job.spec, alone))
 
 
 def _refuse_unfinished(run: Path, result: ResultDocument) -> None:

@@ -1,6 +1,7 @@
 """Every check of a submission, in the order in which what comes later may trust what came before."""
 
 import gc
+import math
 import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -9,7 +10,7 @@ from pathlib import Path
 
 from assay.board.submissions.documents import METADATA, Metadata, Outcomes
 from assay.board.submissions.folder import SubmissionFiles, open_folder
-from assay.board.submissions.outcomes import unit_scores
+from assay.board.submissions.outcomes import scores_alone, unpacked
 from assay.board.submissions.pictures import picture_problems
 from assay.board.submissions.problems import Problem
 from assay.board.submissions.reader import (
@@ -160,38 +161,40 @@ def _record_problems(files: SubmissionFiles, checked: CheckedResult) -> list[Pro
     problems += figure_problems(checked, records)
     if not problems:
         problems += outcome_problems(files, checked, records, _SAMPLE)
-    return [*problems, *picture_problems(files, task)]
+        problems += picture_problems(files, checked, records)
+    return problems
 
 
 def outcome_problems(
     files: SubmissionFiles, checked: CheckedResult, records: Sequence[Record], sample: int
 ) -> Iterator[Problem]:
-    """The outcomes are the ranking metric's, have its mean, and a sample of them is what each record gives."""
-    task = checked.result.task
-    file = f"outcomes/{task}.json"
+    """Each column has a headline metric's mean, and a sample of its units is what each record gives alone."""
+    file = f"outcomes/{checked.result.task}.json"
     outcomes = parse_document(Outcomes, file, files.read(file))
+    columns = {name: unpacked(column) for name, column in outcomes.metrics.items()}
+    stated = {metric.name: metric.value for metric in checked.result.metrics if metric.headline}
     mend = "run `assay submit` again"
-    if outcomes.metric != (checked.admitted.rank_by or "none"):
-        yield Problem(file, "metric", outcomes.metric, checked.admitted.rank_by, mend)
-        return
-    if not outcomes.values:
-        return
-    if len(outcomes.values) != len(records):
-        yield Problem(file, "values", len(outcomes.values), f"{len(records)} values, one a unit", mend)
-        return
-    counted = [value for value in outcomes.values if value is not None]
-    stated = next((metric.value for metric in checked.result.metrics if metric.name == outcomes.metric), None)
-    mean = sum(counted) / len(counted) if counted else None
-    if not equal(mean, stated):
-        yield Problem(file, "values", f"mean {mean}", f"mean {stated}, as in the result", mend)
+    for name, column in columns.items():
+        if name not in stated:
+            yield Problem(
+                file, name, "a column", "no column, for it is no headline metric of the result", mend
+            )
+            return
+        if len(column) != len(records):
+            yield Problem(file, name, len(column), f"{len(records)} values, one a unit", mend)
+            return
+        counted = [score for score in column if score is not None]
+        mean = math.fsum(counted) / len(counted) if counted else None
+        if not equal(mean, stated[name]):
+            yield Problem(file, name, f"mean {mean}", f"mean {stated[name]}, as in the result", mend)
     chosen = random.Random(0).sample(range(len(records)), min(sample, len(records)))
     implementation = family(checked.spec.spec.family)
     for index in chosen:
-        found = unit_scores(implementation, checked.spec.spec, [records[index]], [outcomes.metric])
-        score = next(iter(found[outcomes.metric]), None)
-        if not equal(outcomes.values[index], score):
-            yield Problem(file, f"values.{index}", outcomes.values[index], f"{score}", mend)
-            return
+        scores = scores_alone(implementation, checked.spec.spec, records[index])
+        for name, column in columns.items():
+            if not equal(column[index], scores.get(name)):
+                yield Problem(file, f"{name}.{index}", column[index], f"{scores.get(name)}", mend)
+                return
 
 
 def _card_problems(cards: dict[str, ModelCard]) -> Iterator[Problem]:

@@ -7,9 +7,9 @@
         manifest.json                          every other file with its size and SHA-256
         results/<family>/<task>.json           the result document
         records/<family>/<task>.jsonl.gz       one record a unit, in the order of the units
-        outcomes/<family>/<task>.json          the ranking metric of each unit, for paired tests on the page
+        outcomes/<family>/<task>.json          each headline metric of each unit, for paired tests on the page
         provenance/<family>/<task>.json        versions, commit, device, times
-        figures/<family>/<task>/index.json     the pictures' titles and captions, the pictures beside it
+        figures/<family>/<task>/index.json     titles and captions of the pictures that follow from the records
     leaderboard/tiers/<name>/<tier>.json       what a maintainer found; never part of a submission
 """
 
@@ -24,7 +24,10 @@ MANIFEST = "manifest.json"
 METADATA = "metadata.yaml"
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Contact = Annotated[str, Field(pattern=r"^(https?://\S+|[^@\s<>]+@[^@\s<>]+)$", max_length=200)]
+MAINTAINERS = "maintainers"
+Contact = Annotated[
+    str, Field(pattern=rf"^(https?://\S+|[^@\s<>]+@[^@\s<>]+|{MAINTAINERS})$", max_length=200)
+]
 
 
 class Paper(StrictModel):
@@ -35,13 +38,17 @@ class Paper(StrictModel):
 
 
 class Metadata(StrictModel):
-    """What only the submitter can say. ``paper`` is the word ``none`` where no paper describes the model."""
+    """What only the submitter can say.
+
+    ``paper`` is the word ``none`` where no paper describes the model, ``code`` the word ``assay`` where this program
+    builds and trains it, ``contact`` the word ``maintainers`` where they submit it themselves.
+    """
 
     schema_version: Literal[1] = Field(default=1, alias="schema")
     name: Name
     model: Name
     paper: Paper | Literal["none"]
-    code: Url
+    code: Url | Literal["assay"]
     licence: PlainText
     contact: Contact
     note: PlainText | None = None
@@ -64,13 +71,15 @@ class Manifest(StrictModel):
 
 
 class Outcomes(StrictModel):
-    """One number a unit: the ranking metric of that unit alone; None where the metric does not count it.
+    """Each headline metric of each unit alone, in the order of the units; for paired tests on the page.
 
-    ``values`` is empty where the metric is not a mean over units, so that no paired test would mean anything.
+    A metric whose units are right or wrong is one text with a character a unit: ``1``, ``0``, or ``-`` where the metric
+    does not count the unit. Any other is a list of numbers, null where it does not count the unit. A metric that is not
+    a mean over units is left out, for no paired test of it would mean anything.
     """
 
-    metric: PlainText
-    values: tuple[float | None, ...]
+    schema_version: Literal[1] = Field(default=1, alias="schema")
+    metrics: dict[PlainText, Annotated[str, Field(pattern=r"^[01-]+$")] | tuple[float | None, ...]]
 
 
 class Picture(StrictModel):
@@ -93,6 +102,7 @@ class TaskFinding(StrictModel):
     differences: tuple[PlainText, ...]
     figures_compared: Annotated[int, Field(ge=0)]
     units_compared: Annotated[int, Field(ge=0)]
+    images_compared: Annotated[int, Field(ge=0)] = 0
 
 
 class TierDocument(StrictModel):

@@ -8,6 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from assay.board.submissions.documents import Outcomes
 from assay.specs import TaskSpec
 from assay.tasks.base import Record, Task
 
@@ -20,12 +21,39 @@ def unit_scores(
 ) -> dict[str, list[Score]]:
     """Each metric of each unit alone, None where it does not count the unit; empty when it is no mean over units."""
     whole = _values(task, spec, records)
-    alone = [_values(task, spec, [record]) for record in records]
+    alone = [scores_alone(task, spec, record) for record in records]
     found = {}
     for name in metrics:
         scores = [values.get(name) for values in alone]
         found[name] = scores if _is_mean(whole.get(name), scores) else []
     return found
+
+
+def scores_alone(task: Task[Any, Any], spec: TaskSpec, record: Record) -> Mapping[str, Score]:
+    """What each metric is for one unit; a metric that does not count the unit has None, or is missing."""
+    return _values(task, spec, [record])
+
+
+def outcomes_document(scores: Mapping[str, Sequence[Score]]) -> Outcomes:
+    """The columns of :func:`unit_scores` as a submission keeps them; a metric without a score a unit is left out."""
+    return Outcomes(metrics={name: _packed(column) for name, column in scores.items() if column})
+
+
+_LETTERS: Mapping[Score, str] = {1.0: "1", 0.0: "0", None: "-"}
+
+
+def _packed(column: Sequence[Score]) -> str | tuple[Score, ...]:
+    if all(score in _LETTERS for score in column):
+        return "".join(_LETTERS[score] for score in column)
+    return tuple(column)
+
+
+def unpacked(column: str | Sequence[Score]) -> Sequence[Score]:
+    """The scores of a column of :class:`Outcomes`."""
+    if isinstance(column, str):
+        scores = {letter: score for score, letter in _LETTERS.items()}
+        return [scores[letter] for letter in column]
+    return column
 
 
 def _is_mean(whole: Score, scores: Sequence[Score]) -> bool:

@@ -1,69 +1,84 @@
-"""Checks of a submission's pictures: small real PNGs, charts that load nothing and say nothing in markup."""
+"""Checks of a submission's pictures: each is drawn again from the checked records, and shows the same.
+
+Nobody's picture is shown because its file was harmless: a chart or a map can lie. Those that need more than the
+records (renders, adversarial images) are on the page of the run, and no part of a submission.
+"""
 
 import io
-import re
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from assay.board.submissions.documents import Pictures
+from assay.board.submissions.build import picture_files
 from assay.board.submissions.folder import SubmissionFiles
 from assay.board.submissions.problems import Problem
-from assay.board.submissions.reader import UnreadableError, parse_document, parse_json, strings
-from assay.board.submissions.text import fault_of_text
+from assay.board.submissions.reader import UnreadableError, parse_json
+from assay.board.submissions.results import CheckedResult, equal
+from assay.tasks.base import Record
+from assay.tasks.families import family
 
-_MAX_SIDE = 4096  # pixels
-# What Plotly itself lays out in text; anything else in angle brackets is a stranger's.
-_PLOTLY_MARKUP = re.compile(r"</?(?:b|i|sub|sup|em|strong)>|<br ?/?>|<extra>|</extra>|&nbsp;")
-_MEND = "run `assay submit` again; its pictures follow from the records"
+_MEND = "run `assay submit` again, with the packages that constraints.txt names"
+_LEVELS = 2  # of 255, by which a pixel may differ: what another processor's rounding does, and no eye sees
 
 
-def picture_problems(files: SubmissionFiles, task: str) -> Iterator[Problem]:
-    """The index names exactly the pictures that are there, and each of them is harmless."""
-    prefix = f"figures/{task}/"
-    names = {name.removeprefix(prefix) for name in files.names if name.startswith(prefix)}
-    if not names:
+def picture_problems(
+    files: SubmissionFiles, checked: CheckedResult, records: Sequence[Record]
+) -> Iterator[Problem]:
+    """The pictures of a result are those that its family draws from these records."""
+    task, prefix = checked.result.task, f"figures/{checked.result.task}/"
+    present = {name for name in files.names if name.startswith(prefix)}
+    try:
+        figures = family(checked.spec.spec.family).figures(checked.spec.spec, records)
+    except Exception as error:  # whatever a hostile record can do to pure code
+        found = f"{type(error).__name__}: {error}"
+        yield Problem(f"records/{task}.jsonl.gz", "values", found, "records that can be drawn", _MEND)
         return
-    index = parse_document(Pictures, prefix + "index.json", files.read(prefix + "index.json"))
-    listed = {picture.file for picture in index.pictures}
-    if listed != names - {"index.json"}:
-        odd = ", ".join(sorted(listed ^ (names - {"index.json"})))
-        yield Problem(prefix + "index.json", "pictures", odd, "each picture of the folder, once", _MEND)
+    expected = dict(picture_files(task, figures))
+    if present != set(expected):
+        odd = ", ".join(sorted(present ^ set(expected)))
+        yield Problem(f"{prefix}index.json", "pictures", odd, "each picture of the records, once", _MEND)
         return
-    for name in sorted(listed):
-        data = files.read(prefix + name)
-        problem = (
-            _png_problem(prefix + name, data)
-            if name.endswith(".png")
-            else _chart_problem(prefix + name, data)
+    for name, drawn in sorted(expected.items()):
+        same = _same_png if name.endswith(".png") else _same_document
+        try:
+            shows_it = same(name, files.read(name), drawn)
+        except UnreadableError as error:
+            yield error.problem
+            continue
+        if not shows_it:
+            yield Problem(name, "content", "another picture", "the one that follows from the records", _MEND)
+
+
+def _same_document(name: str, data: bytes, drawn: bytes) -> bool:
+    return _close(parse_json(name, data), json.loads(drawn))
+
+
+def _close(value: Any, wanted: Any) -> bool:
+    """Equal JSON, up to the last digits of numbers."""
+    if isinstance(wanted, dict):
+        return (
+            isinstance(value, dict)
+            and value.keys() == wanted.keys()
+            and all(_close(value[key], wanted[key]) for key in wanted)
         )
-        if problem:
-            yield problem
+    if isinstance(wanted, list):
+        return isinstance(value, list) and len(value) == len(wanted) and all(map(_close, value, wanted))
+    return type(value) is type(wanted) and equal(value, wanted)
 
 
-def _png_problem(file: str, data: bytes) -> Problem | None:
+def _same_png(name: str, data: bytes, drawn: bytes) -> bool:
+    """Whether both show the same; a file that claims another size is not unpacked."""
+    import numpy as np
     from PIL import Image
 
+    with Image.open(io.BytesIO(drawn)) as picture:
+        size, wanted = picture.size, np.asarray(picture.convert("RGBA"), dtype=np.int16)
     try:
         with Image.open(io.BytesIO(data), formats=["PNG"]) as picture:
-            size = picture.size
-            picture.verify()
+            if picture.size != size:
+                return False
+            found = np.asarray(picture.convert("RGBA"), dtype=np.int16)
     except Exception as error:  # Pillow raises many kinds on damaged files
-        return Problem(file, "content", f"{type(error).__name__}: {error}", "a PNG", _MEND)
-    if max(size) > _MAX_SIDE:
-        return Problem(file, "size", f"{size[0]} x {size[1]}", f"at most {_MAX_SIDE} pixels a side", _MEND)
-    return None
-
-
-def _chart_problem(file: str, data: bytes) -> Problem | None:
-    try:
-        chart: Any = parse_json(file, data)
-    except UnreadableError as error:
-        return error.problem
-    if not isinstance(chart, dict) or not {"data"} <= set(chart) <= {"data", "layout"}:
-        return Problem(file, "document", "other keys", "a Plotly figure: data and layout", _MEND)
-    for text in strings(chart):
-        if fault := fault_of_text(_PLOTLY_MARKUP.sub("", text)):
-            return Problem(file, "text", fault, "plain text", _MEND)
-        if "://" in text or text.startswith("//"):
-            return Problem(file, "text", text, "no address: a page loads nothing", _MEND)
-    return None
+        text = f"{type(error).__name__}: {error}"
+        raise UnreadableError(Problem(name, "content", text, "a PNG", _MEND)) from error
+    return int(np.abs(found - wanted).max()) <= _LEVELS

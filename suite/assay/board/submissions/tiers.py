@@ -4,12 +4,14 @@ A finding lies under ``leaderboard/tiers``, outside of every submission, so that
 found it and when is what the commit says. It names the manifest that was looked at and holds for no other.
 """
 
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from assay import __version__
-from assay.board.submissions.build import picture_files
 from assay.board.submissions.check import Board, outcome_problems, read_records, require_good
 from assay.board.submissions.documents import METADATA, Metadata, TaskFinding, TierDocument
 from assay.board.submissions.folder import SubmissionFiles, open_folder
@@ -23,6 +25,7 @@ from assay.runner.files import write_atomically
 from assay.runner.jobs import Job, JobRequest
 from assay.runner.plan import plan_jobs
 from assay.runner.run import run_jobs
+from assay.runner.store import RunFolder
 from assay.tasks.base import DataSource, Record
 from assay.tasks.families import family, load_spec
 
@@ -32,17 +35,35 @@ _MACHINE_UNITS = {"s"}  # how long it took says nothing about the model, and dif
 _SHOWN = 20  # differences that a finding lists of one result
 
 
-def rescore(folder: Path, board: Board, roots: Sequence[Path]) -> TierDocument:
+@dataclass(frozen=True)
+class SavedImages:
+    """A run that saved its adversarial images, got from a submission's authors; and the checkpoint it was given."""
+
+    run: Path
+    weights: Path | None = None
+
+
+def rescore(
+    folder: Path, board: Board, roots: Sequence[Path], images: SavedImages | None = None
+) -> TierDocument:
     """Everything that follows from the saved outcomes, computed again beside the real data.
 
-    Beyond ``check-submission``: each record's label is the data set's own, each unit's outcome and each picture is
-    computed again.
+    Beyond ``check-submission``: each record's label is the data set's own, and each unit's outcome, not a sample of
+    them, is computed again.
+
+    With ``images``, the adversarial images of a run are read back and the model is asked about each, by a process that
+    knows of no attack; the run must be the submission's own job with the same outcomes.
 
     Raises:
-        UserError: the submission does not pass the checks, or the data are not here.
+        UserError: the submission does not pass the checks, the data are not here, or the run is of none of its jobs.
     """
     files = _opened(folder, board)
     found = {task: _rescore_task(files, task, board, roots) for task in files.tasks}
+    if images is not None:
+        found |= {
+            task: _with_images(finding, found[task])
+            for task, finding in _rescore_images(files, images).items()
+        }
     return TierDocument(
         tier="re-scored", assay=__version__, manifest_sha256=files.manifest_sha256, tasks=found
     )
@@ -64,7 +85,6 @@ def _rescore_task(files: SubmissionFiles, task: str, board: Board, roots: Sequen
     differences = [
         *_label_differences(checked, records, roots),
         *(str(problem) for problem in outcome_problems(files, checked, records, len(records))),
-        *_picture_differences(files, checked, records),
     ]
     return TaskFinding(
         differences=tuple(printable(text) for text in differences[:_SHOWN]),
@@ -80,6 +100,60 @@ def _checked(files: SubmissionFiles, task: str, board: Board) -> CheckedResult:
     )
 
 
+def _with_images(finding: TaskFinding, before: TaskFinding) -> TaskFinding:
+    """A finding of the saved outcomes, with what was found of the saved images."""
+    differences = (*before.differences, *finding.differences)
+    images = finding.images_compared
+    return before.model_copy(update={"differences": differences, "images_compared": images})
+
+
+def _rescore_images(files: SubmissionFiles, images: SavedImages) -> dict[str, TaskFinding]:
+    jobs = {job.document["key"]: job for job in stored_jobs(RunFolder.existing(images.run))}
+    found = {}
+    for task in files.tasks:
+        result = parse_result(task, files.read(f"results/{task}.json"))
+        job = jobs.get(result.job_key)
+        records = job.records() if job else []
+        saved = sum(name.endswith(".png") for record in records for name in record.files)
+        if not saved:
+            continue
+        stated = {record.unit_id: record.values for record in read_records(files, task)}
+        changed = sum(stated.get(record.unit_id) != record.values for record in records)
+        differences = [f"{changed} units of {images.run} have other records"] if changed else []
+        differences += _verified_apart(images)
+        found[task] = TaskFinding(
+            differences=tuple(printable(text) for text in differences),
+            figures_compared=0,
+            units_compared=0,
+            images_compared=saved,
+        )
+    if not found:
+        raise UserError(
+            f"{images.run}: saved no images of a job of {files.folder}; it has to be the run that was submitted, of a "
+            "task with `save_adversarial: true`"
+        )
+    return found
+
+
+def _verified_apart(images: SavedImages) -> list[str]:
+    """What ``assay verify-adversarial`` finds, in a process of its own: this one loads no network, that one no attack.
+
+    Raises:
+        UserError: it could not look (other weights, damaged images).
+    """
+    weights = ["--weights", str(images.weights)] if images.weights else []
+    command = [sys.executable, "-m", "assay.cli", "verify-adversarial", str(images.run), *weights]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode not in (0, 1):
+        raise UserError(done.stderr.strip().removeprefix("assay: ") or f"{images.run}: cannot be verified")
+    return [] if done.returncode == 0 else [line for line in done.stdout.splitlines() if _differs(line)]
+
+
+def _differs(line: str) -> bool:
+    """Whether a row of ``verify-adversarial``'s table, which ends in the images that differ, names any."""
+    return "%" in line and not line.endswith("none")
+
+
 def _label_differences(
     checked: CheckedResult, records: Sequence[Record], roots: Sequence[Path]
 ) -> Iterator[str]:
@@ -91,21 +165,6 @@ def _label_differences(
         label = next((part.label for part in parts if hasattr(part, "label")), None)
         if label is not None and record.values.get("label", label) != label:
             yield f"{unit.id}: the record says label {record.values['label']}, the data set {label}"
-
-
-def _picture_differences(
-    files: SubmissionFiles, checked: CheckedResult, records: Sequence[Record]
-) -> Iterator[str]:
-    """Pictures that the family draws from outcomes are drawn again; those of a run's own files are left to a re-run."""
-    task = checked.result.task
-    index = f"figures/{task}/index.json"
-    expected = dict(picture_files(task, family(checked.spec.spec.family).figures(checked.spec.spec, records)))
-    present = {name for name in files.names if name.startswith(f"figures/{task}/")}
-    if present - set(expected):
-        expected.pop(index, None)  # it lists pictures of both kinds
-    for name, picture in sorted(expected.items()):
-        if name not in present or picture != files.read(name):
-            yield f"{name}: is not the picture that follows from the records"
 
 
 def rerun(folder: Path, board: Board, request: JobRequest, out: Path) -> TierDocument:

@@ -134,7 +134,7 @@ def _contact(records: Sequence[Record]) -> Iterator[Figure]:
     images, captions, columns = [], [], 0
     for record in records:
         kept = record.values.get("renders")
-        if not kept:
+        if not kept or kept["file"] not in record.files:  # a submission's records come without files
             continue
         with Image.open(io.BytesIO(record.files[kept["file"]])) as strip:
             pixels = np.asarray(strip, dtype=np.float64) / 255
