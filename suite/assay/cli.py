@@ -10,7 +10,7 @@ import typer
 
 from assay import __version__
 from assay.board.commands import app as board_commands
-from assay.commands import running, srvr, training
+from assay.commands import running, saliency, srvr, training
 from assay.commands.options import DataRoots
 from assay.errors import UserError
 from assay.tasks.adversarial import commands as adversarial_commands
@@ -44,6 +44,8 @@ for verb, example in (
     (running.report, "report out/first"),
     (running.status, "status out/first"),
     (training.train, "train smoke/regular --out out/regular"),
+    (saliency.saliency, "saliency efficientnet_lite0 dog.jpg --method grad_cam_pp --out dog.png"),
+    (saliency.alignment, "alignment digits_fnn digits --limit 100"),
 ):
     app.command(epilog=f"Example: assay {example}")(verb)
 

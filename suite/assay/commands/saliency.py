@@ -1,0 +1,234 @@
+"""The verbs that show what a network looks at: `assay saliency` for one image, `assay alignment` for a data set."""
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from assay.commands.options import DataRoots, Weights, devices
+from assay.errors import UserError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+    from assay.models.loaded import LoadedModel
+    from assay.saliency.picture import Caption, Floats
+
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:1.")]
+PassSize = Annotated[
+    int, typer.Option("--batch-size", min=1, help="Images, or altered copies of one, in a pass.")
+]
+Model = Annotated[str, typer.Argument(help="A model's name, as `assay list models` shows it.")]
+
+
+class ScoreName(StrEnum):
+    """Whose gradient is aligned with the image."""
+
+    LOGIT = "logit"
+    MARGIN = "margin"
+
+
+def saliency(
+    model: Model,
+    image: Annotated[str, typer.Argument(help="A picture's file; with --data a sample's id.")],
+    out: Annotated[Path, typer.Option("--out", help="The PNG to write.")],
+    method: Annotated[
+        list[str] | None,
+        typer.Option("--method", help="Such as gradient, smoothgrad or grad_cam (repeat it for more)."),
+    ] = None,
+    every: Annotated[
+        bool, typer.Option("--all", help="Every method that can explain the network, in one picture.")
+    ] = False,
+    target: Annotated[
+        int | None,
+        typer.Option("--target", help="The class to explain, by index; the predicted one when left out."),
+    ] = None,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="A setting of the one method, KEY=VALUE, such as samples=100."),
+    ] = None,
+    data: Annotated[
+        str | None, typer.Option("--data", help="The data set whose sample IMAGE is (its id).")
+    ] = None,
+    weights: Weights = None,
+    data_root: DataRoots = None,
+    batch_size: PassSize = 16,
+    device: Device = "auto",
+) -> None:
+    """Draw what a network looks at in one image."""
+    from assay.runner.files import write_atomically
+    from assay.saliency.settings import METHODS, settings_of
+
+    asked = _methods(method or [], every, setting or [])
+    for name, settings in asked.items():
+        settings_of(name, settings)
+    loaded = _loaded(model, weights, device)
+    prepared = loaded.prepare(_pixels(image, data, data_root or [], loaded.info.input_shape[0]))
+    if tuple(prepared.shape) != loaded.info.input_shape:
+        raise UserError(
+            f"{image}: is {tuple(prepared.shape)} where {model} reads {loaded.info.input_shape}; resize it"
+        )
+    caption, label = _caption(loaded, prepared, target, Path(image).name)
+    maps, left_out = _maps(loaded, prepared, label, asked, batch_size, every)
+    from assay.saliency.picture import draw
+
+    write_atomically(out, draw(prepared.permute(1, 2, 0).numpy(), maps, caption))
+    for sentence in left_out:
+        print(f"left out: {sentence}")
+    titles = ", ".join(METHODS[name].title for name in maps)
+    print(f"{out}: {titles} of {model} for {caption.explained}")
+
+
+def alignment(
+    model: Model,
+    data: Annotated[str, typer.Argument(help="A data set's name, or a manifest of your own (.yaml).")],
+    score: Annotated[
+        ScoreName,
+        typer.Option(
+            "--score", help="Whose gradient: the predicted class's logit, or its margin to the next."
+        ),
+    ] = ScoreName.LOGIT,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N images.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    weights: Weights = None,
+    data_root: DataRoots = None,
+    batch_size: PassSize = 16,
+    device: Device = "auto",
+) -> None:
+    """Measure how well a network's gradient aligns with its images (Etmann et al. 2019)."""
+    from dataclasses import asdict
+
+    from assay.data.dataset import open_dataset
+    from assay.data.manifest import load_manifest
+    from assay.saliency.alignment import dataset_alignment, summarise
+
+    opened = open_dataset(load_manifest(data), data_root or [])
+    loaded = _loaded(model, weights, device)
+    values = dataset_alignment(loaded, opened, score=score.value, limit=limit, batch_size=batch_size)
+    found = summarise(values)
+    if as_json:
+        about = {"model": model, "weights_sha256": loaded.info.weights_sha256, "score": score.value}
+        figures = {key: None if value != value else value for key, value in asdict(found).items()}
+        print(json.dumps(about | {"data": opened.manifest.name, "data_sha256": opened.sha256} | figures))
+        return
+    print(
+        f"alignment of {model} on {opened.manifest.name} ({score.value}): mean {found.mean:.4f}, "
+        f"95 % interval [{found.low:.4f}, {found.high:.4f}], median {found.median:.4f}, {found.n} images"
+        + (f", {found.undefined} without (zero gradient)" if found.undefined else "")
+    )
+
+
+def _methods(names: list[str], every: bool, given: list[str]) -> dict[str, dict[str, Any]]:
+    """Each method asked for with its settings."""
+    from assay.saliency.settings import METHODS
+
+    if every == bool(names):
+        raise UserError(f"--method: name one of {', '.join(METHODS)}, or give --all instead")
+    if given and len(names) != 1:
+        raise UserError("--set: belongs to exactly one method; name it with one --method")
+    chosen = list(METHODS) if every else names
+    return {name: dict(_setting(text) for text in given) for name in chosen}
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    """``samples=100`` as a key and a number, or text where it is none."""
+    key, equals, value = text.partition("=")
+    if not (key and equals and value):
+        raise UserError(f"--set: expected KEY=VALUE, found {text!r}")
+    try:
+        return key, json.loads(value)
+    except ValueError:
+        return key, value
+
+
+def _loaded(model: str, weights: Path | None, device: str) -> "LoadedModel":
+    from assay.models.zoo import load_model
+
+    return load_model(model, weights=weights, device=devices(device)[0])
+
+
+def _pixels(image: str, data: str | None, roots: list[Path], channels: int) -> "np.ndarray[Any, Any]":
+    """The picture, uint8 (H, W, C)."""
+    from PIL import Image
+
+    from assay.data.pixels import ColourPolicy, ImageError, to_pixels
+
+    if data is not None:
+        return _sample(image, data, roots)
+    policy = ColourPolicy(channels=1 if channels == 1 else 3, alpha="composite", cmyk="convert")
+    try:
+        with Image.open(image) as picture:
+            return to_pixels(picture.convert("L") if channels == 1 else picture, policy)
+    except ImageError as error:
+        raise UserError(f"{image}: {error}") from error
+    except FileNotFoundError as error:
+        raise UserError(
+            f"{image}: no such file; give a picture's path, or a sample's id with --data NAME"
+        ) from error
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise UserError(f"{image}: cannot be read as a picture ({error}); give a PNG or JPEG") from error
+
+
+def _sample(unit_id: str, data: str, roots: list[Path]) -> "np.ndarray[Any, Any]":
+    import difflib
+
+    from assay.data.dataset import open_dataset
+    from assay.data.manifest import load_manifest
+
+    opened = open_dataset(load_manifest(data), roots)
+    known = {sample.unit_id: sample for sample in opened.samples}
+    if unit_id not in known:
+        near = difflib.get_close_matches(unit_id, known, n=3, cutoff=0.3) or list(known)[:3]
+        raise UserError(f"data set {data} has no sample {unit_id!r}; it has {', '.join(near)} and others")
+    return opened.image(known[unit_id])
+
+
+def _caption(
+    model: "LoadedModel", image: "Tensor", target: int | None, name: str
+) -> "tuple[Caption, Tensor]":
+    """What the picture says, and the class that is explained, (1,) int64 beside the network."""
+    import torch
+
+    from assay.saliency.picture import Caption
+
+    if target is not None and not 0 <= target < model.info.num_classes:
+        raise UserError(
+            f"--target {target}: {model.info.name} has the classes 0..{model.info.num_classes - 1}; choose one of them"
+        )
+    device = next((weight.device for weight in model.module.parameters()), torch.device("cpu"))
+    with torch.no_grad():
+        chances = model.module(image[None].to(device)).softmax(1)[0]
+    predicted = int(chances.argmax())
+    label = predicted if target is None else target
+    told = "predicted" if label == predicted else f"predicted is {predicted}"
+    explained = f"class {label} ({told}, probability {float(chances[label]):.2f})"
+    return Caption(model.info.name, name, explained), torch.tensor([label], device=device)
+
+
+def _maps(
+    model: "LoadedModel",
+    image: "Tensor",
+    label: "Tensor",
+    asked: dict[str, dict[str, Any]],
+    batch_size: int,
+    every: bool,
+) -> "tuple[dict[str, Floats], list[str]]":
+    """The maps, and why a method has none where all were asked for."""
+    from assay.saliency import maps as saliency_maps
+
+    found: dict[str, Floats] = {}
+    left_out = []
+    for name, settings in asked.items():
+        try:
+            batch = image[None].to(label.device)
+            saliency = saliency_maps(model.module, batch, label, name, batch_size=batch_size, **settings)
+        except UserError as error:
+            if not every:
+                raise
+            left_out.append(f"{name}: {error}")
+            continue
+        found[name] = saliency[0].cpu().numpy()
+    return found, left_out
