@@ -35,6 +35,7 @@ class TrainedCard(StrictModel):
         epochs: passes over the data.
         accuracy: clean accuracy on the recipe's test images, in [0, 1].
         train_seconds: seconds spent in training steps, evaluation left out.
+        train_cpu_seconds: likewise, of the training process; what a comparison on a busy machine should use.
         preparation_seconds: seconds spent on the saliency maps, whether for this training or for one before it.
         weights_sha256: of the file ``model.safetensors``.
         recipe_sha256: of the recipe's identity, its seed included.
@@ -54,6 +55,7 @@ class TrainedCard(StrictModel):
     epochs: int
     accuracy: float
     train_seconds: float
+    train_cpu_seconds: float
     preparation_seconds: float
     weights_sha256: Hash
     recipe_sha256: Hash

@@ -186,6 +186,7 @@ class _Plan:
             epochs=self.recipe.epochs,
             accuracy=reports[-1].accuracy,
             train_seconds=round(sum(report.seconds for report in reports), 3),
+            train_cpu_seconds=round(sum(report.cpu_seconds for report in reports), 3),
             preparation_seconds=round(preparation, 3),
             weights_sha256=file_sha256(self.out / WEIGHTS_FILE),
             recipe_sha256=self.recipe.sha256,
@@ -203,15 +204,11 @@ def log_of(reports: Sequence[EpochReport]) -> str:
     parts = list(reports[0].losses)
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["epoch", "step", *parts, "clean_accuracy", "learning_rate", "seconds"])
+    writer.writerow(["epoch", "step", *parts, "clean_accuracy", "learning_rate", "seconds", "cpu_seconds"])
     for report in reports:
-        losses = [f"{report.losses[part]:.6g}" for part in parts]
-        writer.writerow(
-            [
-                report.epoch, report.step, *losses,
-                f"{report.accuracy:.6g}", f"{report.learning_rate:.6g}", f"{report.seconds:.3f}",
-            ]
-        )  # fmt: skip
+        figures = [*report.losses.values(), report.accuracy, report.learning_rate]
+        seconds = [f"{report.seconds:.3f}", f"{report.cpu_seconds:.3f}"]
+        writer.writerow([report.epoch, report.step, *(f"{figure:.6g}" for figure in figures), *seconds])
     return buffer.getvalue()
 
 

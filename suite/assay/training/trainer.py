@@ -6,6 +6,7 @@ was killed and goes on from a checkpoint ends with the bytes of one that was not
 
 from __future__ import annotations
 
+import hashlib
 import math
 import time
 from collections.abc import Callable
@@ -15,7 +16,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from assay.attacks import randomness
 from assay.errors import UserError
 from assay.training.checkpoints import Checkpoints
 from assay.training.objectives import Batch, looked_at, objective_of
@@ -43,6 +43,7 @@ class EpochReport:
         accuracy: clean accuracy on the test images, in [0, 1].
         learning_rate: of the last step.
         seconds: spent in this epoch's training steps.
+        cpu_seconds: of this process, in the same steps; what a comparison on a busy machine should use.
         images_per_second: of training.
         seconds_to_go: of training, if the other epochs take as long as those so far did on average.
     """
@@ -54,6 +55,7 @@ class EpochReport:
     accuracy: float
     learning_rate: float
     seconds: float
+    cpu_seconds: float
     images_per_second: float
     seconds_to_go: float
 
@@ -86,6 +88,7 @@ class Position:
         step: steps taken in the epoch under way.
         sums: of each loss over the images of the epoch under way, in the order in which the losses first came.
         seconds: spent in the steps of the epoch under way.
+        cpu_seconds: likewise, of this process.
         reports: of the finished epochs.
     """
 
@@ -93,6 +96,7 @@ class Position:
     step: int = 0
     sums: dict[str, float] = field(default_factory=dict)
     seconds: float = 0.0
+    cpu_seconds: float = 0.0
     reports: list[EpochReport] = field(default_factory=list)
 
     def as_state(self) -> dict[str, Any]:
@@ -175,20 +179,18 @@ class Trainer:
         recipe, position = self.material.recipe, self.position
         generator = torch.Generator().manual_seed(_number(recipe.seed, _ORDER, position.epoch))
         order = torch.split(torch.randperm(len(self.material.train), generator=generator), recipe.batch_size)
-        rate = 0.0
         for rows in order[position.step :]:
-            began = time.perf_counter()
-            rate = self._step(rows)
+            began, cpu_began = time.perf_counter(), time.process_time()
+            self._step(rows)
             position.step += 1
             position.seconds += time.perf_counter() - began
+            position.cpu_seconds += time.process_time() - cpu_began
             if time.monotonic() - self._last_save >= self.checkpoint_seconds:
                 self._save()
-        self._finish_epoch(rate)
+        self._finish_epoch()
 
-    def _step(self, rows: Tensor) -> float:
-        """One step on the images of ``rows``; its learning rate."""
-        recipe, position = self.material.recipe, self.position
-        done = position.epoch * self._steps_per_epoch + position.step
+    def _step(self, rows: Tensor) -> None:
+        recipe, position, done = self.material.recipe, self.position, self._done
         rate = learning_rate(recipe, done, self._steps_per_epoch)
         for group in self._optimiser.param_groups:
             group["lr"] = rate
@@ -202,7 +204,6 @@ class Trainer:
         self._optimiser.step()
         for name, value in values.items():
             position.sums[name] = position.sums.get(name, 0.0) + value * len(rows)
-        return rate
 
     def _batch(self, rows: Tensor, done: int) -> Batch:
         material, device = self.material, self.material.device
@@ -217,7 +218,7 @@ class Trainer:
             steps=done,
         )
 
-    def _finish_epoch(self, rate: float) -> None:
+    def _finish_epoch(self) -> None:
         recipe, position = self.material.recipe, self.position
         images, seconds = len(self.material.train), max(position.seconds, 1e-9)
         before = [report.seconds for report in position.reports]
@@ -225,11 +226,12 @@ class Trainer:
         report = EpochReport(
             epoch=position.epoch + 1,
             epochs=recipe.epochs,
-            step=(position.epoch + 1) * self._steps_per_epoch,
+            step=self._done,
             losses={name: total / images for name, total in position.sums.items()},
             accuracy=accuracy(self.net, self.material.test),
-            learning_rate=rate,
+            learning_rate=learning_rate(recipe, self._done - 1, self._steps_per_epoch),
             seconds=position.seconds,
+            cpu_seconds=position.cpu_seconds,
             images_per_second=images / seconds,
             seconds_to_go=mean * (recipe.epochs - position.epoch - 1),
         )
@@ -269,8 +271,6 @@ def accuracy(net: nn.Module, pictures: Pictures) -> float:
 
 
 def _number(seed: int, *streams: int) -> int:
-    """A non-negative 63-bit number that depends on all of its arguments."""
-    seeds = randomness.as_seeds([seed], torch.device("cpu"))
-    for stream in streams:
-        seeds = randomness.derive(seeds, stream)
-    return int(seeds.item()) & (2**63 - 1)
+    """A number in [0, 2**63) that depends on all of its arguments."""
+    digest = hashlib.sha256(repr((seed, *streams)).encode()).digest()
+    return int.from_bytes(digest[:8], "big") >> 1
