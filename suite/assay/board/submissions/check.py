@@ -25,6 +25,7 @@ from assay.board.submissions.reader import (
 from assay.board.submissions.register import Register
 from assay.board.submissions.results import (
     CheckedResult,
+    checked_result,
     completeness_problems,
     equal,
     figure_problems,
@@ -37,7 +38,7 @@ from assay.errors import UserError
 from assay.results.document import ModelCard, Status
 from assay.specs import shipped_specs
 from assay.tasks.base import Record
-from assay.tasks.families import family, load_spec
+from assay.tasks.families import family
 
 _SAMPLE = 50  # units whose outcome is computed again; `assay rescore` does all
 
@@ -114,7 +115,7 @@ def _task_problems(
         return [Problem(file, "task", task, f"one of {', '.join(register.tasks) or 'none yet'}", mend)]
     result = parse_result(file, files.read(file))
     cards[file] = result.model
-    checked = CheckedResult(file, result, load_spec(task), register.tasks[task])
+    checked = checked_result(file, result, task, register.tasks[task])
     problems = [*identity_problems(checked), *completeness_problems(checked)]
     if result.task != task:
         problems.append(checked.problem("task", result.task, task))
