@@ -159,6 +159,35 @@ def test_two_to_four_models_side_by_side(open_page, site):
     assert page.evaluate("document.activeElement.id") == "compare-title"
 
 
+def test_every_figure_that_is_a_mean_over_units_is_tested_and_says_how(open_page):
+    page = open_page("families/adversarial.html#compare=invented-0001&compare=invented-0002&open=1")
+    page.wait_for_selector("#compare-table")
+    lines = page.locator("#compare-table tbody tr").all_inner_texts()
+    assert len(lines) == 26
+    assert all("to the first; McNemar, p " in line for line in lines)
+
+
+def test_a_figure_that_is_no_mean_over_units_says_that_it_is_not_tested(open_page):
+    page = open_page()
+    found = page.evaluate("""() => {
+        const columns = [{ label: "srvr", unit: "%", cell: () => [50, 40, 60, 9] }];
+        const place = document.createElement("div");
+        Compare.show(place, [{ id: "a", model: "a" }, { id: "b", model: "b" }], columns, () => undefined);
+        return place.textContent;
+    }""")
+    assert "no test: not a mean over units" in found
+
+
+def test_scores_of_both_kinds_are_read(open_page):
+    page = open_page()
+    assert page.evaluate('Statistics.paired("110-", "0101")') == {
+        "test": "McNemar", "difference": pytest.approx(1 / 3), "p": 1, "n": 3, "onlyA": 1, "onlyB": 0,
+    }  # fmt: skip
+    assert (
+        page.evaluate("Statistics.paired([0.5, null, 0.25], [0.25, 1, 0.25])")["test"] == "paired bootstrap"
+    )
+
+
 def test_the_page_s_paired_test_is_the_command_line_s(open_page):
     from assay.board.compare import mcnemar_p_value
 

@@ -1,9 +1,11 @@
 """The workflow that reads pull requests: nothing of a stranger runs, and a stranger can write nothing of ours."""
 
+from pathlib import Path
+
 import pytest
 import yaml
 
-from conftest import REPOSITORY
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")

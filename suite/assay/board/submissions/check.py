@@ -173,7 +173,7 @@ def outcome_problems(
     file = f"outcomes/{checked.result.task}.json"
     outcomes = parse_document(Outcomes, file, files.read(file))
     columns = {name: unpacked(column) for name, column in outcomes.metrics.items()}
-    stated = {metric.name: metric.value for metric in checked.result.metrics if metric.headline}
+    stated = {metric.name: metric for metric in checked.result.metrics if metric.headline}
     mend = "run `assay submit` again"
     for name, column in columns.items():
         if name not in stated:
@@ -186,8 +186,13 @@ def outcome_problems(
             return
         counted = [score for score in column if score is not None]
         mean = math.fsum(counted) / len(counted) if counted else None
-        if not equal(mean, stated[name]):
-            yield Problem(file, name, f"mean {mean}", f"mean {stated[name]}, as in the result", mend)
+        wanted = stated[name]
+        if len(counted) != wanted.n or not equal(mean, wanted.value):
+            found, expected = (
+                f"mean {mean} of {len(counted)}",
+                f"mean {wanted.value} of {wanted.n}, as in the result",
+            )
+            yield Problem(file, name, found, expected, mend)
     chosen = random.Random(0).sample(range(len(records)), min(sample, len(records)))
     implementation = family(checked.spec.spec.family)
     for index in chosen:
