@@ -57,3 +57,4 @@ leaderboard: $(READY)
 
 schema: $(READY)
 	$(BIN)/python -c "import json; from assay.results.document import result_schema; print(json.dumps(result_schema(), indent=1))" > suite/assay/results/result.schema.json
+	$(BIN)/python -c "from assay.board.submissions.documents import write_schemas; write_schemas('suite/assay/board/schemas')"

@@ -8,8 +8,12 @@ from pathlib import Path
 import pytest
 from board_place import use_specs
 from synthetic import write_board, write_specs
+from test_run_page import result
 
+from assay.board.page import run_page
 from assay.board.site.build import build_site
+from assay.results.document import Guard
+from assay.tasks.base import Figure
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 FLAGS = [
@@ -155,6 +159,35 @@ def test_two_to_four_models_side_by_side(open_page, site):
     assert page.evaluate("document.activeElement.id") == "compare-title"
 
 
+def test_every_figure_that_is_a_mean_over_units_is_tested_and_says_how(open_page):
+    page = open_page("families/adversarial.html#compare=invented-0001&compare=invented-0002&open=1")
+    page.wait_for_selector("#compare-table")
+    lines = page.locator("#compare-table tbody tr").all_inner_texts()
+    assert len(lines) == 26
+    assert all("to the first; McNemar, p " in line for line in lines)
+
+
+def test_a_figure_that_is_no_mean_over_units_says_that_it_is_not_tested(open_page):
+    page = open_page()
+    found = page.evaluate("""() => {
+        const columns = [{ label: "srvr", unit: "%", cell: () => [50, 40, 60, 9] }];
+        const place = document.createElement("div");
+        Compare.show(place, [{ id: "a", model: "a" }, { id: "b", model: "b" }], columns, () => undefined);
+        return place.textContent;
+    }""")
+    assert "no test: not a mean over units" in found
+
+
+def test_scores_of_both_kinds_are_read(open_page):
+    page = open_page()
+    assert page.evaluate('Statistics.paired("110-", "0101")') == {
+        "test": "McNemar", "difference": pytest.approx(1 / 3), "p": 1, "n": 3, "onlyA": 1, "onlyB": 0,
+    }  # fmt: skip
+    assert (
+        page.evaluate("Statistics.paired([0.5, null, 0.25], [0.25, 1, 0.25])")["test"] == "paired bootstrap"
+    )
+
+
 def test_the_page_s_paired_test_is_the_command_line_s(open_page):
     from assay.board.compare import mcnemar_p_value
 
@@ -243,6 +276,28 @@ def test_axe_finds_nothing_serious(open_page, name, scheme):
         page.wait_for_selector("#compare .js-plotly-plot")
     found = axe.Axe().run(page, options={"preload": False}).response["violations"]
     assert [(item["id"], item["nodes"][0]["html"]) for item in found if item["impact"] in SERIOUS] == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_nothing_serious_on_the_page_of_a_run(chromium, tmp_path, scheme):
+    axe = pytest.importorskip(
+        "axe_playwright_python.sync_playwright", reason="axe-playwright-python is missing"
+    )
+    guard = Guard(name="inside_the_ball", passed=False, value=1.0, limit=0.5, detail="too far")
+    chart = '{"data": [{"type": "scatter", "x": [0, 1], "y": [0.5, 0.25], "name": "fgsm"}], "layout": {}}'
+    pictures = [Figure("c", "Accuracy under attack", "over eps", "plotly", chart)]
+    (tmp_path / "run.html").write_text(run_page([result(guards=(guard,))], {("m", "t"): pictures}))
+    context = chromium.new_context(color_scheme=scheme)
+    page = context.new_page()
+    complaints = []
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.goto((tmp_path / "run.html").as_uri())
+    page.wait_for_selector("#metrics tbody tr")
+    page.locator("details").evaluate_all("all => all.forEach((one) => { one.open = true; })")
+    found = axe.Axe().run(page, options={"preload": False}).response["violations"]
+    assert [(item["id"], item["nodes"][0]["html"]) for item in found if item["impact"] in SERIOUS] == []
+    assert complaints == []
+    context.close()
 
 
 def test_without_scripts_the_reader_is_told_where_the_figures_are(chromium, site):

@@ -1,17 +1,39 @@
 """Re-scored and re-run: what a maintainer finds, when it counts, and how a planted difference shows."""
 
 import json
+import subprocess
+import sys
 
 import pytest
-from board_place import RANK_BY, TASK, rewrite
+from board_place import RANK_BY, TASK, rewrite, use_specs
 
 from assay.board.site.build import build_site
+from assay.board.submissions.build import SubmitRequest, build_submissions
 from assay.board.submissions.check import Board, other_names
-from assay.board.submissions.register import read_register
-from assay.board.submissions.tiers import compare_results, rerun, rescore, write_finding
+from assay.board.submissions.register import admit, read_register
+from assay.board.submissions.tiers import (
+    SavedImages,
+    compare_results,
+    model_of,
+    rerun,
+    rescore,
+    write_finding,
+)
 from assay.errors import UserError
 from assay.results.document import ResultDocument
 from assay.runner.jobs import JobRequest
+from assay.runner.plan import plan_jobs
+from assay.runner.run import run_jobs
+
+SAVING = """\
+schema: 1
+family: adversarial
+title: Images that are kept
+data: digits
+eps: [0, 1/10]
+attacks:
+  - {method: fgsm}
+"""
 
 
 @pytest.fixture
@@ -46,6 +68,45 @@ def test_a_submission_cannot_bring_its_own_tier(place):
     assert any("tiers/re-run.json" in problem for problem in place.check())
 
 
+@pytest.fixture
+def saving(place, tmp_path, monkeypatch):
+    """A submission whose run saved its adversarial images; gives its folder, what checks it, and its run."""
+    (tmp_path / "specs" / "adversarial").mkdir(parents=True)
+    (tmp_path / "specs" / "adversarial" / "saved.yaml").write_text(SAVING)
+    use_specs(monkeypatch, tmp_path / "specs")
+    monkeypatch.setenv("PYTHONPATH", ":".join(filter(None, sys.path)))
+    board, run = tmp_path / "board", tmp_path / "run"
+    request = JobRequest(
+        "digits_models:linear", "adversarial/saved", batch_size=256, switches=("save_adversarial",)
+    )
+    run_jobs(plan_jobs([request]), run)
+    admit(board, "adversarial/saved", "fgsm:robust_accuracy@1/10", "higher", ())
+    (folder,) = build_submissions(SubmitRequest(run, place.metadata), board)
+    return folder, Board(read_register(board)), run
+
+
+def test_saved_images_are_shown_to_the_model_again(saving):
+    folder, against, run = saving
+    finding = rescore(folder, against, (), SavedImages(run)).tasks["adversarial/saved"]
+    assert (finding.differences, finding.images_compared) == ((), 2 * 1797)
+    assert finding.units_compared == 1797
+
+
+def test_an_image_that_is_not_what_the_outcome_says_is_a_difference(saving, monkeypatch):
+    folder, against, run = saving
+    table = "attack  eps  images  accuracy stored (8 bit)  accuracy now  images that differ\n"
+    table += "fgsm  0  1797  94.1%  94.1%  none\nfgsm  1/10  1797  31.0%  33.1%  00007 00008\n"
+    done = subprocess.CompletedProcess([], 1, stdout=table, stderr="")
+    monkeypatch.setattr("assay.board.submissions.tiers.subprocess.run", lambda *_, **__: done)
+    (difference,) = rescore(folder, against, (), SavedImages(run)).tasks["adversarial/saved"].differences
+    assert "00007 00008" in difference
+
+
+def test_images_of_another_job_say_nothing(place, against):
+    with pytest.raises(UserError, match="saved no images of a job of"):
+        rescore(place.submission, against, (), SavedImages(place.run))
+
+
 def test_a_bad_submission_is_not_even_looked_at(place, against):
     (place.submission / "metadata.yaml").write_text("x")
     with pytest.raises(UserError, match=r"metadata\.yaml.*expected"):
@@ -59,6 +120,12 @@ def test_the_whole_job_again_is_equal_and_its_tier_is_on_the_row(place, against,
     assert finding.environment["packages"]["torch"]
     write_finding(place.board, place.submission, finding)
     assert tier_on_the_row(place, tmp_path) == "re-run"
+
+
+def test_a_function_that_a_stranger_named_is_not_called_unseen(place):
+    with pytest.raises(UserError, match=r"read it, then add --model digits_models:linear"):
+        model_of(place.submission)
+    assert model_of(place.submission, "digits_models:linear") == "digits_models:linear"
 
 
 def test_another_model_than_the_submission_s_is_refused(place, against, tmp_path):

@@ -26,6 +26,7 @@ from assay.board.submissions.reader import parse_records, unpack
 from assay.board.submissions.register import Register, admit, read_register, unit_ids_sha256
 from assay.results.document import Coverage, ResultDocument
 from assay.runner.jobs import JobRequest
+from assay.runner.plan import plan_jobs
 from assay.runner.run import run_jobs
 from assay.specs import shipped_specs
 from assay.tasks.families import family, load_spec
@@ -92,20 +93,30 @@ def test_the_overview_opens_and_sorts_quickly(browser_page, big):
     browser_page.goto((big / "site" / "index.html").as_uri())
     browser_page.wait_for_selector("html[data-ready='1']", state="attached")
     opened = browser_page.evaluate("performance.now()")
-    sort = """() => {
-        const times = [];
-        for (const button of [...document.querySelectorAll('[data-sort]')].slice(0, 8)) {
-            const start = performance.now();
-            document.querySelector(`[data-sort="${CSS.escape(button.dataset.sort)}"]`).click();
-            document.getElementById('board').getBoundingClientRect();
-            times.push(performance.now() - start);
-        }
-        return Math.min(...times);  // whatever else the machine does only adds
+    metrics = browser_page.context.new_cdp_session(browser_page)
+    metrics.send("Performance.enable", {"timeDomain": "threadTicks"})
+    sort = """(position) => {
+        const start = performance.now();
+        document.querySelectorAll('[data-sort]')[position].click();
+        document.getElementById('board').getBoundingClientRect();
+        return performance.now() - start;
     }"""
-    sorted_ms = browser_page.evaluate(sort)
-    print(f"\nopened in {opened:.0f} ms, sorted in {sorted_ms:.0f} ms (the quickest of 8)")
+
+    def busy():
+        found = {item["name"]: item["value"] for item in metrics.send("Performance.getMetrics")["metrics"]}
+        return {name: 1000 * found[f"{name}Duration"] for name in ("Script", "Layout", "RecalcStyle", "Task")}
+
+    rows = []
+    for position in range(8):
+        before = busy()
+        wall = browser_page.evaluate(sort, position)
+        rows.append({"wall": wall} | {name: after - before[name] for name, after in busy().items()})
+    slowest = max(row["Task"] for row in rows)
+    print(f"\nopened in {opened:.0f} ms; sorts, ms of the clock and of the page's own thread:")
+    for row in rows:
+        print("  " + ", ".join(f"{name} {value:.0f}" for name, value in row.items()))
     assert opened <= OPEN_MS
-    assert sorted_ms <= SORT_MS
+    assert slowest <= SORT_MS
 
 
 SPEC = """\
@@ -131,7 +142,7 @@ def ten_thousand(tmp_path):
     place = Place(tmp_path / "leaderboard", tmp_path / "run", tmp_path / "about.yaml")
     with pytest.MonkeyPatch.context() as patch:
         use_specs(patch, tmp_path / "benchmarks")
-        run_jobs([JobRequest("digits_models:linear", TASK, batch_size=256)], place.run)
+        run_jobs(plan_jobs([JobRequest("digits_models:linear", TASK, batch_size=256)]), place.run)
         admit(place.board, TASK, RANK_BY, "higher", ())
         request = SubmitRequest(place.run, place.metadata, name="digits-linear")
         build_submissions(request, place.board)

@@ -121,6 +121,12 @@ def rerun(
     weights: Annotated[
         Path | None, typer.Option("--weights", help="The submission's own checkpoint, got from its authors.")
     ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model", help="The model's name again, where it is a Python function that you have read."
+        ),
+    ] = None,
     device: Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:1.")] = "cpu",
     batch_size: Annotated[
         int | None,
@@ -134,7 +140,7 @@ def rerun(
     from assay.runner.jobs import JobRequest
 
     request = JobRequest(
-        model=tiers.model_of(submission),
+        model=tiers.model_of(submission, model),
         task="",
         weights=str(weights) if weights else None,
         device=device,

@@ -48,13 +48,15 @@
     content: (row) => element("span", {}, element("span", { class: `tier ${row.tier}` }, row.tier),
       element("small", {}, row.when ? `${row.who}, ${row.when}` : "not committed yet")),
   };
-  const paperColumn = { key: "paper", label: "paper", text: (row) => row.paper };
+  const paperColumn = { key: "paper", label: "paper", text: (row) => row.paper, content: (row) => element("span", { class: "paper" }, row.paper) };
   const licenceColumn = { key: "licence", label: "licence", text: (row) => row.licence };
 
   const percent = (unit) => (unit === "proportion" ? ", %" : unit ? `, ${unit}` : "");
 
+  /** A column a task that any model has a result of; the others are named below the table. */
   function overviewColumns() {
-    return overview.tasks.filter((task) => !state.family || task.family === state.family).map((task) => ({
+    const tried = overview.tasks.filter((task) => Object.values(overview.rows).some((row) => task.id in row));
+    return tried.filter((task) => !state.family || task.family === state.family).map((task) => ({
       key: task.id, label: task.title, full: `${task.title}: ${task.metric}`, note: `${task.metric}${percent(task.unit)}`,
       ranking: task.metric, unit: task.unit, better: task.better, cell: (row) => overview.rows[row.id]?.[task.id],
     }));

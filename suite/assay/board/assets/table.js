@@ -36,12 +36,9 @@ const Table = (() => {
 
   function errorBar([value, low, high], [from, to]) {
     const share = (x) => `${(100 * Math.min(1, Math.max(0, (x - from) / (to - from)))).toFixed(1)}%`;
-    const interval = element("i");
-    const mark = element("b");
-    interval.style.left = share(low);
-    interval.style.right = `calc(100% - ${share(high)})`;
-    mark.style.left = share(value);
-    return element("span", { class: "bar", "aria-hidden": "true" }, interval, mark);
+    const bar = element("span", { class: "bar", "aria-hidden": "true" });
+    bar.style.cssText = `--low:${share(low)};--high:${share(high)};--value:${share(value)}`;
+    return bar;
   }
 
   const places = (best, worst) => (best === worst ? `${best}` : `${best}–${worst}`);
@@ -82,10 +79,11 @@ const Table = (() => {
     return element("tr", {}, element("td", { class: "pick" }, box), ...cells);
   }
 
-  const made = new Map();  // rows already built, for the columns they were built for
+  const made = new Map();  // rows already built, and the columns' scales, for the columns they were built for
+  let scales = [];
   let madeFor = "";
 
-  function builtRow(view, row, scales) {
+  function builtRow(view, row) {
     if (!made.has(row.id)) made.set(row.id, bodyRow(view.columns, row, scales, view.onPick));
     const built = made.get(row.id);
     const box = built.querySelector("input");
@@ -97,11 +95,13 @@ const Table = (() => {
   /** Fill a table; `view` holds columns, all rows (for scales), the rows to show, state, onSort and onPick. */
   function fill(table, view) {
     const columns = `${view.state.task} ${view.columns.map(({ key }) => key).join(" ")}`;
-    if (columns !== madeFor) made.clear();
+    if (columns !== madeFor) {
+      made.clear();
+      scales = view.columns.map((column) => (column.text ? null : range(column, view.allRows)));
+    }
     madeFor = columns;
-    const scales = view.columns.map((column) => (column.text ? null : range(column, view.allRows)));
     table.tHead.replaceChildren(header(view.columns, view.state, view.onSort));
-    table.tBodies[0].replaceChildren(...view.rows.map((row) => builtRow(view, row, scales)));
+    table.tBodies[0].replaceChildren(...view.rows.map((row) => builtRow(view, row)));
   }
 
   return { sorted, fill, places };

@@ -17,12 +17,12 @@ Columns = Mapping[str, RankedCell | str]  # by model; a text is why the task doe
 
 @dataclass(frozen=True)
 class AdmittedSpec:
-    """A task of the register with its current spec."""
+    """A task of the register with its current spec; ``sha256s`` are the hashes that its results may name."""
 
     loaded: LoadedSpec
     admitted: AdmittedTask
     family: str
-    sha256: str
+    sha256s: tuple[str, ...]
 
 
 _METRIC_FIELDS = ("name", "unit", "series", "x", "x_label")

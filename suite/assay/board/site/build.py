@@ -15,6 +15,7 @@ from assay.board.site.pages import Pages, data_script, script_json
 from assay.board.site.tables import long_rows, wide_csv, write_long
 from assay.board.submissions.check import other_names
 from assay.board.submissions.register import read_register
+from assay.board.submissions.results import current_hashes
 from assay.specs import shipped_specs
 from assay.tasks.families import load_spec
 
@@ -87,7 +88,7 @@ class _Builder:
             result, spec = entry.result(task), self._specs.get(task)
             if spec is None:
                 self._hidden.append((f"{entry.id} · {task}", "the task is not admitted"))
-            elif result["spec_sha256"] != spec.sha256:
+            elif result["spec_sha256"] not in spec.sha256s:
                 reason = "the task's spec has changed since; the model has to be run again"
                 self._hidden.append((f"{entry.id} · {task}", reason))
             else:
@@ -158,7 +159,7 @@ def _admitted_specs(board: Path) -> dict[str, AdmittedSpec]:
     for task, admitted in sorted(read_register(board).tasks.items()):
         if task in shipped:
             loaded = load_spec(task)
-            found[task] = AdmittedSpec(loaded, admitted, loaded.spec.family, loaded.spec.sha256)
+            found[task] = AdmittedSpec(loaded, admitted, loaded.spec.family, current_hashes(task))
     return found
 
 

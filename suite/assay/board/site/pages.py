@@ -142,7 +142,7 @@ class Pages:
             board=board,
             spec=loaded.spec,
             spec_text=yaml.safe_dump(loaded.spec.model_dump(mode="json", by_alias=True), sort_keys=False),
-            sha256=spec.sha256,
+            sha256=spec.sha256s[0],
             data=data,
             commits=history(loaded.folder).get(f"{board.id.rpartition('/')[2]}.yaml", ()),
         )

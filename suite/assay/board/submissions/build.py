@@ -24,6 +24,7 @@ from assay.board.submissions.documents import (
     Pictures,
 )  # fmt: skip
 from assay.board.submissions.outcomes import outcomes_document, unit_scores
+from assay.board.submissions.results import switches_of
 from assay.board.submissions.text import folder_name
 from assay.canonical import canonical_json
 from assay.errors import UserError
@@ -32,6 +33,7 @@ from assay.runner.assemble import StoredJob, stored_jobs
 from assay.runner.files import path_name
 from assay.runner.jobs import JobRequest, repeat_command
 from assay.runner.store import RunFolder
+from assay.specs import shipped_specs
 from assay.tasks.base import Figure, Record
 from assay.validation import read_yaml, validate
 
@@ -164,7 +166,10 @@ def canonical_result(result: ResultDocument) -> ResultDocument:
     words = shlex.split(result.command)
     weights = words[words.index("--weights") + 1] if "--weights" in words else None
     request = JobRequest(
-        result.model.name, result.task, weights=PurePosixPath(weights).name if weights else None
+        result.model.name,
+        result.task,
+        weights=PurePosixPath(weights).name if weights else None,
+        switches=switches_of(result.spec, result.task) if result.task in shipped_specs() else (),
     )
     return result.model_copy(update={"command": repeat_command(request)})
 

@@ -25,6 +25,7 @@ from assay.board.submissions.reader import (
 from assay.board.submissions.register import Register
 from assay.board.submissions.results import (
     CheckedResult,
+    checked_result,
     completeness_problems,
     equal,
     figure_problems,
@@ -37,7 +38,7 @@ from assay.errors import UserError
 from assay.results.document import ModelCard, Status
 from assay.specs import shipped_specs
 from assay.tasks.base import Record
-from assay.tasks.families import family, load_spec
+from assay.tasks.families import family
 
 _SAMPLE = 50  # units whose outcome is computed again; `assay rescore` does all
 
@@ -114,7 +115,7 @@ def _task_problems(
         return [Problem(file, "task", task, f"one of {', '.join(register.tasks) or 'none yet'}", mend)]
     result = parse_result(file, files.read(file))
     cards[file] = result.model
-    checked = CheckedResult(file, result, load_spec(task), register.tasks[task])
+    checked = checked_result(file, result, task, register.tasks[task])
     problems = [*identity_problems(checked), *completeness_problems(checked)]
     if result.task != task:
         problems.append(checked.problem("task", result.task, task))
@@ -172,7 +173,7 @@ def outcome_problems(
     file = f"outcomes/{checked.result.task}.json"
     outcomes = parse_document(Outcomes, file, files.read(file))
     columns = {name: unpacked(column) for name, column in outcomes.metrics.items()}
-    stated = {metric.name: metric.value for metric in checked.result.metrics if metric.headline}
+    stated = {metric.name: metric for metric in checked.result.metrics if metric.headline}
     mend = "run `assay submit` again"
     for name, column in columns.items():
         if name not in stated:
@@ -185,8 +186,13 @@ def outcome_problems(
             return
         counted = [score for score in column if score is not None]
         mean = math.fsum(counted) / len(counted) if counted else None
-        if not equal(mean, stated[name]):
-            yield Problem(file, name, f"mean {mean}", f"mean {stated[name]}, as in the result", mend)
+        wanted = stated[name]
+        if len(counted) != wanted.n or not equal(mean, wanted.value):
+            found, expected = (
+                f"mean {mean} of {len(counted)}",
+                f"mean {wanted.value} of {wanted.n}, as in the result",
+            )
+            yield Problem(file, name, found, expected, mend)
     chosen = random.Random(0).sample(range(len(records)), min(sample, len(records)))
     implementation = family(checked.spec.spec.family)
     for index in chosen:

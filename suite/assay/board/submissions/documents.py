@@ -13,6 +13,8 @@
     leaderboard/tiers/<name>/<tier>.json       what a maintainer found; never part of a submission
 """
 
+import json
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -128,3 +130,9 @@ def schemas() -> dict[str, dict[str, Any]]:
             ("tier", TierDocument),
         )
     }
+
+
+def write_schemas(folder: str | Path) -> None:
+    """Write :func:`schemas` into ``folder``, a file each (``make schema``)."""
+    for name, schema in schemas().items():
+        (Path(folder) / name).write_text(json.dumps(schema, indent=1) + "\n", encoding="utf-8")

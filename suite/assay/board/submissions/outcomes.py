@@ -1,7 +1,8 @@
 """What a metric is for one unit alone: the numbers that a paired test needs, for any family.
 
 ``summarise`` of one record gives the metric of that unit. Where the metric is a mean over units these numbers
-have the metric as their mean; where it is not (a ranking, a merged block) they do not, and no test is made of them.
+have the metric as their mean, over its N; where it is not (a ranking, a count of other things, a merged block) they do
+not, and no test is made of them.
 """
 
 import math
@@ -9,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from assay.board.submissions.documents import Outcomes
+from assay.results.document import Metric
 from assay.specs import TaskSpec
 from assay.tasks.base import Record, Task
 
@@ -20,7 +22,7 @@ def unit_scores(
     task: Task[Any, Any], spec: TaskSpec, records: Sequence[Record], metrics: Sequence[str]
 ) -> dict[str, list[Score]]:
     """Each metric of each unit alone, None where it does not count the unit; empty when it is no mean over units."""
-    whole = _values(task, spec, records)
+    whole = _metrics(task, spec, records)
     alone = [scores_alone(task, spec, record) for record in records]
     found = {}
     for name in metrics:
@@ -31,7 +33,7 @@ def unit_scores(
 
 def scores_alone(task: Task[Any, Any], spec: TaskSpec, record: Record) -> Mapping[str, Score]:
     """What each metric is for one unit; a metric that does not count the unit has None, or is missing."""
-    return _values(task, spec, [record])
+    return {name: metric.value for name, metric in _metrics(task, spec, [record]).items()}
 
 
 def outcomes_document(scores: Mapping[str, Sequence[Score]]) -> Outcomes:
@@ -56,16 +58,18 @@ def unpacked(column: str | Sequence[Score]) -> Sequence[Score]:
     return column
 
 
-def _is_mean(whole: Score, scores: Sequence[Score]) -> bool:
+def _is_mean(whole: Metric | None, scores: Sequence[Score]) -> bool:
+    """Whether the metric is the mean of these scores, over as many units as it says."""
     counted = [score for score in scores if score is not None]
-    if whole is None or not counted:
+    if whole is None or whole.value is None or not counted or whole.n != len(counted):
         return False
-    return math.isclose(math.fsum(counted) / len(counted), whole, rel_tol=_TOLERANCE, abs_tol=_TOLERANCE)
+    mean = math.fsum(counted) / len(counted)
+    return math.isclose(mean, whole.value, rel_tol=_TOLERANCE, abs_tol=_TOLERANCE)
 
 
-def _values(task: Task[Any, Any], spec: TaskSpec, records: Sequence[Record]) -> Mapping[str, Score]:
+def _metrics(task: Task[Any, Any], spec: TaskSpec, records: Sequence[Record]) -> Mapping[str, Metric]:
     try:
         summary = task.summarise(spec, records)
     except (ValueError, LookupError, ArithmeticError):
         return {}  # a family that cannot summarise one unit alone
-    return {metric.name: metric.value for metric in summary.metrics}
+    return {metric.name: metric for metric in summary.metrics}

@@ -3,7 +3,7 @@
 import math
 import shlex
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ from assay.results.document import Guard, Metric, ResultDocument, Status
 from assay.runner.jobs import JobRequest, job_identity, question_identity, repeat_command
 from assay.runner.precision import Precision
 from assay.tasks.base import Record, Summary
-from assay.tasks.families import LoadedSpec, family
+from assay.tasks.families import LoadedSpec, family, load_spec
 
 _AGAIN = "run the task again with this version of Assay, then `assay submit`"
 _SHOWN = 10  # problems of one kind; a hostile document may hold thousands
@@ -37,6 +37,27 @@ class CheckedResult:
     def problem(self, field: str, value: object, expected: object, mend: str = _AGAIN) -> Problem:
         """A problem of this result's document."""
         return Problem(self.file, field, value, str(expected), mend)
+
+
+_SWITCHES = ("save_adversarial",)  # fields that `assay run` may turn on; what a task measures stays the same
+
+
+def switches_of(spec: Mapping[str, Any], task: str) -> tuple[str, ...]:
+    """What was turned on by an option of ``assay run``, for a result whose document holds ``spec``."""
+    shipped = load_spec(task).spec.model_dump(mode="json", by_alias=True)
+    return tuple(name for name in _SWITCHES if spec.get(name) is True and shipped.get(name) is False)
+
+
+def current_hashes(task: str) -> tuple[str, ...]:
+    """The hashes that a current result of a task may name: of its shipped spec, and of that with a switch turned on."""
+    shipped = load_spec(task).spec
+    on = [(name,) for name in _SWITCHES if getattr(shipped, name, None) is False]
+    return (shipped.sha256, *(load_spec(task, switches).spec.sha256 for switches in on))
+
+
+def checked_result(file: str, result: ResultDocument, task: str, admitted: AdmittedTask) -> "CheckedResult":
+    """A result beside the shipped spec of its task, with the same switches turned on."""
+    return CheckedResult(file, result, load_spec(task, switches_of(result.spec, task)), admitted)
 
 
 def parse_result(file: str, data: bytes) -> ResultDocument:
@@ -99,7 +120,9 @@ def _command_problems(checked: CheckedResult) -> Iterator[Problem]:
         weights = None
     if weights is not None and ("/" in weights or "\\" in weights or weights.startswith(("-", "."))):
         weights = "FILE"
-    expected = repeat_command(JobRequest(result.model.name, result.task, weights=weights))
+    switches = switches_of(result.spec, checked.spec.id)
+    request = JobRequest(result.model.name, result.task, weights=weights, switches=switches)
+    expected = repeat_command(request)
     if result.command != expected:
         yield checked.problem("command", result.command, expected, "run `assay submit` again")
 

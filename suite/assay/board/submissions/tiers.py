@@ -17,7 +17,7 @@ from assay.board.submissions.documents import METADATA, Metadata, TaskFinding, T
 from assay.board.submissions.folder import SubmissionFiles, open_folder
 from assay.board.submissions.problems import printable
 from assay.board.submissions.reader import UnreadableError, parse_records, read_metadata, unpack
-from assay.board.submissions.results import CheckedResult, equal, parse_result
+from assay.board.submissions.results import CheckedResult, checked_result, equal, parse_result, switches_of
 from assay.errors import UserError
 from assay.results.document import Metric, ResultDocument, Status
 from assay.runner.assemble import stored_jobs
@@ -27,11 +27,13 @@ from assay.runner.plan import plan_jobs
 from assay.runner.run import run_jobs
 from assay.runner.store import RunFolder
 from assay.tasks.base import DataSource, Record
-from assay.tasks.families import family, load_spec
+from assay.tasks.families import family
 
 Tier = Literal["re-scored", "re-run"]
 TIER_FILES: Mapping[Tier, str] = {"re-scored": "re-scored.json", "re-run": "re-run.json"}  # the lowest first
 _MACHINE_UNITS = {"s"}  # how long it took says nothing about the model, and differs on every machine
+_FILES = ("onnx:", "trained:")  # names of a graph or of weights, which run nothing
+_IMAGES = "adversarial/"  # the folder of a record's adversarial images
 _SHOWN = 20  # differences that a finding lists of one result
 
 
@@ -95,9 +97,7 @@ def _rescore_task(files: SubmissionFiles, task: str, board: Board, roots: Sequen
 
 def _checked(files: SubmissionFiles, task: str, board: Board) -> CheckedResult:
     file = f"results/{task}.json"
-    return CheckedResult(
-        file, parse_result(file, files.read(file)), load_spec(task), board.register.tasks[task]
-    )
+    return checked_result(file, parse_result(file, files.read(file)), task, board.register.tasks[task])
 
 
 def _with_images(finding: TaskFinding, before: TaskFinding) -> TaskFinding:
@@ -114,7 +114,7 @@ def _rescore_images(files: SubmissionFiles, images: SavedImages) -> dict[str, Ta
         result = parse_result(task, files.read(f"results/{task}.json"))
         job = jobs.get(result.job_key)
         records = job.records() if job else []
-        saved = sum(name.endswith(".png") for record in records for name in record.files)
+        saved = sum(name.startswith(_IMAGES) for record in records for name in record.files)
         if not saved:
             continue
         stated = {record.unit_id: record.values for record in read_records(files, task)}
@@ -142,7 +142,7 @@ def _verified_apart(images: SavedImages) -> list[str]:
         UserError: it could not look (other weights, damaged images).
     """
     weights = ["--weights", str(images.weights)] if images.weights else []
-    command = [sys.executable, "-m", "assay.cli", "verify-adversarial", str(images.run), *weights]
+    command = [sys.executable, "-P", "-m", "assay.cli", "verify-adversarial", str(images.run), *weights]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode not in (0, 1):
         raise UserError(done.stderr.strip().removeprefix("assay: ") or f"{images.run}: cannot be verified")
@@ -185,6 +185,7 @@ def rerun(folder: Path, board: Board, request: JobRequest, out: Path) -> TierDoc
         JobRequest(
             model=request.model, task=task, weights=request.weights, device=request.device,
             batch_size=request.batch_size, data_roots=request.data_roots,
+            switches=switches_of(stated[task].spec, task),
         )
         for task in files.tasks
     ]  # fmt: skip
@@ -208,16 +209,25 @@ def rerun(folder: Path, board: Board, request: JobRequest, out: Path) -> TierDoc
     )
 
 
-def model_of(folder: Path) -> str:
+def model_of(folder: Path, allowed: str | None = None) -> str:
     """The name by which the suite loads a submission's model.
 
+    A name such as ``module:function`` would call whatever Python finds under it, and a stranger chose it: such a name
+    has to be given again as ``allowed``.
+
     Raises:
-        UserError: its metadata cannot be read.
+        UserError: its metadata cannot be read, or its name is a function that nobody allowed.
     """
     try:
-        return read_metadata(Metadata, folder, METADATA).model
+        model = read_metadata(Metadata, folder, METADATA).model
     except UnreadableError as error:
         raise UserError(f"{folder}: {error}") from error
+    if ":" in model and not model.startswith(_FILES) and model != allowed:
+        raise UserError(
+            f"{folder}: its model is the Python function {printable(model)}, which is not run unseen; "
+            f"get that code from its authors, read it, then add --model {printable(model)}"
+        )
+    return model
 
 
 def _require_same_job(stated: ResultDocument, job: Job) -> None:

@@ -1,0 +1,51 @@
+"""The workflow that reads pull requests: nothing of a stranger runs, and a stranger can write nothing of ours."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(scope="module")
+def workflow():
+    path = REPOSITORY / ".github" / "workflows" / "leaderboard.yml"
+    if not path.is_file():
+        pytest.skip("the workflow is part of the checkout, not of an installed package")
+    return yaml.safe_load(path.read_text())
+
+
+def steps(workflow):
+    return [(name, step) for name, job in workflow["jobs"].items() for step in job["steps"]]
+
+
+def test_a_pull_request_has_no_more_than_the_right_to_read(workflow):
+    events = workflow[True]  # YAML 1.1 reads the key `on` as true
+    assert set(events) == {"pull_request", "push"}  # never pull_request_target, which has the secrets
+    assert workflow["permissions"] == {"contents": "read"}
+    assert workflow["jobs"]["check"].get("permissions", {"contents": "read"}) == {"contents": "read"}
+    assert "push" in workflow["jobs"]["publish"]["if"]
+
+
+def test_no_text_of_a_stranger_becomes_a_part_of_a_command(workflow):
+    assert [step["run"] for _, step in steps(workflow) if "${{" in step.get("run", "")] == []
+
+
+def test_no_checkout_leaves_a_token_behind(workflow):
+    checkouts = [step for _, step in steps(workflow) if "actions/checkout" in step.get("uses", "")]
+    assert checkouts
+    assert all(step["with"]["persist-credentials"] is False for step in checkouts)
+
+
+def test_only_the_base_branch_s_code_is_set_up_and_run_on_a_pull_request(workflow):
+    own = [step for name, step in steps(workflow) if name == "check"]
+    refs = {step["with"]["path"]: step["with"]["ref"] for step in own if "checkout" in step.get("uses", "")}
+    assert "base.sha" in refs["trusted"]
+    proposed = [step["run"] for step in own if step.get("working-directory") == "proposed"]
+    for command in proposed:
+        programs = {line.split()[0] for line in command.splitlines() if "assay" in line and ".venv" in line}
+        assert programs <= {"../trusted/.venv/bin/assay"}
+    for step in own:
+        if step.get("working-directory") != "proposed" and "run" in step:
+            assert "proposed" not in step["run"]
