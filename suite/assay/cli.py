@@ -1,5 +1,6 @@
 """The command line. Nothing heavy is imported before a verb needs it, so that ``assay --help`` answers at once."""
 
+import os
 import sys
 from collections.abc import Callable
 from enum import StrEnum
@@ -15,6 +16,8 @@ from assay.commands.options import DataRoots
 from assay.errors import UserError
 from assay.tasks.adversarial import commands as adversarial_commands
 from assay.tasks.verification import commands as verification_commands
+
+INTERRUPTED = 130  # a shell's code for what SIGINT ended
 
 app = typer.Typer(
     name="assay",
@@ -174,7 +177,14 @@ def _options(
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; what a user can mend is one line on standard error and exit code 2."""
-    sys.exit(_guarded(lambda: app(args=arguments, standalone_mode=False)))
+    code = _guarded(lambda: app(args=arguments, standalone_mode=False))
+    if code == INTERRUPTED:
+        # All is stored and closed. An orderly exit would take torch apart for another second or more, and wait for
+        # a thread that hangs at a picture.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def _guarded(command: Callable[[], Any]) -> int:
@@ -186,7 +196,7 @@ def _guarded(command: Callable[[], Any]) -> int:
         return 2
     except (KeyboardInterrupt, typer.Abort):
         print("assay: stopped", file=sys.stderr)
-        return 130
+        return INTERRUPTED
     except BrokenPipeError:
         return 141
     except Exception as error:
@@ -200,7 +210,7 @@ def _guarded(command: Callable[[], Any]) -> int:
 def _message_and_code(error: Exception) -> tuple[str, int] | None:
     """What to print and the exit code for a stopped run or a wrong option; None for a defect of ours."""
     if type(error).__name__ == "InterruptedRunError":
-        return f"assay: {error}", 130
+        return f"assay: {error}", INTERRUPTED
     usage = getattr(error, "format_message", None)  # how the option parser's exceptions speak
     if usage is None:
         return None

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -329,3 +330,33 @@ def store_all(store: JobStore, job, leave_out: bool) -> None:
     }
     for chunk in range(job.chunk_count - leave_out):
         store.write_chunk(chunk, [Record(unit.id, values) for unit in job.chunk(chunk)])
+
+
+@pytest.mark.parametrize("executor", ["here", "pool", "ray"])
+def test_ctrl_c_until_the_program_has_ended(tmp_path, benchmark, executor):
+    """Seconds from SIGINT to the end of the process, in a job whose chunks take about a second each."""
+    if executor == "ray":
+        pytest.importorskip("ray")
+    attack = "{method: pgd, steps: 1000, step_size: 0.1 eps}"
+    task = write_spec(tmp_path, text=SPEC.replace("{method: fgsm}", attack).replace("1/10", "1/10000"))
+    out = tmp_path / "o"
+    command = [sys.executable, "-m", "assay.cli", "run", "--model", "digits_models:linear", "--task", task]
+    workers = "1" if executor == "here" else "2"
+    process = subprocess.Popen(
+        [*command, "--out", out, "--executor", executor, "--workers", workers, "--address", "local"],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell's background job ignores SIGINT, and its children inherit that; a terminal's does not.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    while not list(out.glob("jobs/*/chunks/*.jsonl")) and process.poll() is None:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    started = time.perf_counter()
+    _, said = benchmark.pedantic(process.communicate, rounds=1)
+    seconds = time.perf_counter() - started
+    print(f"\n{executor}: ended {seconds:.2f} s after Ctrl-C")
+    assert process.returncode == 130
+    assert "chunks are stored in" in said
+    assert seconds < 2

@@ -64,7 +64,9 @@ def test_the_classes_that_are_runtime_as_a_whole_are_known():
     assert {field.name for field in fields(Runtime)} == {
         "executor", "display", "say", "shard", "retry_errors", "with_host",
     }  # fmt: skip
-    assert {field.name for field in fields(RunContext)} == {"job_key", "device", "batch_size", "advance"}
+    assert {field.name for field in fields(RunContext)} == {
+        "job_key", "device", "batch_size", "advance", "loader",
+    }  # fmt: skip
 
 
 def test_every_field_of_a_manifest_is_covered_by_the_data_s_hash_or_named_here(task):

@@ -71,6 +71,11 @@ def altered_key(document):
     return json.dumps(document)
 
 
+def with_request(document, **fields):
+    document["jobs"][0]["request"] |= fields
+    return json.dumps(document)
+
+
 @pytest.mark.parametrize(
     ("alter", "complaint"),
     [
@@ -78,6 +83,10 @@ def altered_key(document):
         (lambda document: json.dumps(document | {"schema": 2}), "is not a plan of schema 1"),
         (lambda document: json.dumps(document | {"jobs": [{}]}), "is not a plan"),
         (lambda document: json.dumps(document | {"jobs": []}), "plans no jobs"),
+        (lambda document: with_request(document, limit="all"), "limit is 'all'"),
+        (lambda document: with_request(document, batch_size=0), "batch_size is 0"),
+        (lambda document: with_request(document, colour=1), "other fields than this version's"),
+        (lambda document: with_request(document, precision={}), "other fields than this version's"),
         (lambda _document: "{", "cannot be read as a plan"),
         (lambda _document: "[]", "is not a plan"),
     ],
@@ -92,9 +101,12 @@ def test_what_is_no_plan_or_no_longer_one_is_refused(tmp_path, task, assay, alte
     assert not (tmp_path / "o").exists()
 
 
-def test_a_plan_and_models_exclude_each_other(tmp_path, task, assay):
-    code, _, err = assay("run", "--plan", "p", "--task", task, "--out", tmp_path / "o")
-    assert (code, "leave out --task and --model" in err) == (2, True)
+@pytest.mark.parametrize(
+    "option", [("--task", "t"), ("--limit", 3), ("--dtype", "bfloat16"), ("--threads", 2), ("--tf32",)]
+)
+def test_a_plan_and_what_it_says_already_exclude_each_other(tmp_path, assay, option):
+    code, _, err = assay("run", "--plan", "p", *option, "--out", tmp_path / "o")
+    assert (code, "leave out the options that `assay plan` was given" in err) == (2, True)
 
 
 PLAN = [

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -116,6 +117,7 @@ def test_a_cluster_of_ray_s_own_gives_the_bytes_of_one_process(tmp_path, task, u
     [
         ("127.0.0.1:1", "no Ray cluster answers"),
         ("ray://127.0.0.1:1", "no Ray cluster answers"),
+        ("127.0.0.1:99999", "no Ray cluster answers"),
         ("auto", "no Ray cluster answers"),
         ("somewhere", "expected auto, local or HOST:PORT"),
     ],
@@ -124,6 +126,19 @@ def test_an_address_that_does_not_answer_is_said(monkeypatch, address, complaint
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     with pytest.raises(UserError, match=complaint):
         ray_cluster.connect(address)
+
+
+@pytest.mark.slow
+def test_an_open_port_without_ray_is_said_before_long(tmp_path, task):
+    """In a process of its own, because Ray reads how patient to be when it is first imported."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"127.0.0.1:{silent.getsockname()[1]}"
+        code = f"from assay.runner.ray_cluster import connect; connect({address!r})"
+        environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+        done = subprocess.run(
+            [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False
+        )
+    assert f"UserError: --address {address}: no Ray cluster answers" in done.stderr
 
 
 def test_a_missing_ray_names_the_extra(tmp_path, task):

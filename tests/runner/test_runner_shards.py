@@ -64,6 +64,10 @@ def spoil_claim(parts):
     (parts / "b" / "shard.json").write_text("{")
 
 
+def nameless_jobs(parts):
+    (parts / "b" / "shard.json").write_text('{"shard": 2, "of": 2, "jobs": [3]}')
+
+
 def other_version(parts):
     (parts / "b" / "run.json").write_text('{"kind": "assay-run", "schema": 2}')
 
@@ -90,6 +94,7 @@ def other_count(parts):
         (share_chunk, "ab", "000003.jsonl: overlaps"),
         (forget_claim, "ab", "is a whole run, not a shard"),
         (spoil_claim, "ab", "is missing or damaged"),
+        (nameless_jobs, "ab", "is missing or damaged"),
         (other_version, "ab", "this Assay reads runs of schema 1"),
         (other_spec, "ab", "shards of different runs .*another job key"),
         (other_count, "ab", "is one of 3 shards"),

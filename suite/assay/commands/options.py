@@ -64,17 +64,17 @@ Quiet = Annotated[bool, typer.Option("--quiet", help="No progress, only the tabl
 
 @dataclass(frozen=True)
 class Asked:
-    """What a user asked for, before it is taken apart into jobs."""
+    """What a user asked for, before it is taken apart into jobs; the values here are those of options left out."""
 
-    tasks: Sequence[str]
-    models: Sequence[str]
-    weights: Path | None
-    limit: int | None
-    dtype: Dtype
-    tf32: bool
-    threads: int
-    batch_size: str
-    data_roots: Sequence[Path]
+    tasks: Sequence[str] = ()
+    models: Sequence[str] = ()
+    weights: Path | None = None
+    limit: int | None = None
+    dtype: Dtype = Dtype.FLOAT32
+    tf32: bool = False
+    threads: int = 1
+    batch_size: str = "auto"
+    data_roots: Sequence[Path] = ()
     switches: Sequence[str] = ()
 
     def requests(self, device: str) -> "list[JobRequest]":

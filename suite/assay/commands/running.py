@@ -100,10 +100,12 @@ def run(
     )
     part = Shard.parse(shard)
     choice = Choice(executor.value, tuple(chosen), workers, address, Limits(unit_timeout, chunk_timeout))
-    runs_on = choice.executor(threads)
-    if plan and (task or model):
-        raise UserError("--plan: says which tasks and models to run; leave out --task and --model")
+    if plan and asked != Asked():
+        raise UserError(
+            "--plan: says what to run and in which precision; leave out the options that `assay plan` was given"
+        )
     jobs = read_plan(plan, chosen[0]) if plan else plan_jobs(asked.requests(chosen[0]))
+    runs_on = choice.executor(max(job.request.precision.threads for job in jobs))
     display = progress.display(quiet)
     folder = run_jobs(jobs, out, Runtime(runs_on, display, _say, part, retry_errors, with_host))
     if part == WHOLE:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from assay.canonical import canonical_sha256
 from assay.errors import UserError
-from assay.runner.precision import Precision, check_dtype, in_dtype
+from assay.runner.precision import Positive, Precision, check_dtype, in_dtype
 from assay.specs import IDENTITY, RUNTIME, TaskSpec
 from assay.tasks.base import DataSource, Task, Unit
 from assay.tasks.families import LoadedSpec, family, load_spec, option_of
@@ -29,10 +29,10 @@ class JobRequest:
     model: str
     task: str
     weights: str | None = None
-    limit: int | None = None
+    limit: Positive | None = None
     precision: Precision = field(default_factory=Precision)
     device: str = "cpu"
-    batch_size: int | None = None  # None: what the family takes
+    batch_size: Positive | None = None  # None: what the family takes
     data_roots: tuple[str, ...] = ()
     switches: tuple[str, ...] = ()
 

@@ -6,13 +6,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter, ValidationError
 from tabulate import tabulate
 
 from assay.errors import UserError
 from assay.runner.estimate import Estimate
 from assay.runner.jobs import Job, JobRequest
 from assay.runner.plan import Survey, plan_jobs
-from assay.runner.precision import Precision
 from assay.runner.progress import duration
 
 KIND = {"kind": "assay-plan", "schema": 1}
@@ -72,13 +72,15 @@ def read_plan(path: Path, device: str) -> list[Job]:
     """
     document = _read(path)
     try:
-        requests = [_request(entry["request"], device) for entry in document["jobs"]]
+        requests = [_request(entry["request"]) for entry in document["jobs"]]
         promised = [str(entry["key"]) for entry in document["jobs"]]
-    except (KeyError, TypeError, AttributeError) as error:
+    except ValidationError as error:
+        raise UserError(f"{path}: {_first_problem(error)}; make a plan with `assay plan --json`") from error
+    except (KeyError, TypeError) as error:
         raise UserError(f"{path}: is not a plan ({error}); make one with `assay plan --json`") from error
     if not requests:
         raise UserError(f"{path}: plans no jobs; make one with `assay plan --json`")
-    jobs = plan_jobs(requests)
+    jobs = plan_jobs([replace(request, device=device) for request in requests])
     for job, key in zip(jobs, promised, strict=True):
         if job.key != key:
             raise UserError(
@@ -87,14 +89,19 @@ def read_plan(path: Path, device: str) -> list[Job]:
     return jobs
 
 
-def _request(entry: Mapping[str, Any], device: str) -> JobRequest:
-    fields = {
-        **entry,
-        "precision": Precision(**entry["precision"]),
-        "data_roots": tuple(entry["data_roots"]),
-        "switches": tuple(entry["switches"]),
-    }
-    return replace(JobRequest(**fields), device=device)
+def _request(entry: Any) -> JobRequest:
+    """The request that was written as ``entry``, which must say all of it and nothing else."""
+    request = TypeAdapter(JobRequest).validate_json(json.dumps(entry), strict=True)
+    again = json.loads(json.dumps(asdict(request)))
+    if entry != again:
+        raise TypeError("a request has other fields than this version's")
+    return request
+
+
+def _first_problem(error: ValidationError) -> str:
+    problem = error.errors()[0]
+    where = ".".join(map(str, problem["loc"]))
+    return f"{where} is {problem['input']!r}: {problem['msg']}"
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -2,14 +2,16 @@
 
 import os
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field
 
 from assay.errors import UserError
 
 if TYPE_CHECKING:
     from assay.models.loaded import LoadedModel
 
-DTYPES = ("float32", "bfloat16")
+Positive = Annotated[int, Field(ge=1)]
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class Precision:
 
     dtype: str = "float32"
     tf32: bool = False
-    threads: int = 1
+    threads: Positive = 1
 
     def identity(self) -> dict[str, Any]:
         """As part of a job's identity."""

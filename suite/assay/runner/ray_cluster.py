@@ -20,6 +20,8 @@ from assay.runner.worker import Limits, Listener, Worker, run_surely
 RETRIES_BY_RAY = 4
 LOST_AT_MOST = 3
 CONNECT_SECONDS = 5.0
+# Ray tries a port that is open but silent 20 times, 40 s each: once, and 10 s, will do.
+PATIENCE = {"RAY_gcs_server_port_wait_time_s": "1", "RAY_py_gcs_connect_timeout_s": "10"}
 
 
 @dataclass(frozen=True)
@@ -130,13 +132,16 @@ def connect(address: str) -> Any:
     Raises:
         UserError: Ray is not installed, or nothing answers at ``address``.
     """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    if address != "local":
+        for name, value in PATIENCE.items():
+            os.environ.setdefault(name, value)
     try:
         import ray
     except ImportError as error:
         raise UserError("--executor ray: Ray is not installed; pip install 'assay[ray]'") from error
     if ray.is_initialized():
         return ray
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     _check_answers(address)
     try:
         ray.init(address=None if address == "local" else address, logging_level="ERROR", log_to_driver=False)
@@ -154,7 +159,7 @@ def _check_answers(address: str) -> None:
         return
     try:
         socket.create_connection((host, int(port)), CONNECT_SECONDS).close()
-    except OSError as error:
+    except (OSError, OverflowError, UnicodeError) as error:  # also a port or a name that cannot be
         raise UserError(_silent(address, str(error))) from error
 
 

@@ -55,7 +55,8 @@ def claim_shard(folder: RunFolder, shard: Shard, jobs: Sequence[Job]) -> None:
 def _read_claim(path: Path) -> dict[str, Any]:
     try:
         claim = json.loads(path.read_text())
-        return {name: claim[name] for name in ("shard", "of", "jobs")}
+        jobs = [[str(key), int(count)] for key, count in claim["jobs"]]
+        return {"shard": int(claim["shard"]), "of": int(claim["of"]), "jobs": jobs}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{path}: is missing or damaged ({error}); run this shard again") from error
 
@@ -89,7 +90,7 @@ def _part(path: Path) -> Part:
         )
     with exclusive(path):
         claim = _read_claim(marker)
-    jobs = tuple((str(key), int(count)) for key, count in claim["jobs"])
+    jobs = tuple((key, count) for key, count in claim["jobs"])
     return Part(folder, Shard(claim["shard"], claim["of"]), jobs)
 
 

@@ -219,4 +219,6 @@ def _answer(task: ChunkTask, device: str, connection: Connection) -> tuple[str, 
     except UserError as error:
         return "user_error", str(error)
     except Exception:
+        # A defect of ours, for what a unit raises is its record already. The driver raises it again, with where it
+        # came from: an exception itself may not survive the way through the pipe.
         return "failure", traceback.format_exc()
