@@ -59,9 +59,10 @@ def bare_loop(opened) -> float:
     """CPU seconds of the same batches without the runner."""
     job, question = opened.job, opened.job.question
     apply(job.request.precision, "cpu")
+    batch_size = question.task.batch_size(job.info.input_shape, "cpu")
     started = time.process_time()
     for chunk in range(job.chunk_count):
-        context = RunContext(job.key, "cpu", job.request.batch_size)
+        context = RunContext(job.key, "cpu", batch_size)
         list(question.task.run(question.spec.spec, opened.model, question.data, job.chunk(chunk), context))
     return time.process_time() - started
 

@@ -141,6 +141,23 @@ def test_an_open_port_without_ray_is_said_before_long(tmp_path, task):
     assert f"UserError: --address {address}: no Ray cluster answers" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("asked", "gpus", "device"),
+    [("auto", 8, "cuda"), ("auto", 0, "cpu"), ("cpu", 8, "cpu"), ("cuda", 1, "cuda")],
+)
+def test_the_device_is_the_cluster_s_not_this_machine_s(asked, gpus, device):
+    assert ray_cluster.device_of(asked, {"CPU": 4, "GPU": gpus}) == device
+
+
+@pytest.mark.parametrize(
+    ("asked", "complaint"),
+    [("cuda", "the Ray cluster has no GPU"), ("cuda:1", "Ray chooses"), ("tpu", "Ray chooses")],
+)
+def test_a_device_that_a_cluster_cannot_give_is_said(asked, complaint):
+    with pytest.raises(UserError, match=complaint):
+        ray_cluster.device_of(asked, {"CPU": 4})
+
+
 def test_a_missing_ray_names_the_extra(tmp_path, task):
     code = (
         "import sys; sys.modules['ray'] = None\n"

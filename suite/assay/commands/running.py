@@ -93,13 +93,16 @@ def run(
     from assay.runner.run import Runtime, run_jobs
     from assay.runner.worker import Limits
 
-    chosen = devices(device)
+    # A cluster's GPUs are not this machine's, which only plans.
+    on_cluster = executor is ExecutorName.RAY
+    chosen = ["cpu"] if on_cluster else devices(device)
     switches = ("save_adversarial",) if save_adversarial else ()
     asked = Asked(
         task or (), model or (), weights, limit, dtype, tf32, threads, batch_size, data_root or (), switches
     )
     part = Shard.parse(shard)
-    choice = Choice(executor.value, tuple(chosen), workers, address, Limits(unit_timeout, chunk_timeout))
+    places = (device,) if on_cluster else tuple(chosen)
+    choice = Choice(executor.value, places, workers, address, Limits(unit_timeout, chunk_timeout))
     if plan and asked != Asked():
         raise UserError(
             "--plan: says what to run and in which precision; leave out the options that `assay plan` was given"

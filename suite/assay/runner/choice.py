@@ -11,7 +11,10 @@ from assay.runner.worker import Limits
 
 @dataclass(frozen=True)
 class Choice:
-    """What the user said: ``name`` is auto, here, pool or ray; ``workers`` (a device) a number or auto."""
+    """What the user said: ``name`` is auto, here, pool or ray; ``workers`` (a device) a number or auto.
+
+    ``devices`` are there on this machine, but for a Ray cluster: what is there is the cluster's to say.
+    """
 
     name: str
     devices: tuple[str, ...]
@@ -27,10 +30,11 @@ class Choice:
         """
         count = self._workers_a_device(threads)
         if self.name == "ray":
-            from assay.runner.ray_cluster import RayCluster, connect
+            from assay.runner.ray_cluster import RayCluster, connect, device_of
 
-            connect(self.address)
-            return RayCluster(self.address, self.devices[0].split(":")[0], threads, self.limits)
+            resources = connect(self.address).cluster_resources()
+            device = device_of(",".join(self.devices), resources)
+            return RayCluster(self.address, device, threads, self.limits)
         places = tuple(device for device in self.devices for _ in range(count))
         # A unit that hangs can only be ended with its process.
         if self.name == "pool" or (self.name == "auto" and (len(places) > 1 or self.limits != Limits())):

@@ -7,7 +7,7 @@ killed when a unit hangs, so that time-outs and failed units mean the same here 
 import os
 import socket
 import sys
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -148,6 +148,24 @@ def connect(address: str) -> Any:
     except (ConnectionError, RuntimeError, ValueError) as error:
         raise UserError(_silent(address, str(error).split("\n")[0])) from error
     return ray
+
+
+def device_of(asked: str, resources: Mapping[str, float]) -> str:
+    """``cpu`` or ``cuda``: what each task runs on, in a cluster of these resources.
+
+    Raises:
+        UserError: a device by its number, which is Ray's to choose, or a GPU where the cluster has none.
+    """
+    gpus = resources.get("GPU", 0) >= 1
+    if asked == "auto":
+        return "cuda" if gpus else "cpu"
+    if asked not in {"cpu", "cuda"}:
+        raise UserError(f"--device {asked}: with --executor ray give auto, cpu or cuda; Ray chooses the GPUs")
+    if asked == "cuda" and not gpus:
+        raise UserError(
+            "--device cuda: the Ray cluster has no GPU; use cpu, or let nodes with GPUs join first"
+        )
+    return asked
 
 
 def _check_answers(address: str) -> None:
