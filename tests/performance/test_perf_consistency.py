@@ -21,23 +21,17 @@ from assay.tasks.consistency.topk import TopK, top_count
 ROUNDS = 7
 
 
-def seconds(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
-    work()
-    return time.perf_counter() - start
-
-
 def cpu_seconds(work: Callable[[], object]) -> float:
-    """Of all threads together: a bound in seconds must not depend on who else uses the machine."""
+    """Of all threads together: a figure must not depend on who else uses the machine."""
     start = time.process_time()
     work()
     return time.process_time() - start
 
 
 def ratio(work: Callable[[], object], bare: Callable[[], object]) -> float:
-    """Median over rounds of work time to bare time, taken side by side so that a busy machine hits both."""
+    """Median over rounds of the work's CPU time to the bare one's, taken side by side."""
     work(), bare()
-    pairs = [(seconds(work), seconds(bare)) for _ in range(ROUNDS)]
+    pairs = [(cpu_seconds(work), cpu_seconds(bare)) for _ in range(ROUNDS)]
     return statistics.median(a / b for a, b in pairs)
 
 

@@ -22,6 +22,7 @@ from assay.tasks.srvr.mesh import build_mesh, load_mesh
 from assay.tasks.srvr.pytorch3d_backend import pytorch3d_problem, render_with_pytorch3d
 from assay.tasks.srvr.regions import RegionSettings, grow_regions
 from assay.tasks.srvr.render import Surface, render
+from opened_jobs import JobRequest, open_job, run_units
 
 SHARED = Path(os.environ.get("ASSAY_SHARED", Path(__file__).resolve().parents[3] / "shared")) / "srvr"
 MESHES = sorted((SHARED / "meshes").glob("*.obj")) if SHARED.is_dir() else []
@@ -83,6 +84,28 @@ def test_a_view_of_every_published_mesh_costs_no_more_than_a_forward_pass(benchm
     benchmark.extra_info.update(ratios)
     benchmark.pedantic(render, (surfaces[0], cameras), rounds=3)
     assert max(ratios.values()) <= 1
+
+
+@pytest.mark.parametrize("shape", ["chair", "mug", "airplane"])
+def test_a_map_costs_at_most_1_6_times_its_network_on_ready_images(benchmark, shape):
+    """A row of a map as the task computes it, with its guards' second looks."""
+    job = open_job(JobRequest("efficientnet_lite0", "srvr/embedded"))
+    unit = next(unit for unit in job.units if unit.id.startswith(shape))
+    views = job.spec.spec.axes[0].count
+    images = torch.rand(views, 3, 224, 224)
+
+    def network():
+        with torch.inference_mode():
+            for start in range(0, views, job.request.batch_size):
+                job.model.module(images[start : start + job.request.batch_size])
+
+    def row():
+        return run_units(job, [unit], lambda _units: None)
+
+    ratio = cpu_seconds(row, 3) / cpu_seconds(network, 3)
+    benchmark.extra_info["map_over_network"] = ratio
+    benchmark.pedantic(row, rounds=1)
+    assert ratio <= 1.6
 
 
 def test_time_is_linear_in_views(benchmark):

@@ -4,11 +4,13 @@ import json
 import os
 import subprocess
 import sys
+import time
 
 import pytest
 
 from assay.cli import main
-from assay.runner.plan import plan_jobs
+from assay.runner import estimate
+from assay.runner.plan import plan_jobs, survey
 from small_jobs import chunks, request, run
 
 
@@ -50,6 +52,23 @@ def test_a_plan_counts_what_is_stored_and_estimates_from_it(tmp_path, task, assa
     assert entry["chunks_stored"] == 5
     assert entry["seconds_to_go"] > 0
     assert sorted(path.stat().st_mtime_ns for path in (tmp_path / "o").rglob("*")) == before
+
+
+def test_a_unit_that_outlasts_the_budget_is_stopped_and_extrapolated(task, monkeypatch):
+    told = []
+
+    def slow(_chunk, _device, advance, on_start):
+        on_start()
+        for _ in range(10):
+            time.sleep(0.06)
+            told.append(0.1)
+            advance(0.1)
+        raise AssertionError("nobody stopped it")
+
+    monkeypatch.setattr(estimate, "compute", slow)
+    (found,) = estimate.estimates(survey(plan_jobs([request(task)]), None), None, 0.15).values()
+    assert len(told) < 10
+    assert found.seconds_a_unit >= 0.6
 
 
 def test_a_plan_is_a_table_for_readers(task, assay):

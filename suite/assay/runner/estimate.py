@@ -9,6 +9,7 @@ from typing import Any
 from assay.runner.chunks import ChunkTask, compute
 from assay.runner.plan import Survey
 from assay.runner.store import RunFolder
+from assay.runner.usage import Usage
 
 
 @dataclass(frozen=True)
@@ -20,13 +21,18 @@ class Estimate:
 
 
 def estimates(surveys: Sequence[Survey], out: Path | None, budget_seconds: float) -> dict[str, Estimate]:
-    """Estimates by job key: of jobs with stored chunks for nothing, of others while the budget lasts."""
+    """Estimates by job key: of jobs with stored chunks for nothing, of others while the budget lasts.
+
+    A unit that the budget does not cover is stopped, and its time follows from how far it got.
+    """
     found: dict[str, Estimate] = {}
     until = time.monotonic() + budget_seconds
     for survey in surveys:
         estimate = None if out is None else _from_stored(out, survey)
         if estimate is None and survey.missing and time.monotonic() < until:
-            estimate = _measured(next(survey.tasks()))
+            # The last one: what is made along the way (an adversarial set) is made from the first one on.
+            *_, last = survey.tasks()
+            estimate = _measured(last, until)
         if estimate is not None:
             found[survey.job.key] = estimate
     return found
@@ -40,14 +46,41 @@ def _from_stored(out: Path, survey: Survey) -> Estimate | None:
     return Estimate(sum(entry["wall_seconds"] for entry in times) / units, max(map(_peak, times)))
 
 
-def _measured(task: ChunkTask) -> Estimate:
+class _EnoughSeen(BaseException):
+    """Ends a unit that outlasts the budget (no Exception, which would be its own); ``units`` is how much was done."""
+
+    def __init__(self, units: float) -> None:
+        self.units = units
+
+
+def _measured(task: ChunkTask, until: float) -> Estimate:
     """One unit, run twice where it is quick: the first run also warms up."""
     unit = task.alone()[0]
-    times = compute(unit, task.request.device, lambda _units: None, lambda: None).times
+    times = _times(unit, until)
     if times["wall_seconds"] < 2.0:
         whole = task if times["wall_seconds"] * len(task.unit_ids) < 10.0 else unit
-        times = compute(whole, task.request.device, lambda _units: None, lambda: None).times
+        times = _times(whole, until)
     return Estimate(times["wall_seconds"] / times["units"], _peak(times))
+
+
+def _times(task: ChunkTask, until: float) -> Mapping[str, Any]:
+    """What computing ``task`` took; when time is up, what the share of it took that was done by then."""
+    done, usage = 0.0, Usage(task.request.device)
+
+    def begin() -> None:
+        nonlocal usage
+        usage = Usage(task.request.device)
+
+    def advance(units: float) -> None:
+        nonlocal done
+        done += units
+        if 0 < done < len(task.unit_ids) and time.monotonic() > until:
+            raise _EnoughSeen(done)
+
+    try:
+        return compute(task, task.request.device, advance, begin).times
+    except _EnoughSeen as seen:
+        return {**usage.measured(), "units": seen.units}
 
 
 def _peak(times: Mapping[str, Any]) -> int:

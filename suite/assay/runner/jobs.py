@@ -154,6 +154,15 @@ class Job:
         question = self.question
         return question.task.not_applicable(question.spec.spec, self.info, question.data)
 
+    def check(self) -> None:
+        """Look for what can be known to be wrong before any work.
+
+        Raises:
+            UserError: the model is at odds with itself, or the spec asks for what its network does not have.
+        """
+        if not self.not_applicable:
+            self.question.task.check_network(self.question.spec.spec, lambda: model_of(self.request))
+
     @property
     def identity(self) -> dict[str, Any]:
         """What changes the answer, as plain JSON; made anew each time, for a plan holds many thousands of jobs."""

@@ -48,7 +48,7 @@ def plan_jobs(requests: Sequence[JobRequest]) -> list[Job]:
     jobs = [Job(request, open_question(request), cards.of(request)) for request in requests]
     cards.save()
     for job in jobs:
-        _ = job.not_applicable  # a model that is at odds with itself is refused before any work
+        job.check()
     _refuse_twins(jobs)
     return jobs
 

@@ -98,6 +98,16 @@ class Task(Protocol, Generic[SpecT, DataT]):
         """Why the task has no meaning for this model (label space, input, layers), or None."""
         ...
 
+    def check_network(self, spec: SpecT, load: "Callable[[], LoadedModel]") -> None:
+        """Refuse before any work what only a look at the network itself shows to be wrong.
+
+        ``load`` gives the network; it is called only where the spec needs such a look.
+
+        Raises:
+            UserError: the spec asks for something that the network does not have.
+        """
+        ...
+
     def chunk_units(self, spec: SpecT) -> int:
         """Units that are computed and stored together; in a job's key."""
         ...

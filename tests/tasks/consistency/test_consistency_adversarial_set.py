@@ -10,8 +10,9 @@ from PIL import Image
 from assay.data.dataset import open_dataset
 from assay.data.manifest import load_manifest
 from assay.errors import UserError
+from assay.tasks.base import RunContext
 from assay.tasks.consistency import adversarial_set
-from assay.tasks.consistency.adversarial_set import make
+from assay.tasks.consistency.adversarial_set import MadeSet
 from assay.tasks.consistency.recipe import read_recipe
 from assay.tasks.consistency.sets import open_adversarial
 from assay.tasks.consistency.spec import EnsembleSpec
@@ -59,8 +60,10 @@ def files(folder):
     return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def quiet(_line):
-    pass
+def make(recipe, first=0, end=SOURCES, **context):
+    """The images of some sources; gives the manifest of the whole set."""
+    MadeSet(recipe).block(first, end, RunContext("key", batch_size=5, **context))
+    return recipe.folder / "manifest.yaml"
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +71,7 @@ def whole(data, tmp_path_factory):
     """The files of a set that was made in one go."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ASSAY_CACHE", str(tmp_path_factory.mktemp("whole")))
-        return files(make(read_recipe(EnsembleSpec(**SPEC), data), quiet).parent)
+        return files(make(read_recipe(EnsembleSpec(**SPEC), data)).parent)
 
 
 class KilledError(BaseException):
@@ -88,26 +91,67 @@ def test_a_set_goes_on_where_it_was_killed(recipe, cache, whole, monkeypatch, af
     with monkeypatch.context() as patch:
         patch.setattr(adversarial_set, "publish", dying)
         with pytest.raises(KilledError):
-            make(recipe, quiet)
+            make(recipe)
     before = files(recipe.folder) if recipe.folder.exists() else {}
     assert set(before) <= set(whole), "a half-written file lies about"
-    make(recipe, quiet)
+    make(recipe)
     assert files(recipe.folder) == whole
 
 
 def test_a_whole_set_is_found_and_not_made_again(recipe, cache, monkeypatch):
-    manifest = make(recipe, quiet)
+    manifest = make(recipe)
     before = {path: path.stat().st_mtime_ns for path in recipe.folder.rglob("*")}
-    said = []
-    assert make(recipe, said.append) == manifest
-    assert said == []
+    assert MadeSet(recipe).passes_to_make(0, SOURCES) == 0
+    monkeypatch.setattr(adversarial_set, "ensemble_attack", None)
+    assert make(recipe) == manifest
     assert {path: path.stat().st_mtime_ns for path in recipe.folder.rglob("*")} == before
+
+
+def test_only_what_is_asked_for_is_made(recipe, cache, whole):
+    manifest = make(recipe, 4, 9)
+    made = files(recipe.folder)
+    assert {path.stem for path in made if path.parent.name == "rows"} == {f"{n:06d}" for n in range(4, 9)}
+    assert not manifest.exists()
+    make(recipe, 9, SOURCES)
+    assert not manifest.exists()
+    make(recipe, 0, 4)
+    assert {path: whole[path] for path in made} == made
+    assert files(recipe.folder) == whole
+
+
+def test_a_block_numbers_its_images_as_the_whole_set_does(recipe, cache, data):
+    part = MadeSet(recipe).block(4, 9, RunContext("key"))
+    stored = open_adversarial(str(make(recipe)), data)
+    again = stored.block(4, 9, RunContext("key"))
+    for name in ("numbers", "sources", "targets", "outcomes"):
+        assert getattr(part, name) == getattr(again, name) or list(getattr(part, name)) == list(
+            getattr(again, name)
+        )
+    assert all((part.pixels(number) == again.pixels(number)).all() for number in part.numbers)
+    assert stored.count == MadeSet(recipe).count == SOURCES
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda:1"])
+def test_it_is_made_on_the_run_s_device(recipe, cache, monkeypatch, device):
+    asked = []
+
+    class Bench:
+        def __init__(self, _recipe, on):
+            asked.append(str(on))
+
+        def attack(self, _indices):
+            raise KilledError
+
+    monkeypatch.setattr(adversarial_set, "_Bench", Bench)
+    with pytest.raises(KilledError):
+        make(recipe, device=device)
+    assert asked == [device]
 
 
 def test_two_makers_at_once_make_one_sound_set(data, cache, whole):
     recipes = [read_recipe(EnsembleSpec(**SPEC), data) for _ in range(3)]
     with ThreadPoolExecutor(3) as pool:
-        manifests = list(pool.map(lambda recipe: make(recipe, quiet), recipes))
+        manifests = list(pool.map(make, recipes))
     assert len(set(manifests)) == 1
     assert len(open_adversarial(str(manifests[0]), data).sources) == SOURCES
     assert set(files(recipes[0].folder)) == set(whole)
@@ -119,15 +163,17 @@ def test_the_first_to_finish_an_image_decides_it(recipe, cache):
     assert adversarial_set.publish(first, b"second") == b"first"
 
 
-def test_progress_is_told(recipe, cache):
-    said = []
-    make(recipe, said.append)
-    assert f"0 of {SOURCES} images are done" in said[0]
-    assert "complete" in said[-1]
+def test_progress_is_told_to_the_run_alone(recipe, cache, capsys):
+    told = []
+    passes = MadeSet(recipe).passes_to_make(0, SOURCES)
+    make(recipe, advance=told.append)
+    assert len(told) == SOURCES / 5
+    assert sum(told) == passes > 0
+    assert capsys.readouterr() == ("", "")
 
 
 def test_the_table_says_source_target_and_success(recipe, cache, data):
-    made = open_adversarial(str(make(recipe, quiet)), data)
+    made = open_adversarial(str(make(recipe)), data)
     with (made.dataset.folder / "table.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["source"] for row in rows] == [sample.unit_id for sample in data.samples]
@@ -142,11 +188,23 @@ def test_another_recipe_is_another_set(data, recipe):
 
 
 def test_an_altered_image_is_refused(recipe, cache, data):
-    manifest = make(recipe, quiet)
-    image = next((recipe.folder / "images").iterdir())
+    manifest = make(recipe)
+    image = min((recipe.folder / "images").iterdir())
     image.write_bytes(image.read_bytes() + b" ")
     with pytest.raises(UserError, match="Delete its folder"):
         open_adversarial(str(manifest), data)
+    block = MadeSet(recipe).block(0, 2, RunContext("key"))
+    with pytest.raises(UserError, match=r"is not the image that was made; delete .* it is made anew"):
+        block.pixels(0)
+    image.unlink()
+    with pytest.raises(UserError, match="cannot be read"):
+        block.pixels(0)
+
+
+def test_a_folder_that_cannot_be_written_is_a_clear_error(recipe, cache):
+    (cache / "products").write_text("in the way")
+    with pytest.raises(UserError, match=r"cannot be written .* set ASSAY_CACHE to another folder"):
+        make(recipe)
 
 
 @pytest.mark.parametrize(
@@ -159,7 +217,7 @@ def test_an_altered_image_is_refused(recipe, cache, data):
     ],
 )
 def test_a_set_that_does_not_belong_to_the_images_is_refused(recipe, cache, data, old, new, complaint):
-    manifest = make(recipe, quiet)
+    manifest = make(recipe)
     table = recipe.folder / "table.csv"
     text = table.read_text()
     assert old in text

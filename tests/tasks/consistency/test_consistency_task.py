@@ -3,16 +3,19 @@
 import csv
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from assay.cli import main
 from assay.data.dataset import open_dataset
 from assay.data.manifest import load_manifest
 from assay.errors import UserError
 from assay.specs import shipped_specs
-from assay.tasks.base import NotApplicableError, Record, RunContext
+from assay.tasks.base import Record
+from assay.tasks.consistency.blocks import BLOCK_IMAGES, KINDS
 from assay.tasks.consistency.scores import Scoring
 from assay.tasks.consistency.task import TASK
 from assay.tasks.families import load_spec
@@ -199,6 +202,29 @@ def test_an_incomplete_adversarial_set_fails_its_guard(outcome):
     assert "adversarial_set_complete" in failed(TASK.summarise(job.spec.spec, planted))
 
 
+def test_labels_outside_the_hierarchy_fail_their_guard(outcome):
+    job, records, _ = outcome()
+    planted = altered(records, real={"concepts": [[3], *records[0].values["real"]["concepts"][1:]]})
+    summary = TASK.summarise(job.spec.spec, planted)
+    assert failed(summary) == {"labels_in_hierarchy"}
+    assert not summary.metrics
+    assert not table(job, planted)
+    assert not TASK.figures(job.spec.spec, planted)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_floor_that_is_not_the_permutations_mean_fails_its_guard(outcome, monkeypatch, kind):
+    job, records, _ = outcome()
+    right = Scoring.headline_scores
+
+    def forgotten(scoring, layer):
+        scores = right(scoring, layer)
+        return scores | {kind: replace(scores[kind], floor=0 * scores[kind].floor)}
+
+    monkeypatch.setattr(Scoring, "headline_scores", forgotten)
+    assert failed(TASK.summarise(job.spec.spec, records)) >= {f"floor_{kind}_is_permutation_mean"}
+
+
 def test_nan_is_an_error_of_its_block_and_never_an_answer(outcome):
     job, records, _ = outcome("nan_in_part")
     bad = [record for record in records if record.error]
@@ -234,16 +260,61 @@ def ready(place, model, text=SPEC):
     return open_job(JobRequest(f"{MODELS}:{model}", str(place / "t.yaml")))
 
 
-def test_a_network_without_convolution_is_not_applicable(place):
-    job = ready(place, "no_convolution")
-    with pytest.raises(NotApplicableError, match="no convolution"):
-        list(TASK.run(job.spec.spec, job.model, job.data, job.units, RunContext("k")))
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    """An empty cache; gives how many adversarial images are in it."""
+    monkeypatch.setenv("ASSAY_CACHE", str(tmp_path / "cache"))
+    return lambda: len(list((tmp_path / "cache").glob("products/*/images/*.png")))
 
 
-def test_a_layer_that_does_not_exist_names_the_nearest(place):
-    job = ready(place, "saturated", SPEC + "layers: [net.00]\n")
-    with pytest.raises(NotApplicableError, match=r"no layer 'net.00'; nearest: .*net.0"):
-        list(TASK.run(job.spec.spec, job.model, job.data, job.units, RunContext("k")))
+@pytest.fixture
+def assay(place, capsys, cache, tmp_path):
+    """Run the command line on a spec of this text; gives exit code, standard output and standard error."""
+
+    def run(verb, model, *options, text=SPEC):
+        (place / "t.yaml").write_text(text)
+        words = [verb, "--task", place / "t.yaml", "--model", f"{MODELS}:{model}", *options]
+        with pytest.raises(SystemExit) as caught:
+            main([str(word) for word in words])
+        return caught.value.code, *capsys.readouterr()
+
+    return run
+
+
+def test_a_network_without_convolution_is_not_applicable_and_nothing_is_made_for_it(assay, cache, tmp_path):
+    code, _, err = assay("run", "no_convolution", "--out", tmp_path / "o")
+    assert code == 0
+    assert "not applicable: the network has no convolution over a spatial map" in err
+    assert cache() == 0
+
+
+@pytest.mark.parametrize("verb", ["run", "plan"])
+def test_a_layer_that_does_not_exist_is_told_before_any_work(assay, cache, tmp_path, verb):
+    out = tmp_path / "o"
+    code, _, err = assay(verb, "saturated", "--out", out, text=SPEC + "layers: [net.0, net.00]\n")
+    assert code == 2
+    assert err.count("\n") == 1
+    assert "the model has no layer 'net.00'; nearest: net.0" in err
+    assert cache() == 0
+    assert not out.exists()
+
+
+def test_a_plan_makes_no_image(assay, cache):
+    assert assay("plan", "detectors", "--calibrate", "0")[0] == 0
+    assert cache() == 0
+
+
+def test_a_limit_makes_only_the_images_that_it_needs(assay, cache, tmp_path):
+    code, _, err = assay("run", "detectors", "--limit", "2", "--out", tmp_path / "o", "--quiet")
+    assert (code, err) == (0, "")
+    assert cache() == 2 * BLOCK_IMAGES
+
+
+def test_a_model_of_other_labels_makes_no_image(assay, cache, tmp_path):
+    code, _, err = assay("run", "other_labels", "--out", tmp_path / "o")
+    assert code == 0
+    assert "not applicable" in err
+    assert cache() == 0
 
 
 def test_another_label_space_is_not_applicable(place):
@@ -289,19 +360,16 @@ def test_bad_input_is_told_before_any_work(place, case):
 
 def test_the_set_is_an_ordinary_data_set_that_a_spec_can_name(outcome, place):
     job, _, summary = outcome()
-    made = job.data.adversarial.dataset
-    manifest = made.folder / "manifest.yaml"
+    manifest = job.data.adversarial.recipe.folder / "manifest.yaml"
     again = open_dataset(load_manifest(str(manifest)))
-    assert again.sha256 == made.sha256
     assert all(sample.target not in (None, sample.label) for sample in again.samples)
     begin = SPEC.index("adversarial:")
     given = outcome(text=SPEC[:begin] + f"adversarial_data: {manifest}\n")
     assert given[2].metrics == summary.metrics
-    assert given[0].identity["data_sha256"] == job.identity["data_sha256"]
 
 
 def test_a_set_of_other_images_is_refused(outcome, place, tmp_path):
-    manifest = outcome()[0].data.adversarial.dataset.folder / "manifest.yaml"
+    manifest = outcome()[0].data.adversarial.recipe.folder / "manifest.yaml"
     begin = SPEC.index("adversarial:")
     (place / "less.yaml").write_text(MANIFEST.replace("pictures", "less").replace("colours", "less"))
     if not (place / "less").exists():

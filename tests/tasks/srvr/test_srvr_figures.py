@@ -3,7 +3,14 @@ import io
 import numpy as np
 from PIL import Image
 
-from assay.tasks.srvr.figures import RegionMark, contact_sheet, map_figure, profile_figure, trace_figure
+from assay.tasks.srvr.figures import (
+    RegionMark,
+    contact_sheet,
+    map_figure,
+    map_grid_figure,
+    profile_figure,
+    trace_figure,
+)
 from assay.tasks.srvr.maps import grid_axis
 from assay.tasks.srvr.traps import find_traps
 
@@ -43,6 +50,16 @@ def test_traces_profiles_and_contact_sheets_are_pictures():
     ]
     for png in pictures:
         assert pixels(png).std() > 1
+
+
+def test_a_grid_of_maps_has_two_in_a_row():
+    traps = find_traps(SCORES, AZIMUTH, ELEVATION)
+    grids = [
+        pixels(map_grid_figure({str(k): (SCORES, traps) for k in range(n)}, AZIMUTH, ELEVATION, "t"))
+        for n in (1, 2, 3)
+    ]
+    assert grids[0].shape[0] == grids[1].shape[0] < grids[2].shape[0]
+    assert grids[0].shape[1] < grids[1].shape[1] == grids[2].shape[1]
 
 
 def test_a_contact_sheet_has_a_row_for_every_six_views():

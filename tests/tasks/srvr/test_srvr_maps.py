@@ -9,6 +9,7 @@ from assay.tasks.srvr.maps import (
     InterpolatedMaps,
     SemanticMaps,
     best_band_score,
+    class_means,
     data_semantic_map,
     grid_axis,
     grid_points,
@@ -127,6 +128,14 @@ def test_the_data_semantic_map_is_the_mean_over_networks_and_shapes():
         data_semantic_map([first, other])
     with pytest.raises(UserError, match="no semantic maps"):
         data_semantic_map([])
+
+
+def test_a_class_s_mean_is_over_its_maps_of_all_networks():
+    maps = make(3)
+    means = class_means(maps, ["cup", "vase", "cup"])
+    assert list(means) == ["cup"]
+    assert np.allclose(means["cup"], (maps.maps[0] + maps.maps[2]) / 2)
+    assert class_means(maps, ["cup"] * 3) == {}
 
 
 def test_the_best_band_is_the_elevation_with_the_highest_mean():

@@ -65,6 +65,7 @@ def test_the_shipped_specs_are_valid_and_keep_no_render_that_a_licence_forbids()
     assert set(tasks) == {
         "srvr/embedded",
         "srvr/embedded-network",
+        "srvr/embedded-network-quick",
         "srvr/shapenet10-3deg",
         "srvr/shapenet10-6deg",
     }

@@ -1,6 +1,7 @@
 """The family as the runner sees it: rows are units, maps follow from rows, regions from maps."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -183,3 +184,25 @@ def test_lite0_on_a_tiny_grid_end_to_end(spec_of):
     assert found["shapes_recognised"].value == 1
     assert found["srvr"].value > 1
     assert all(guard.passed for guard in guards(job, records).values())
+
+
+def test_every_trap_is_listed_with_its_area_and_depth(outcome):
+    job, records = outcome(changes='{"classes": ["mug"]}')
+    scores = np.full((3, 6), 0.8)
+    scores[1, 2] = 0.1
+    scores[1, 4:] = 0.02
+    trapped = [
+        replace(record, values={**record.values, "scores": row.tolist()})
+        for record, row in zip(records, scores, strict=True)
+    ]
+    found = {name: metric.value for name, metric in metrics(job, trapped).items() if "trap" in name}
+    assert found == {
+        "traps": 2,
+        "trap_area:mug:120,40": 60 * 50,
+        "trap_depth:mug:120,40": pytest.approx(0.7),
+        "trap_area:mug:240,40": 2 * 60 * 50,
+        "trap_depth:mug:240,40": pytest.approx(0.78),
+    }
+    (figure,) = [each for each in TASK.figures(job.spec.spec, trapped) if each.name == "map-mug"]
+    assert "2 traps: azimuth 240°, elevation 40° (6000 deg², depth 0.78" in figure.caption
+    assert "azimuth 120°, elevation 40° (3000 deg²" in figure.caption

@@ -88,6 +88,40 @@ def test_a_run_s_maps_are_exported_and_regions_grow_on_them(assay, finished):
     assert all(0 <= float(row["volume_ratio"]) <= 1 for row in rows)
 
 
+def test_traps_are_listed_of_a_run_of_a_file_of_maps_and_of_their_mean(assay, tmp_path):
+    scores = np.full((2, 5, 6), 0.9)
+    scores[0, 2, 1:3] = 0.05
+    np.savez(
+        tmp_path / "m.npz",
+        maps=scores,
+        azimuth_deg=np.arange(6) * 60.0,
+        elevation_deg=np.arange(5) * 20.0,
+        unit_id=["a", "b"],
+    )
+    code, out, _ = assay("traps", "m.npz", "--out", "t.csv")
+    assert code == 0
+    assert "1 traps on 1 of 3 maps and means" in out
+    with (tmp_path / "t.csv").open() as file:
+        (row,) = csv.DictReader(file)
+    assert (row["map"], float(row["azimuth_deg"]), float(row["elevation_deg"])) == ("a", 60, 40)
+    assert float(row["area_deg2"]) == 2 * 60 * 20
+    assert float(row["depth"]) == pytest.approx(0.85)
+    out = assay("traps", "m.npz", "--low", 0.5, "--high", 0.6)[1]
+    assert "mean of all (DSM)" in out, "of both maps the mean is 0.475 there"
+
+
+def test_a_run_s_traps_and_class_means(assay, finished):
+    assert "traps on" in assay("traps", finished)[1]
+    means = [line for line in assay("maps", finished, "--out", "m.npz")[1].splitlines() if "(DSM)" in line]
+    assert len(means) == 1, "no class has several shapes"
+
+
+def test_the_published_maps_have_traps_where_the_networks_are_sure(assay, shared_srvr):
+    out = assay("traps", shared_srvr / "published_dev.npz")[1]
+    count = {net: sum(line.startswith(f"{net}/") for line in out.splitlines()) for net in NETWORKS}
+    assert count == {"AlexNet": 0, "VGG": 0, "ResNet50": 6, "Inceptionv3": 20}
+
+
 def test_regions_on_a_file_are_those_of_the_run(assay, finished):
     assay("maps", finished, "--out", "m.npz")
     records = assay("records", finished, "--model", "views_models:brightness", "--task", "t")[1]
@@ -139,7 +173,11 @@ def test_the_published_archive_is_compared(assay, shared_srvr):
         assert float(overall["ResNet50"][column]) > float(overall["Inceptionv3"][column])
 
 
+NETWORKS = ("AlexNet", "VGG", "ResNet50", "Inceptionv3")
 BAD = {
+    "no maps for traps": (["traps", "none.npz"], "no such file"),
+    "no run for traps": (["traps", "."], "is not a run of Assay"),
+    "thresholds the wrong way round": (["traps", "holes.npz", "--low", "0.6"], "give 0 <= low < high <= 1"),
     "missing mesh": (["render", "none.obj", "--out", "x.png"], "no such file"),
     "unknown format": (["render", "a.step", "--out", "x.png"], "cannot read '.step' files"),
     "empty mesh": (["render", "empty.obj", "--out", "x.png"], "no faces"),
@@ -202,6 +240,6 @@ def test_shapes_are_listed_among_the_data(assay, tmp_path):
     assert shapes("--data-root", tmp_path)["shapenetcore-hamdi40"]
 
 
-@pytest.mark.parametrize("verb", ["render", "maps", "regions"])
+@pytest.mark.parametrize("verb", ["render", "maps", "regions", "traps"])
 def test_every_verb_s_help_has_an_example(assay, verb):
     assert f"Example: assay {verb}" in " ".join(assay(verb, "--help")[1].split())

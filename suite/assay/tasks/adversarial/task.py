@@ -1,6 +1,6 @@
 """Accuracy under attack, as a family of the task protocol."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from math import prod
 from typing import TYPE_CHECKING, Any
@@ -54,6 +54,9 @@ class AdversarialTask:
             check_classes(spec, model.num_classes)
             check_sources(spec, model)
         return reason
+
+    def check_network(self, spec: AdversarialSpec, load: "Callable[[], LoadedModel]") -> None:
+        """Nothing: a network of the right card will do."""
 
     def chunk_units(self, spec: AdversarialSpec) -> int:
         """See :class:`assay.tasks.base.Task`."""

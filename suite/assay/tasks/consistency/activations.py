@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from assay.errors import UserError
 from assay.models.layers import hooked
+from assay.models.loaded import LoadedModel
 
 Pool = Literal["max", "mean"]
 
@@ -47,6 +48,19 @@ def pooled_activations(
     if silent:
         raise UserError(f"layer '{silent[0]}' does not run in a forward pass; name another layer")
     return pooled
+
+
+def check_layers(model: LoadedModel, layers: Sequence[str]) -> None:
+    """Ask the layers for one grey image.
+
+    Raises:
+        UserError: as :func:`pooled_activations`, before any work; the model's name is given.
+    """
+    device = next((parameter.device for parameter in model.module.parameters()), "cpu")
+    try:
+        pooled_activations(model.module, torch.full((1, *model.info.input_shape), 0.5, device=device), layers)
+    except UserError as error:
+        raise UserError(f"`layers` of the task, model {model.info.name}: {error}") from error
 
 
 def feature_map(model: nn.Module, images: Tensor, layer: str) -> Tensor:

@@ -1,11 +1,11 @@
-"""The adversarial set as a product: made once, found by the hash of what makes it, and a data set like any other.
+"""The adversarial set as a product: made as far as it is needed, found by the hash of what makes it.
 
 ::
 
     CACHE/products/<key>/images/000017-0123.png   an adversarial image: its source's index, its target
     CACHE/products/<key>/rows/000017.json         what became of one source; written after its images
     CACHE/products/<key>/table.csv                all rows, written when every source is done
-    CACHE/products/<key>/manifest.yaml            the data manifest, written last
+    CACHE/products/<key>/manifest.yaml            the data manifest, written last: a data set like any other
 
 A file is never altered once it is there: several processes may work on one set, and the first to finish an image
 decides its bytes. So an interrupted run goes on where it stopped.
@@ -13,10 +13,10 @@ decides its bytes. So an interrupted run goes on where it stopped.
 
 import hashlib
 import io
-import sys
-import time
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,69 +27,102 @@ from assay.attacks.ensemble import EnsembleAttack, at_size, ensemble_attack, to_
 from assay.canonical import canonical_json
 from assay.data.pixels import Pixels
 from assay.errors import UserError
-from assay.tasks.consistency.product import publish, rows_path, stored_rows, table
+from assay.tasks.base import RunContext
+from assay.tasks.consistency.product import publish, rows_path, stored_count, stored_rows, table
 from assay.tasks.consistency.recipe import Recipe, reads_stored
-from assay.tasks.consistency.sets import SOURCE_COLUMN
+from assay.tasks.consistency.sets import OUTCOME_PREFIXES, SOURCE_COLUMN, AdversarialBlock
 
-SAY_SECONDS = 15.0
-_BATCH = {"cpu": 16, "cuda": 128}  # adversarial images at work together
-
-Say = Callable[[str], None]
+_PASSES_A_STEP = 3  # of a member, in forward passes: one forward, and one backward of about twice its cost
 
 
-def say_on_stderr(line: str) -> None:
-    """Progress for a user who waits."""
-    print(line, file=sys.stderr, flush=True)
+@dataclass(frozen=True, eq=False)
+class MadeSet:
+    """The recipe's set: a block's images are made when they are first asked for, by whoever asks first."""
+
+    recipe: Recipe
+
+    @property
+    def count(self) -> int:
+        """See :class:`assay.tasks.consistency.sets.AdversarialSet`."""
+        return len(self.recipe.data.samples) * self.recipe.versions
+
+    @property
+    def sha256(self) -> str:
+        """Of what makes it: the same for every machine, as a job's key must be, whatever its last bits."""
+        return self.recipe.key
+
+    def passes_to_make(self, first: int, end: int) -> int:
+        """See :class:`assay.tasks.consistency.sets.AdversarialSet`."""
+        return len(self._missing(first, end)) * self._passes_a_source
+
+    @property
+    def _passes_a_source(self) -> int:
+        recipe = self.recipe
+        return recipe.versions * recipe.spec.steps * len(recipe.members) * _PASSES_A_STEP
+
+    def _missing(self, first: int, end: int) -> list[int]:
+        return [index for index in range(first, end) if stored_rows(self.recipe.folder, index) is None]
+
+    def block(self, first: int, end: int, context: RunContext) -> AdversarialBlock:
+        """See :class:`assay.tasks.consistency.sets.AdversarialSet`."""
+        recipe, missing = self.recipe, self._missing(first, end)
+        try:
+            group = max(1, context.batch_size // recipe.versions)
+            for start in range(0, len(missing), group):
+                some = missing[start : start + group]
+                _bench(recipe, context.device).attack(some)
+                context.advance(len(some) * self._passes_a_source)
+            _publish_whole(recipe)
+        except OSError as error:
+            raise UserError(
+                f"{recipe.folder}: the adversarial set cannot be written ({error.strerror}); what is there is whole: "
+                "make room, or set ASSAY_CACHE to another folder, and run the same command again"
+            ) from error
+        sources = [index for index in range(first, end) for _ in range(recipe.versions)]
+        rows = [row for index in range(first, end) for row in stored_rows(recipe.folder, index) or ()]
+        offset = first * recipe.versions
+        return AdversarialBlock(
+            numbers=range(offset, offset + len(rows)),
+            sources=sources,
+            targets=[row["target"] for row in rows],
+            outcomes={
+                name: [row[name] for row in rows] for name in rows[0] if name.startswith(OUTCOME_PREFIXES)
+            },
+            pixels=lambda number: _verified(recipe, rows[number - offset]),
+        )
 
 
-def make(recipe: Recipe, say: Say = say_on_stderr) -> Path:
-    """The manifest of the recipe's set; what is missing of it is made first, on a GPU where there is one.
-
-    Raises:
-        UserError: an image cannot be read, or the folder cannot be written.
-    """
-    manifest = recipe.folder / "manifest.yaml"
-    if manifest.is_file():
-        return manifest
+def _verified(recipe: Recipe, row: dict[str, Any]) -> Pixels:
+    """A stored picture, which is the one that was made."""
+    path = recipe.folder / row["file"]
     try:
-        _make_images(recipe, say)
-        rows = [
-            row
-            for index in range(len(recipe.data.samples))
-            for row in stored_rows(recipe.folder, index) or ()
-        ]
-        stored = publish(recipe.folder / "table.csv", table(rows))
-        files = {row["file"]: row["sha256"] for row in rows} | {
-            "table.csv": hashlib.sha256(stored).hexdigest()
-        }
-        publish(manifest, _manifest(recipe, files))
+        content = path.read_bytes()
     except OSError as error:
-        raise UserError(
-            f"{recipe.folder}: the adversarial set cannot be written ({error.strerror}); what is there is whole: "
-            "make room, or set ASSAY_CACHE to another folder, and run the same command again"
-        ) from error
-    return manifest
+        raise UserError(f"{path}: cannot be read ({error.strerror}); {_make_again(recipe)}") from error
+    if hashlib.sha256(content).hexdigest() != row["sha256"]:
+        raise UserError(f"{path}: is not the image that was made; {_make_again(recipe)}")
+    return _pixels(content)
 
 
-def _make_images(recipe: Recipe, say: Say) -> None:
-    total = len(recipe.data.samples)
-    missing = [index for index in range(total) if stored_rows(recipe.folder, index) is None]
-    members = " + ".join(model.info.name for model in recipe.members)
-    say(
-        f"adversarial set {recipe.key[:12]}: {total - len(missing)} of {total} images are done, attack by {members}"
-    )
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    bench = _Bench(recipe, device)
-    each = 1 if recipe.spec.targets == "given" else recipe.spec.targets
-    group = max(1, _BATCH[device.type] // each)
-    said = time.monotonic()
-    for start in range(0, len(missing), group):
-        bench.attack(missing[start : start + group])
-        if time.monotonic() - said > SAY_SECONDS:
-            said = time.monotonic()
-            done = total - len(missing) + min(start + group, len(missing))
-            say(f"adversarial set {recipe.key[:12]}: {done} of {total} images")
-    say(f"adversarial set {recipe.key[:12]}: complete, in {recipe.folder}")
+def _make_again(recipe: Recipe) -> str:
+    return f"delete {recipe.folder} and run the same command again: it is made anew"
+
+
+def _publish_whole(recipe: Recipe) -> None:
+    """Write table and manifest once every source is done."""
+    manifest, total = recipe.folder / "manifest.yaml", len(recipe.data.samples)
+    if manifest.is_file() or stored_count(recipe.folder) < total:
+        return
+    rows = [row for index in range(total) for row in stored_rows(recipe.folder, index) or ()]
+    stored = publish(recipe.folder / "table.csv", table(rows))
+    files = {row["file"]: row["sha256"] for row in rows} | {"table.csv": hashlib.sha256(stored).hexdigest()}
+    publish(manifest, _manifest(recipe, files))
+
+
+@lru_cache(maxsize=1)
+def _bench(recipe: Recipe, device: str) -> "_Bench":
+    """The networks stay on the device from block to block."""
+    return _Bench(recipe, torch.device(device))
 
 
 class _Bench:

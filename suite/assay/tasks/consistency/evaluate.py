@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,10 +11,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from assay.data.dataset import Dataset
 from assay.data.pixels import Pixels
 from assay.errors import UserError
-from assay.models.layers import hooked, last_convolution
+from assay.models.layers import last_convolution
 from assay.models.loaded import LoadedModel
 from assay.tasks.base import NotApplicableError, Record, RunContext, Unit
 from assay.tasks.consistency.activations import pooled_activations
@@ -32,7 +31,7 @@ from assay.tasks.consistency.blocks import (
 from assay.tasks.consistency.outline import Box, outline
 from assay.tasks.consistency.receptive import argmax_field
 from assay.tasks.consistency.recipe import reads_stored
-from assay.tasks.consistency.sets import ConsistencyData, concepts_of
+from assay.tasks.consistency.sets import AdversarialBlock, ConsistencyData, concepts_of
 from assay.tasks.consistency.spec import ConsistencySpec
 from assay.tasks.consistency.topk import TopImages, TopK, top_count
 from assay.tasks.loading import Picture
@@ -49,23 +48,15 @@ class Stream:
 
     Attributes:
         numbers: the data set's own indices.
-        data: where they are.
+        load: some of these to (n, C, H, W) float32 in [0, 1] on the run's device.
         model: as it reads these pictures.
         kept: top images a neuron keeps of the whole set.
     """
 
     numbers: Sequence[int]
-    data: Dataset
+    load: Callable[[Sequence[int], RunContext], Tensor]
     model: LoadedModel
     kept: int
-
-    def pictures(self, numbers: Sequence[int]) -> list[Picture]:
-        """Images of the stream as its model reads them."""
-        return [Picture(self.model, self.data, self.data.samples[number]) for number in numbers]
-
-    def batch(self, numbers: Sequence[int], context: RunContext) -> Tensor:
-        """(n, C, H, W) float32 in [0, 1]."""
-        return context.loader.batch(self.pictures(numbers), context.device)
 
 
 def evaluate(
@@ -78,48 +69,46 @@ def evaluate(
     """One record a block.
 
     Raises:
-        NotApplicableError: the network has no such layer, or no convolution to look at.
-        UserError: an image cannot be read, or an activation is not finite.
+        NotApplicableError: the network has no convolution to look at.
+        UserError: an image cannot be read, or a layer is not what it was said to be.
+        ValueError: an activation is not finite.
     """
     layers: tuple[str, ...] = ()
     for unit in units:
-        streams = streams_of(spec, model, data, unit)
-        if not layers:
-            first = streams["real"]
-            layers = _layers(spec, model, first.batch(first.numbers[:1], context))
-        yield _block(spec, layers, data, unit, streams, context)
+        real = _real(spec, model, data, range(*unit.payload))
+        if not layers:  # before anything is made for a network that the task does not apply to
+            layers = _layers(spec, model, real.load(real.numbers[:1], context))
+        yield _block(spec, layers, data, unit, real, context)
 
 
-def streams_of(
-    spec: ConsistencySpec, model: LoadedModel, data: ConsistencyData, unit: Unit
-) -> dict[str, Stream]:
-    """A block's real and adversarial images, in the order in which they are read."""
-    block = range(*unit.payload)
-    real, made = data.real, data.adversarial
-    share = float(spec.top_share)
-    return {
-        "real": Stream(
-            list(block),
-            real,
-            model,
-            top_count(len(real.samples), share) + 1,
-        ),
-        "adversarial": Stream(
-            made.of_sources(block.start, block.stop),
-            made.dataset,
-            reads_stored(model),
-            top_count(len(made.sources), share) + 1,
-        ),
-    }
+def _real(spec: ConsistencySpec, model: LoadedModel, data: ConsistencyData, block: range) -> Stream:
+    samples = data.real.samples
+
+    def load(numbers: Sequence[int], context: RunContext) -> Tensor:
+        pictures = [Picture(model, data.real, samples[number]) for number in numbers]
+        return context.loader.batch(pictures, context.device)
+
+    return Stream(list(block), load, model, top_count(len(samples), float(spec.top_share)) + 1)
+
+
+def _adversarial(
+    spec: ConsistencySpec, model: LoadedModel, data: ConsistencyData, block: AdversarialBlock
+) -> Stream:
+    reader = reads_stored(model)
+
+    def load(numbers: Sequence[int], context: RunContext) -> Tensor:
+        return torch.stack([reader.prepare(block.pixels(number)) for number in numbers]).to(context.device)
+
+    kept = top_count(data.adversarial.count, float(spec.top_share)) + 1
+    return Stream(block.numbers, load, reader, kept)
 
 
 def _layers(spec: ConsistencySpec, model: LoadedModel, image: Tensor) -> tuple[str, ...]:
-    """The spec's layers, all of which the network has, or its last convolution."""
+    """The spec's layers, or the network's last convolution."""
+    if spec.layers:
+        return spec.layers
     try:
-        if not spec.layers:
-            return (last_convolution(model.module, image),)
-        with hooked(model.module, spec.layers, lambda _name, _output: None):
-            return spec.layers
+        return (last_convolution(model.module, image),)
     except UserError as error:
         raise NotApplicableError(str(error)) from error
 
@@ -129,30 +118,41 @@ def _block(
     layers: tuple[str, ...],
     data: ConsistencyData,
     unit: Unit,
-    streams: dict[str, Stream],
+    real: Stream,
     context: RunContext,
 ) -> Record:
-    block = unit.payload[0] // BLOCK_IMAGES
+    first, end = unit.payload
+    made, share = _made(data, first, end, context)
+    streams = {"real": real, "adversarial": _adversarial(spec, real.model, data, made)}
     arrays: dict[str, Array] = {}
     tops: dict[str, TopImages] = {}
-    share = 1 / sum(len(stream.numbers) for stream in streams.values())
     for kind, stream in streams.items():
         found = _top_images(spec, layers, stream, context, share)
         tops[kind] = found[-1]
         for index, top in enumerate(found):
             arrays |= top_to_arrays(kind, index, top)
+    block = first // BLOCK_IMAGES
     files = {HIERARCHY_FILE: data.hierarchy, block_file(block): arrays_to_bytes(arrays)}
-    if unit.payload[0] < SHEET_IMAGES:
+    if first < SHEET_IMAGES:
         files[sheet_file(block)] = _sheet(layers[-1], streams, tops, context)
     values = {
         "block": block,
         "layers": list(layers),
         "kept": {kind: stream.kept for kind, stream in streams.items()},
-        "real": _real_values(data, streams["real"].numbers),
-        "adversarial": _adversarial_values(data, streams["adversarial"].numbers),
-        "checks": _checks(spec, layers, streams["real"], context),
+        "real": _real_values(data, real.numbers),
+        "adversarial": _adversarial_values(made),
+        "checks": _checks(spec, layers, real, context),
     }
     return Record(unit.id, values, files=files)
+
+
+def _made(data: ConsistencyData, first: int, end: int, context: RunContext) -> tuple[AdversarialBlock, float]:
+    """The block's adversarial images, and which share of the unit's work a look at one image is."""
+    passes = data.adversarial.passes_to_make(first, end)
+    looks = (end - first) * (1 + data.adversarial.count // len(data.real.samples))
+    share = 1 / (passes + looks)
+    making = replace(context, advance=lambda done: context.advance(done * share))
+    return data.adversarial.block(first, end, making), share
 
 
 def _top_images(
@@ -162,7 +162,7 @@ def _top_images(
     running: list[TopK] = []
     for start in range(0, len(stream.numbers), context.batch_size):
         numbers = stream.numbers[start : start + context.batch_size]
-        images = stream.batch(numbers, context)
+        images = stream.load(numbers, context)
         answers = pooled_activations(stream.model.module, images, layers, spec.pool)
         running = running or [TopK(answers[layer].shape[1], stream.kept) for layer in layers]
         for layer, top in zip(layers, running, strict=True):
@@ -178,13 +178,12 @@ def _real_values(data: ConsistencyData, numbers: Sequence[int]) -> dict[str, Any
     }
 
 
-def _adversarial_values(data: ConsistencyData, numbers: Sequence[int]) -> dict[str, Any]:
-    made = data.adversarial
+def _adversarial_values(made: AdversarialBlock) -> dict[str, Any]:
     return {
-        "images": list(numbers),
-        "sources": [made.sources[number] for number in numbers],
-        "targets": [made.dataset.samples[number].target for number in numbers],
-        "outcomes": {name: [hits[number] for number in numbers] for name, hits in made.outcomes.items()},
+        "images": list(made.numbers),
+        "sources": list(made.sources),
+        "targets": list(made.targets),
+        "outcomes": {name: list(hits) for name, hits in made.outcomes.items()},
     }
 
 
@@ -192,7 +191,7 @@ def _checks(
     spec: ConsistencySpec, layers: tuple[str, ...], stream: Stream, context: RunContext
 ) -> dict[str, float]:
     """How far a second pass, and an image alone, are from the first pass, as a share of the largest activation."""
-    images = stream.batch(stream.numbers[: context.batch_size], context)
+    images = stream.load(stream.numbers[: context.batch_size], context)
 
     def answers(some: Tensor) -> Tensor:
         found = pooled_activations(stream.model.module, some, layers, spec.pool)
@@ -226,7 +225,7 @@ def _small_pictures(
 ) -> SmallPictures:
     pixels, boxes = [], []
     for number in top.images[neuron].tolist():
-        image = stream.batch([number], context)[0]
+        image = stream.load([number], context)[0]
         box = outline(_field(stream, image, layer, neuron))
         pixels.append(_thumbnail(image))
         boxes.append(_scaled(box, image))

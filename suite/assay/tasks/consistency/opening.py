@@ -1,6 +1,5 @@
 """Opening a job's data: everything that can be wrong is found before any work starts."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +14,8 @@ from assay.tasks.consistency.hierarchy import (
     flat_hierarchy,
     parse_hierarchy,
 )
-from assay.tasks.consistency.sets import AdversarialSet, ConsistencyData, concepts_of, open_adversarial
-from assay.tasks.consistency.spec import ConsistencySpec, EnsembleSpec
+from assay.tasks.consistency.sets import ConsistencyData, concepts_of, open_adversarial
+from assay.tasks.consistency.spec import ConsistencySpec
 from assay.tasks.consistency.topk import top_count
 
 
@@ -28,23 +27,15 @@ def open_data(spec: ConsistencySpec, real: Dataset, source: DataSource) -> Consi
             cannot make the set, or an adversarial set that is missing or does not belong to the real images.
     """
     top_count(len(real.samples))
-    hierarchy = _hierarchy(spec.hierarchy, real, Path(source.relative_to))
-    if spec.adversarial is not None:
-        return ConsistencyData(real, hierarchy, _maker(spec.adversarial, real))
-    given = open_adversarial(str(spec.adversarial_data), real, Path(source.relative_to), source.roots)
-    return ConsistencyData(real, hierarchy, lambda: given)
-
-
-def _maker(spec: EnsembleSpec, real: Dataset) -> Callable[[], AdversarialSet]:
-    from assay.tasks.consistency.adversarial_set import make
+    folder = Path(source.relative_to)
+    hierarchy = _hierarchy(spec.hierarchy, real, folder)
+    if spec.adversarial is None:
+        given = open_adversarial(str(spec.adversarial_data), real, folder, source.roots)
+        return ConsistencyData(real, hierarchy, given)
+    from assay.tasks.consistency.adversarial_set import MadeSet
     from assay.tasks.consistency.recipe import read_recipe
 
-    recipe = read_recipe(spec, real)
-
-    def find() -> AdversarialSet:
-        return open_adversarial(str(make(recipe)), real)
-
-    return find
+    return ConsistencyData(real, hierarchy, MadeSet(read_recipe(spec.adversarial, real)))
 
 
 def _hierarchy(name: str, real: Dataset, folder: Path) -> bytes:

@@ -22,16 +22,15 @@ from assay.tasks.consistency.metric import excess_interval, ranked_by_gap
 from assay.tasks.consistency.outline import Box
 from assay.tasks.consistency.scores import Scoring
 from assay.tasks.consistency.spec import ConsistencySpec
-from assay.tasks.consistency.topk import MIN_TOP_IMAGES
 
 SHEET_COLUMNS = 3
 
 
 def figures(spec: ConsistencySpec, records: Sequence[Record]) -> list[Figure]:
     """Histograms (Fig. 5), top images (Fig. 2 to 4), the ranked gap, and the excess by layer."""
-    if sum(len(record.values["real"]["images"]) for record in records) < MIN_TOP_IMAGES:
+    scoring = Scoring.where_possible(spec, records)
+    if scoring is None:
         return []
-    scoring = Scoring.of(spec, records)
     drawn = [_histograms(scoring), _ranked_gap(scoring)]
     sheet = _sheet(scoring, records)
     drawn += [sheet] if sheet else []

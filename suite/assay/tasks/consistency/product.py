@@ -21,9 +21,14 @@ def stored_rows(folder: Path, index: int) -> list[dict[str, Any]] | None:
     """What became of one source, or None while nobody knows."""
     try:
         rows: list[dict[str, Any]] = json.loads(rows_path(folder, index).read_text())
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     return rows
+
+
+def stored_count(folder: Path) -> int:
+    """Of how many sources it is known what became of them."""
+    return sum(1 for _ in (folder / "rows").glob("[0-9]*.json"))
 
 
 def publish(path: Path, content: bytes) -> bytes:

@@ -32,7 +32,7 @@ def reads_stored(model: LoadedModel) -> LoadedModel:
     return model.with_resize("direct")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Recipe:
     """All that decides an adversarial set."""
 
@@ -63,6 +63,11 @@ class Recipe:
                 "attack": identity_of(self.spec),
             }
         )
+
+    @property
+    def versions(self) -> int:
+        """How many adversarial images each source gets."""
+        return 1 if self.spec.targets == "given" else self.spec.targets
 
     @property
     def folder(self) -> Path:

@@ -25,7 +25,12 @@ from assay.tasks.consistency.metric import (
     score_neurons,
 )
 from assay.tasks.consistency.spec import ConsistencySpec
-from assay.tasks.consistency.topk import TopImages, top_count
+from assay.tasks.consistency.topk import MIN_TOP_IMAGES, TopImages, top_count
+
+
+def covered(records: Sequence[Record]) -> int:
+    """How many real images the records speak of."""
+    return sum(len(record.values["real"]["images"]) for record in records)
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,20 @@ class Scoring:
     def of(cls, spec: ConsistencySpec, records: Sequence[Record]) -> Scoring:
         """The scoring of some blocks, at least one."""
         return cls(spec, merge(records))
+
+    @classmethod
+    def where_possible(cls, spec: ConsistencySpec, records: Sequence[Record]) -> Scoring | None:
+        """The scoring of some blocks, or None where they cannot be scored: the guards then say why."""
+        if covered(records) < MIN_TOP_IMAGES:
+            return None
+        scoring = cls.of(spec, records)
+        return None if scoring.labels_outside else scoring
+
+    @cached_property
+    def labels_outside(self) -> int:
+        """How many labels of the images are no class of the hierarchy."""
+        labels = np.array([label for concepts in self.merged.images.concepts for label in concepts])
+        return int(((labels < 0) | (labels >= len(self.merged.hierarchy.classes))).sum())
 
     @property
     def layers(self) -> tuple[str, ...]:

@@ -7,50 +7,81 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Protocol
 
 from assay.canonical import canonical_sha256
 from assay.data.dataset import Dataset, Sample, open_dataset
 from assay.data.files import DataFiles
 from assay.data.layouts.table import Table
 from assay.data.manifest import Manifest, load_manifest
+from assay.data.pixels import Pixels
 from assay.errors import UserError
+from assay.tasks.base import RunContext
 
 SOURCE_COLUMN = "source"
 OUTCOME_PREFIXES = ("member:", "held_out:")
 
 
 @dataclass(frozen=True)
-class AdversarialSet:
-    """Targeted adversarial images.
+class AdversarialBlock:
+    """The adversarial images made from a block of consecutive real images.
 
     Attributes:
-        dataset: their pictures, true labels and targets.
+        numbers: their indices in the whole set.
         sources: for each of them, the index of the real image it was made from.
+        targets: for each of them, the class it was sent to.
         outcomes: ``member:NAME`` or ``held_out:NAME`` to whether that model answered the target, image by image.
+        pixels: an index of ``numbers`` to its picture, uint8 (H, W, C).
     """
 
-    dataset: Dataset
-    sources: tuple[int, ...]
-    outcomes: Mapping[str, tuple[bool, ...]]
+    numbers: Sequence[int]
+    sources: Sequence[int]
+    targets: Sequence[int | None]
+    outcomes: Mapping[str, Sequence[bool]]
+    pixels: Callable[[int], Pixels]
 
-    def of_sources(self, first: int, end: int) -> list[int]:
-        """Indices of the adversarial images made from the real images ``first .. end - 1``."""
-        return [index for index, source in enumerate(self.sources) if first <= source < end]
+
+class AdversarialSet(Protocol):
+    """Targeted adversarial images of a data set: there already, or made block by block as they are needed."""
+
+    @property
+    def count(self) -> int:
+        """How many images it has when it is whole."""
+        ...
+
+    @property
+    def sha256(self) -> str:
+        """What decides its images."""
+        ...
+
+    def passes_to_make(self, first: int, end: int) -> int:
+        """About how many forward passes of an image making ``block`` would cost; 0 for what is there."""
+        ...
+
+    def block(self, first: int, end: int, context: RunContext) -> AdversarialBlock:
+        """The images made from the real images ``first .. end - 1``; what is missing of them is made first.
+
+        Progress is told in forward passes, of which there are :meth:`passes_to_make`.
+
+        Raises:
+            UserError: an image cannot be read or written, or was altered.
+        """
+        ...
 
 
 @dataclass(frozen=True)
 class ConsistencyData:
-    """What the task works on; the adversarial set is looked for, or made, when it is first asked for.
+    """What the task works on.
 
     Attributes:
         real: the images of the spec's data set.
         hierarchy: the content of the hierarchy file.
-        find_adversarial: finds or makes the adversarial set.
+        adversarial: the adversarial images.
     """
 
     real: Dataset
     hierarchy: bytes
-    find_adversarial: Callable[[], AdversarialSet]
+    adversarial: AdversarialSet
 
     @property
     def manifest(self) -> Manifest:
@@ -58,17 +89,12 @@ class ConsistencyData:
         return self.real.manifest
 
     @cached_property
-    def adversarial(self) -> AdversarialSet:
-        """The adversarial images."""
-        return self.find_adversarial()
-
-    @cached_property
     def sha256(self) -> str:
         """Covers both sets of images and the hierarchy."""
         return canonical_sha256(
             {
                 "real": self.real.sha256,
-                "adversarial": self.adversarial.dataset.sha256,
+                "adversarial": self.adversarial.sha256,
                 "hierarchy": hashlib.sha256(self.hierarchy).hexdigest(),
             }
         )
@@ -79,9 +105,50 @@ def concepts_of(sample: Sample) -> tuple[int, ...]:
     return sample.concepts or (sample.label,)
 
 
+@dataclass(frozen=True)
+class StoredSet:
+    """An adversarial set that is there, as an ordinary data set.
+
+    Attributes:
+        dataset: its pictures, true labels and targets.
+        sources: for each of them, the index of the real image it was made from.
+        outcomes: as in :class:`AdversarialBlock`, of all images.
+    """
+
+    dataset: Dataset
+    sources: tuple[int, ...]
+    outcomes: Mapping[str, tuple[bool, ...]]
+
+    @property
+    def count(self) -> int:
+        """See :class:`AdversarialSet`."""
+        return len(self.sources)
+
+    @property
+    def sha256(self) -> str:
+        """Of its content."""
+        return self.dataset.sha256
+
+    def passes_to_make(self, first: int, end: int) -> int:
+        """None: everything is there."""
+        return 0
+
+    def block(self, first: int, end: int, context: RunContext) -> AdversarialBlock:
+        """See :class:`AdversarialSet`."""
+        numbers = [index for index, source in enumerate(self.sources) if first <= source < end]
+        samples = self.dataset.samples
+        return AdversarialBlock(
+            numbers=numbers,
+            sources=[self.sources[number] for number in numbers],
+            targets=[samples[number].target for number in numbers],
+            outcomes={name: [hits[number] for number in numbers] for name, hits in self.outcomes.items()},
+            pixels=lambda number: self.dataset.image(samples[number]),
+        )
+
+
 def open_adversarial(
     manifest: str, real: Dataset, relative_to: Path | None = None, roots: Sequence[Path] = ()
-) -> AdversarialSet:
+) -> StoredSet:
     """An adversarial set that is there, by its manifest.
 
     Raises:
@@ -106,9 +173,7 @@ def open_adversarial(
     sources = tuple(order[row[SOURCE_COLUMN]] for row in rows)
     _check_fits(dataset, real, sources)
     names = [name for name in rows[0] if name.startswith(OUTCOME_PREFIXES)]
-    return AdversarialSet(
-        dataset, sources, {name: tuple(row[name] == "true" for row in rows) for name in names}
-    )
+    return StoredSet(dataset, sources, {name: tuple(row[name] == "true" for row in rows) for name in names})
 
 
 def _rows(dataset: Dataset, layout: Table) -> list[dict[str, str]]:

@@ -9,9 +9,9 @@ import numpy as np
 
 from assay.results.document import Guard, Metric
 from assay.results.statistics import wilson_interval
-from assay.tasks.base import Record, Summary
+from assay.tasks.base import Record, Summary, clean_records
 from assay.tasks.consistency.blocks import KINDS
-from assay.tasks.consistency.scores import Scoring, estimates
+from assay.tasks.consistency.scores import Scoring, covered, estimates
 from assay.tasks.consistency.spec import ConsistencySpec
 from assay.tasks.consistency.topk import MIN_TOP_IMAGES
 
@@ -27,10 +27,12 @@ ALONE_TOLERANCE = 1e-3  # of the largest activation; batched kernels sum in anot
 
 def summarise(spec: ConsistencySpec, records: Sequence[Record]) -> Summary:
     """Means over neurons with bootstrap intervals, their floors and excess, the sigma sweep, attack success."""
-    covered = sum(len(record.values["real"]["images"]) for record in records)
-    if covered < MIN_TOP_IMAGES:
-        return Summary((), (_enough(covered, f"a neuron needs {MIN_TOP_IMAGES} images to stand for it"),))
+    images = covered(records)
+    if images < MIN_TOP_IMAGES:
+        return Summary((), (_enough(images, f"a neuron needs {MIN_TOP_IMAGES} images to stand for it"),))
     scoring = Scoring.of(spec, records)
+    if scoring.labels_outside:
+        return Summary((), (_labels_in_hierarchy(scoring),))
     return Summary(tuple(_metrics(spec, scoring)), tuple(_guards(scoring, records)))
 
 
@@ -72,13 +74,14 @@ def _guards(scoring: Scoring, records: Sequence[Record]) -> Iterator[Guard]:
     for kind in KINDS:
         yield _floor_is_right(scoring, kind)
     yield from _adversarial_guards(scoring)
-    labels = np.array([label for concepts in scoring.merged.images.concepts for label in concepts])
-    outside = int(((labels < 0) | (labels >= len(scoring.merged.hierarchy.classes))).sum())
-    yield _limit(
-        "labels_in_hierarchy", outside, 0, f"labels outside hierarchy {scoring.merged.hierarchy.name}"
-    )
+    yield _labels_in_hierarchy(scoring)
     yield _largest(records, "repeat_difference", REPEAT_TOLERANCE, "two passes over the same images")
     yield _largest(records, "alone_difference", ALONE_TOLERANCE, "an image alone and in its batch")
+
+
+def _labels_in_hierarchy(scoring: Scoring) -> Guard:
+    name = scoring.merged.hierarchy.name
+    return _limit("labels_in_hierarchy", scoring.labels_outside, 0, f"labels outside hierarchy {name}")
 
 
 def _enough(images: int, why: str) -> Guard:
@@ -147,9 +150,8 @@ def _largest(records: Sequence[Record], check: str, limit: float, detail: str) -
 
 def rows(spec: ConsistencySpec, records: Sequence[Record]) -> Iterator[Mapping[str, Any]]:
     """One row a neuron and layer at the headline sigma; a block that failed has one row with its error."""
-    clean = [record for record in records if record.error is None]
-    if sum(len(record.values["real"]["images"]) for record in clean) >= MIN_TOP_IMAGES:
-        scoring = Scoring.of(spec, clean)
+    scoring = Scoring.where_possible(spec, clean_records(records))
+    if scoring is not None:
         for layer in scoring.layers:
             scores = scoring.headline_scores(layer)
             real, made = scores["real"], scores["adversarial"]

@@ -1,6 +1,6 @@
 """Neuron consistency, as a family of the task protocol."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from assay.tasks.base import DataSource, Figure, Record, RunContext, Summary, Unit
@@ -24,7 +24,7 @@ class ConsistencyTask:
     record_columns = ("layer", "neuron", "consis", "consis_adv", "floor", "floor_adv", "top_class", "error")
 
     def open_data(self, spec: ConsistencySpec, source: DataSource) -> "ConsistencyData":
-        """The real images and the hierarchy; the adversarial set is made or read when it is first asked for."""
+        """The real images, the hierarchy, and the adversarial set, of which each unit makes what it lacks."""
         from assay.tasks.consistency.opening import open_data
 
         return open_data(spec, open_images(source), source)
@@ -35,6 +35,13 @@ class ConsistencyTask:
         """Concepts are independent of a model's classes; labels are not."""
         has_concepts = bool(data.real.samples[0].concepts)
         return None if has_concepts else label_space_mismatch(model, data.real)
+
+    def check_network(self, spec: ConsistencySpec, load: "Callable[[], LoadedModel]") -> None:
+        """The layers that the spec names are there and give maps or vectors."""
+        if spec.layers:
+            from assay.tasks.consistency.activations import check_layers
+
+            check_layers(load(), spec.layers)
 
     def chunk_units(self, spec: ConsistencySpec) -> int:
         """See :class:`assay.tasks.base.Task`."""
@@ -57,11 +64,8 @@ class ConsistencyTask:
     def pictures(
         self, spec: ConsistencySpec, model: "LoadedModel", data: "ConsistencyData", unit: Unit
     ) -> list[Picture]:
-        """The block's real and adversarial images."""
-        from assay.tasks.consistency.evaluate import streams_of
-
-        streams = streams_of(spec, model, data, unit)
-        return [picture for stream in streams.values() for picture in stream.pictures(stream.numbers)]
+        """The block's real images; the adversarial ones may have yet to be made."""
+        return [Picture(model, data.real, sample) for sample in data.real.samples[slice(*unit.payload)]]
 
     def run(
         self,

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 
 from assay.tasks.srvr.arrays import FloatArray
@@ -40,33 +41,33 @@ def map_figure(
     """A semantic map (E, A) with regions, initial points and traps on it (the paper's Fig. 3 to 5)."""
     figure = Figure(figsize=(8, 3.4), layout="constrained")
     axes = figure.subplots()
-    extent = (
-        azimuth.low - azimuth.step / 2,
-        azimuth.low + azimuth.step * (azimuth.count - 0.5),
-        elevation.low - elevation.step / 2,
-        elevation.low + elevation.step * (elevation.count - 0.5),
-    )
-    image = axes.imshow(
-        scores,
-        origin="lower",
-        extent=extent,
-        aspect="auto",
-        vmin=0,
-        vmax=1,
-        cmap="viridis",
-        interpolation="nearest",
-    )
+    image = _draw_map(axes, scores, azimuth, elevation, traps)
     figure.colorbar(image, ax=axes, label="score of the class")
     for region in regions:
         _draw_region(axes, region)
-    if traps:
-        centres = [(trap.azimuth_deg, trap.elevation_deg) for trap in traps]
-        axes.plot(*zip(*centres, strict=True), "x", color="#ff7f00", label="trap")
     if regions or traps:
         _legend_once(axes)
-    seam = azimuth.low + azimuth.step * azimuth.count  # regions end here, half a cell beyond the last one
-    axes.set(xlabel="azimuth (°)", ylabel="elevation (°)", title=title, ylim=extent[2:])
-    axes.set_xlim(extent[0], seam if azimuth.periodic else extent[1])
+    axes.set(xlabel="azimuth (°)", ylabel="elevation (°)", title=title)
+    return _png(figure)
+
+
+def map_grid_figure(
+    maps: Mapping[str, tuple[FloatArray, Sequence[Trap]]], azimuth: GridAxis, elevation: GridAxis, title: str
+) -> bytes:
+    """Semantic maps with their traps, two in a row, each under its name."""
+    columns = min(len(maps), 2)
+    rows = -(-len(maps) // columns)
+    figure = Figure(figsize=(2 + 4 * columns, 0.8 + 2.2 * rows), layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
+    for axes in panels.ravel()[len(maps) :]:
+        axes.set_axis_off()
+    for axes, (name, (scores, traps)) in zip(panels.ravel(), maps.items(), strict=False):
+        image = _draw_map(axes, scores, azimuth, elevation, traps)
+        axes.set_title(name, fontsize="small")
+    figure.colorbar(image, ax=panels, label="score of the class")
+    figure.supxlabel("azimuth (°)")
+    figure.supylabel("elevation (°)")
+    figure.suptitle(title)
     return _png(figure)
 
 
@@ -119,6 +120,35 @@ def contact_sheet(images: npt.NDArray[np.floating], captions: Sequence[str], col
         axes.imshow(image, cmap="gray", vmin=0, vmax=1)
         axes.set_title(caption, fontsize=7)
     return _png(figure)
+
+
+def _draw_map(
+    axes: Axes, scores: FloatArray, azimuth: GridAxis, elevation: GridAxis, traps: Sequence[Trap]
+) -> AxesImage:
+    """A map (E, A) and its traps' lowest cells; the axes end where regions do."""
+    extent = (
+        azimuth.low - azimuth.step / 2,
+        azimuth.low + azimuth.step * (azimuth.count - 0.5),
+        elevation.low - elevation.step / 2,
+        elevation.low + elevation.step * (elevation.count - 0.5),
+    )
+    image = axes.imshow(
+        scores,
+        origin="lower",
+        extent=extent,
+        aspect="auto",
+        vmin=0,
+        vmax=1,
+        cmap="viridis",
+        interpolation="nearest",
+    )
+    if traps:
+        centres = [(trap.azimuth_deg, trap.elevation_deg) for trap in traps]
+        axes.plot(*zip(*centres, strict=True), "x", color="#ff7f00", label="trap")
+    seam = azimuth.low + azimuth.step * azimuth.count  # regions end here, half a cell beyond the last one
+    axes.set_ylim(extent[2:])
+    axes.set_xlim(extent[0], seam if azimuth.periodic else extent[1])
+    return image
 
 
 def _draw_region(axes: Axes, region: RegionMark) -> None:

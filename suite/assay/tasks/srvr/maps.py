@@ -256,3 +256,20 @@ def data_semantic_map(maps: Sequence[SemanticMaps]) -> FloatArray:
         UserError: for no maps, or maps on different grids.
     """
     return np.asarray(np.nanmean(join_maps(maps).maps, axis=0))
+
+
+def class_means(maps: SemanticMaps, class_names: Sequence[str]) -> dict[str, FloatArray]:
+    """The DSM of each class that has several of the maps, (elevation, azimuth); none where all are of one class.
+
+    Args:
+        maps: N of them, of one network or of several.
+        class_names: N names.
+    """
+    members = {name: [i for i, each in enumerate(class_names) if each == name] for name in class_names}
+    if len(members) < 2:
+        return {}
+    return {
+        name: np.asarray(np.nanmean(maps.maps[some], axis=0))
+        for name, some in members.items()
+        if len(some) > 1
+    }

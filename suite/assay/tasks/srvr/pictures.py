@@ -9,7 +9,7 @@ from PIL import Image
 from assay.tasks.base import Figure, Record
 from assay.tasks.srvr.arrays import FloatArray
 from assay.tasks.srvr.figures import RegionMark, contact_sheet, map_figure, profile_figure, trace_figure
-from assay.tasks.srvr.maps import data_semantic_map
+from assay.tasks.srvr.maps import class_means, data_semantic_map
 from assay.tasks.srvr.spec import SrvrSpec
 from assay.tasks.srvr.study import Search, ShapeMap, Study, study, view_maps
 from assay.tasks.srvr.summary import map_traps
@@ -68,28 +68,27 @@ def _mean_ratio(searches: Sequence[Search], method: str) -> float:
 def _trap_words(traps: Sequence[Trap]) -> str:
     if not traps:
         return "No trap."
-    first = traps[0]
-    return (
-        f"{len(traps)} traps; the largest at azimuth {first.azimuth_deg:g}°, elevation {first.elevation_deg:g}° "
-        f"({first.area_deg2:g} deg², depth {first.depth:.2f}, lowest score {first.lowest:.3f})."
+    found = "; ".join(
+        f"azimuth {trap.azimuth_deg:g}°, elevation {trap.elevation_deg:g}° ({trap.area_deg2:g} deg², depth "
+        f"{trap.depth:.2f}, lowest score {trap.lowest:.3f}{', all the way round' * trap.encircles})"
+        for trap in traps
     )
+    return f"{len(traps)} trap{'s' * (len(traps) > 1)}: {found}."
 
 
 def _data_maps(spec: SrvrSpec, found: Study) -> Iterator[Figure]:
     """The mean over all counted shapes, and over those of each class that has several."""
     counted = [shape for shape in found.maps if shape.shape not in spec.excluded]
-    groups = {"all counted shapes": counted}
-    for name in dict.fromkeys(shape.class_name for shape in counted):
-        members = [shape for shape in counted if shape.class_name == name]
-        if len(members) > 1:
-            groups[f"class {name}"] = members
-    for name, members in groups.items():
-        if not members:
-            continue
-        scores = data_semantic_map([view_maps(spec, members)])
+    if not counted:
+        return
+    maps, classes = view_maps(spec, counted), [shape.class_name for shape in counted]
+    means = {"all counted shapes": data_semantic_map([maps])}
+    means |= {f"class {name}": scores for name, scores in class_means(maps, classes).items()}
+    for name, scores in means.items():
         traps = find_traps(scores, *spec.view_axes)
         title = f"Data semantic map, {name}"
-        caption = f"Mean over {len(members)} maps: {scores.mean():.3f}. {_trap_words(traps)}"
+        count = len(counted) if name == "all counted shapes" else classes.count(name.removeprefix("class "))
+        caption = f"Mean over {count} maps: {scores.mean():.3f}. {_trap_words(traps)}"
         yield Figure(
             f"dsm-{_slug(name)}", title, caption, "png", map_figure(scores, *spec.view_axes, title, (), traps)
         )

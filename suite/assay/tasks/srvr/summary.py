@@ -45,8 +45,12 @@ def _metrics(spec: SrvrSpec, found: Study) -> Iterator[Metric]:
     for shape in found.maps:
         yield Metric(name=f"best_band:{shape.shape}", value=shape.best_band, n=1, unit="probability")
     if spec.is_view_map:
-        traps = [trap for shape in maps for trap in map_traps(spec, shape)]
+        traps = [(shape.shape, trap) for shape in maps for trap in map_traps(spec, shape)]
         yield _count("traps", len(traps), len(maps), True)
+        for name, trap in traps:
+            where = f"{name}:{trap.azimuth_deg:g},{trap.elevation_deg:g}"
+            yield Metric(name=f"trap_area:{where}", value=trap.area_deg2, n=1, unit="deg²")
+            yield Metric(name=f"trap_depth:{where}", value=trap.depth, n=1, unit="probability")
 
 
 def _volumes(searches: Sequence[Search], seed: int) -> Iterator[Metric]:

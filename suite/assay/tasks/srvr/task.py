@@ -1,6 +1,6 @@
 """Semantic robustness over 3-D renders, as a family of the task protocol."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from math import isnan
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +48,9 @@ class SrvrTask:
         if spec.renderer == "pytorch3d" and (problem := pytorch3d_problem()):
             return problem
         return label_space_mismatch(model, data)
+
+    def check_network(self, spec: SrvrSpec, load: "Callable[[], LoadedModel]") -> None:
+        """Nothing: a network of the right card will do."""
 
     def chunk_units(self, spec: SrvrSpec) -> int:
         """See :class:`assay.tasks.base.Task`."""

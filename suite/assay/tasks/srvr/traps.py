@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
+from assay.errors import UserError
 from assay.tasks.srvr.arrays import BoolArray, FloatArray, IntArray
 from assay.tasks.srvr.maps import GridAxis
 
@@ -22,6 +23,17 @@ class TrapSettings:
 
     low: float = 0.1
     high: float = 0.5
+
+    def __post_init__(self) -> None:
+        """Check the thresholds.
+
+        Raises:
+            UserError: they are no scores, or the low one is not below the high one.
+        """
+        if not 0 <= self.low < self.high <= 1:
+            raise UserError(
+                f"traps of score {self.low:g} inside a rim of {self.high:g}: give 0 <= low < high <= 1"
+            )
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Proved attention and classification robustness, as a family of the task protocol."""
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from assay.tasks.base import DataSource, Figure, Record, RunContext, Summary, Unit
@@ -58,6 +58,9 @@ class VerificationTask:
         if not model.piecewise_linear:
             return "the network is not piecewise linear, so its activation cells cannot be listed"
         return label_space_mismatch(model, data)
+
+    def check_network(self, spec: VerificationSpec, load: "Callable[[], LoadedModel]") -> None:
+        """Nothing: a network of the right card will do."""
 
     def chunk_units(self, spec: VerificationSpec) -> int:
         """See :class:`assay.tasks.base.Task`."""
