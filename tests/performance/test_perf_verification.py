@@ -5,8 +5,11 @@ from one linear program a neuron, warm-started from the last. Both compute the s
 """
 
 import gzip
+import multiprocessing
 import os
+import resource
 import time
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +18,7 @@ import torch
 from scipy.optimize._highspy import _core as highs
 from scipy.spatial import HalfspaceIntersection
 
-from assay.tasks.verification import nets
+from assay.models import small_nets as nets
 from assay.tasks.verification.grammar import parse_theta
 from assay.tasks.verification.network import read_network
 from assay.tasks.verification.verify import Question, verify
@@ -45,17 +48,21 @@ def images():
     return torch.from_numpy(read("t10k-images-idx3-ubyte.gz", 16)).reshape(-1, 1, 28, 28).double() / 255
 
 
-@pytest.fixture(scope="module")
-def modules():
-    """The three networks, trained by the recipe for two epochs."""
-    pixels = torch.from_numpy(read("train-images-idx3-ubyte.gz", 16)).reshape(-1, 1, 28, 28).float() / 255
+@cache
+def module(name):
+    """One of the three networks, trained by the recipe for two epochs, in float64."""
+    pixels = torch.from_numpy(read("train-images-idx3-ubyte.gz", 16)).reshape(-1, 1, 28, 28) / 255
     labels = torch.from_numpy(read("train-labels-idx1-ubyte.gz", 8)).long()
-    return {name: nets.train(make(), pixels, labels, epochs=2).double() for name, make in NETWORKS.items()}
+    return nets.train(NETWORKS[name](), pixels, labels, epochs=2).double()
+
+
+def network_of(name):
+    return read_network(module(name), (1, 28, 28))
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_median_time_an_image(name, modules, images, benchmark):
-    network, theta = read_network(modules[name], (1, 28, 28)), parse_theta(PLANE)
+def test_median_time_an_image(name, images, benchmark):
+    network, theta = network_of(name), parse_theta(PLANE)
     seconds = []
 
     def run(count=5 if name == "fnn-200" else 3):
@@ -69,8 +76,8 @@ def test_median_time_an_image(name, modules, images, benchmark):
     assert np.median(seconds) <= SECONDS[name]
 
 
-def test_time_is_linear_in_cells(modules, images):
-    network = read_network(modules["fnn-800"], (1, 28, 28))
+def test_time_is_linear_in_cells(images):
+    network = network_of("fnn-800")
     cells, seconds = [], []
     for side in (0.02, 0.05, 0.1, 0.2, 0.35, 0.5):
         theta = parse_theta([f"brightness:0:{side}", f"patch:0:{side}:10:10:4x4"])
@@ -80,6 +87,37 @@ def test_time_is_linear_in_cells(modules, images):
     slope = np.polyfit(cells, seconds, 1)[0]
     print(f"\n{slope * 1e6:.0f} us a cell over {cells} cells")
     assert np.corrcoef(cells, seconds)[0, 1] > 0.97
+
+
+def verify_here(jobs):
+    """Verify `(network, image)` pairs on one thread; returns the peak of this process's memory in bytes."""
+    torch.set_num_threads(1)
+    for network, image in jobs:
+        assert verify(network, image, Question(parse_theta(PLANE))).complete
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def test_ratio_of_two_workers_to_one(images):
+    """Twelve images of the 800-neuron network by one process and by two, both started and warmed up before."""
+    network = network_of("fnn-800")
+    parts = [[(network, image) for image in images[k:12:2]] for k in range(2)]
+    with multiprocessing.get_context("spawn").Pool(2) as pool:
+        pool.map(verify_here, [parts[0][:1]] * 2, chunksize=1)
+        start = time.perf_counter()
+        pool.apply(verify_here, [parts[0] + parts[1]])
+        alone = time.perf_counter() - start
+        start = time.perf_counter()
+        pool.map(verify_here, parts, chunksize=1)
+        together = time.perf_counter() - start
+    print(f"\none worker {alone:.1f} s, two {together:.1f} s: {alone / together:.2f} x")
+    assert alone / together >= 1.7
+
+
+def test_memory_stays_within_two_gigabytes(images):
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        peak = pool.apply(verify_here, [[(network_of("cnn-2028"), image) for image in images[:3]]])
+    print(f"\npeak of memory {peak / 1e9:.2f} GB")
+    assert peak <= 2e9
 
 
 class Walk:
@@ -206,11 +244,11 @@ def timed(network, image, theta):
     return result, time.process_time() - start
 
 
-def test_a_qhull_walk_finds_the_same_answer(modules, images):
+def test_a_qhull_walk_finds_the_same_answer(images):
     """On 200 neurons a region costs qhull little, so the ratio is small there; it is printed, not claimed."""
     theta = parse_theta(PLANE)
-    result, ours = timed(read_network(modules["fnn-200"], (1, 28, 28)), images[0], theta)
-    walk = Walk(modules["fnn-200"], images[0], theta)
+    result, ours = timed(network_of("fnn-200"), images[0], theta)
+    walk = Walk(module("fnn-200"), images[0], theta)
     start = time.process_time()
     visited = walk.run(qhull_facets)
     theirs = time.process_time() - start
@@ -220,11 +258,11 @@ def test_a_qhull_walk_finds_the_same_answer(modules, images):
     assert walk.min_margin == pytest.approx(result.min_margin, rel=1e-6)
 
 
-def test_ratio_to_a_qhull_walk(modules, images):
+def test_ratio_to_a_qhull_walk(images):
     """On 800 neurons; the walk is cut after 300 regions and its time scaled to all of them."""
     theta = parse_theta(PLANE)
-    result, ours = timed(read_network(modules["fnn-800"], (1, 28, 28)), images[0], theta)
-    walk = Walk(modules["fnn-800"], images[0], theta)
+    result, ours = timed(network_of("fnn-800"), images[0], theta)
+    walk = Walk(module("fnn-800"), images[0], theta)
     start = time.process_time()
     visited = walk.run(qhull_facets, regions=300)
     theirs = (time.process_time() - start) * result.cells / visited
@@ -233,11 +271,11 @@ def test_ratio_to_a_qhull_walk(modules, images):
     assert theirs / ours >= 30
 
 
-def test_ratio_to_a_walk_with_warm_started_lps(modules, images):
+def test_ratio_to_a_walk_with_warm_started_lps(images):
     """The walk is cut after 40 regions and its time scaled to all of them."""
     theta = parse_theta(PLANE)
-    result, ours = timed(read_network(modules["fnn-200"], (1, 28, 28)), images[0], theta)
-    walk = Walk(modules["fnn-200"], images[0], theta)
+    result, ours = timed(network_of("fnn-200"), images[0], theta)
+    walk = Walk(module("fnn-200"), images[0], theta)
     start = time.process_time()
     visited = walk.run(lp_facets, regions=40)
     theirs = (time.process_time() - start) * result.cells / visited

@@ -9,20 +9,21 @@ from assay.tasks.verification.verify import Question, verify
 
 
 @pytest.mark.parametrize(
-    "texts",
+    ("texts", "labels"),
     [
-        ["brightness:0:0.3", "patch:0:0.5:2:2:3x3"],
-        ["brightness:0:0.1", "patch:0:0.3:2:2:3x3", "translation:x:0:1"],
+        (["brightness:0:0.3", "patch:0:0.5:2:2:3x3"], "all"),
+        (["brightness:0:0.1", "patch:0:0.3:2:2:3x3", "translation:x:0:1"], "predicted"),
     ],
 )
-def test_pictures_are_written(texts, digits_network, digits, tmp_path):
+def test_pictures_are_written(texts, labels, digits_network, digits, tmp_path):
     theta = parse_theta(texts)
-    result = verify(digits_network, digits[0], Question(theta, "predicted"))
+    question = Question(theta, labels)
+    result = verify(digits_network, digits[0], question)
     figures.region_map(result, theta, digits[0], tmp_path / "regions.png")
     figures.saliency_panels(
         digits_network, digits[0], theta, [theta.lower, theta.upper], tmp_path / "maps.png"
     )
-    figures.ray(result, digits_network, digits[0], theta, tmp_path / "ray.png")
+    figures.ray(digits_network, digits[0], question, result.label, tmp_path / "ray.png")
     for name in ("regions", "maps", "ray"):
         with Image.open(tmp_path / f"{name}.png") as picture:
             assert picture.format == "PNG"

@@ -1,5 +1,7 @@
 """What makes an exact answer trustworthy: oracles that share no code, and planted mutants that they catch."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -32,14 +34,21 @@ def random_points(theta, count, seed=0):
 
 
 def module_keys(module, images):
-    """Hashes of the patterns that the torch module itself shows at its ReLUs (no max pooling)."""
-    keys, depth, values = torch.zeros(len(images), dtype=torch.int64), 0, images
-    for step in module:
-        values = step(values)
-        if isinstance(step, nn.ReLU):
-            on = (values > 0).flatten(1)
-            keys += pattern_keys(on, torch.ones(on.shape[1], dtype=torch.bool), depth)
-            depth += 1
+    """Hashes of the patterns that the torch module itself shows at its ReLUs (no max pooling), one image at a time."""
+    shown = []
+    handles = [
+        step.register_forward_hook(lambda _, __, out: shown.append((out > 0).flatten(1)))
+        for step in module.modules()
+        if isinstance(step, nn.ReLU)
+    ]
+    for image in images:  # a graph read from ONNX may have its batch size fixed at one
+        module(image[None])
+    keys = torch.zeros(len(images), dtype=torch.int64)
+    for depth in range(len(handles)):
+        on = torch.cat(shown[depth :: len(handles)])
+        keys += pattern_keys(on, torch.ones(on.shape[1], dtype=torch.bool), depth)
+    for handle in handles:
+        handle.remove()
     return keys
 
 
@@ -109,6 +118,28 @@ def test_subdivision_of_a_pooling_network_agrees_with_it(name, digits_cnn, digit
     result = verify(read_network(digits_cnn, (1, 8, 8)), digits[1], Question(theta, deltas=(1e-3,)))
     assert result.complete
     check_values(digits_cnn, digits[1], theta, result, 6)
+
+
+@pytest.mark.parametrize("differing", [30, 150])
+@pytest.mark.parametrize(
+    "texts", [["brightness:0:0.2", "patch:0:0.5:2:2:3x3"], ["brightness:0:0.1", "translation:x:0:0.5"]]
+)
+def test_every_cell_has_the_ai_of_its_own_maps(texts, differing, digits_cnn, digits, monkeypatch):
+    """Maps of a block of cells, found together, are those that autograd finds in each cell alone."""
+    monkeypatch.setattr(table, "_DIFFERING", differing)
+    monkeypatch.setattr(table, "_FEW", 1)
+    theta, image = parse_theta(texts), digits[1]
+    found = verify(read_network(digits_cnn, (1, 8, 8)), image, Question(theta)).table
+    wide = (found.volumes > 1e-9 * theta.volume).nonzero().flatten()
+    wide = wide[:: max(1, len(wide) // 40)]
+    labels = torch.arange(10)
+    expected_at_0 = attention.saliency_maps(digits_cnn, image, labels)
+    for i in wide.tolist():
+        actual = attention.saliency_maps(digits_cnn, theta.apply(image, found.cells.centres[i]), labels)
+        expected = theta.expected(expected_at_0, found.theta_ai[i])
+        plain = float((actual - expected).flatten(1).norm(dim=1).sum())
+        assert float(found.ai_max[i]) == pytest.approx(plain, rel=1e-11, abs=1e-11)
+    assert len(wide) > 20
 
 
 def test_pattern_of_5000_random_points_is_in_a_listed_cell(digits_module, digits_network, digits):
@@ -188,13 +219,25 @@ def pass_inactive_neurons(monkeypatch):
 
 
 def share_too_much(monkeypatch):
-    """Cells take the maps of a cell with another pattern."""
-    original = subdivide.pattern_keys
-    monkeypatch.setattr(
-        subdivide,
-        "pattern_keys",
-        lambda pattern, splits, depth: original(pattern, splits, depth) * (depth > 0),
-    )
+    """Cells take the maps of a neighbour with another pattern."""
+    original = table.local_maps
+
+    def local_maps(layers, leaves, labels, space):
+        maps, own = original(layers, leaves, labels, space)
+        return maps[torch.arange(len(maps)) // 2 * 2], own
+
+    monkeypatch.setattr(table, "local_maps", local_maps)
+
+
+def forget_a_path(monkeypatch):
+    """The ReLUs that differ within a block count in the last layer alone."""
+    original = table.local_maps
+
+    def local_maps(layers, leaves, labels, space):
+        first = leaves.patterns[0].all(0).expand_as(leaves.patterns[0])
+        return original(layers, replace(leaves, patterns=(first, *leaves.patterns[1:])), labels, space)
+
+    monkeypatch.setattr(table, "local_maps", local_maps)
 
 
 def snap_generously(monkeypatch):
@@ -232,6 +275,7 @@ MUTANTS = [
     swap_the_halves,
     pass_inactive_neurons,
     share_too_much,
+    forget_a_path,
     snap_generously,
     evaluate_at_centres,
     leave_the_heat_map,

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from assay.errors import UserError
+from assay.tasks.verification import table
 from assay.tasks.verification import verify as verify_module
 from assay.tasks.verification.grammar import parse_theta
 from assay.tasks.verification.network import read_network
@@ -195,10 +196,20 @@ def test_a_time_out_keeps_what_was_proved(digits_network, digits, monkeypatch):
     assert finding(result, 1e6).component is None
 
 
-def test_early_stop_gives_the_same_answer(digits_network, digits):
-    question = Question(parse_theta(PLANE_DIGITS), stop_when_violated=True)
+def test_early_stop_answers_yes_or_no_before_all_cells_are_read(digits_network, digits, monkeypatch):
+    monkeypatch.setattr(table, "_DIFFERING", 4)
+    whole = verify(digits_network, digits[0], Question(parse_theta(PLANE_DIGITS)))
+    result = verify(digits_network, digits[0], Question(parse_theta(PLANE_DIGITS), stop_when_violated=True))
+    assert finding(result, 3.0).verdict == finding(whole, 3.0).verdict == "violated"
+    assert result.cells < whole.cells
+    assert not result.complete
+
+
+def test_early_stop_does_not_stop_where_nothing_is_violated(digits_network, digits):
+    question = Question(parse_theta(PLANE_DIGITS), deltas=(1e3,), stop_when_violated=True)
     result = verify(digits_network, digits[0], question)
-    assert [each.verdict for each in result.findings] == ["violated", "violated"]
+    assert result.complete
+    assert finding(result, 1e3).verdict == "robust"
 
 
 def test_shares_add_up_to_what_is_covered(digits_network, digits):

@@ -81,8 +81,8 @@ def local_maps(
         labels: `(labels,)` int64.
         space: coordinates for the maps of all cells, in which the result's are found.
     """
-    start = torch.eye(len(layers[-1].bias), dtype=torch.float64, device=labels.device)[labels]
-    rows, reads = start, []
+    rows = torch.eye(len(layers[-1].bias), dtype=torch.float64, device=labels.device)[labels]
+    reads: list[tuple[Tensor, Tensor]] = []  # a layer each: how rows read the ReLUs that differ, which pass
     for layer, passed in zip(layers[:0:-1], reversed(leaves.patterns), strict=False):
         rows = layer.transpose(rows)
         always = passed.all(0)
@@ -100,7 +100,8 @@ def local_maps(
     vectors = torch.cat([rows, space.constant, space.slopes.flatten(0, 1)])
     if len(vectors) < vectors.shape[1]:
         vectors = torch.linalg.qr(vectors.T, mode="r").R.T
-    own, constant, slopes = vectors.split([len(rows), len(labels), len(vectors) - len(rows) - len(labels)])
+    rest = len(vectors) - len(rows) - len(labels)
+    own, constant, slopes = torch.split(vectors, [len(rows), len(labels), rest])
     moved = HeatSpace(None, constant, slopes.reshape(-1, *constant.shape), space.moving)
     return weights @ own, moved
 

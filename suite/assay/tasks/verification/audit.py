@@ -73,6 +73,10 @@ def missed_points(
 
 def perturbed_rows(image: Tensor, theta: Theta, points: Tensor) -> Tensor:
     """The images g(theta, x) at points `(N, d)`, unclamped and flattened: `(N, inputs)`."""
-    forms = {piece: piece.image_forms(image).flatten(1) for piece in theta.pieces}
+    rows = points.new_empty(len(points), image.numel())
     ones = torch.cat([points.new_ones(len(points), 1), points], 1)
-    return torch.stack([row @ forms[piece] for row, piece in zip(ones, theta.pieces_of(points), strict=True)])
+    homes = theta.pieces_of(points)
+    for piece in theta.pieces:
+        here = torch.tensor([home is piece for home in homes])
+        rows[here] = ones[here] @ piece.image_forms(image).flatten(1)
+    return rows

@@ -1,6 +1,7 @@
 """Verbs of the verification family: `assay verify` for one image, `assay train-small` for the small networks."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -28,6 +29,9 @@ def verify(
     timeout_s: Annotated[
         float, typer.Option("--timeout", help="Seconds; then what is proved so far.")
     ] = 600.0,
+    yes_or_no: Annotated[
+        bool, typer.Option("--yes-or-no", help="Stop at the first confirmed violation of AR at delta.")
+    ] = False,
     weights: Annotated[Path | None, typer.Option("--weights", help="A checkpoint of your own.")] = None,
     out: Annotated[Path | None, typer.Option("--out", help="A folder for the pictures.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
@@ -39,7 +43,7 @@ def verify(
     from assay.tasks.verification.verify import verify as verify_image
 
     spec = _spec(perturbation, delta, labels, timeout_s)
-    asked = question(spec, tuple(perturbation), spec.seed)
+    asked = replace(question(spec, tuple(perturbation), spec.seed), stop_when_violated=yes_or_no)
     loaded = load_model(model, weights=weights)
     try:
         network = exact_network(loaded)

@@ -81,7 +81,7 @@ def pictures(found: Verification, network: Network, image: Tensor, asked: Questi
         return {}
     theta = asked.theta
     drawn = {"saliency.png": _png(saliency_panels, network, image, theta, _chosen(found, theta))}
-    drawn["ray.png"] = _png(ray, found, network, image, theta)
+    drawn["ray.png"] = _png(ray, network, image, asked, found.label)
     if theta.dimension > 1:
         drawn["regions.png"] = _png(region_map, found, theta, image)
     return drawn

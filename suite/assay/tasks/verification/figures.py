@@ -16,7 +16,7 @@ from torch import Tensor
 from assay.tasks.verification.attention import saliency_maps
 from assay.tasks.verification.network import Network
 from assay.tasks.verification.perturbations import Theta
-from assay.tasks.verification.verify import Finding, Verification
+from assay.tasks.verification.verify import Finding, Question, Verification
 
 Target = Path | BinaryIO
 
@@ -122,35 +122,35 @@ def saliency_panels(
 
 
 def ray(
-    result: Verification, network: Network, image: Tensor, theta: Theta, target: Target, points: int = 200
+    network: Network, image: Tensor, question: Question, label: int, target: Target, points: int = 100
 ) -> None:
-    """Draw ai of the predicted label from the lowest to the highest corner of the range (Fig. 1).
+    """Draw ai from the lowest to the highest corner of the range, with the thresholds asked for (Fig. 1).
 
     Args:
-        result: of `verify`, for the thresholds.
         network: the network.
         image: (C, H, W).
-        theta: the range.
+        question: the range, the thresholds, and which labels' maps count.
+        label: the predicted label.
         target: PNG file or stream to write.
         points: evenly spaced points at which ai is computed.
     """
-    image = image.double()
-    label = torch.tensor([result.label])
-    original = saliency_maps(network.module, image, label)
+    theta, image = question.theta, image.double()
+    every = question.labels == "all"
+    labels = torch.arange(network.classes) if every else torch.tensor([label])
+    original = saliency_maps(network.module, image, labels)
     steps = torch.linspace(0, 1, points, dtype=torch.float64)
     values = []
     for step in steps:
         point = torch.lerp(theta.lower, theta.upper, step)
-        actual = saliency_maps(network.module, theta.apply(image, point), label)
-        values.append(float((actual - theta.expected(original, point)).norm()))
+        actual = saliency_maps(network.module, theta.apply(image, point), labels)
+        values.append(float((actual - theta.expected(original, point)).flatten(1).norm(dim=1).sum()))
     figure = Figure(figsize=(6, 3.6), layout="constrained")
     panel = figure.subplots()
     panel.plot(steps.numpy(), values)
-    for finding in result.findings:
-        if finding.delta is not None:
-            panel.axhline(finding.delta, linestyle="--", color="grey", linewidth=0.8)
+    for delta in question.deltas:
+        panel.axhline(delta, linestyle="--", color="grey", linewidth=0.8)
     panel.set_xlabel(f"from the lowest to the highest {', '.join(theta.names)}")
-    panel.set_ylabel(f"attention inconsistency of label {result.label}")
+    panel.set_ylabel("attention inconsistency of " + ("all labels" if every else f"label {label}"))
     _write(figure, target)
 
 

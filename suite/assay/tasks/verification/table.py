@@ -92,7 +92,8 @@ class Reading:
 def tabulate(leaves: Leaves, reading: Reading) -> Iterator[CellTable]:
     """Read ai and margins off activation cells, in blocks that differ in few ReLUs."""
     everything = torch.arange(len(leaves.cells), device=leaves.logits.device)
-    patterns = torch.cat(leaves.patterns, 1) if leaves.patterns else everything[:, None] < 0
+    own = leaves.patterns[len(leaves.patterns) - len(reading.layers) + 1 :]  # without those of any clamping
+    patterns = torch.cat(own, 1) if own else everything[:, None] < 0
     for index in _blocks(everything, patterns):
         yield _tabulate_block(leaves[index], reading)
 
@@ -111,7 +112,8 @@ def _blocks(index: Tensor, patterns: Tensor) -> Iterator[Tensor]:
         return
     changed = here[:, differing] != here[:1, differing]
     odd = torch.randint(-(2**62), 2**62, (len(index), 1), generator=torch.Generator().manual_seed(0))
-    _, member, count = (changed * odd.to(index.device)).sum(0).unique(return_inverse=True, return_counts=True)
+    names = (changed * odd.to(index.device)).sum(0)  # hashes: equal where ReLUs change together
+    _, member, count = torch.unique(names, return_inverse=True, return_counts=True)
     if int(count.max()) >= _TOGETHER:
         side = changed[:, (member == count.argmax()).nonzero()[0, 0]]
     else:

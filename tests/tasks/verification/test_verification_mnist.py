@@ -1,0 +1,57 @@
+"""The MNIST networks: random parameters must be found in a listed cell, with the pattern that torch shows there."""
+
+import gzip
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from test_verification_soundness import check_patterns
+
+from assay.models import small_nets
+from assay.models.zoo import load_model
+from assay.tasks.verification.evaluate import exact_network
+from assay.tasks.verification.grammar import parse_theta
+from assay.tasks.verification.network import read_network
+from assay.tasks.verification.verify import Question, verify
+
+SHARED = Path(os.environ.get("ASSAY_SHARED", Path(__file__).parents[3].parent / "shared")) / "data"
+RANGES = {
+    "brightness and patch": ["brightness:0:0.5", "patch:0:0.5:10:10:4x4"],
+    "brightness and translation": ["brightness:0:0.5", "translation:x:0:2"],
+}
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not (SHARED / "mnist").is_dir(), reason=f"no MNIST at {SHARED / 'mnist'}"),
+]
+
+
+def pixels(part):
+    content = gzip.decompress((SHARED / "mnist" / f"{part}-images-idx3-ubyte.gz").read_bytes())
+    return torch.from_numpy(np.frombuffer(content, np.uint8, offset=16).copy()).reshape(-1, 1, 28, 28) / 255
+
+
+@pytest.fixture(
+    scope="module", params=["mnist_fnn_200", "mnist_fnn_800", "mnist_cnn_2028", "mnist-net_256x2.onnx"]
+)
+def network(request):
+    """A network of the recipe after one epoch on 12,000 images, or the downloaded one."""
+    if request.param.endswith(".onnx"):
+        path = SHARED / "nets" / request.param
+        return exact_network(load_model(f"onnx:{path}"))
+    content = gzip.decompress((SHARED / "mnist" / "train-labels-idx1-ubyte.gz").read_bytes())
+    labels = torch.from_numpy(np.frombuffer(content, np.uint8, offset=8).copy()).long()
+    make = small_nets.ARCHITECTURES[request.param]
+    return read_network(
+        small_nets.train(make(), pixels("train")[:12000], labels[:12000], epochs=1), (1, 28, 28)
+    )
+
+
+@pytest.mark.parametrize("name", RANGES)
+def test_pattern_of_5000_random_points_is_in_a_listed_cell(name, network):
+    theta, image = parse_theta(RANGES[name]), pixels("t10k")[1].double()
+    result = verify(network, image, Question(theta))
+    assert result.complete
+    check_patterns(network.module, image, theta, result, 5000)
