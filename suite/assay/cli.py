@@ -10,7 +10,7 @@ import typer
 
 from assay import __version__
 from assay.board.commands import app as board_commands
-from assay.commands import running, srvr, training
+from assay.commands import papers, running, srvr, training
 from assay.commands.options import DataRoots
 from assay.errors import UserError
 from assay.tasks.adversarial import commands as adversarial_commands
@@ -26,6 +26,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(srvr.app)
+app.add_typer(papers.app)
 app.add_typer(board_commands)
 
 

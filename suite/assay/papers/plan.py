@@ -1,0 +1,163 @@
+"""What a reproduction will do: networks to train, jobs to run, and what is missing for them. Nothing is computed."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from assay.errors import UserError
+from assay.papers.nets import Net, missing_data
+from assay.papers.spec import (
+    CurveMeasurement,
+    Measurement,
+    MetricMeasurement,
+    Paper,
+    RegionsMeasurement,
+    Scale,
+    ScaleName,
+    SmallNet,
+    task_at,
+)  # fmt: skip
+from assay.runner.jobs import JobRequest
+
+ZOO = None  # the "seed" of a model that is not trained here
+
+
+@dataclass(frozen=True)
+class Work:
+    """One task on one model of one seed, and the run's folder it belongs to."""
+
+    model: str
+    seed: int | None
+    task: str
+    request: JobRequest
+
+    @property
+    def run(self) -> str:
+        """The run's name: networks of one architecture but other seeds have one name, so each seed has a run."""
+        return "zoo" if self.seed is ZOO else f"seed-{self.seed}"
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """One paper at one scale in one folder.
+
+    Attributes:
+        paper: what is reproduced.
+        scale_name: at which scale.
+        home: the folder that the paper's relative paths start from.
+        out: where everything is written.
+        data_roots: where data are looked for.
+        device: what the tasks run on.
+    """
+
+    paper: Paper
+    scale_name: ScaleName
+    home: Path
+    out: Path
+    data_roots: tuple[str, ...] = ()
+    device: str = "cpu"
+
+    @property
+    def scale(self) -> Scale:
+        """What is run at this scale.
+
+        Raises:
+            UserError: the paper has none of that name.
+        """
+        if self.scale_name not in self.paper.scales:
+            there = ", ".join(self.paper.scales)
+            raise UserError(f"{self.paper.paper}: has no scale {self.scale_name!r}; choose one of {there}")
+        return self.paper.scales[self.scale_name]
+
+    @cached_property
+    def measurements(self) -> dict[str, Measurement]:
+        """What is measured, by name."""
+        return self.paper.measured_at(self.scale_name)
+
+    @cached_property
+    def nets(self) -> list[Net]:
+        """Every network to train."""
+        return [
+            self.net(name, seed)
+            for name, model in self.scale.models.items()
+            if isinstance(model, SmallNet)
+            for seed in model.seeds
+        ]
+
+    def net(self, name: str, seed: int) -> Net:
+        """One network to train."""
+        recipe = self.scale.models[name]
+        assert isinstance(recipe, SmallNet)
+        return Net(name, recipe, seed, self.out / "nets" / f"{name}-seed-{seed}", self.data_roots)
+
+    @cached_property
+    def work(self) -> list[Work]:
+        """Every job that a measurement needs, once."""
+        wanted = dict.fromkeys(
+            (each.model, each.task)
+            for each in self.measurements.values()
+            if isinstance(each, MetricMeasurement | CurveMeasurement)
+        )
+        return [
+            Work(model, seed, task, self._request(model, seed, task))
+            for model, task in wanted
+            for seed in self.seeds(model)
+        ]
+
+    def seeds(self, model: str) -> Sequence[int | None]:
+        """The seeds of a model; one ``ZOO`` for a model that is not trained here."""
+        recipe = self.scale.models[model]
+        return recipe.seeds if isinstance(recipe, SmallNet) else (ZOO,)
+
+    def _request(self, model: str, seed: int | None, task: str) -> JobRequest:
+        recipe = self.scale.models[model]
+        task_path = task_at(self.scale.tasks[task], self.home)
+        if isinstance(recipe, SmallNet):
+            assert seed is not None
+            name, weights = recipe.architecture, str(self.net(model, seed).weights)
+        else:
+            name, weights = recipe.model, None
+        return JobRequest(
+            model=name, task=task_path, weights=weights, device=self.device, data_roots=self.data_roots
+        )
+
+    @property
+    def archive(self) -> Path | None:
+        """The authors' own results, where the user has them."""
+        wanted = self.paper.archive
+        if wanted is None:
+            return None
+        return next(
+            (path for path in (Path(root) / wanted.file for root in self.data_roots) if path.is_file()), None
+        )
+
+    def problems(self) -> Iterator[str]:
+        """What is missing, each with how to get it. Only the authors' archive may be: its measurements are then."""
+        yield from dict.fromkeys(filter(None, map(missing_data, self.nets)))
+        from assay.models.zoo import registry
+
+        for name, model in self.scale.models.items():
+            if isinstance(model, SmallNet):
+                continue
+            entry = registry().find(model.model)
+            if (reason := entry.available()) is not None:
+                yield f"model {name}: {reason}"
+        yield from self._missing_task_data()
+
+    def _missing_task_data(self) -> Iterator[str]:
+        from assay.runner.jobs import open_question
+
+        seen: set[str] = set()
+        for each in self.work:
+            if each.request.task not in seen:
+                seen.add(each.request.task)
+                try:
+                    open_question(each.request)
+                except UserError as error:
+                    yield f"task {each.task}: {error}"
+
+    @property
+    def needs_archive(self) -> bool:
+        """Whether any measurement reads the authors' archive."""
+        return any(isinstance(each, RegionsMeasurement) for each in self.measurements.values())
