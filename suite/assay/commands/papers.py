@@ -26,10 +26,13 @@ def reproduce(
     paper: Annotated[str, typer.Argument(help="karkehabadi, mangla, hamdi, dong, munakata, or a YAML file.")],
     scale: Annotated[
         ScaleOption,
-        typer.Option("--scale", help="smoke: minutes, embedded data; cpu: under an hour; full: the paper's own."),
+        typer.Option(
+            "--scale", help="smoke: minutes, embedded data; cpu: under an hour; full: the paper's own."
+        ),
     ] = ScaleOption.SMOKE,
     out: Annotated[
-        Path | None, typer.Option("--out", help="The folder (out/papers/PAPER-SCALE); one that is there goes on.")
+        Path | None,
+        typer.Option("--out", help="The folder (out/papers/PAPER-SCALE); one that is there goes on."),
     ] = None,
     data_root: DataRoots = None,
     device: Devices = "cpu",
@@ -37,7 +40,8 @@ def reproduce(
         str, typer.Option("--workers", help="Processes: a number, or auto (one a CPU core).")
     ] = "1",
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be done, what is missing, and how long it takes.")
+        bool,
+        typer.Option("--dry-run", help="Say what would be done, what is missing, and how long it takes."),
     ] = False,
     quiet: Quiet = False,
 ) -> None:

@@ -1,7 +1,7 @@
 """From measurements to verdicts; pure, and without torch.
 
-Every test comes down to intervals of 95 %: of one measurement, or of a difference of two. A claim is confirmed only where
-the whole interval lies on its side, and the opposite holds only where the whole interval lies on the other.
+Every test comes down to intervals of 95 %: of one measurement, or of a difference of two. A claim is confirmed only
+where the whole interval lies on its side, and the opposite holds only where the whole interval lies on the other.
 
 A difference's interval, by what stands behind its two sides:
 
@@ -9,8 +9,8 @@ A difference's interval, by what stands behind its two sides:
 - different repetitions: Welch's t;
 - no repetitions on one side: the square-and-add rule on the two intervals (MOVER; Zou and Donner 2008, equation 3).
 
-An interval over repetitions is never narrower than the weight of one unit (``resolution``): three seeds that agree to the
-last image do not make a difference certain.
+An interval over repetitions is never narrower than the weight of one unit (``resolution``): three seeds that agree
+to the last image do not make a difference certain.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +19,18 @@ from enum import StrEnum
 from math import hypot, inf, sqrt
 from statistics import fmean, stdev
 
-from assay.papers.spec import AllOf, Claim, Ordering, Pair, Ratio, Test, Threshold, Within, names_in
+from assay.papers.spec import (
+    AllOf,
+    Claim,
+    Occurs,
+    Ordering,
+    Pair,
+    Ratio,
+    Test,
+    Threshold,
+    Within,
+    names_in,
+)  # fmt: skip
 
 MIN_SEEDS = 3
 CONFIDENCE = 0.95
@@ -118,9 +129,7 @@ def judge_all(
     return list(findings.values())
 
 
-def _judge(
-    claim: Claim, found: Found, before: Mapping[str, Finding], untested: Mapping[str, str]
-) -> Finding:
+def _judge(claim: Claim, found: Found, before: Mapping[str, Finding], untested: Mapping[str, str]) -> Finding:
     reason = untested.get(claim.id) or _obstacle(claim.test, found)
     if reason:
         return Finding(claim, Verdict.NOT_TESTABLE, reason)
@@ -148,12 +157,12 @@ def _obstacle(test: Test, found: Found) -> str:
             return f"{name}: {each.reason}"
         if each.doubt:
             return f"{name}: {each.doubt}"
+        if isinstance(test, Occurs):
+            continue
         if isinstance(test, Threshold) and (each.low is None or each.high is None):
             return f"{name}: has no interval"
         if not isinstance(test, Threshold) and each.trained and len(each.samples) < MIN_SEEDS:
-            return (
-                f"{name}: {len(each.samples)} seeds; comparing trained networks takes at least {MIN_SEEDS}"
-            )
+            return f"{name}: {len(each.samples)} seeds; comparing trained networks takes at least {MIN_SEEDS}"
         if not each.samples and (each.low is None or each.high is None):
             return f"{name}: has no interval"
     return ""
@@ -162,6 +171,8 @@ def _obstacle(test: Test, found: Found) -> str:
 def _comparisons(test: Test, found: Found) -> Iterator[Comparison]:
     measured = {name: each for name, each in found.items() if isinstance(each, Measured)}
     match test:
+        case Occurs():
+            yield _occurrence(test, measured[test.left])
         case Threshold():
             yield _against_constant(test, measured[test.left])
         case Ordering():
@@ -178,6 +189,16 @@ def _comparisons(test: Test, found: Found) -> Iterator[Comparison]:
             yield _difference(kind, test.left, test.right, measured, factor=test.factor)
         case Within():
             yield _difference("within", test.left, test.right, measured, tolerance=test.tolerance)
+
+
+def _occurrence(test: Occurs, measured: Measured) -> Comparison:
+    """Existence, shown by the figures themselves: in each trained network, or in what is measured as a whole."""
+    shown = list(measured.samples.values()) if measured.trained else [measured.value]
+    verdict = Verdict.CONFIRMED if min(shown) > 0 else Verdict.NOT_CONFIRMED
+    how = f"found in {sum(value > 0 for value in shown)} of {len(shown)}"
+    low, high = measured.low, measured.high
+    ends = (measured.value if low is None else low, measured.value if high is None else high)
+    return Comparison(test.left, measured.value, *ends, "there at all", how, verdict)
 
 
 def _against_constant(test: Threshold, measured: Measured) -> Comparison:
@@ -230,7 +251,9 @@ def difference_interval(
         how = f"Student's t over {len(differences)} paired {left.repeated_over}"
         return *_at_least(fmean(differences), low, high, least), how
     if len(left.samples) > 1 and len(right.samples) > 1:
-        low, high = _welch(list(left.samples.values()), [factor * v for v in right.samples.values()], confidence)
+        low, high = _welch(
+            list(left.samples.values()), [factor * v for v in right.samples.values()], confidence
+        )
         how = f"Welch's t over {len(left.samples)} and {len(right.samples)} {left.repeated_over}"
         return *_at_least(left.value - factor * right.value, low, high, least), how
     if None in (left.low, left.high, right.low, right.high):

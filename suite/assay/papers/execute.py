@@ -3,7 +3,6 @@
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from assay.errors import UserError
 from assay.papers.claims import Finding, Measured, Missing, judge_all
@@ -107,5 +106,3 @@ def _run_tasks(
             results[work.model, work.seed, work.task] = found[job.names]
             figures[work.model, work.seed, work.task] = tuple(report.figures.get(job.names, ()))
     return results, figures
-
-

@@ -5,7 +5,13 @@ from statistics import fmean
 
 from assay.papers.claims import Measured, Missing, student_interval
 from assay.papers.plan import ZOO, Reproduction
-from assay.papers.spec import CurveMeasurement, Measurement, MetricMeasurement, RegionsMeasurement, TrainingMeasurement
+from assay.papers.spec import (
+    CurveMeasurement,
+    Measurement,
+    MetricMeasurement,
+    RegionsMeasurement,
+    TrainingMeasurement,
+)
 from assay.results.document import Metric, ResultDocument, Status
 
 Results = Mapping[tuple[str, int | None, str], ResultDocument]
@@ -112,7 +118,7 @@ def _training(plan: Reproduction, wanted: TrainingMeasurement) -> Measured | Mis
         record = plan.net(wanted.model, seed).record() if seed is not ZOO else None
         if record is None:
             return Missing(f"{wanted.model} is not trained here")
-        single[str(seed)] = Measured(record["seconds"], None, None, "s", 1)
+        single[str(seed)] = Measured(record.seconds, None, None, "s", 1)
     return over_seeds(single)
 
 
@@ -124,7 +130,8 @@ def _regions(plan: Reproduction, wanted: RegionsMeasurement) -> Measured | Missi
         return Missing(f"the authors' archive {what.file} is in no --data-root; to get it: {what.get}")
     from assay.papers.regions import shape_values
 
-    return over_shapes(shape_values(archive, plan.out / "archive.json", wanted), "%" if "srvr" in wanted.quantity else "")
+    unit = "%" if "srvr" in wanted.quantity else ""
+    return over_shapes(shape_values(archive, plan.out / "archive.json", wanted), unit)
 
 
 def over_shapes(samples: Mapping[str, float], unit: str) -> Measured:

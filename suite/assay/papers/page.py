@@ -174,11 +174,19 @@ def _curves(outcome: Outcome) -> Iterator[dict[str, str]]:
         if len(models) < 2:
             continue
         label = next(iter(models.values()))[0][0].x_label or "x"
-        data = [trace for index, (model, seeds) in enumerate(models.items()) for trace in _line(model, seeds, index)]
+        data = [
+            trace
+            for index, (model, seeds) in enumerate(models.items())
+            for trace in _line(model, seeds, index)
+        ]
         proportion = next(iter(models.values()))[0][0].unit == "proportion"
         layout = {
             "xaxis": {"title": label},
-            "yaxis": {"title": series, "rangemode": "tozero", **({"tickformat": ".0%"} if proportion else {})},
+            "yaxis": {
+                "title": series,
+                "rangemode": "tozero",
+                **({"tickformat": ".0%"} if proportion else {}),
+            },
             "legend": {"orientation": "h", "y": -0.25},
             "hovermode": "x unified",
         }
@@ -203,7 +211,18 @@ def _x(metric: Metric) -> float:
     return metric.x
 
 
-_COLOURS = ("#2f81d8", "#d2691e", "#2a9d4b", "#9b59d0", "#c0392b", "#16a2a2", "#b8860b", "#7f8c8d", "#e05297", "#6b8e23")
+_COLOURS = (
+    "#2f81d8",
+    "#d2691e",
+    "#2a9d4b",
+    "#9b59d0",
+    "#c0392b",
+    "#16a2a2",
+    "#b8860b",
+    "#7f8c8d",
+    "#e05297",
+    "#6b8e23",
+)
 
 
 def _line(model: str, seeds: list[list[Metric]], index: int) -> Iterator[dict[str, Any]]:

@@ -15,7 +15,8 @@ from assay.papers.spec import (
     RegionsMeasurement,
     Scale,
     ScaleName,
-    SmallNet,
+    Trained,
+    ZooModel,
     task_at,
 )  # fmt: skip
 from assay.runner.jobs import JobRequest
@@ -81,15 +82,19 @@ class Reproduction:
         return [
             self.net(name, seed)
             for name, model in self.scale.models.items()
-            if isinstance(model, SmallNet)
+            if isinstance(model, Trained)
             for seed in model.seeds
         ]
 
     def net(self, name: str, seed: int) -> Net:
         """One network to train."""
-        recipe = self.scale.models[name]
-        assert isinstance(recipe, SmallNet)
-        return Net(name, recipe, seed, self.out / "nets" / f"{name}-seed-{seed}", self.data_roots)
+        model = self.scale.models[name]
+        assert isinstance(model, Trained)
+        teacher = getattr(model, "teacher", None)
+        return Net(
+            name, model, seed, self.out.resolve() / "nets", self.home, self.data_roots, self.device,
+            self.net(teacher, seed) if teacher is not None else None,
+        )  # fmt: skip
 
     @cached_property
     def work(self) -> list[Work]:
@@ -107,19 +112,22 @@ class Reproduction:
 
     def seeds(self, model: str) -> Sequence[int | None]:
         """The seeds of a model; one ``ZOO`` for a model that is not trained here."""
-        recipe = self.scale.models[model]
-        return recipe.seeds if isinstance(recipe, SmallNet) else (ZOO,)
+        found = self.scale.models[model]
+        return found.seeds if isinstance(found, Trained) else (ZOO,)
 
     def _request(self, model: str, seed: int | None, task: str) -> JobRequest:
-        recipe = self.scale.models[model]
-        task_path = task_at(self.scale.tasks[task], self.home)
-        if isinstance(recipe, SmallNet):
-            assert seed is not None
-            name, weights = recipe.architecture, str(self.net(model, seed).weights)
+        found = self.scale.models[model]
+        if isinstance(found, ZooModel):
+            name, weights = found.model, None
         else:
-            name, weights = recipe.model, None
+            assert seed is not None
+            name, weights = self.net(model, seed).request
         return JobRequest(
-            model=name, task=task_path, weights=weights, device=self.device, data_roots=self.data_roots
+            model=name,
+            task=task_at(self.scale.tasks[task], self.home),
+            weights=weights,
+            device=self.device,
+            data_roots=self.data_roots,
         )
 
     @property
@@ -134,15 +142,14 @@ class Reproduction:
 
     def problems(self) -> Iterator[str]:
         """What is missing, each with how to get it. Only the authors' archive may be: its measurements are then."""
-        yield from dict.fromkeys(filter(None, map(missing_data, self.nets)))
+        yield from dict.fromkeys(reason for net in self.nets for reason in missing_data(net))
         from assay.models.zoo import registry
 
         for name, model in self.scale.models.items():
-            if isinstance(model, SmallNet):
-                continue
-            entry = registry().find(model.model)
-            if (reason := entry.available()) is not None:
-                yield f"model {name}: {reason}"
+            if isinstance(model, ZooModel):
+                reason = registry().find(model.model).available()
+                if reason is not None:
+                    yield f"model {name}: {reason}"
         yield from self._missing_task_data()
 
     def _missing_task_data(self) -> Iterator[str]:

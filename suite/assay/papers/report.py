@@ -52,7 +52,9 @@ def terminal_text(outcome: Outcome) -> str:
     ]
     return "\n\n".join(
         [
-            tabulate(figures, headers=["measured", "published", "ours", "95 % interval"], disable_numparse=True),
+            tabulate(
+                figures, headers=["measured", "published", "ours", "95 % interval"], disable_numparse=True
+            ),
             tabulate(claims, headers=["verdict", "claim"], maxcolwidths=[None, 90]),
         ]
     )

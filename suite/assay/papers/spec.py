@@ -1,7 +1,7 @@
 """A paper as data: its published figures with their places, its claims, and what to run at each scale.
 
-Nothing in such a file is executed: nets are trained by shipped recipes, tasks run through the runner, and a claim is one of
-the few tests of :data:`Test`.
+Nothing in such a file is executed: nets are trained by recipes, tasks run through the runner, and a claim is one of the
+few tests of :data:`Test`.
 """
 
 from collections.abc import Iterator, Mapping
@@ -34,7 +34,9 @@ class Table(StrictModel):
     def _rectangular(self) -> "Table":
         for label, figures in self.rows.items():
             if len(figures) != len(self.columns):
-                raise ValueError(f"rows: {label!r} has {len(figures)} figures for {len(self.columns)} columns")
+                raise ValueError(
+                    f"rows: {label!r} has {len(figures)} figures for {len(self.columns)} columns"
+                )
         return self
 
 
@@ -130,6 +132,16 @@ class Within(StrictModel):
     tolerance: float = Field(gt=0)
 
 
+class Occurs(StrictModel):
+    """What a measurement counts is there at all: in every network that was trained, or in the one that was not.
+
+    One proof of existence suffices, so no interval is asked for.
+    """
+
+    type: Literal["occurs"]
+    left: str
+
+
 class Threshold(StrictModel):
     """A measurement against a constant."""
 
@@ -159,7 +171,7 @@ class AllOf(StrictModel):
         return self
 
 
-Test = Annotated[Pair | Ratio | Within | Threshold | Ordering | AllOf, Field(discriminator="type")]
+Test = Annotated[Pair | Ratio | Within | Threshold | Occurs | Ordering | AllOf, Field(discriminator="type")]
 
 
 class Claim(StrictModel):
@@ -193,7 +205,24 @@ class SmallNet(StrictModel):
     seeds: tuple[int, ...] = Field(min_length=1)
 
 
-Model = Annotated[ZooModel | SmallNet, Field(discriminator="kind")]
+class RecipeModel(StrictModel):
+    """A network trained by a recipe of ``assay train``, once a seed.
+
+    Attributes:
+        kind: ``recipe``.
+        recipe: a shipped recipe's id, or a file beside the paper's.
+        seeds: of the training; each takes the place of the recipe's own.
+        teacher: another model of the scale: its network of the same seed gives the saliency.
+    """
+
+    kind: Literal["recipe"]
+    recipe: str
+    seeds: tuple[int, ...] = Field(min_length=1)
+    teacher: str | None = None
+
+
+Trained = SmallNet | RecipeModel
+Model = Annotated[ZooModel | SmallNet | RecipeModel, Field(discriminator="kind")]
 
 
 class Scale(StrictModel):
@@ -214,6 +243,20 @@ class Scale(StrictModel):
     names: dict[Name, str] = Field(default_factory=dict)
     measurements: dict[Name, Measurement] = Field(default_factory=dict)
     untested: dict[str, str] = Field(default_factory=dict)
+
+    def problems(self) -> Iterator[str]:
+        """Models that cannot be told apart, or have no teacher; ours in one run go by their architecture."""
+        small = [model.architecture for model in self.models.values() if isinstance(model, SmallNet)]
+        for architecture in sorted({each for each in small if small.count(each) > 1}):
+            yield f"models: two small nets are of architecture {architecture!r}; keep one"
+        for name, model in self.models.items():
+            if not isinstance(model, RecipeModel) or model.teacher is None:
+                continue
+            teacher = self.models.get(model.teacher)
+            if not isinstance(teacher, RecipeModel) or teacher.teacher is not None:
+                yield f"models.{name}: the teacher {model.teacher!r} is no recipe model without a teacher"
+            elif not set(model.seeds) <= set(teacher.seeds):
+                yield f"models.{name}: the teacher {model.teacher!r} lacks a seed of {list(model.seeds)}"
 
 
 class Archive(StrictModel):
@@ -263,6 +306,8 @@ class Paper(StrictModel):
         for scale_name, scale in self.scales.items():
             for name in sorted(set(scale.untested) - before):
                 yield f"scales.{scale_name}.untested: there is no claim {name!r}"
+            for problem in scale.problems():
+                yield f"scales.{scale_name}: {problem}"
             for name, measurement in self.measured_at(scale_name).items():
                 yield from _lost(f"scales.{scale_name}: {name}", measurement, scale, tables)
         if self.archive is None and any(
@@ -303,9 +348,7 @@ def _named(measurement: Measurement, names: Mapping[str, str]) -> Measurement:
     return measurement.model_copy(update={"metric": metric})
 
 
-def _lost(
-    where: str, measurement: Measurement, scale: Scale, tables: Mapping[str, Table]
-) -> Iterator[str]:
+def _lost(where: str, measurement: Measurement, scale: Scale, tables: Mapping[str, Table]) -> Iterator[str]:
     model, task = getattr(measurement, "model", None), getattr(measurement, "task", None)
     if model is not None and model not in scale.models:
         yield f"{where}: there is no model {model!r}"
@@ -329,7 +372,7 @@ def claim_names(claim: Claim) -> set[str]:
 def names_in(test: Test) -> tuple[str, ...]:
     """The measurements that a test needs."""
     match test:
-        case Threshold():
+        case Threshold() | Occurs():
             return (test.left,)
         case Ordering():
             return test.descending
@@ -365,4 +408,3 @@ def load_paper(name: str) -> tuple[Paper, Path]:
 def task_at(task: str, folder: Path) -> str:
     """A task as the runner takes it: a shipped id, or the path of a spec beside the paper's file."""
     return str(folder / task) if task.endswith((".yaml", ".yml")) else task
-
