@@ -51,6 +51,7 @@ def reproduce(
     claim_folder(plan)
     with exclusive(plan.out, say):
         train_missing(plan.nets, workers, say)
+        plan.write_specs()
         results, figures = _run_tasks(plan, make_runtime)
         measured = measure(plan, results)
         findings = judge_all(plan.paper.claims, measured, plan.scale.untested)

@@ -1,9 +1,11 @@
 """What a reproduction will do: networks to train, jobs to run, and what is missing for them. Nothing is computed."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+
+import yaml
 
 from assay.errors import UserError
 from assay.papers.nets import Net, missing_data
@@ -19,7 +21,10 @@ from assay.papers.spec import (
     ZooModel,
     task_at,
 )  # fmt: skip
+from assay.runner.files import write_atomically
 from assay.runner.jobs import JobRequest
+from assay.specs import locate_spec
+from assay.validation import read_yaml
 
 ZOO = None  # the "seed" of a model that is not trained here
 
@@ -116,19 +121,50 @@ class Reproduction:
         return found.seeds if isinstance(found, Trained) else (ZOO,)
 
     def _request(self, model: str, seed: int | None, task: str) -> JobRequest:
-        found = self.scale.models[model]
-        if isinstance(found, ZooModel):
-            name, weights = found.model, None
-        else:
-            assert seed is not None
-            name, weights = self.net(model, seed).request
+        name, weights = self._names(model, seed)
         return JobRequest(
             model=name,
-            task=task_at(self.scale.tasks[task], self.home),
+            task=self._task(task),
             weights=weights,
+            limit=self.scale.tasks[task].limit,
             device=self.device,
             data_roots=self.data_roots,
         )
+
+    def _names(self, model: str, seed: int | None) -> tuple[str, str | None]:
+        """A model's name and weights, as the runner takes them."""
+        found = self.scale.models[model]
+        if isinstance(found, ZooModel):
+            return found.model, None
+        assert seed is not None
+        return self.net(model, seed).request
+
+    def _task(self, name: str) -> str:
+        """The task as the runner takes it; one with an ensemble of our own is a spec in the reproduction's folder."""
+        run = self.scale.tasks[name]
+        return str(self.own_spec(name)) if run.ensemble else task_at(run.task, self.home)
+
+    def own_spec(self, name: str) -> Path:
+        """Where the spec of a task with an ensemble of our own lies."""
+        return self.out.resolve() / "tasks" / f"{name}.yaml"
+
+    def write_specs(self) -> None:
+        """Write the specs of the tasks that attack with networks trained here.
+
+        Raises:
+            UserError: the task has no ensemble, or the folder cannot be written.
+        """
+        for name, run in self.scale.tasks.items():
+            if run.ensemble:
+                _, path = locate_spec(task_at(run.task, self.home))
+                document = read_yaml(path)
+                if not isinstance(document.get("adversarial"), dict):
+                    raise UserError(f"{path}: has no `adversarial` block to give an ensemble to")
+                members = [
+                    self._names(model, seed)[0] for model in run.ensemble for seed in self.seeds(model)
+                ]
+                document["adversarial"] = document["adversarial"] | {"ensemble": members}
+                write_atomically(self.own_spec(name), yaml.safe_dump(document, sort_keys=False))
 
     @property
     def archive(self) -> Path | None:
@@ -157,10 +193,12 @@ class Reproduction:
 
         seen: set[str] = set()
         for each in self.work:
-            if each.request.task not in seen:
-                seen.add(each.request.task)
+            if each.task not in seen:
+                seen.add(each.task)
                 try:
-                    open_question(each.request)
+                    open_question(
+                        replace(each.request, task=task_at(self.scale.tasks[each.task].task, self.home))
+                    )
                 except UserError as error:
                     yield f"task {each.task}: {error}"
 

@@ -213,16 +213,33 @@ class RecipeModel(StrictModel):
         recipe: a shipped recipe's id, or a file beside the paper's.
         seeds: of the training; each takes the place of the recipe's own.
         teacher: another model of the scale: its network of the same seed gives the saliency.
+        images: how many images an epoch has, for estimates of time where the data are not there.
     """
 
     kind: Literal["recipe"]
     recipe: str
     seeds: tuple[int, ...] = Field(min_length=1)
     teacher: str | None = None
+    images: int | None = Field(default=None, ge=1)
 
 
 Trained = SmallNet | RecipeModel
 Model = Annotated[ZooModel | SmallNet | RecipeModel, Field(discriminator="kind")]
+
+
+class TaskRun(StrictModel):
+    """How a task is run.
+
+    Attributes:
+        task: a shipped task's id, or a spec file beside the paper's.
+        limit: only its first units.
+        ensemble: models whose networks, of all seeds, make the adversarial images of a consistency task in place of
+            the ensemble in its spec.
+    """
+
+    task: str
+    limit: int | None = Field(default=None, ge=1)
+    ensemble: tuple[str, ...] = ()
 
 
 class Scale(StrictModel):
@@ -231,7 +248,7 @@ class Scale(StrictModel):
     Attributes:
         differs: in what it differs from the paper's own setting, in sentences for the page.
         models: by name.
-        tasks: by name, a shipped task's id, or a spec file beside the paper's.
+        tasks: by name.
         names: what stands for ``{name}`` in the names of metrics, so that one measurement serves several scales.
         measurements: those of this scale alone, or in place of the paper's of the same name.
         untested: why a claim cannot be tested here, by claim.
@@ -239,7 +256,7 @@ class Scale(StrictModel):
 
     differs: tuple[str, ...]
     models: dict[Name, Model] = Field(default_factory=dict)
-    tasks: dict[Name, str] = Field(default_factory=dict)
+    tasks: dict[Name, TaskRun] = Field(default_factory=dict)
     names: dict[Name, str] = Field(default_factory=dict)
     measurements: dict[Name, Measurement] = Field(default_factory=dict)
     untested: dict[str, str] = Field(default_factory=dict)
@@ -249,6 +266,9 @@ class Scale(StrictModel):
         small = [model.architecture for model in self.models.values() if isinstance(model, SmallNet)]
         for architecture in sorted({each for each in small if small.count(each) > 1}):
             yield f"models: two small nets are of architecture {architecture!r}; keep one"
+        for name, run in self.tasks.items():
+            for member in sorted(set(run.ensemble) - set(self.models)):
+                yield f"tasks.{name}: the ensemble names {member!r}, which is no model here"
         for name, model in self.models.items():
             if not isinstance(model, RecipeModel) or model.teacher is None:
                 continue
