@@ -1,4 +1,4 @@
-"""What a reproduction would do and how long it would take here: measured on a few training steps and units, or said to be unknown."""
+"""What a reproduction would do, and how long it would take here: measured on a few steps and units, or unknown."""
 
 import math
 import tempfile
