@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import yaml
 
 from assay.errors import UserError
 from assay.papers.claims import Measured, Missing, Verdict, student_interval
+from assay.papers.estimate import plan_text, training_seconds
 from assay.papers.execute import reproduce
 from assay.papers.measure import measure, over_seeds
 from assay.papers.nets import Net, train_missing
@@ -258,6 +260,23 @@ def test_recipes_are_trained_teachers_first_and_found_by_their_hash(nets):
     assert pupil.request == (f"trained:{pupil.folder}", None)
     train_missing([pupil, plain], 1, said.append)
     assert said[2:] == ["2 of 2 networks are trained already"]
+
+
+def test_the_time_of_a_training_is_measured_on_noise(nets):
+    plain, pupil = nets
+    sized = replace(plain, model=plain.model.model_copy(update={"images": 100}))
+    assert training_seconds(sized) > 0
+    assert training_seconds(plain) is None  # nobody said how many images there are
+    assert training_seconds(pupil) is None  # its teacher is not there yet
+    assert not plain.nets.exists()
+
+
+def test_a_plan_says_what_is_missing_and_writes_nothing(home, tmp_path, monkeypatch):
+    monkeypatch.delenv("ASSAY_DATA", raising=False)
+    text = plan_text(plan_in(home, tmp_path / "o", "cpu"))
+    assert "unknown" in text
+    assert "data set mnist-train" in text
+    assert not (tmp_path / "o").exists()
 
 
 def test_another_recipe_seed_or_teacher_has_another_folder(nets, tmp_path):

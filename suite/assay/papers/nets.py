@@ -3,7 +3,8 @@
 import json
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import cached_property
 from multiprocessing import get_context
@@ -147,7 +148,7 @@ def _train_wave(nets: Sequence[Net], workers: int, say: Callable[[str], None]) -
         running = {pool.submit(train, net): net for net in nets}
         try:
             for count, done in enumerate(as_completed(running), 1):
-                record = done.result()
+                record = _result(done, running[done])
                 say(
                     f"{count}/{len(nets)} {running[done].title}: trained in {record.seconds:.1f} s, "
                     f"test accuracy {100 * record.test_accuracy:.2f} %"
@@ -155,6 +156,16 @@ def _train_wave(nets: Sequence[Net], workers: int, say: Callable[[str], None]) -
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+def _result(done: Future[TrainingRecord], net: Net) -> TrainingRecord:
+    try:
+        return done.result()
+    except BrokenProcessPool as error:
+        raise UserError(
+            f"{net.title}: a training process died (out of memory?); the same command goes on from what is stored, "
+            "with fewer --workers where memory is short"
+        ) from error
 
 
 def train(net: Net) -> TrainingRecord:
