@@ -283,9 +283,6 @@ def test_another_recipe_seed_or_teacher_has_another_folder(nets, tmp_path):
     plain, pupil = nets
     folders = {plain.folder, pupil.folder}
     (tmp_path / "plain.yaml").write_text(RECIPE.replace("epochs: 1", "epochs: 2") + METHODS["plain"])
-    changed = Net(
-        **{name: getattr(plain, name) for name in ("name", "model", "seed", "nets", "home", "data_roots")}
-    )
-    other_teacher = Net("pupil", pupil.model, 3, pupil.nets, pupil.home, (), teacher=changed)
-    folders |= {changed.folder, other_teacher.folder}
-    assert len(folders) == 4
+    changed = replace(plain)  # reads its recipe anew
+    folders |= {changed.folder, replace(pupil, teacher=changed).folder, replace(plain, seed=4).folder}
+    assert len(folders) == 5
