@@ -42,6 +42,7 @@ PAPER = {
                   "published": {"table": "t", "row": "r", "column": "clean", "scale": 0.01}},
         "robust": {"kind": "curve", "text": "robust", "model": "net", "task": "fgsm", "series": "fgsm"},
         "other": {"kind": "curve", "text": "other", "model": "shipped", "task": "fgsm", "series": "fgsm"},
+        "aligned": {"kind": "alignment", "text": "alignment", "model": "net", "data": "{images}", "images": 20},
         "seconds": {"kind": "training", "text": "time", "model": "net", "quantity": "seconds"},
     },
     "claims": [
@@ -55,6 +56,7 @@ PAPER = {
     "scales": {
         "smoke": {
             "differs": ["Everything."],
+            "names": {"images": "digits"},
             "models": {
                 "net": {"kind": "small-net", "architecture": "digits_fnn", "epochs": 4, "seeds": [0, 1, 2]},
                 "shipped": {"kind": "zoo", "model": "digits_fnn"},
@@ -64,6 +66,7 @@ PAPER = {
         },
         "cpu": {
             "differs": [],
+            "names": {"images": "mnist-test"},
             "models": {"net": {"kind": "small-net", "architecture": "mnist_fnn_200", "epochs": 1, "seeds": [0]}},
             "tasks": {"fgsm": {"task": "fgsm.yaml"}},
         },
@@ -107,6 +110,7 @@ def test_claims_are_judged_over_the_seeds(done):
     }  # fmt: skip
     clean = outcome.measured["clean"]
     assert set(clean.samples) == {"0", "1", "2"}
+    assert 0 < outcome.measured["aligned"].value < 8  # at most the length of an image
     assert clean.low <= clean.value <= clean.high
 
 

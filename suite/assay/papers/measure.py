@@ -1,11 +1,12 @@
 """From stored results, training records and the authors' archive to measurements with intervals."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
 
 from assay.papers.claims import Measured, Missing, student_interval
 from assay.papers.plan import ZOO, Reproduction
 from assay.papers.spec import (
+    AlignmentMeasurement,
     CurveMeasurement,
     Measurement,
     MetricMeasurement,
@@ -29,6 +30,8 @@ def _measure(plan: Reproduction, wanted: Measurement, results: Results) -> Measu
             return _of_results(plan, wanted, results)
         case TrainingMeasurement():
             return _training(plan, wanted)
+        case AlignmentMeasurement():
+            return _alignment(plan, wanted)
         case RegionsMeasurement():
             return _regions(plan, wanted)
 
@@ -36,15 +39,29 @@ def _measure(plan: Reproduction, wanted: Measurement, results: Results) -> Measu
 def _of_results(
     plan: Reproduction, wanted: MetricMeasurement | CurveMeasurement, results: Results
 ) -> Measured | Missing:
+    return _of_every_seed(
+        plan, wanted.model, lambda seed: _of_result(results[wanted.model, seed, wanted.task], wanted)
+    )
+
+
+def _alignment(plan: Reproduction, wanted: AlignmentMeasurement) -> Measured | Missing:
+    from assay.papers.alignments import aligned
+
+    return _of_every_seed(plan, wanted.model, lambda seed: aligned(plan, wanted, seed))
+
+
+def _of_every_seed(
+    plan: Reproduction, model: str, measured: Callable[[int | None], Measured | Missing]
+) -> Measured | Missing:
+    """One measurement from those of a model's networks; missing where one of them is."""
     single: dict[str, Measured] = {}
-    for seed in plan.seeds(wanted.model):
-        result = results[wanted.model, seed, wanted.task]
-        found = _of_result(result, wanted)
+    for seed in plan.seeds(model):
+        found = measured(seed)
         if isinstance(found, Missing):
             return found
-        single["" if seed is ZOO else str(seed)] = found
-    if list(single) == [""]:
-        return single[""]
+        if seed is ZOO:
+            return found
+        single[str(seed)] = found
     return over_seeds(single)
 
 

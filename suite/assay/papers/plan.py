@@ -10,6 +10,7 @@ import yaml
 from assay.errors import UserError
 from assay.papers.nets import Net, missing_data
 from assay.papers.spec import (
+    AlignmentMeasurement,
     CurveMeasurement,
     Measurement,
     MetricMeasurement,
@@ -121,7 +122,7 @@ class Reproduction:
         return found.seeds if isinstance(found, Trained) else (ZOO,)
 
     def _request(self, model: str, seed: int | None, task: str) -> JobRequest:
-        name, weights = self._names(model, seed)
+        name, weights = self.model_name(model, seed)
         return JobRequest(
             model=name,
             task=self._task(task),
@@ -131,7 +132,7 @@ class Reproduction:
             data_roots=self.data_roots,
         )
 
-    def _names(self, model: str, seed: int | None) -> tuple[str, str | None]:
+    def model_name(self, model: str, seed: int | None) -> tuple[str, str | None]:
         """A model's name and weights, as the runner takes them."""
         found = self.scale.models[model]
         if isinstance(found, ZooModel):
@@ -161,7 +162,7 @@ class Reproduction:
                 if not isinstance(document.get("adversarial"), dict):
                     raise UserError(f"{path}: has no `adversarial` block to give an ensemble to")
                 members = [
-                    self._names(model, seed)[0] for model in run.ensemble for seed in self.seeds(model)
+                    self.model_name(model, seed)[0] for model in run.ensemble for seed in self.seeds(model)
                 ]
                 document["adversarial"] = document["adversarial"] | {"ensemble": members}
                 write_atomically(self.own_spec(name), yaml.safe_dump(document, sort_keys=False))
@@ -187,6 +188,7 @@ class Reproduction:
                 if reason is not None:
                     yield f"model {name}: {reason}"
         yield from self._missing_task_data()
+        yield from self._missing_alignment_data()
 
     def _missing_task_data(self) -> Iterator[str]:
         from assay.runner.jobs import open_question
@@ -201,6 +203,17 @@ class Reproduction:
                     )
                 except UserError as error:
                     yield f"task {each.task}: {error}"
+
+    def _missing_alignment_data(self) -> Iterator[str]:
+        from assay.data.dataset import is_available
+        from assay.data.manifest import load_manifest
+
+        wanted = {each.data for each in self.measurements.values() if isinstance(each, AlignmentMeasurement)}
+        roots = [Path(root) for root in self.data_roots]
+        for name in sorted(wanted):
+            reason = is_available(load_manifest(name), roots)
+            if reason is not None:
+                yield reason
 
     @property
     def needs_archive(self) -> bool:

@@ -87,6 +87,15 @@ class TrainingMeasurement(_Measurement):
     quantity: Literal["seconds"]
 
 
+class AlignmentMeasurement(_Measurement):
+    """Etmann's alignment of a network's gradient with the image, over the first ``images`` of a data set."""
+
+    kind: Literal["alignment"]
+    model: str
+    data: str
+    images: int = Field(ge=2)
+
+
 class RegionsMeasurement(_Measurement):
     """A figure of one network from the authors' archive of semantic maps, a value a shape.
 
@@ -101,7 +110,7 @@ class RegionsMeasurement(_Measurement):
 
 
 Measurement = Annotated[
-    MetricMeasurement | CurveMeasurement | TrainingMeasurement | RegionsMeasurement,
+    MetricMeasurement | CurveMeasurement | TrainingMeasurement | AlignmentMeasurement | RegionsMeasurement,
     Field(discriminator="kind"),
 ]
 
@@ -249,7 +258,7 @@ class Scale(StrictModel):
         differs: in what it differs from the paper's own setting, in sentences for the page.
         models: by name.
         tasks: by name.
-        names: what stands for ``{name}`` in the names of metrics, so that one measurement serves several scales.
+        names: what stands for ``{name}`` in names of metrics and data, so that one measurement serves all scales.
         measurements: those of this scale alone, or in place of the paper's of the same name.
         untested: why a claim cannot be tested here, by claim.
     """
@@ -359,13 +368,14 @@ class Paper(StrictModel):
 
 
 def _named(measurement: Measurement, names: Mapping[str, str]) -> Measurement:
-    """The measurement with every ``{name}`` in its metric replaced."""
-    if not isinstance(measurement, MetricMeasurement):
+    """The measurement with every ``{name}`` in its metric or data replaced."""
+    field = {MetricMeasurement: "metric", AlignmentMeasurement: "data"}.get(type(measurement))
+    if field is None:
         return measurement
-    metric = measurement.metric
-    for name, text in names.items():
-        metric = metric.replace(f"{{{name}}}", text)
-    return measurement.model_copy(update={"metric": metric})
+    text: str = getattr(measurement, field)
+    for name, replacement in names.items():
+        text = text.replace(f"{{{name}}}", replacement)
+    return measurement.model_copy(update={field: text})
 
 
 def _lost(where: str, measurement: Measurement, scale: Scale, tables: Mapping[str, Table]) -> Iterator[str]:
