@@ -37,7 +37,7 @@ def plan_text(plan: Reproduction) -> str:
         f"one worker's time to go: {duration(math.fsum(known))}"
         + (f", and {unknown} lines that cannot be measured here yet" if unknown else "")
     )
-    missing = list(plan.problems())
+    missing = plan.problems()
     if plan.needs_archive and plan.archive is None:
         assert plan.paper.archive is not None
         missing.append(
@@ -127,7 +127,8 @@ def _noise(folder: Path, recipe: Any) -> Path:
     )
     document = {
         "schema": 1, "name": "noise", "title": "noise", "label_space": real.label_space,
-        "num_classes": real.num_classes, "licence": "none", "source": "random numbers", "get": "made when needed",
+        "num_classes": real.num_classes, "channels": len(recipe.input.mean), "licence": "none",
+        "source": "random numbers", "get": "made when needed",
         "location": {"folder": "."}, "layout": {"type": "npz", "file": "noise.npz"}, "files": "unlisted",
     }  # fmt: skip
     path = folder / "noise.yaml"

@@ -60,7 +60,7 @@ def reproduce(
 
 def refuse_if_missing(plan: Reproduction) -> None:
     """Raise one UserError that names everything that is missing."""
-    problems = list(plan.problems())
+    problems = plan.problems()
     if problems:
         count = f"{len(problems)} things are" if len(problems) > 1 else "something is"
         raise UserError(

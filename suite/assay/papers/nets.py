@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -144,15 +144,22 @@ def train_missing(nets: Sequence[Net], workers: int, say: Callable[[str], None])
 
 
 def _train_wave(nets: Sequence[Net], workers: int, say: Callable[[str], None]) -> None:
+    for count, (net, record) in enumerate(_trained(nets, workers), 1):
+        say(
+            f"{count}/{len(nets)} {net.title}: trained in {record.seconds:.1f} s, "
+            f"test accuracy {100 * record.test_accuracy:.2f} %"
+        )
+
+
+def _trained(nets: Sequence[Net], workers: int) -> Iterator[tuple[Net, TrainingRecord]]:
+    """Each net as soon as it is trained: in this process, or in several."""
+    if workers == 1:
+        yield from ((net, train(net)) for net in nets)
+        return
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         running = {pool.submit(train, net): net for net in nets}
         try:
-            for count, done in enumerate(as_completed(running), 1):
-                record = _result(done, running[done])
-                say(
-                    f"{count}/{len(nets)} {running[done].title}: trained in {record.seconds:.1f} s, "
-                    f"test accuracy {100 * record.test_accuracy:.2f} %"
-                )
+            yield from ((running[done], _result(done, running[done])) for done in as_completed(running))
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
@@ -176,9 +183,15 @@ def train(net: Net) -> TrainingRecord:
     """
     import torch
 
+    threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    if isinstance(net.model, SmallNet):
-        return _train_small(net, net.model)
+    try:
+        return _train_small(net, net.model) if isinstance(net.model, SmallNet) else _train_recipe(net)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _train_recipe(net: Net) -> TrainingRecord:
     from assay.training.train import Options
     from assay.training.train import train as train_recipe
 

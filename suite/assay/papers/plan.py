@@ -177,9 +177,13 @@ class Reproduction:
             (path for path in (Path(root) / wanted.file for root in self.data_roots) if path.is_file()), None
         )
 
-    def problems(self) -> Iterator[str]:
-        """What is missing, each with how to get it. Only the authors' archive may be: its measurements are then."""
-        yield from dict.fromkeys(reason for net in self.nets for reason in missing_data(net))
+    def problems(self) -> list[str]:
+        """What is missing, once each, with how to get it; the authors' archive is never among it."""
+        return list(dict.fromkeys(self._problems()))
+
+    def _problems(self) -> Iterator[str]:
+        for net in self.nets:
+            yield from missing_data(net)
         from assay.models.zoo import registry
 
         for name, model in self.scale.models.items():
@@ -202,7 +206,7 @@ class Reproduction:
                         replace(each.request, task=task_at(self.scale.tasks[each.task].task, self.home))
                     )
                 except UserError as error:
-                    yield f"task {each.task}: {error}"
+                    yield str(error)
 
     def _missing_alignment_data(self) -> Iterator[str]:
         from assay.data.dataset import is_available
