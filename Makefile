@@ -11,6 +11,8 @@ DEVICE  ?= auto
 WORKERS ?= auto
 WEIGHTS ?=
 DATA    ?=
+PAPER   ?= munakata
+SCALE   ?= smoke
 
 .PHONY: bench test test-slow lint perf setup clean help
 .DEFAULT_GOAL := help
@@ -18,6 +20,7 @@ DATA    ?=
 help:
 	@echo "make bench [MODEL=resnet50] [TASKS='a b'] [OUT=dir] [DEVICE=cpu] [WEIGHTS=file] [DATA=dir]   run tasks on a model"
 	@echo "make test        lint, types, import contracts and tests        make test-slow   the longer checks"
+	@echo "make reproduce PAPER=munakata [SCALE=smoke|cpu|full] [DATA=dir] [OUT=dir]   a paper: figures beside ours, claims"
 	@echo "make perf        speed, as ratios measured in one run           make setup       only the set-up"
 
 setup: $(READY)
@@ -58,3 +61,13 @@ leaderboard: $(READY)
 schema: $(READY)
 	$(BIN)/python -c "import json; from assay.results.document import result_schema; print(json.dumps(result_schema(), indent=1))" > suite/assay/results/result.schema.json
 	$(BIN)/python -c "from assay.board.submissions.documents import write_schemas; write_schemas('suite/assay/board/schemas')"
+
+.PHONY: reproduce reproduce-smoke
+reproduce: $(READY)
+	$(BIN)/assay reproduce $(PAPER) --scale $(SCALE) $(addprefix --data-root ,$(DATA)) --workers $(WORKERS) \
+	  $(if $(filter command line,$(origin OUT)),--out $(OUT))
+
+# All five papers on embedded data, two minutes each at the most.
+reproduce-smoke: $(READY)
+	for paper in dong hamdi karkehabadi mangla munakata; do \
+	  $(BIN)/assay reproduce $$paper --scale smoke --workers $(WORKERS) --quiet || exit 1; done

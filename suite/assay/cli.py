@@ -11,7 +11,7 @@ import typer
 
 from assay import __version__
 from assay.board.commands import app as board_commands
-from assay.commands import running, saliency, srvr, srvr_maps, training
+from assay.commands import papers, running, saliency, srvr, srvr_maps, training
 from assay.commands.options import DataRoots
 from assay.errors import UserError
 from assay.tasks.adversarial import commands as adversarial_commands
@@ -30,6 +30,7 @@ app = typer.Typer(
 )
 app.add_typer(srvr.app)
 app.add_typer(srvr_maps.app)
+app.add_typer(papers.app)
 app.add_typer(board_commands)
 
 

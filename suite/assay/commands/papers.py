@@ -1,0 +1,100 @@
+"""The verb that reproduces a paper; nothing heavy is imported before it runs."""
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from assay.commands.options import DataRoots, Devices, Quiet, devices
+from assay.errors import UserError
+
+app = typer.Typer()
+
+
+class ScaleOption(StrEnum):
+    """How much of a paper is reproduced."""
+
+    SMOKE = "smoke"
+    CPU = "cpu"
+    FULL = "full"
+
+
+@app.command(epilog="Example: assay reproduce munakata --scale smoke --out out/munakata")
+def reproduce(
+    paper: Annotated[str, typer.Argument(help="karkehabadi, mangla, hamdi, dong, munakata, or a YAML file.")],
+    scale: Annotated[
+        ScaleOption,
+        typer.Option(
+            "--scale", help="smoke: minutes, embedded data; cpu: under an hour; full: the paper's own."
+        ),
+    ] = ScaleOption.SMOKE,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", help="The folder (out/papers/PAPER-SCALE); one that is there goes on."),
+    ] = None,
+    data_root: DataRoots = None,
+    device: Devices = "cpu",
+    workers: Annotated[
+        str, typer.Option("--workers", help="Processes: a number, or auto (one a CPU core).")
+    ] = "1",
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Say what would be done, what is missing, and how long it takes."),
+    ] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Reproduce a paper: train what is needed, run its tasks, and set published figures and claims beside ours."""
+    from assay.papers.plan import Reproduction
+    from assay.papers.spec import load_paper
+
+    found, home = load_paper(paper)
+    plan = Reproduction(
+        paper=found,
+        scale_name=scale.value,
+        home=home,
+        out=out or Path("out/papers") / f"{found.paper}-{scale.value}",
+        data_roots=tuple(str(root) for root in data_root or ()),
+        device=devices(device)[0],
+    )
+    if dry_run:
+        from assay.papers.estimate import plan_text
+
+        print(plan_text(plan))
+        return
+    _carry_out(plan, workers, quiet)
+
+
+def _carry_out(plan: Any, workers: str, quiet: bool) -> None:
+    from assay.papers.execute import reproduce as carry_out
+    from assay.papers.report import terminal_text, write
+    from assay.runner import progress
+    from assay.runner.choice import Choice
+    from assay.runner.run import Runtime
+    from assay.runner.worker import Limits
+
+    choice = Choice("auto", (plan.device,), workers, "auto", Limits())
+    count = _count(workers)
+
+    def runtime() -> Runtime:
+        return Runtime(choice.executor(1), progress.display(quiet), _say)
+
+    outcome = carry_out(plan, runtime, count, _say)
+    written = write(outcome)
+    print(terminal_text(outcome))
+    print(f"\nfigures: {written.figures}\nclaims:  {written.claims}\npage:    {written.page}")
+
+
+def _count(workers: str) -> int:
+    import os
+
+    if workers == "auto":
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if not workers.isdecimal() or int(workers) < 1:
+        raise UserError(f"--workers: expected a number from 1 or auto (got {workers!r})")
+    return int(workers)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

@@ -1,0 +1,48 @@
+"""Etmann's alignment of a model here, computed once a network and kept beside the reproduction."""
+
+import json
+from pathlib import Path
+
+from assay.papers.claims import Measured, Missing
+from assay.papers.plan import ZOO, Reproduction
+from assay.papers.spec import AlignmentMeasurement
+from assay.runner.files import path_name, write_atomically
+
+FORMAT = 1  # of what is kept; raised whenever the same network would give another figure
+
+
+def aligned(plan: Reproduction, wanted: AlignmentMeasurement, seed: int | None) -> Measured | Missing:
+    """The mean alignment of one network, with its interval over images.
+
+    Raises:
+        UserError: the data are missing, or do not fit the network.
+    """
+    name = wanted.model if seed is ZOO else plan.net(wanted.model, seed).folder.name
+    kept = plan.out / "alignment" / path_name(f"{name}-{Path(wanted.data).stem}-{wanted.images}.json")
+    try:
+        found = json.loads(kept.read_text(encoding="utf-8"))
+        there = found["format"] == FORMAT
+    except (OSError, ValueError, KeyError, TypeError):
+        there = False
+    if not there:
+        found = {"format": FORMAT} | _computed(plan, wanted, seed)
+        write_atomically(kept, json.dumps(found, indent=1) + "\n")
+    if found["mean"] is None:
+        return Missing(f"{name}: the gradient is zero at every image")
+    return Measured(found["mean"], found["low"], found["high"], "pixels", found["n"])
+
+
+def _computed(
+    plan: Reproduction, wanted: AlignmentMeasurement, seed: int | None
+) -> dict[str, float | int | None]:
+    from assay.data.dataset import open_dataset
+    from assay.data.manifest import load_manifest
+    from assay.models.zoo import load_model
+    from assay.saliency.alignment import dataset_alignment, summarise
+
+    name, weights = plan.model_name(wanted.model, seed)
+    model = load_model(name, weights=Path(weights) if weights else None, device=plan.device)
+    data = open_dataset(load_manifest(wanted.data), [Path(root) for root in plan.data_roots])
+    summary = summarise(dataset_alignment(model, data, limit=wanted.images))
+    bounds = {"mean": summary.mean, "low": summary.low, "high": summary.high} if summary.n else {"mean": None}
+    return {**bounds, "n": summary.n}

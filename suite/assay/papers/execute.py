@@ -1,0 +1,109 @@
+"""Carry a plan out: train what is missing, run every task through the runner, measure, judge, and write it all down."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from assay.errors import UserError
+from assay.papers.claims import Finding, Measured, Missing, judge_all
+from assay.papers.measure import measure
+from assay.papers.nets import train_missing
+from assay.papers.plan import Reproduction, Work
+from assay.results.document import ResultDocument
+from assay.runner.assemble import write_report
+from assay.runner.files import write_atomically
+from assay.runner.lock import exclusive
+from assay.runner.plan import plan_jobs
+from assay.runner.run import Runtime, run_jobs
+from assay.tasks.base import Figure
+
+MARKER = "reproduction.json"
+KIND = "assay-reproduction"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Everything that a page shows: what was measured, what became of the claims, results and pictures."""
+
+    plan: Reproduction
+    measured: dict[str, Measured | Missing]
+    findings: list[Finding]
+    results: dict[tuple[str, int | None, str], ResultDocument]
+    figures: dict[tuple[str, int | None, str], tuple[Figure, ...]]
+
+
+def reproduce(
+    plan: Reproduction, make_runtime: Callable[[], Runtime], workers: int, say: Callable[[str], None]
+) -> Outcome:
+    """Do what is not done yet; the same call after a kill goes on, and a second one computes nothing.
+
+    Args:
+        plan: what to do, and where.
+        make_runtime: makes the runner's settings, anew for each run.
+        workers: networks trained at a time.
+        say: told what happens.
+
+    Raises:
+        UserError: data or models are missing (all of them are named), the folder is another's, or the disk is full.
+        InterruptedRunError: on Ctrl-C; what is stored is whole.
+    """
+    refuse_if_missing(plan)
+    claim_folder(plan)
+    with exclusive(plan.out, say):
+        train_missing(plan.nets, workers, say)
+        plan.write_specs()
+        results, figures = _run_tasks(plan, make_runtime)
+        measured = measure(plan, results)
+        findings = judge_all(plan.paper.claims, measured, plan.scale.untested)
+    return Outcome(plan, measured, findings, results, figures)
+
+
+def refuse_if_missing(plan: Reproduction) -> None:
+    """Raise one UserError that names everything that is missing."""
+    problems = plan.problems()
+    if problems:
+        count = f"{len(problems)} things are" if len(problems) > 1 else "something is"
+        raise UserError(
+            f"{plan.paper.paper} at scale {plan.scale_name}: {count} missing: " + "; ".join(problems)
+        )
+
+
+def claim_folder(plan: Reproduction) -> None:
+    """Make the folder this reproduction's, or find that it is.
+
+    Raises:
+        UserError: it holds something else, or another paper or scale.
+    """
+    marker = plan.out / MARKER
+    mine = {"kind": KIND, "schema": 1, "paper": plan.paper.paper, "scale": plan.scale_name}
+    if marker.is_file():
+        try:
+            found = json.loads(marker.read_text(encoding="utf-8"))
+        except ValueError:
+            found = None
+        if found != mine:
+            raise UserError(f"{plan.out}: holds another reproduction ({found}); choose another --out")
+        return
+    if plan.out.exists() and (not plan.out.is_dir() or any(plan.out.iterdir())):
+        raise UserError(f"{plan.out}: exists and is no reproduction; choose a new or empty --out")
+    write_atomically(marker, json.dumps(mine, indent=1) + "\n")
+
+
+def _run_tasks(
+    plan: Reproduction, make_runtime: Callable[[], Runtime]
+) -> tuple[
+    dict[tuple[str, int | None, str], ResultDocument], dict[tuple[str, int | None, str], tuple[Figure, ...]]
+]:
+    """Every job, a run a seed; results and pictures by model, seed and task."""
+    results, figures = {}, {}
+    runs: dict[str, list[Work]] = {}
+    for work in plan.work:
+        runs.setdefault(work.run, []).append(work)
+    for name, members in runs.items():
+        jobs = plan_jobs([work.request for work in members])
+        report = write_report(run_jobs(jobs, plan.out / "runs" / name, make_runtime()))
+        found = {(result.model.name, result.task): result for result in report.results}
+        for work, job in zip(members, jobs, strict=True):
+            results[work.model, work.seed, work.task] = found[job.names]
+            figures[work.model, work.seed, work.task] = tuple(report.figures.get(job.names, ()))
+    return results, figures

@@ -1,0 +1,160 @@
+"""From stored results, training records and the authors' archive to measurements with intervals."""
+
+from collections.abc import Callable, Mapping, Sequence
+from statistics import fmean
+
+from assay.papers.claims import Measured, Missing, student_interval
+from assay.papers.plan import ZOO, Reproduction
+from assay.papers.spec import (
+    AlignmentMeasurement,
+    CurveMeasurement,
+    Measurement,
+    MetricMeasurement,
+    RegionsMeasurement,
+    TrainingMeasurement,
+)
+from assay.results.document import Metric, ResultDocument, Status
+
+Results = Mapping[tuple[str, int | None, str], ResultDocument]
+"""Result documents by model, seed and task, as the paper's file calls them."""
+
+
+def measure(plan: Reproduction, results: Results) -> dict[str, Measured | Missing]:
+    """Every measurement of the scale, by name."""
+    return {name: _measure(plan, each, results) for name, each in plan.measurements.items()}
+
+
+def _measure(plan: Reproduction, wanted: Measurement, results: Results) -> Measured | Missing:
+    match wanted:
+        case MetricMeasurement() | CurveMeasurement():
+            return _of_results(plan, wanted, results)
+        case TrainingMeasurement():
+            return _training(plan, wanted)
+        case AlignmentMeasurement():
+            return _alignment(plan, wanted)
+        case RegionsMeasurement():
+            return _regions(plan, wanted)
+
+
+def _of_results(
+    plan: Reproduction, wanted: MetricMeasurement | CurveMeasurement, results: Results
+) -> Measured | Missing:
+    return _of_every_seed(
+        plan, wanted.model, lambda seed: _of_result(results[wanted.model, seed, wanted.task], wanted)
+    )
+
+
+def _alignment(plan: Reproduction, wanted: AlignmentMeasurement) -> Measured | Missing:
+    from assay.papers.alignments import aligned
+
+    return _of_every_seed(plan, wanted.model, lambda seed: aligned(plan, wanted, seed))
+
+
+def _of_every_seed(
+    plan: Reproduction, model: str, measured: Callable[[int | None], Measured | Missing]
+) -> Measured | Missing:
+    """One measurement from those of a model's networks; missing where one of them is."""
+    single: dict[str, Measured] = {}
+    for seed in plan.seeds(model):
+        found = measured(seed)
+        if isinstance(found, Missing):
+            return found
+        if seed is ZOO:
+            return found
+        single[str(seed)] = found
+    return over_seeds(single)
+
+
+def _of_result(result: ResultDocument, wanted: MetricMeasurement | CurveMeasurement) -> Measured | Missing:
+    where = f"{result.model.name} · {result.task}"
+    if result.status is not Status.COMPLETE:
+        return Missing(f"{where} is {result.status.value}: {result.reason}")
+    if isinstance(wanted, CurveMeasurement):
+        points = [m for m in result.metrics if m.series == wanted.series and (m.x or 0) > 0]
+    else:
+        points = [metric for metric in result.metrics if metric.name == wanted.metric]
+    if not points:
+        name = wanted.series if isinstance(wanted, CurveMeasurement) else wanted.metric
+        return Missing(f"{where} has no figure {name!r}")
+    doubt = "; ".join(f"guard {guard.name} failed: {guard.detail}" for guard in result.failed_guards)
+    return _mean_of(points, doubt)
+
+
+def _mean_of(points: Sequence[Metric], doubt: str) -> Measured | Missing:
+    """The mean of a curve's points, or of the one metric; the interval is that of points that err together."""
+    values = [point.value for point in points if point.value is not None]
+    if len(values) < len(points):
+        return Missing(f"{points[0].name}: has no value")
+    lows = [point.ci_low for point in points if point.ci_low is not None]
+    highs = [point.ci_high for point in points if point.ci_high is not None]
+    bounded = len(lows) == len(highs) == len(points)
+    first = points[0]
+    return Measured(
+        value=fmean(values),
+        low=fmean(lows) if bounded else None,
+        high=fmean(highs) if bounded else None,
+        unit=first.unit,
+        n=first.n,
+        resolution=1 / first.n if first.unit == "proportion" and first.n else 0.0,
+        doubt=doubt,
+    )
+
+
+def over_seeds(single: Mapping[str, Measured]) -> Measured:
+    """One measurement from its repetitions.
+
+    The interval is Student's t over seeds, widened to the mean of the repetitions' own intervals where those reach
+    further: three networks that agree were still tried on so many images only.
+    """
+    samples = {seed: each.value for seed, each in single.items()}
+    first = next(iter(single.values()))
+    lows = [each.low for each in single.values() if each.low is not None]
+    highs = [each.high for each in single.values() if each.high is not None]
+    ends = [(fmean(lows), fmean(highs))] if len(lows) == len(highs) == len(single) else []
+    ends += [student_interval(list(samples.values()))] if len(samples) > 1 else []
+    low, high = min((end[0] for end in ends), default=None), max((end[1] for end in ends), default=None)
+    if first.unit == "proportion" and low is not None and high is not None:
+        low, high = max(low, 0.0), min(high, 1.0)
+    return Measured(
+        value=fmean(samples.values()),
+        low=low,
+        high=high,
+        unit=first.unit,
+        n=first.n,
+        samples=samples,
+        repeated_over="seeds",
+        trained=True,
+        resolution=first.resolution,
+        doubt="; ".join(dict.fromkeys(each.doubt for each in single.values() if each.doubt)),
+    )
+
+
+def _training(plan: Reproduction, wanted: TrainingMeasurement) -> Measured | Missing:
+    single = {}
+    for seed in plan.seeds(wanted.model):
+        record = plan.net(wanted.model, seed).record() if seed is not ZOO else None
+        if record is None:
+            return Missing(f"{wanted.model} is not trained here")
+        single[str(seed)] = Measured(record.seconds, None, None, "s", 1)
+    return over_seeds(single)
+
+
+def _regions(plan: Reproduction, wanted: RegionsMeasurement) -> Measured | Missing:
+    archive = plan.archive
+    if archive is None:
+        assert plan.paper.archive is not None
+        what = plan.paper.archive
+        return Missing(f"the authors' archive {what.file} is in no --data-root; to get it: {what.get}")
+    from assay.papers.regions import shape_values
+
+    unit = "%" if "srvr" in wanted.quantity else ""
+    return over_shapes(shape_values(archive, plan.out / "archive.json", wanted), unit)
+
+
+def over_shapes(samples: Mapping[str, float], unit: str) -> Measured:
+    """One measurement from a value a shape; the interval is Student's t over the shapes."""
+    low, high = student_interval(list(samples.values()))
+    return Measured(
+        value=fmean(samples.values()), low=low, high=high, unit=unit, n=len(samples), samples=samples,
+        repeated_over="shapes",
+    )  # fmt: skip

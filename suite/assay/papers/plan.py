@@ -1,0 +1,225 @@
+"""What a reproduction will do: networks to train, jobs to run, and what is missing for them. Nothing is computed."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import yaml
+
+from assay.errors import UserError
+from assay.papers.nets import Net, missing_data
+from assay.papers.spec import (
+    AlignmentMeasurement,
+    CurveMeasurement,
+    Measurement,
+    MetricMeasurement,
+    Paper,
+    RegionsMeasurement,
+    Scale,
+    ScaleName,
+    Trained,
+    ZooModel,
+    task_at,
+)  # fmt: skip
+from assay.runner.files import write_atomically
+from assay.runner.jobs import JobRequest
+from assay.specs import locate_spec
+from assay.validation import read_yaml
+
+ZOO = None  # the "seed" of a model that is not trained here
+
+
+@dataclass(frozen=True)
+class Work:
+    """One task on one model of one seed, and the run's folder it belongs to."""
+
+    model: str
+    seed: int | None
+    task: str
+    request: JobRequest
+
+    @property
+    def run(self) -> str:
+        """The run's name: networks of one architecture but other seeds have one name, so each seed has a run."""
+        return "zoo" if self.seed is ZOO else f"seed-{self.seed}"
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """One paper at one scale in one folder.
+
+    Attributes:
+        paper: what is reproduced.
+        scale_name: at which scale.
+        home: the folder that the paper's relative paths start from.
+        out: where everything is written.
+        data_roots: where data are looked for.
+        device: what the tasks run on.
+    """
+
+    paper: Paper
+    scale_name: ScaleName
+    home: Path
+    out: Path
+    data_roots: tuple[str, ...] = ()
+    device: str = "cpu"
+
+    @property
+    def scale(self) -> Scale:
+        """What is run at this scale.
+
+        Raises:
+            UserError: the paper has none of that name.
+        """
+        if self.scale_name not in self.paper.scales:
+            there = ", ".join(self.paper.scales)
+            raise UserError(f"{self.paper.paper}: has no scale {self.scale_name!r}; choose one of {there}")
+        return self.paper.scales[self.scale_name]
+
+    @cached_property
+    def measurements(self) -> dict[str, Measurement]:
+        """What is measured, by name."""
+        return self.paper.measured_at(self.scale_name)
+
+    @cached_property
+    def nets(self) -> list[Net]:
+        """Every network to train."""
+        return [
+            self.net(name, seed)
+            for name, model in self.scale.models.items()
+            if isinstance(model, Trained)
+            for seed in model.seeds
+        ]
+
+    def net(self, name: str, seed: int) -> Net:
+        """One network to train."""
+        model = self.scale.models[name]
+        assert isinstance(model, Trained)
+        teacher = getattr(model, "teacher", None)
+        return Net(
+            name, model, seed, self.out.resolve() / "nets", self.home, self.data_roots, self.device,
+            self.net(teacher, seed) if teacher is not None else None,
+        )  # fmt: skip
+
+    @cached_property
+    def work(self) -> list[Work]:
+        """Every job that a measurement needs, once."""
+        wanted = dict.fromkeys(
+            (each.model, each.task)
+            for each in self.measurements.values()
+            if isinstance(each, MetricMeasurement | CurveMeasurement)
+        )
+        return [
+            Work(model, seed, task, self._request(model, seed, task))
+            for model, task in wanted
+            for seed in self.seeds(model)
+        ]
+
+    def seeds(self, model: str) -> Sequence[int | None]:
+        """The seeds of a model; one ``ZOO`` for a model that is not trained here."""
+        found = self.scale.models[model]
+        return found.seeds if isinstance(found, Trained) else (ZOO,)
+
+    def _request(self, model: str, seed: int | None, task: str) -> JobRequest:
+        name, weights = self.model_name(model, seed)
+        return JobRequest(
+            model=name,
+            task=self._task(task),
+            weights=weights,
+            limit=self.scale.tasks[task].limit,
+            device=self.device,
+            data_roots=self.data_roots,
+        )
+
+    def model_name(self, model: str, seed: int | None) -> tuple[str, str | None]:
+        """A model's name and weights, as the runner takes them."""
+        found = self.scale.models[model]
+        if isinstance(found, ZooModel):
+            return found.model, None
+        assert seed is not None
+        return self.net(model, seed).request
+
+    def _task(self, name: str) -> str:
+        """The task as the runner takes it; one with an ensemble of our own is a spec in the reproduction's folder."""
+        run = self.scale.tasks[name]
+        return str(self.own_spec(name)) if run.ensemble else task_at(run.task, self.home)
+
+    def own_spec(self, name: str) -> Path:
+        """Where the spec of a task with an ensemble of our own lies."""
+        return self.out.resolve() / "tasks" / f"{name}.yaml"
+
+    def write_specs(self) -> None:
+        """Write the specs of the tasks that attack with networks trained here.
+
+        Raises:
+            UserError: the task has no ensemble, or the folder cannot be written.
+        """
+        for name, run in self.scale.tasks.items():
+            if run.ensemble:
+                _, path = locate_spec(task_at(run.task, self.home))
+                document = read_yaml(path)
+                if not isinstance(document.get("adversarial"), dict):
+                    raise UserError(f"{path}: has no `adversarial` block to give an ensemble to")
+                members = [
+                    self.model_name(model, seed)[0] for model in run.ensemble for seed in self.seeds(model)
+                ]
+                document["adversarial"] = document["adversarial"] | {"ensemble": members}
+                write_atomically(self.own_spec(name), yaml.safe_dump(document, sort_keys=False))
+
+    @property
+    def archive(self) -> Path | None:
+        """The authors' own results, where the user has them."""
+        wanted = self.paper.archive
+        if wanted is None:
+            return None
+        return next(
+            (path for path in (Path(root) / wanted.file for root in self.data_roots) if path.is_file()), None
+        )
+
+    def problems(self) -> list[str]:
+        """What is missing, once each, with how to get it; the authors' archive is never among it."""
+        return list(dict.fromkeys(self._problems()))
+
+    def _problems(self) -> Iterator[str]:
+        for net in self.nets:
+            yield from missing_data(net)
+        from assay.models.zoo import registry
+
+        for name, model in self.scale.models.items():
+            if isinstance(model, ZooModel):
+                reason = registry().find(model.model).available()
+                if reason is not None:
+                    yield f"model {name}: {reason}"
+        yield from self._missing_task_data()
+        yield from self._missing_alignment_data()
+
+    def _missing_task_data(self) -> Iterator[str]:
+        from assay.runner.jobs import open_question
+
+        seen: set[str] = set()
+        for each in self.work:
+            if each.task not in seen:
+                seen.add(each.task)
+                try:
+                    open_question(
+                        replace(each.request, task=task_at(self.scale.tasks[each.task].task, self.home))
+                    )
+                except UserError as error:
+                    yield str(error)
+
+    def _missing_alignment_data(self) -> Iterator[str]:
+        from assay.data.dataset import is_available
+        from assay.data.manifest import load_manifest
+
+        wanted = {each.data for each in self.measurements.values() if isinstance(each, AlignmentMeasurement)}
+        roots = [Path(root) for root in self.data_roots]
+        for name in sorted(wanted):
+            reason = is_available(load_manifest(name), roots)
+            if reason is not None:
+                yield reason
+
+    @property
+    def needs_archive(self) -> bool:
+        """Whether any measurement reads the authors' archive."""
+        return any(isinstance(each, RegionsMeasurement) for each in self.measurements.values())
