@@ -3,6 +3,7 @@
 from assay.runner import jobs
 from assay.runner.chunks import Block
 from assay.runner.jobs import JobRequest
+from assay.tasks.loading import Loader
 
 __all__ = ["JobRequest", "open_job", "run_units"]
 
@@ -27,4 +28,4 @@ def open_job(request):
 
 def run_units(job, units, advance):
     """The records of some units, run together."""
-    return Block(job.opened, job.request.batch_size, advance).run(units)
+    return Block(job.opened, job.request.batch_size, advance, Loader()).run(units)
