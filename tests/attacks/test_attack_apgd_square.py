@@ -7,7 +7,6 @@ import torch
 from torch import Tensor, nn
 
 from assay.attacks.apgd import checkpoint_intervals
-from assay.attacks.autoattack import run_in_turn, standard_attacks
 from assay.attacks.run import run_attack
 from assay.attacks.settings import AttackSettings
 from assay.attacks.square import bump, square_sides
@@ -101,18 +100,3 @@ def test_square_needs_no_gradient_and_finds_what_rounding_hides(norm: str, eps: 
     assert not hidden.success.any()
     assert found.success.sum() >= 12
     assert not found.zero_gradient.any()
-
-
-@pytest.mark.parametrize("norm", ["linf", "l2"])
-def test_attacks_in_turn_meet_only_what_stands(norm: str) -> None:
-    net, images, labels = net_and_batch()
-    attacks = standard_attacks(0.02 if norm == "linf" else 0.3, norm, steps=8, queries=40)
-    result = run_in_turn(attacks, net, images, labels, range(24))
-    alone = run_attack(*attacks[0][:1], net, images, labels, attacks[0][1], range(24))
-    assert torch.equal(result.broken_by == 0, alone.success)
-    assert torch.equal(net(result.images).argmax(1) != labels, result.broken_by >= 0)
-    standing = result.broken_by < 0
-    assert standing.any()
-    assert torch.equal(result.images[standing], images[standing])
-    assert (result.steps_used[standing] == 8 + 9 * 8 + 40).all()
-    assert (result.steps_used[alone.success] == alone.steps_used[alone.success]).all()

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from assay.attacks.closed_form import linear_worst_margin
-from assay.attacks.curve import ascending, bisect
-from assay.attacks.run import Job, run_job
+from assay.attacks.curve import bisect
+from assay.attacks.run import Job
 from assay.attacks.settings import AttackSettings
 from assay.errors import UserError
 
@@ -51,22 +51,10 @@ def test_seven_radii_take_three_attacks_an_image() -> None:
     assert (found.attacks == 3).all()
 
 
-def test_ascending_gives_every_radius_and_attacks_no_fallen_image_again() -> None:
-    job, exact = linear_job()
-    before = torch.zeros(64, dtype=torch.bool)
-    for level, (result, asked) in enumerate(zip(ascending(job, CURVE), CURVE, strict=True)):
-        assert torch.equal(result.success, exact <= level)
-        assert torch.equal(result.success, run_job(job, asked).success)
-        assert (result.steps_used[before] == 0).all()
-        assert (result.steps_used[~before] > 0).all()
-        assert ((result.images - job.images).flatten(1).abs().amax(1) <= asked.eps + 1e-9).all()
-        before = result.success
-
-
 def test_radii_must_ascend_and_settings_agree() -> None:
     job, _ = linear_job()
     with pytest.raises(UserError, match="each above the last"):
-        ascending(job, CURVE[::-1])
+        bisect(job, CURVE[::-1])
     with pytest.raises(UserError, match="at least one"):
         bisect(job, [])
     with pytest.raises(UserError, match="eps and step_size only"):

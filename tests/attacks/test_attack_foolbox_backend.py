@@ -78,10 +78,13 @@ def test_blind_images_are_attacked_again_on_the_margin_and_stay_marked() -> None
     steep = replace(job, model=lambda x: net(x) * 1e5, images=job.images.float())
     asked = AttackSettings(eps=0.05, step_size=0.01, steps=10)
     first = run_job(steep, asked)
-    mended = retry_blind(steep, asked, first)
+    mended, retried = retry_blind(steep, asked, first)
     assert (first.zero_gradient & ~first.success).sum() > 10
     assert mended.success.sum() > first.success.sum()
-    assert torch.equal(mended.zero_gradient, first.zero_gradient)
+    assert torch.equal(retried, first.zero_gradient & ~first.success)
+    assert not mended.zero_gradient[retried].any()
+    assert (mended.steps_used >= first.steps_used).all()
+    assert not retry_blind(steep, replace(asked, loss="margin"), first)[1].any()
 
 
 def test_the_probe_breaks_what_a_shattered_gradient_hides() -> None:

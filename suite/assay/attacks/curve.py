@@ -1,12 +1,8 @@
-"""Many radii in one job: the attacks that a whole accuracy-eps curve needs, and no others.
-
-An image that falls within a small ball has fallen within every larger one. `ascending` uses that one way
-(what fell is carried on), `bisect` both ways (what stood is not tried at smaller radii either).
-"""
+"""A whole accuracy-eps curve by binary search: what fell is not tried at larger radii, what stood not at smaller."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -40,23 +36,11 @@ class SmallestEps:
     zero_gradient: Tensor
 
 
-def ascending(job: Job, curve: Sequence[AttackSettings]) -> Iterator[AttackResult]:
-    """One result a radius, smallest first; images that fell at one are carried on, not attacked again.
-
-    A carried image keeps the adversarial image of the radius at which it fell, with 0 new steps.
-
-    Raises:
-        UserError: Settings that the method cannot honour, or radii that do not ascend.
-    """
-    inputs = _checked_inputs(job, curve)
-    return _ascend(job, curve, inputs)
-
-
 def bisect(job: Job, curve: Sequence[AttackSettings]) -> SmallestEps:
     """Each image's smallest radius by binary search: ceil(log2(radii + 1)) attacks at most, at its own radii.
 
-    It takes for granted what `ascending` does not: that an image which stands at one radius stands at all
-    smaller ones, as it would against an exact attack.
+    It takes for granted that an image which stands at one radius stands at all smaller ones, as it would against
+    an exact attack.
 
     Raises:
         UserError: Settings that the method cannot honour, radii that do not ascend, or settings that
@@ -90,24 +74,6 @@ def _note(found: SmallestEps, rows: Tensor, result: AttackResult) -> None:
     found.attacks[rows] += 1
     found.steps_used[rows] += result.steps_used
     found.zero_gradient[rows] |= result.zero_gradient
-
-
-def _ascend(job: Job, curve: Sequence[AttackSettings], inputs: Inputs) -> Iterator[AttackResult]:
-    count, device = len(inputs), job.images.device
-    standing = torch.arange(count, device=device)
-    images = job.images.clone()
-    success = torch.zeros(count, dtype=torch.bool, device=device)
-    blind = torch.zeros_like(success)
-    for level, settings in enumerate(curve):
-        steps_used = torch.zeros(count, dtype=torch.int64, device=device)
-        if len(standing):
-            rows = _at_levels(inputs.select(standing), curve, torch.full_like(standing, level))
-            result = attack_inputs(plan_of(job, settings), rows)
-            images[standing], success[standing] = result.images, result.success
-            steps_used[standing] = result.steps_used
-            blind[standing] |= result.zero_gradient
-            standing = standing[~result.success]
-        yield AttackResult(images.clone(), success.clone(), steps_used, blind.clone())
 
 
 def _at_levels(inputs: Inputs, curve: Sequence[AttackSettings], levels: Tensor) -> Inputs:

@@ -26,7 +26,7 @@ from assay.attacks.methods import check_settings
 from assay.attacks.observe import Model
 from assay.attacks.rows import Inputs
 from assay.attacks.run import Job, as_inputs
-from assay.attacks.settings import AttackResult, AttackSettings
+from assay.attacks.settings import AttackResult, AttackSettings, Norm
 from assay.errors import UserError
 
 _CLASSES = {
@@ -143,6 +143,26 @@ def needs_radius(name: str, options: Mapping[str, Any]) -> bool:
         UserError: No such attack, or options it does not take.
     """
     return isinstance(_named_attack(name, options), foolbox.attacks.base.FixedEpsilonAttack)
+
+
+def check_named(name: str, options: Mapping[str, Any], norm: Norm) -> None:
+    """Refuse an attack by its class name that foolbox has not, or that works in another norm.
+
+    Raises:
+        UserError: so it is, or the options are not its own.
+    """
+    try:
+        order = _named_attack(name, options).distance.p
+    except (AttributeError, NotImplementedError, ValueError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(
+            f"foolbox attack {name} measures no L-infinity or L2 distance: choose another"
+        ) from error
+    if order != {"linf": math.inf, "l2": 2}[norm]:
+        raise UserError(
+            f"foolbox attack {name} works in the L{order} norm, the spec's `norm` is {norm}: change one"
+        )
 
 
 def _named_attack(name: str, options: Mapping[str, Any]) -> Any:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from assay.attacks import randomness
-from assay.attacks.run import Job, run_job
+import torch
+from torch import Tensor
+
+from assay.attacks.run import Job, merge, run_job
 from assay.attacks.settings import AttackResult, AttackSettings, Norm
 
 
@@ -26,28 +28,24 @@ def black_box_probe(job: Job, eps: float, norm: Norm, *, queries: int = 100, top
     return run_job(replace(job, method="square"), asked)
 
 
-def retry_blind(job: Job, settings: AttackSettings, first: AttackResult) -> AttackResult:
+def retry_blind(job: Job, settings: AttackSettings, first: AttackResult) -> tuple[AttackResult, Tensor]:
     """Attack again, on the logit margin, the images that stood where the loss had no gradient.
 
-    The cross-entropy of logits scaled by 1e5 has gradient zero in float32, and their margin has not. In
-    the result `zero_gradient` is that of `first`: such an image is to be marked even where the retry
-    succeeds.
+    The cross-entropy of logits scaled by 1e5 has gradient zero in float32, and their margin has not.
 
     Args:
         job: The job of `first`.
         settings: The settings of `first`.
         first: The outcome to mend.
+
+    Returns:
+        The mended outcome, whose `zero_gradient` is the margin's where it was climbed; and (N,) bool: where it was.
     """
-    rows = (first.zero_gradient & ~first.success).nonzero().squeeze(1)
-    if not len(rows):
-        return first
-    seeds = randomness.as_seeds(job.seeds, job.images.device)[rows]
-    targets = None if job.targets is None else job.targets[rows]
-    blind = replace(job, images=job.images[rows], labels=job.labels[rows], seeds=seeds, targets=targets)
-    again = run_job(blind, replace(settings, loss="margin"))
-    return AttackResult(
-        images=first.images.index_copy(0, rows, again.images),
-        success=first.success.index_copy(0, rows, again.success),
-        steps_used=first.steps_used.index_add(0, rows, again.steps_used),
-        zero_gradient=first.zero_gradient,
-    )
+    blind = first.zero_gradient & ~first.success
+    if settings.loss == "margin" or not bool(blind.any()):
+        return first, torch.zeros_like(blind)
+    rows = blind.nonzero().squeeze(1)
+    again = run_job(job.select(rows), replace(settings, loss="margin"))
+    mended = merge(first, rows, again)
+    seen = first.zero_gradient.index_copy(0, rows, again.zero_gradient)
+    return replace(mended, zero_gradient=seen), blind

@@ -39,6 +39,17 @@ class Job:
     targets: Tensor | None = None
     batch_size: int | None = None
 
+    def select(self, rows: Tensor) -> Job:
+        """The same attack on some of the images, (n,) int64."""
+        seeds = randomness.as_seeds(self.seeds, self.images.device)
+        return replace(
+            self,
+            images=self.images[rows],
+            labels=self.labels[rows],
+            seeds=seeds[rows],
+            targets=None if self.targets is None else self.targets[rows],
+        )
+
 
 def run_attack(
     method: str,
@@ -101,7 +112,7 @@ def attack_inputs(plan: Plan, inputs: Inputs) -> AttackResult:
         if not len(standing):
             break
         again = run_pool(plan, _restarted(inputs, restart, aims).select(standing))
-        result = _merge(result, standing, again)
+        result = merge(result, standing, again)
     return result
 
 
@@ -170,7 +181,7 @@ def _clean_logits(model: Model, images: Tensor, batch_size: int) -> Tensor:
         return torch.cat([checked_logits(model, images[rows], rows) for rows in parts])
 
 
-def _merge(result: AttackResult, rows: Tensor, again: AttackResult) -> AttackResult:
+def merge(result: AttackResult, rows: Tensor, again: AttackResult) -> AttackResult:
     """The result with some rows replaced by those of a later start; steps add up."""
     return AttackResult(
         images=result.images.index_copy(0, rows, again.images),

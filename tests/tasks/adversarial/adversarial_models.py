@@ -2,7 +2,9 @@
 
 from functools import cache
 
+import onnx
 import torch
+from onnx import TensorProto, helper, numpy_helper
 from sklearn.datasets import load_digits
 from torch import nn
 
@@ -35,6 +37,35 @@ def source():
 
 def relu_chain():
     return _trained_chain(), DESCRIPTION
+
+
+def linear_behind_a_normalisation():
+    """The same function of the pixels as `digits_models.linear`."""
+    net = linear_net()
+    weight, bias = net[1].weight.data, net[1].bias.data
+    net[1].bias.data = bias + 0.4 * weight.sum(1)
+    net[1].weight.data = 0.25 * weight
+    return net, {**DESCRIPTION, "mean": (0.4,), "std": (0.25,)}
+
+
+def save_chain_as_onnx(path):
+    """`relu_chain` as an ONNX file; gives its model name."""
+    first, second = _trained_chain()[1], _trained_chain()[3]
+    constants = {"w1": first.weight, "b1": first.bias, "w2": second.weight, "b2": second.bias}
+    graph = helper.make_graph(
+        [
+            helper.make_node("Flatten", ["x"], ["flat"]),
+            helper.make_node("Gemm", ["flat", "w1", "b1"], ["z"], transB=1),
+            helper.make_node("Relu", ["z"], ["a"]),
+            helper.make_node("Gemm", ["a", "w2", "b2"], ["y"], transB=1),
+        ],
+        "chain",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 1, 8, 8])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 10])],
+        [numpy_helper.from_array(value.detach().numpy(), name) for name, value in constants.items()],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8), path)
+    return f"onnx:{path}"
 
 
 class _Wrapped(nn.Module):

@@ -71,33 +71,3 @@ def test_what_lies_behind_the_name_of_a_source_is_in_the_key(tmp_path, monkeypat
     monkeypatch.setattr(adversarial_models, part, value)
     (after,) = plan_jobs([JobRequest(LINEAR, str(spec))])
     assert before == same != after.key
-
-
-@pytest.mark.parametrize(
-    ("lines", "complaint"),
-    [
-        ("eps: [0]\nattacks: [{method: fgsm}]", "attacks nothing"),
-        ("eps: [2]\nattacks: [{method: fgsm}]", "from 0 to 1"),
-        ("eps: [0.1]\nattacks: [{method: pgd, steps: 4, step_size: 0}]", "greater than 0"),
-        ("eps: [0.1]\nattacks: [{method: pgd, steps: 4, step_size: 0.1, restarts: 0}]", "restarts"),
-        ("eps: [0.1]\nattacks: [{method: fgsm, targeted: dataset}]", "has no target classes"),
-        ("eps: [0.1]\ntop_k: 10\nattacks: [{method: fgsm}]", "would make every answer correct"),
-        ("eps: [0.1]\nattacks: [{method: apgd_t, steps: 5, restarts: 10, loss: dlr}]", "this model has 10"),
-        (
-            "eps: [0.1]\nattacks: [{method: L2DepFoolAttack, backend: foolbox}]",
-            "did you mean L2DeepFoolAttack",
-        ),
-        (
-            "eps: [0.1]\nattacks: [{method: L2DeepFoolAttack, backend: foolbox, options: {stps: 3}}]",
-            "options",
-        ),
-        ("eps: [0.1]\nattacks: [{method: L2DeepFoolAttack, backend: foolbox, steps: 3}]", "in `options`"),
-        ("eps: [0.1]\nattacks: [{method: square, steps: 5, backend: foolbox}]", "choose backend assay"),
-        ("eps: [0.1]\nattacks: [{method: fgsm, transfer_from: efficientnet_lite0}]", "choose a source"),
-        ("eps: [0.1]\nattacks: [{method: fgsm, transfer_from: no_such_net}]", "no_such_net"),
-        ("eps: [0.1]\nin_turn: true\ncurve: bisect\nattacks: [{method: fgsm}]", "use ascending"),
-    ],
-)
-def test_bad_input_is_refused_before_any_work(run_digits, lines, complaint):
-    with pytest.raises(ValueError, match=complaint):
-        run_digits(LINEAR, lines)

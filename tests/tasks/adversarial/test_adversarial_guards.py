@@ -2,6 +2,7 @@
 
 import json
 
+import adversarial_models
 import pytest
 
 LINES = """eps: [0, 1/20, 1/10]
@@ -25,7 +26,7 @@ def planted(run, change, count=1):
 
 def test_every_guard_is_listed_with_its_figure_and_passes_on_a_sound_net(run_digits):
     run = run_digits(LINEAR, LINES)
-    assert len(run.guards) == 15
+    assert len(run.guards) == 14
     assert all(guard.value is not None and guard.limit is not None for guard in run.guards.values())
     assert {name for name, guard in run.guards.items() if not guard.passed} == set()
 
@@ -100,6 +101,28 @@ def test_a_relu_chain_lies_between_what_is_proved_and_what_is_attacked(run_digit
         assert proved <= run.metrics[f"worst:robust_accuracy@{eps}"].value
     assert run.metrics["certified_accuracy@1/20"].value > 0
     assert run.records[0].values["certified"]["proof"] == "linear relaxation"
+
+
+def certified(run):
+    return [run.metrics[f"certified_accuracy@{eps}"].value for eps in run.spec.radii]
+
+
+def test_a_normalisation_in_front_changes_no_proof(run_digits):
+    plain, behind = (
+        run_digits(model, LINES) for model in (LINEAR, "adversarial_models:linear_behind_a_normalisation")
+    )
+    assert certified(plain) == certified(behind)
+    assert behind.records[0].values["certified"]["proof"] == "closed form"
+    assert behind.guards["proofs_hold"].passed
+
+
+def test_an_onnx_chain_is_certified_as_the_net_it_holds(run_digits, tmp_path):
+    stored = run_digits(adversarial_models.save_chain_as_onnx(tmp_path / "chain.onnx"), LINES)
+    assert certified(stored) == certified(run_digits("adversarial_models:relu_chain", LINES))
+    assert stored.records[0].values["certified"]["proof"] == "linear relaxation"
+    for eps in stored.spec.radii:
+        proved = stored.metrics[f"certified_accuracy@{eps}"].value
+        assert proved <= stored.metrics[f"worst:robust_accuracy@{eps}"].value
 
 
 def test_a_net_without_bounds_has_no_certified_figure(run_digits):

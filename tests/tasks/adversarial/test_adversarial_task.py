@@ -7,11 +7,10 @@ from functools import cache
 import pytest
 import torch
 
-from assay.runner.chunks import Block
 from assay.tasks.adversarial.task import TASK
 from assay.tasks.base import clean_records
 from digits_models import linear_net
-from opened_jobs import JobRequest, open_job
+from opened_jobs import JobRequest, open_job, run_units
 
 LIMIT = 40
 EPS = (0, Fraction(1, 50), Fraction(1, 20), Fraction(1, 10))
@@ -43,7 +42,7 @@ def outcome(spec_path):
         records = [
             record
             for chunk in range(job.chunk_count)
-            for record in Block(job, batch_size, lambda _n: None).run(job.chunk(chunk))
+            for record in run_units(job, job.chunk(chunk), lambda _n: None)
         ]
         return job, records, TASK.summarise(job.spec.spec, clean_records(records))
 

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from assay.attacks.ensemble import at_size
 from assay.attacks.observe import Model
+from assay.attacks.probe import retry_blind
 from assay.attacks.run import Job, least_likely_targets, run_job
 from assay.attacks.settings import AttackResult, AttackSettings
 from assay.tasks.adversarial.block import Block
@@ -47,32 +48,7 @@ def run_engine(attack: AttackSpec, job: Job, settings: AttackSettings) -> Found:
         from assay.attacks.foolbox_backend import run_with_foolbox
 
         return Found(run_with_foolbox(job, settings), nothing)
-    first = run_job(job, settings)
-    flat = first.zero_gradient & ~first.success
-    if settings.loss == "margin" or not flat.any():
-        return Found(first, nothing)
-    part = flat.nonzero().squeeze(1)
-    again = run_job(_some(job, part), replace(settings, loss="margin"))
-    return Found(_replaced(first, part, again), flat)
-
-
-def _some(job: Job, part: Tensor) -> Job:
-    return replace(
-        job,
-        images=job.images[part],
-        labels=job.labels[part],
-        seeds=[int(job.seeds[row]) for row in part.tolist()],
-        targets=None if job.targets is None else job.targets[part],
-    )
-
-
-def _replaced(result: AttackResult, part: Tensor, again: AttackResult) -> AttackResult:
-    return AttackResult(
-        images=result.images.index_copy(0, part, again.images),
-        success=result.success.index_copy(0, part, again.success),
-        steps_used=result.steps_used.index_add(0, part, again.steps_used),
-        zero_gradient=result.zero_gradient.index_copy(0, part, again.zero_gradient),
-    )
+    return Found(*retry_blind(job, settings, run_job(job, settings)))
 
 
 def minimal_distances(attack: AttackSpec, job: Job) -> AttackResult | None:
@@ -88,8 +64,8 @@ def _foreign(attack: AttackSpec, job: Job, eps: float | None) -> AttackResult:
 
     images, success = job.images.clone(), []
     for row in range(len(images)):
-        alone = replace(_some(job, torch.tensor([row])), batch_size=1)
-        found = run_named(attack.method, attack.options, alone, eps, seed=int(job.seeds[row]))
+        alone = replace(job.select(torch.tensor([row])), batch_size=1)
+        found = run_named(attack.method, attack.options, alone, eps, seed=int(alone.seeds[0]))
         success.append(bool(found.success[0]))
         if success[-1]:
             images[row] = found.images[0]

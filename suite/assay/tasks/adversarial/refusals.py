@@ -39,11 +39,11 @@ def check_foreign(spec: AdversarialSpec) -> None:
     attacks = [attack for attack in spec.attacks if attack.backend == "foolbox"]
     if not attacks:
         return
-    from assay.attacks.foolbox_backend import check_foolbox_settings, needs_radius
+    from assay.attacks.foolbox_backend import check_foolbox_settings, check_named
 
     for attack in attacks:
         if attack.only_foolbox_has:
-            needs_radius(attack.method, attack.options)
+            check_named(attack.method, attack.options, spec.norm)
             continue
         settings = attack.settings(spec.radii[-1], spec.norm, spec.top_k)
         check_foolbox_settings(attack.method, settings, targeted=attack.targeted != "no")
