@@ -30,13 +30,23 @@ def test_the_recipe_depends_on_its_seed_only():
     assert not torch.equal(one[1].weight, another[1].weight)
 
 
+def test_training_leaves_the_number_of_threads_alone_and_does_not_depend_on_it():
+    images, labels = nets.digits_split()[0]
+    before = torch.get_num_threads()
+    trained = []
+    try:
+        for threads in (1, 2):
+            torch.set_num_threads(threads)
+            trained.append(nets.train(nets.digits_fnn(), images[:256], labels[:256], epochs=2))
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    assert torch.equal(trained[0][1].weight, trained[1][1].weight)
+
+
 @pytest.mark.slow
 def test_shipped_weights_come_from_the_recipe():
-    """The same seed gives the shipped network again, up to the order of sums on another machine."""
-    (images, labels), (held_out, theirs) = nets.digits_split()
-    again = nets.train(nets.digits_fnn(), images, labels, epochs=40)
-    shipped = nets.load_digits_fnn()
-    assert nets.accuracy(again, held_out, theirs) == pytest.approx(
-        nets.accuracy(shipped, held_out, theirs), abs=0.02
-    )
-    assert torch.nn.functional.cosine_similarity(again[1].weight, shipped[1].weight).mean() > 0.95
+    """The same seed gives the shipped network again, but for the last bit of a rare weight on another machine."""
+    again = nets.train(nets.digits_fnn(), *nets.digits_split()[0], epochs=40)
+    for name, shipped in nets.load_digits_fnn().state_dict().items():
+        torch.testing.assert_close(again.state_dict()[name], shipped, rtol=1e-6, atol=1e-8)
