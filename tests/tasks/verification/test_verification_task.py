@@ -124,6 +124,18 @@ def test_a_planted_lie_fails_its_guard(job, change, guard):
     assert not next(found for found in summary.guards if found.name == guard).passed
 
 
+def test_the_guards_do_not_read_the_order_in_which_a_store_names_the_properties(job):
+    """Stored records name them in alphabetical order, so that AR(10) stands before AR(3)."""
+    first = job.records()[0]
+    values = json.loads(json.dumps(dict(first.values)))
+    wider = {**values["properties"]["AR(3)"], "satisfied": values["covered"], "violated": 0.0, "partial": 0.0}
+    narrower = {**wider, "satisfied": 0.0, "violated": values["covered"]}
+    values["properties"] = {"AR(10)": wider, "AR(3)": narrower, "CR": values["properties"]["CR"]}
+    spec = job.spec.model_copy(update={"deltas": (3.0, 10.0)})
+    summary = TASK.summarise(spec, [Record(first.unit_id, values)])
+    assert next(guard for guard in summary.guards if guard.name == "shares_are_nested").passed
+
+
 def test_a_network_that_is_no_chain_is_not_applicable(tmp_path):
     job = run(tmp_path, model="efficientnet_lite0")
     assert "piecewise linear" in job.document["not_applicable"] or "labels" in job.document["not_applicable"]
