@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from assay.canonical import canonical_json
 from assay.data.hashes import HashMemory
 from assay.errors import UserError
+from assay.models.places import weight_folders
 from assay.resources import cache_folder
 from assay.runner.files import write_atomically
 from assay.runner.jobs import JobRequest, model_of
@@ -70,7 +71,8 @@ class Cards:
             return
 
     def _key(self, request: JobRequest) -> str:
-        return canonical_json([request.model, request.weights, self._versions])
+        folders = [str(folder) for folder in weight_folders()]  # elsewhere a name can mean another file
+        return canonical_json([request.model, request.weights, folders, self._versions])
 
     def _remembered(self, request: JobRequest) -> "ModelInfo | None":
         entry = None if self._key(request) in self._dropped else self._known.get(self._key(request))
