@@ -66,7 +66,7 @@ def test_settings_reach_the_method(assay) -> None:
         (["digit.png", "--all", "--method", "gradient"], "--method: name one of"),
         (["absent.png", "--method", "gradient"], "absent.png: no such file"),
         (["text.png", "--method", "gradient"], "text.png: cannot be read as a picture"),
-        (["wide.png", "--method", "gradient"], "wide.png: is (1, 8, 9) where digits_fnn reads (1, 8, 8)"),
+        (["narrow.png", "--method", "gradient"], "does not enlarge, the image has 8 x 7"),
         (
             ["digit.png", "--method", "gradient", "--target", "10"],
             "--target 10: digits_fnn has the classes 0..9",
@@ -85,7 +85,7 @@ def test_settings_reach_the_method(assay) -> None:
 )
 def test_bad_input_is_one_sentence_and_leaves_no_file(assay, arguments: list[str], complaint: str) -> None:
     Path("text.png").write_text("no picture")
-    Image.new("L", (9, 8)).save("wide.png")
+    Image.new("L", (7, 8)).save("narrow.png")
     code, _, err = assay("saliency", "digits_fnn", *arguments, "--out", "map.png")
     assert code == 2
     assert complaint in err

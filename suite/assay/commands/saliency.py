@@ -67,10 +67,6 @@ def saliency(
         settings_of(name, settings)
     loaded = _loaded(model, weights, device)
     prepared = loaded.prepare(_pixels(image, data, data_root or [], loaded.info.input_shape[0]))
-    if tuple(prepared.shape) != loaded.info.input_shape:
-        raise UserError(
-            f"{image}: is {tuple(prepared.shape)} where {model} reads {loaded.info.input_shape}; resize it"
-        )
     caption, label = _caption(loaded, prepared, target, Path(image).name)
     maps, left_out = _maps(loaded, prepared, label, asked, batch_size, every)
     from assay.saliency.picture import draw
@@ -181,7 +177,8 @@ def _sample(unit_id: str, data: str, roots: list[Path]) -> "np.ndarray[Any, Any]
     opened = open_dataset(load_manifest(data), roots)
     known = {sample.unit_id: sample for sample in opened.samples}
     if unit_id not in known:
-        near = difflib.get_close_matches(unit_id, known, n=3, cutoff=0.3) or list(known)[:3]
+        padded = [name for name in known if name.lstrip("0") == unit_id]
+        near = padded or difflib.get_close_matches(unit_id, known, n=3, cutoff=0.3) or list(known)[:3]
         raise UserError(f"data set {data} has no sample {unit_id!r}; it has {', '.join(near)} and others")
     return opened.image(known[unit_id])
 
