@@ -120,7 +120,7 @@ def test_the_key_of_a_job_that_is_written_out():
     """Stored runs and submissions are found by their keys: this one must never change."""
     spec = TaskSpec(schema=1, family="f", title="t", data="d", seed=3)
     question = question_identity(
-        spec, SimpleNamespace(family="f", record_version=2, chunk_units=16), "2" * 64, None
+        spec, SimpleNamespace(family="f", record_version=2, chunk_units=lambda _: 16), "2" * 64, None
     )
     assert canonical_sha256(job_identity(question, INFO.model_dump(mode="json"), asdict(Precision()))) == (
         "5b20dad26ba26f3c7a2d46b02606ce81c2138e75cd54cdcd916b94881e05c860"
