@@ -8,6 +8,7 @@ from functools import cache
 import torch
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
 DESCRIPTION = {"crop": (8, 8), "mean": (0.0,), "std": (1.0,), "label_space": "digits"}
@@ -16,7 +17,8 @@ DESCRIPTION = {"crop": (8, 8), "mean": (0.0,), "std": (1.0,), "label_space": "di
 @cache
 def _weights() -> tuple[Tensor, Tensor]:
     pixels, labels = load_digits(return_X_y=True)
-    fitted = LogisticRegression(C=1.0, max_iter=300).fit(pixels[:1000] / 16, labels[:1000])
+    with threadpool_limits(1):  # the same bits in every process, however many threads each has
+        fitted = LogisticRegression(C=1.0, max_iter=300).fit(pixels[:1000] / 16, labels[:1000])
     return torch.tensor(fitted.coef_, dtype=torch.float32), torch.tensor(
         fitted.intercept_, dtype=torch.float32
     )
