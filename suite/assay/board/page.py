@@ -1,17 +1,16 @@
 """The page of one run: a single file with the table, the pictures and how to repeat it; opens without a network."""
 
-import base64
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import pandas as pd
 from itables import options as itables_options
 from itables import to_html_datatable
 from itables.javascript import generate_init_offline_itables_html
 from plotly.offline import get_plotlyjs
 
+from assay.board.html import environment, inside_a_script, png_address
 from assay.results.document import ResultDocument
 from assay.results.tables import RESULT_COLUMNS, display_status, format_value, result_rows
 from assay.tasks.base import Figure
@@ -23,16 +22,10 @@ _HASHES = [name for name in RESULT_COLUMNS if name.endswith("sha256")]
 
 def run_page(results: Sequence[ResultDocument], pictures: Pictures) -> str:
     """The page as HTML; ``pictures`` by (model, task)."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     sections = [_section(result, pictures.get((result.model.name, result.task), ())) for result in results]
     charts = any(figure["kind"] == "plotly" for section in sections for figure in section["figures"])
-    return environment.get_template("run.html").render(
+    templates = environment(Path(__file__).parent / "templates")
+    return templates.get_template("run.html").render(
         table_code=generate_init_offline_itables_html(itables_options.dt_bundle),
         table=_table(results),
         sections=sections,
@@ -72,8 +65,7 @@ def _section(result: ResultDocument, figures: Sequence[Figure]) -> dict[str, Any
 
 def _figure(figure: Figure) -> dict[str, Any]:
     if isinstance(figure.content, bytes):
-        content = "data:image/png;base64," + base64.b64encode(figure.content).decode()
+        content = png_address(figure.content)
     else:
-        # In JSON a "<" stands only inside strings; escaped, none can end or open a <script> element.
-        content = figure.content.replace("<", "\\u003c")
+        content = inside_a_script(figure.content)
     return {"kind": figure.kind, "title": figure.title, "caption": figure.caption, "content": content}

@@ -8,7 +8,6 @@ from typing import Annotated, Any
 import typer
 
 from assay.commands.options import DataRoots, Devices, Quiet, devices
-from assay.errors import UserError
 
 app = typer.Typer()
 
@@ -70,12 +69,12 @@ def _carry_out(plan: Any, workers: str, quiet: bool) -> None:
     from assay.papers.execute import reproduce as carry_out
     from assay.papers.report import terminal_text, write
     from assay.runner import progress
-    from assay.runner.choice import Choice
+    from assay.runner.choice import Choice, cores, worker_count
     from assay.runner.run import Runtime
     from assay.runner.worker import Limits
 
     choice = Choice("auto", (plan.device,), workers, "auto", Limits())
-    count = _count(workers)
+    count = worker_count(workers, cores())
 
     def runtime() -> Runtime:
         return Runtime(choice.executor(1), progress.display(quiet), _say)
@@ -84,16 +83,6 @@ def _carry_out(plan: Any, workers: str, quiet: bool) -> None:
     written = write(outcome)
     print(terminal_text(outcome))
     print(f"\nfigures: {written.figures}\nclaims:  {written.claims}\npage:    {written.page}")
-
-
-def _count(workers: str) -> int:
-    import os
-
-    if workers == "auto":
-        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if not workers.isdecimal() or int(workers) < 1:
-        raise UserError(f"--workers: expected a number from 1 or auto (got {workers!r})")
-    return int(workers)
 
 
 def _say(line: str) -> None:

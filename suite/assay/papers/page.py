@@ -1,6 +1,5 @@
 """The page of a reproduction: one file with the claims, every figure beside the published one, curves and commands."""
 
-import base64
 import json
 import shlex
 from collections.abc import Iterator, Mapping
@@ -8,9 +7,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-import jinja2
-
 from assay import __version__, board
+from assay.board.html import environment, inside_a_script, png_address
 from assay.papers.claims import Comparison, Measured, Missing, Verdict, student_interval
 from assay.papers.execute import Outcome
 from assay.papers.plan import ZOO, Reproduction
@@ -30,17 +28,11 @@ _CLASS = {
 
 def reproduction_page(outcome: Outcome) -> str:
     """The page as HTML; it loads nothing, and follows the reader's choice of light or dark."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     charts = [*_curves(outcome), *_drawn(outcome)]
     plan = outcome.plan
     rows = list(figure_rows(plan, outcome.measured))
-    return environment.get_template("reproduction.html").render(
+    templates = environment(Path(__file__).parent / "templates")
+    return templates.get_template("reproduction.html").render(
         version=__version__,
         style=_asset("site.css"),
         theme_script=_asset("theme.js"),
@@ -263,7 +255,7 @@ def _drawn(outcome: Outcome) -> Iterator[dict[str, str]]:
         if not any(isinstance(figure.content, bytes) for figure in figures):
             for figure in figures[:1]:
                 assert isinstance(figure.content, str)
-                content = figure.content.replace("<", "\\u003c")
+                content = inside_a_script(figure.content)
                 yield {"title": f"{name}: {figure.title}", "caption": figure.caption, "content": content}
 
 
@@ -272,7 +264,7 @@ def _pictures(outcome: Outcome) -> Iterator[dict[str, str]]:
         pictures = [figure for figure in figures if isinstance(figure.content, bytes)]
         for figure in pictures[:PICTURES_A_JOB]:
             assert isinstance(figure.content, bytes)
-            content = "data:image/png;base64," + base64.b64encode(figure.content).decode()
+            content = png_address(figure.content)
             yield {"title": f"{name}: {figure.title}", "caption": figure.caption, "content": content}
 
 
@@ -287,4 +279,4 @@ def _first_seed(outcome: Outcome) -> Iterator[tuple[str, tuple[Figure, ...]]]:
 
 def _script_json(document: Any) -> str:
     """JSON that can stand inside a script element."""
-    return json.dumps(document, allow_nan=False).replace("<", "\\u003c")
+    return inside_a_script(json.dumps(document, allow_nan=False))

@@ -28,7 +28,8 @@ class Choice:
         Raises:
             UserError: a number of workers that is none, Ray not installed, or its address silent.
         """
-        count = self._workers_a_device(threads)
+        on_cpu = self.devices == ("cpu",)
+        count = worker_count(self.workers, max(1, cores() // threads) if on_cpu else 1)
         if self.name == "ray":
             from assay.runner.ray_cluster import RayCluster, connect, device_of
 
@@ -43,10 +44,20 @@ class Choice:
             raise UserError("--executor here: is one process without time-outs; use --executor pool")
         return InProcess(places[0])
 
-    def _workers_a_device(self, threads: int) -> int:
-        if self.workers == "auto":
-            cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-            return max(1, cores // threads) if self.devices == ("cpu",) else 1
-        if not self.workers.isdecimal() or int(self.workers) < 1:
-            raise UserError(f"--workers: expected a number from 1 or auto (got {self.workers!r})")
-        return int(self.workers)
+
+def worker_count(asked: str, auto: int) -> int:
+    """The number that ``--workers`` asks for; ``auto`` is what that word means here.
+
+    Raises:
+        UserError: it is neither that word nor a number from 1.
+    """
+    if asked == "auto":
+        return auto
+    if not asked.isdecimal() or int(asked) < 1:
+        raise UserError(f"--workers: expected a number from 1 or auto (got {asked!r})")
+    return int(asked)
+
+
+def cores() -> int:
+    """CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -8,11 +8,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import yaml
 from pydantic_core import to_json
 
 from assay import __version__
+from assay.board.html import environment, inside_a_script
 from assay.board.site.boards import AdmittedSpec, TaskBoard
 from assay.board.site.documents import curve_tables, guard_rows, singles
 from assay.board.site.entries import Entry, Result
@@ -28,13 +28,7 @@ _ASSETS = _HERE / "assets"
 
 def script_json(value: Any) -> str:
     """JSON that can stand inside a script element: no ``<`` outside an escape."""
-    return (
-        to_json(value)
-        .decode()
-        .replace("<", "\\u003c")
-        .replace("\u2028", "\\u2028")
-        .replace("\u2029", "\\u2029")
-    )
+    return inside_a_script(to_json(value).decode())
 
 
 def data_script(key: str, value: Any) -> str:
@@ -46,13 +40,7 @@ class Pages:
     """Renders pages; knows the site's layout and nothing of submissions' files."""
 
     def __init__(self) -> None:
-        self._environment = jinja2.Environment(
-            loader=jinja2.FileSystemLoader(_TEMPLATES),
-            autoescape=True,
-            undefined=jinja2.StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
+        self._environment = environment(_TEMPLATES)
         self._environment.globals["version"] = __version__
 
     @cached_property
