@@ -64,8 +64,6 @@ def _section(result: ResultDocument, figures: Sequence[Figure]) -> dict[str, Any
 
 
 def _figure(figure: Figure) -> dict[str, Any]:
-    if isinstance(figure.content, bytes):
-        content = png_address(figure.content)
-    else:
-        content = inside_a_script(figure.content)
+    held = figure.content
+    content = png_address(held) if isinstance(held, bytes) else inside_a_script(held)
     return {"kind": figure.kind, "title": figure.title, "caption": figure.caption, "content": content}
