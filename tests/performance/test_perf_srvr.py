@@ -22,6 +22,7 @@ from assay.tasks.srvr.mesh import build_mesh, load_mesh
 from assay.tasks.srvr.pytorch3d_backend import pytorch3d_problem, render_with_pytorch3d
 from assay.tasks.srvr.regions import RegionSettings, grow_regions
 from assay.tasks.srvr.render import Surface, render
+from assay.tasks.srvr.task import TASK
 from opened_jobs import JobRequest, open_job, run_units
 
 SHARED = Path(os.environ.get("ASSAY_SHARED", Path(__file__).resolve().parents[3] / "shared")) / "srvr"
@@ -92,12 +93,13 @@ def test_a_map_costs_at_most_1_6_times_its_network_on_ready_images(benchmark, sh
     job = open_job(JobRequest("efficientnet_lite0", "srvr/embedded"))
     unit = next(unit for unit in job.units if unit.id.startswith(shape))
     views = job.spec.spec.axes[0].count
+    batch_size = TASK.batch_size(job.info.input_shape, "cpu")
     images = torch.rand(views, 3, 224, 224)
 
     def network():
         with torch.inference_mode():
-            for start in range(0, views, job.request.batch_size):
-                job.model.module(images[start : start + job.request.batch_size])
+            for batch in images.split(batch_size):
+                job.model.module(batch)
 
     def row():
         return run_units(job, [unit], lambda _units: None)
