@@ -55,12 +55,13 @@ def digits(folder: Path, count: int) -> Path:
     return folder / "many.yaml"
 
 
-def bare_loop(opened) -> float:
-    """CPU seconds of the same batches without the runner."""
+def bare_loop(asked) -> float:
+    """CPU seconds of the same network, loaded, and the same batches without the runner."""
+    started = time.process_time()
+    opened = open_job(asked)
     job, question = opened.job, opened.job.question
     apply(job.request.precision, "cpu")
     batch_size = question.task.batch_size(job.info.input_shape, "cpu")
-    started = time.process_time()
     for chunk in range(job.chunk_count):
         context = RunContext(job.key, "cpu", batch_size)
         list(question.task.run(question.spec.spec, opened.model, question.data, job.chunk(chunk), context))
@@ -68,25 +69,21 @@ def bare_loop(opened) -> float:
 
 
 @pytest.mark.parametrize(
-    ("model", "limit", "most"), [("digits_models:linear", 10_000, 1.15), ("efficientnet_lite0", 10, 1.02)]
+    ("model", "limit", "most"), [("digits_models:linear", 10_000, 1.15), ("efficientnet_lite0", 20, 1.02)]
 )
 def test_overhead_over_a_bare_loop(tmp_path, benchmark, model, limit, most):
     """CPU time, because other work on the machine must not count; waiting for the disk is in the background."""
-    if model == "efficientnet_lite0":
-        task = write_spec(tmp_path, text=SPEC.replace("data: digits", "data: foolbox-imagenet20"))
-    else:
-        text = SPEC.replace("data: digits", f"data: {digits(tmp_path, limit)}")
-        task = write_spec(tmp_path, text=text + "  - {method: pgd, steps: 40, step_size: 1/30 eps}\n")
+    data = "foolbox-imagenet20" if model == "efficientnet_lite0" else digits(tmp_path, limit)
+    text = SPEC.replace("data: digits", f"data: {data}")
+    task = write_spec(tmp_path, text=text + "  - {method: pgd, steps: 40, step_size: 1/30 eps}\n")
     asked = request(task, model=model, limit=limit)
-    opened = open_job(asked)
     compute_first = next(iter(small_tasks(asked)))
     compute(compute_first, "cpu", lambda _: None, lambda: None)  # warm up
-    bare = bare_loop(opened)
-    jobs = plan_jobs([asked])
+    bare = bare_loop(asked)
 
     def run() -> float:
         started = time.process_time()
-        run_jobs(jobs, tmp_path / "o")
+        run_jobs(plan_jobs([asked]), tmp_path / "o")
         return time.process_time() - started
 
     ratio = benchmark.pedantic(run, rounds=1) / bare
@@ -95,7 +92,7 @@ def test_overhead_over_a_bare_loop(tmp_path, benchmark, model, limit, most):
     assert ratio <= most
 
 
-SIDE, PICTURES = 600, 80
+SIDE, PICTURES = 1500, 80
 
 
 def photographs(folder: Path) -> Path:
@@ -103,7 +100,7 @@ def photographs(folder: Path) -> Path:
     images = folder / "photographs"
     images.mkdir()
     noise = np.random.default_rng(0)
-    rows = [f"{n}.png,{n % 10}" for n in range(PICTURES)]
+    rows = [f"{n}.png,0" for n in range(PICTURES)]
     (images / "labels.csv").write_text("\n".join(["file,label", *rows]) + "\n")
     for n in range(PICTURES):
         pixels = noise.integers(0, 256, (SIDE, SIDE), dtype=np.uint8)
@@ -120,6 +117,7 @@ from torch import nn
 def net():
     torch.manual_seed(0)
     layers = [nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 10)]
+    layers[-1].bias.data[0] = 100  # always the pictures' label, so that every step is taken
     return nn.Sequential(*layers), {
         "crop": (96, 96), "resize": 96, "mean": (0.0,), "std": (1.0,), "label_space": "digits"
     }
@@ -127,7 +125,7 @@ def net():
 
 
 def test_decoding_overlaps_with_computing(tmp_path, benchmark, monkeypatch):
-    """A job that decodes for about as long as it computes, loaded ahead and not. Needs two cores of its own."""
+    """How long the network waits for large pictures, loaded ahead and not. Needs two cores of its own."""
     (tmp_path / "small_convolution.py").write_text(CONVOLUTION)
     monkeypatch.syspath_prepend(tmp_path)
     text = SPEC.replace("data: digits", f"data: {photographs(tmp_path)}")
@@ -144,9 +142,10 @@ def test_decoding_overlaps_with_computing(tmp_path, benchmark, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(Prefetcher, "expect", lambda *_: None)
         times(job(10), "warm-up")
-        few = times(job(11), "calibration")
-        computing = few["wall_seconds"] - few["waiting_seconds"]
-        jobs = job(max(1, round(11 * few["waiting_seconds"] / computing)))
+        few, many = (times(job(steps), f"calibration-{steps}") for steps in (11, 41))
+        computing, more = (one["wall_seconds"] - one["waiting_seconds"] for one in (few, many))
+        a_step = (more - computing) / 30
+        jobs = job(max(1, round(11 + (many["waiting_seconds"] - computing) / a_step)))
         sequential = times(jobs, "sequential")
     ahead = benchmark.pedantic(lambda: times(jobs, "ahead"), rounds=1)
     ratio = ahead["wall_seconds"] / sequential["wall_seconds"]
@@ -156,7 +155,7 @@ def test_decoding_overlaps_with_computing(tmp_path, benchmark, monkeypatch):
         f"for pictures {sequential['waiting_share']:.0%}, of {ahead['wall_seconds']:.1f} s {ahead['waiting_share']:.0%}"
     )
     assert chunks(tmp_path / "ahead") == chunks(tmp_path / "sequential")
-    assert ratio <= 0.65
+    assert ahead["waiting_share"] <= sequential["waiting_share"] / 3
 
 
 def small_tasks(asked):

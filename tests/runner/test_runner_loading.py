@@ -39,7 +39,7 @@ class Numbered:
 
 @pytest.fixture
 def prefetcher():
-    made = Prefetcher(threads=2, most=3)
+    made = Prefetcher(most=3)
     yield made
     made.close()
 
@@ -49,7 +49,7 @@ numbers = st.lists(st.integers(0, 9), max_size=12)
 
 @given(expected=st.lists(numbers, max_size=4), taken=numbers)
 def test_what_is_taken_is_what_was_asked_for_whatever_was_expected(expected, taken):
-    prefetcher = Prefetcher(threads=2, most=3)
+    prefetcher = Prefetcher(most=3)
     for group in [*expected, []] if len(expected) % 2 else expected:
         prefetcher.expect(map(Numbered, group))
     assert [prefetcher.take(Numbered(n)).item() for n in taken] == taken

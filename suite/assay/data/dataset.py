@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 from assay.data.files import DataFiles
 from assay.data.hashes import HashMemory, is_packed
@@ -15,6 +16,10 @@ from assay.data.places import locate
 from assay.errors import UserError
 
 __all__ = ["Dataset", "ImageError", "Sample", "is_available", "open_dataset"]
+
+
+# What is open already, by folder and identity: many tasks on one data set read and hold it once.
+_OPEN: "WeakValueDictionary[tuple[Path, str], Contents]" = WeakValueDictionary()
 
 
 @dataclass(frozen=True)
@@ -82,9 +87,13 @@ def open_dataset(manifest: Manifest, roots: Sequence[Path] = ()) -> Dataset:
     """
     files = locate(manifest, roots)
     hashes = verified_hashes(manifest, files)
-    contents = manifest.layout.open(files)
-    _check(manifest, contents, files.folder)
-    return Dataset(manifest, files.folder, manifest.identity_sha256(hashes), contents)
+    identity = manifest.identity_sha256(hashes)
+    contents = _OPEN.get((files.folder, identity))
+    if contents is None:
+        contents = manifest.layout.open(files)
+        _check(manifest, contents, files.folder)
+        _OPEN[files.folder, identity] = contents
+    return Dataset(manifest, files.folder, identity, contents)
 
 
 def is_available(manifest: Manifest, roots: Sequence[Path] = ()) -> str | None:

@@ -237,7 +237,7 @@ def open_question(request: JobRequest) -> Question:
         UserError: as :func:`open_job`, for the task and its data.
     """
     question = _question(request.task, request.switches, request.data_roots, request.limit)
-    check_dtype(request.precision.dtype, question.task.dtypes, request.task_id)
+    check_dtype(request.precision.dtype, question.task.dtypes, question.spec.id)
     return question
 
 

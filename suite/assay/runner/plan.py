@@ -109,16 +109,19 @@ def survey(
         say: told of every chunk that is broken.
     """
     found, first = [], 0
+    folders = RunFolder.job_folders(out) if out else set()
     for job in distinct(jobs):
         mine = range((shard.number - 1 - first) % shard.of, job.chunk_count, shard.of)
         first += job.chunk_count
-        store = RunFolder.job_store(out or Path(), job.key)
-        there = store.stored_chunks() if out else set()
-        missing = [
-            chunk
-            for chunk in mine
-            if chunk not in there or not _is_whole(store, job, chunk, retry_errors, say or _silent)
-        ]
+        missing: Sequence[int] = mine
+        if out and JobStore.folder_name(job.key) in folders:
+            store = RunFolder.job_store(out, job.key)
+            there = store.stored_chunks()
+            missing = [
+                chunk
+                for chunk in mine
+                if chunk not in there or not _is_whole(store, job, chunk, retry_errors, say or _silent)
+            ]
         found.append(Survey(job, len(mine) - len(missing), missing))
     return found
 

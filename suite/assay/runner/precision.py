@@ -1,7 +1,7 @@
 """The arithmetic that a job is computed in: part of its key, and set in whatever process computes it."""
 
 import os
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
@@ -31,7 +31,7 @@ class Precision:
 
     def identity(self) -> dict[str, Any]:
         """As part of a job's identity."""
-        return asdict(self)
+        return dict(vars(self))
 
 
 def check_dtype(dtype: str, allowed: tuple[str, ...], task_id: str) -> None:

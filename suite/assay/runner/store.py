@@ -19,6 +19,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
+from io import FileIO
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -75,7 +76,15 @@ class RunFolder:
     @staticmethod
     def job_store(path: Path, key: str) -> "JobStore":
         """The store that a job has, or would have, in the run's folder ``path``."""
-        return JobStore(path / "jobs" / key[:24], key)
+        return JobStore(path / "jobs" / JobStore.folder_name(key), key)
+
+    @staticmethod
+    def job_folders(path: Path) -> set[str]:
+        """:meth:`JobStore.folder_name` of the jobs of which the run's folder ``path`` holds something."""
+        try:
+            return {entry.name for entry in (path / "jobs").iterdir()}
+        except FileNotFoundError:
+            return set()
 
     def index(self) -> list[dict[str, str]]:
         """Which job stands behind each (model, task), sorted."""
@@ -152,6 +161,11 @@ class JobStore:
     path: Path
     key: str
 
+    @staticmethod
+    def folder_name(key: str) -> str:
+        """The name of the folder of the job with this key."""
+        return key[:24]
+
     def write_job(self, names: tuple[str, str], document: dict[str, Any]) -> None:
         """Store what the job is under its model's and task's names; nothing is written when the same is there.
 
@@ -184,7 +198,11 @@ class JobStore:
 
     def chunk_path(self, chunk: int) -> Path:
         """Where a chunk lies."""
-        return self.path / "chunks" / f"{chunk:06d}.jsonl"
+        return Path(self._chunk_name(chunk))
+
+    def _chunk_name(self, chunk: int) -> str:
+        # Not by way of Path: joining takes longer than reading where a run has many thousands of chunks.
+        return f"{self.path}/chunks/{chunk:06d}.jsonl"
 
     def stored_chunks(self) -> set[int]:
         """The chunks that have a file, whole or not."""
@@ -217,7 +235,7 @@ class JobStore:
         # Where a rename is lost with the power, the chunk is found missing and computed again: no need to wait
         # for the folder as well.
         write_atomically(
-            self.chunk_path(chunk), canonical_json({"sha256": _sha256(rest)}) + "\n" + rest, sync_folder=False
+            self.chunk_path(chunk), _first_line(rest.encode()) + b"\n" + rest.encode(), sync_folder=False
         )
 
     def check_chunk(self, chunk: int, unit_ids: Sequence[str] | None = None) -> ChunkHeader | None:
@@ -259,20 +277,23 @@ class JobStore:
     def _sound_text(self, chunk: int) -> str | None:
         """A chunk's text after its first line, which is the hash of that text; None when it is not stored."""
         try:
-            content = self.chunk_path(chunk).read_bytes()
+            with FileIO(self._chunk_name(chunk)) as file:
+                content = file.readall()
         except FileNotFoundError:
             return None
         except OSError as error:
             raise BrokenChunkError(f"cannot be read ({error.strerror})") from error
         head, _, rest = content.partition(b"\n")
-        if head != canonical_json({"sha256": hashlib.sha256(rest).hexdigest()}).encode():
+        if head != _first_line(rest):
             raise BrokenChunkError("its SHA-256 is not the one in its first line: truncated or altered")
         return rest.decode()
 
     def sweep(self) -> None:
         """Remove what a killed run left half-written; only for the holder of the lock."""
-        for temporary in self.path.rglob(".*.tmp"):
-            temporary.unlink(missing_ok=True)
+        for folder, _, names in os.walk(self.path):
+            for name in names:
+                if name.startswith(".") and name.endswith(".tmp"):
+                    Path(folder, name).unlink(missing_ok=True)
 
     @property
     def times_path(self) -> Path:
@@ -301,6 +322,11 @@ class JobStore:
                 path = self.file_path(name)
                 if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != expected:
                     raise BrokenChunkError(f"its file {name} is missing or altered")
+
+
+def _first_line(rest: bytes) -> bytes:
+    """What stands above the rest of a chunk: its hash, as canonical JSON."""
+    return b'{"sha256":"%s"}' % hashlib.sha256(rest).hexdigest().encode()
 
 
 def _header(line: str) -> ChunkHeader:

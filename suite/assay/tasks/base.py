@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, Protocol, TypeVar
 
 from assay.results.document import Guard, Metric
 from assay.specs import TaskSpec
@@ -21,8 +21,7 @@ class NotApplicableError(Exception):
     """Raised by ``run`` when only a look at the network itself shows that the task has no meaning for it."""
 
 
-@dataclass(frozen=True)
-class Unit:
+class Unit(NamedTuple):
     """The smallest piece of work that can be resumed; ``payload`` is the family's own (a sample, a shape, …)."""
 
     id: str

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from assay.data.dataset import Dataset, Sample
     from assay.models.loaded import LoadedModel
 
-THREADS = 2
+CPU_THREADS = 1  # a second one takes time from the network more than it saves
+CUDA_THREADS = 2  # the host has little else to do
 MOST_AHEAD = 64  # pictures that wait to be taken: 40 MB of 224 x 224
 
 
@@ -46,13 +47,13 @@ class Picture:
 
 
 class Prefetcher:
-    """Loads expected pictures in a few threads, in their order, while at most ``most`` of them wait to be taken.
+    """Loads expected pictures in threads, in their order, while at most ``most`` of them wait to be taken.
 
     The threads begin with the first picture that is expected. Used by one thread.
     """
 
-    def __init__(self, threads: int = THREADS, most: int = MOST_AHEAD) -> None:
-        self._threads, self._most = threads, most
+    def __init__(self, most: int = MOST_AHEAD) -> None:
+        self._most = most
         self._pool: ThreadPoolExecutor | None = None
         self._device = "cpu"
         self._expected: dict[Hashable, Picture] = {}
@@ -91,7 +92,8 @@ class Prefetcher:
     def _begin(self) -> None:
         while self._expected and len(self._begun) < self._most:
             if self._pool is None:
-                self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="assay-loader")
+                threads = CUDA_THREADS if self._device.startswith("cuda") else CPU_THREADS
+                self._pool = ThreadPoolExecutor(threads, thread_name_prefix="assay-loader")
             key = next(iter(self._expected))
             self._begun[key] = self._pool.submit(_loaded_for, self._device, self._expected.pop(key))
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -37,8 +37,7 @@ FileName = Annotated[str, AfterValidator(_safe)]
 Names = Annotated[tuple[str, ...], Field(strict=False, min_length=1), AfterValidator(_distinct)]
 
 
-@dataclass(frozen=True)
-class Sample:
+class Sample(NamedTuple):
     """One labelled picture.
 
     Attributes:
