@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
+from assay.allocator import keep_freed_memory
 from assay.errors import UserError
 
 if TYPE_CHECKING:
@@ -45,9 +46,10 @@ def check_dtype(dtype: str, allowed: tuple[str, ...], task_id: str) -> None:
 
 
 def apply(precision: Precision, device: str) -> None:
-    """Set threads, TF32 and, on CUDA, deterministic algorithms for this process."""
+    """Set threads, TF32 and, on CUDA, deterministic algorithms for this process; let it keep memory that is freed."""
     import torch
 
+    keep_freed_memory()
     if torch.get_num_threads() != precision.threads:
         torch.set_num_threads(precision.threads)
     torch.backends.cuda.matmul.allow_tf32 = precision.tf32

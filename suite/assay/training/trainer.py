@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from assay.allocator import keep_freed_memory
 from assay.errors import UserError
 from assay.training.checkpoints import Checkpoints
 from assay.training.objectives import Batch, looked_at, objective_of
@@ -168,6 +169,7 @@ class Trainer:
             DivergedError: a loss or a weight is NaN or infinite; checkpoints of before are kept.
             UserError: the disk is full, or a picture cannot be read.
         """
+        keep_freed_memory()
         devices = [self.material.device] if self.material.device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices):
             self.net.train()
