@@ -127,9 +127,9 @@ data: digits
 eps: [0, 1/100, 1/50, 1/20, 1/10]
 attacks:
   - {method: fgsm}
-  - {method: bim, steps: 2, step_size: 0.4 eps}
-  - {method: pgd, steps: 2, step_size: 0.4 eps}
-  - {method: mim, steps: 2, step_size: 0.4 eps}
+  - {method: bim, steps: 10, step_size: 0.2 eps}
+  - {method: pgd, steps: 10, step_size: 0.2 eps}
+  - {method: mim, steps: 10, step_size: 0.2 eps}
 """
 
 

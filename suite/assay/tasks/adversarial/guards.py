@@ -3,14 +3,13 @@
 An image with NaN or infinite logits never gets here: its record is an error, and the result is partial.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from fractions import Fraction
+from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
-from typing import Any
+from operator import itemgetter
 
 from assay.results.document import Guard
-from assay.tasks.adversarial.spec import AdversarialSpec, AttackSpec
+from assay.tasks.adversarial.outcomes import Outcomes, Row
+from assay.tasks.adversarial.spec import AdversarialSpec
 from assay.tasks.base import Record
 
 BALL_TOLERANCE = 1e-6  # pixel units; what float32 arithmetic may add to a projection
@@ -21,47 +20,36 @@ CHANCE_LIMIT = 0.05  # share of images in which one attack may beat a better one
 PROBE_LIMIT = 0.02  # share of images that a blind search may break where gradient attacks could not
 RISE_LIMIT = 0.02  # how much an accuracy may rise from one radius to the next, for the same reason
 
-Row = Mapping[str, Any]
 
-
-@dataclass(frozen=True)
-class Attacked:
-    """One image under one attack at one radius."""
-
-    record: Record
-    attack: AttackSpec
-    eps: Fraction
-    row: Row
-
-
-def all_guards(spec: AdversarialSpec, records: Sequence[Record]) -> Iterator[Guard]:
+def all_guards(spec: AdversarialSpec, outcomes: Outcomes) -> Iterator[Guard]:
     """Every guard with its figure, whether it found something or not."""
-    attacked = [
-        Attacked(record, attack, eps, record.values["attacks"][attack.series][str(eps)])
-        for record in records for attack in spec.attacks for eps in spec.radii
-    ]  # fmt: skip
-    yield from _perturbation_guards(spec, records, attacked)
-    yield from _model_guards(records)
-    yield from _gradient_guards([item.row for item in attacked])
-    yield from _strength_guards(spec, records)
-    yield _confirmed(attacked)
-    yield _bounded_by_clean(attacked)
+    yield from _perturbation_guards(spec, outcomes)
+    yield from _model_guards(outcomes.records)
+    yield from _gradient_guards(outcomes)
+    yield from _strength_guards(spec, outcomes)
+    yield _confirmed(outcomes)
+    yield _bounded_by_clean(outcomes)
     if spec.certified:
-        yield _proofs_hold(spec, records)
+        yield _proofs_hold(spec, outcomes)
 
 
-def _perturbation_guards(
-    spec: AdversarialSpec, records: Sequence[Record], attacked: Sequence[Attacked]
-) -> Iterator[Guard]:
-    at_zero = [item for item in attacked if item.eps == 0]
+def _perturbation_guards(spec: AdversarialSpec, outcomes: Outcomes) -> Iterator[Guard]:
+    records = outcomes.records
+    at_zero = [column for _, eps, column in outcomes.columns() if eps == 0]
     wrong = sum(
-        (item.row["distance"] != 0) + (item.row["predicted"] != item.record.values["predicted"])
-        for item in at_zero
+        (row["distance"] != 0) + (row["predicted"] != record.values["predicted"])
+        for column in at_zero
+        for row, record in zip(column, records, strict=True)
     )
     yield Guard.none_found(
-        "eps_zero_is_clean", wrong, f"{len(at_zero)} outcomes at eps 0 equal the clean ones"
+        "eps_zero_is_clean", wrong, f"{len(at_zero) * len(records)} outcomes at eps 0 equal the clean ones"
     )
-    excess = max((item.row["distance"] - float(item.eps) for item in attacked), default=0.0)
+    largest = (
+        max(map(itemgetter("distance"), column)) - float(eps)
+        for _, eps, column in outcomes.columns()
+        if column
+    )
+    excess = max(largest, default=0.0)
     yield Guard(
         name="inside_the_ball",
         passed=excess <= BALL_TOLERANCE,
@@ -69,7 +57,7 @@ def _perturbation_guards(
         limit=BALL_TOLERANCE,
         detail=f"largest excess of the {spec.norm} distance over eps, which is a fraction and exact",
     )
-    outside = sum(not item.row["in_box"] for item in attacked)
+    outside = sum(len(column) for _, _, column in outcomes.columns()) - outcomes.count("in_box")
     outside += sum(not record.values["checks"]["in_box"] for record in records)
     yield Guard.none_found(
         "inside_the_pixel_range",
@@ -94,22 +82,23 @@ def _model_guards(records: Sequence[Record]) -> Iterator[Guard]:
     yield _largest(records, "alone_difference", ALONE_TOLERANCE, "an image scored alone and in its batch")
 
 
-def _gradient_guards(rows: Sequence[Row]) -> Iterator[Guard]:
+def _gradient_guards(outcomes: Outcomes) -> Iterator[Guard]:
     yield Guard.none_found(
         "loss_not_saturated",
-        sum(row["retried"] for row in rows),
+        outcomes.count("retried"),
         "outcomes where the loss had a gradient of exactly zero, attacked again with the logit margin",
     )
     yield Guard.none_found(
         "gradient_not_zero",
-        sum(row["zero_gradient"] for row in rows),
+        outcomes.count("zero_gradient"),
         "outcomes where even the logit margin had a gradient of exactly zero",
     )
 
 
-def _strength_guards(spec: AdversarialSpec, records: Sequence[Record]) -> Iterator[Guard]:
-    yield _falls_with_eps(spec, records)
-    yield _iterated_beats_single_step(spec, records)
+def _strength_guards(spec: AdversarialSpec, outcomes: Outcomes) -> Iterator[Guard]:
+    yield _falls_with_eps(spec, outcomes)
+    yield _iterated_beats_single_step(spec, outcomes)
+    records = outcomes.records
     probed = [record for record in records if record.values["probe"] is not None]
     broken = sum(bool(record.values["probe"]) for record in probed)
     yield Guard(
@@ -122,17 +111,17 @@ def _strength_guards(spec: AdversarialSpec, records: Sequence[Record]) -> Iterat
     )
 
 
-def _falls_with_eps(spec: AdversarialSpec, records: Sequence[Record]) -> Guard:
+def _falls_with_eps(spec: AdversarialSpec, outcomes: Outcomes) -> Guard:
     """Single steps are left out: a longer one may overshoot, and says nothing of the model."""
-    rise, images = 0.0, 0
+    rise, images, count = 0.0, 0, max(len(outcomes.records), 1)
     for attack in (attack for attack in spec.attacks if not attack.single_step):
         for low, high in pairwise(spec.radii):
-            before, after = (_standing(records, attack, eps) for eps in (low, high))
-            images += len(after - before)
-            rise = max(rise, (len(after) - len(before)) / max(len(records), 1))
+            before, after = outcomes.correct(attack, low), outcomes.correct(attack, high)
+            images += sum(stands and not stood for stood, stands in zip(before, after, strict=True))
+            rise = max(rise, (sum(after) - sum(before)) / count)
     return Guard(
         name="accuracy_falls_with_eps",
-        passed=rise <= max(RISE_LIMIT, 1 / max(len(records), 1)),
+        passed=rise <= max(RISE_LIMIT, 1 / count),
         value=rise,
         limit=RISE_LIMIT,
         detail=f"largest rise of an iterated attack's accuracy from one eps to the next; {images} outcomes in "
@@ -140,23 +129,23 @@ def _falls_with_eps(spec: AdversarialSpec, records: Sequence[Record]) -> Guard:
     )
 
 
-def _iterated_beats_single_step(spec: AdversarialSpec, records: Sequence[Record]) -> Guard:
+def _iterated_beats_single_step(spec: AdversarialSpec, outcomes: Outcomes) -> Guard:
     """Image by image: what one step breaks, many steps should break too."""
     comparable = [attack for attack in spec.attacks if attack.white_box]
     single = [attack for attack in comparable if attack.single_step]
     iterated = [attack for attack in comparable if not attack.single_step]
-    share, images = 0.0, 0
-    for eps in spec.radii if iterated else ():
-        fell_only_once = {
-            record.unit_id for record in records for attack in single
-            if not _row(record, attack, eps)["correct"]
-            and all(_row(record, other, eps)["correct"] for other in iterated)
-        }  # fmt: skip
-        images += len(fell_only_once)
-        share = max(share, len(fell_only_once) / max(len(records), 1))
+    share, images, count = 0.0, 0, max(len(outcomes.records), 1)
+    for eps in spec.radii if single and iterated else ():
+        stood_one, stood_many = (
+            [all(each) for each in zip(*(outcomes.correct(attack, eps) for attack in attacks), strict=True)]
+            for attacks in (single, iterated)
+        )
+        only_once = sum(many and not one for one, many in zip(stood_one, stood_many, strict=True))
+        images += only_once
+        share = max(share, only_once / count)
     return Guard(
         name="iterated_beats_single_step",
-        passed=share <= max(CHANCE_LIMIT, 1 / max(len(records), 1)),
+        passed=share <= max(CHANCE_LIMIT, 1 / count),
         value=share,
         limit=CHANCE_LIMIT,
         detail=f"largest share of images that fell to a single step and to no iterated attack at the same eps; "
@@ -164,23 +153,24 @@ def _iterated_beats_single_step(spec: AdversarialSpec, records: Sequence[Record]
     )
 
 
-def _confirmed(attacked: Sequence[Attacked]) -> Guard:
-    claimed = [item for item in attacked if item.row["claimed"]]
-    denied = sum(
-        item.row["correct"] if item.attack.targeted == "no" else not item.row["target_hit"]
-        for item in claimed
-    )
+def _confirmed(outcomes: Outcomes) -> Guard:
+    claimed = denied = 0
+    for attack, _, column in outcomes.columns():
+        rows = [row for row in column if row["claimed"]]
+        claimed += len(rows)
+        denied += sum(row["correct"] if attack.targeted == "no" else not row["target_hit"] for row in rows)
     return Guard(
         name="successes_confirmed",
-        passed=denied <= RESCORE_LIMIT * max(len(claimed), 1),
-        value=denied / max(len(claimed), 1),
+        passed=denied <= RESCORE_LIMIT * max(claimed, 1),
+        value=denied / max(claimed, 1),
         limit=RESCORE_LIMIT,
-        detail=f"{denied} of {len(claimed)} claimed successes were denied by a fresh forward pass",
+        detail=f"{denied} of {claimed} claimed successes were denied by a fresh forward pass",
     )
 
 
-def _bounded_by_clean(attacked: Sequence[Attacked]) -> Guard:
-    restored = sum(item.row["correct"] and not item.record.values["clean_correct"] for item in attacked)
+def _bounded_by_clean(outcomes: Outcomes) -> Guard:
+    wrong = [index for index, record in enumerate(outcomes.records) if not record.values["clean_correct"]]
+    restored = sum(column[index]["correct"] for _, _, column in outcomes.columns() for index in wrong)
     return Guard.none_found(
         "clean_errors_stay_errors",
         restored,
@@ -189,25 +179,18 @@ def _bounded_by_clean(attacked: Sequence[Attacked]) -> Guard:
     )
 
 
-def _proofs_hold(spec: AdversarialSpec, records: Sequence[Record]) -> Guard:
-    proved = [record for record in records if record.values["certified"] is not None]
-    broken = sum(
-        record.values["certified"]["holds"][str(eps)] and not _row(record, attack, eps)["correct"]
-        for record in proved for attack in spec.attacks for eps in spec.radii
-    )  # fmt: skip
-    how = proved[0].values["certified"]["proof"] if proved else "none: the network has layers without bounds"
+def _proofs_hold(spec: AdversarialSpec, outcomes: Outcomes) -> Guard:
+    proofs = [record.values["certified"] for record in outcomes.records]
+    broken = 0
+    for eps in spec.radii:
+        holds = [proof is not None and proof["holds"][str(eps)] for proof in proofs]
+        for _, column in outcomes.at(eps):
+            broken += sum(proved and not row["correct"] for proved, row in zip(holds, column, strict=True))
+    known = next((proof for proof in proofs if proof is not None), None)
+    how = known["proof"] if known else "none: the network has layers without bounds"
     return Guard.none_found(
         "proofs_hold", broken, f"outcomes in which an attack broke what is proved (proof: {how})"
     )
-
-
-def _row(record: Record, attack: AttackSpec, eps: Fraction) -> Row:
-    row: Row = record.values["attacks"][attack.series][str(eps)]
-    return row
-
-
-def _standing(records: Sequence[Record], attack: AttackSpec, eps: Fraction) -> set[str]:
-    return {record.unit_id for record in records if _row(record, attack, eps)["correct"]}
 
 
 def _all(records: Sequence[Record], holds: Callable[[Row], bool]) -> int:

@@ -2,29 +2,39 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
+from functools import lru_cache
 from statistics import fmean
 from typing import Any
 
 from assay.results.document import Metric
 from assay.results.statistics import wilson_interval
 from assay.tasks.adversarial.guards import all_guards
+from assay.tasks.adversarial.outcomes import Outcomes
 from assay.tasks.adversarial.spec import AdversarialSpec, AttackSpec
 from assay.tasks.base import Record, Summary
 
 
 def summarise(spec: AdversarialSpec, records: Sequence[Record]) -> Summary:
     """Clean and robust accuracies with Wilson intervals, over all images and over the clean-correct ones."""
-    return Summary(metrics=tuple(_metrics(spec, records)), guards=tuple(all_guards(spec, records)))
+    outcomes = Outcomes(spec, records)
+    return Summary(metrics=tuple(_metrics(spec, outcomes)), guards=tuple(all_guards(spec, outcomes)))
 
 
-def _metrics(spec: AdversarialSpec, records: Sequence[Record]) -> Iterator[Metric]:
+def metrics(spec: AdversarialSpec, records: Sequence[Record]) -> tuple[Metric, ...]:
+    """The metrics of :func:`summarise` alone."""
+    return tuple(_metrics(spec, Outcomes(spec, records)))
+
+
+def _metrics(spec: AdversarialSpec, outcomes: Outcomes) -> Iterator[Metric]:
+    records = outcomes.records
     clean = [bool(record.values["clean_correct"]) for record in records]
     yield _proportion("clean_accuracy", clean, headline=True)
     for attack in spec.attacks:
-        yield from _of_attack(spec, attack, records)
+        yield from _of_attack(spec, attack, outcomes)
     if "worst_case" in spec.metrics:
         for eps in spec.eps:
-            stands = [worst_outcome(spec, record, eps)["correct"] for record in records]
+            columns = (outcomes.correct(attack, eps) for attack in spec.attacks)
+            stands = [all(each) for each in zip(*columns, strict=True)]
             yield _point("worst:robust_accuracy", "worst", eps, stands, headline=True)
     if "median_eps" in spec.metrics:
         yield _median_eps("worst", records, [worst_smallest_eps(spec, record) for record in records])
@@ -32,18 +42,16 @@ def _metrics(spec: AdversarialSpec, records: Sequence[Record]) -> Iterator[Metri
         yield from _certified(spec, records)
 
 
-def _of_attack(spec: AdversarialSpec, attack: AttackSpec, records: Sequence[Record]) -> Iterator[Metric]:
-    series = attack.series
+def _of_attack(spec: AdversarialSpec, attack: AttackSpec, outcomes: Outcomes) -> Iterator[Metric]:
+    series, records = attack.series, outcomes.records
     for eps in spec.eps:
-        rows = [outcome(record, series, eps) for record in records]
+        rows, correct = outcomes.of(attack, eps), outcomes.correct(attack, eps)
         if "robust_accuracy" in spec.metrics:
-            yield _point(
-                f"{series}:robust_accuracy", series, eps, [row["correct"] for row in rows], headline=True
-            )
+            yield _point(f"{series}:robust_accuracy", series, eps, correct, headline=True)
         if "robust_accuracy_of_correct" in spec.metrics:
             kept = [
-                row["correct"]
-                for row, record in zip(rows, records, strict=True)
+                stands
+                for stands, record in zip(correct, records, strict=True)
                 if record.values["clean_correct"]
             ]
             yield _point(f"{series}:robust_accuracy_of_correct", f"{series} (of correct)", eps, kept)
@@ -56,7 +64,7 @@ def _of_attack(spec: AdversarialSpec, attack: AttackSpec, records: Sequence[Reco
     if "median_eps" in spec.metrics:
         yield _median_eps(series, records, [record.values["smallest_eps"][series] for record in records])
     if attack.only_foolbox_has:
-        yield _mean_relative_l2(spec, series, records)
+        yield _mean_relative_l2(attack, outcomes, max(spec.eps))
 
 
 def outcome(record: Record, series: str, eps: Fraction) -> Mapping[str, Any]:
@@ -74,13 +82,19 @@ def worst_outcome(spec: AdversarialSpec, record: Record, eps: Fraction) -> Mappi
 def worst_smallest_eps(spec: AdversarialSpec, record: Record) -> str | None:
     """The smallest radius at which any attack broke the image, or None."""
     found = [record.values["smallest_eps"][attack.series] for attack in spec.attacks]
-    return min((eps for eps in found if eps is not None), key=Fraction, default=None)
+    return min((eps for eps in found if eps is not None), key=_fraction, default=None)
+
+
+@lru_cache(maxsize=1024)
+def _fraction(eps: str) -> Fraction:
+    """A radius as records name it; there are few of them, each named by very many records."""
+    return Fraction(eps)
 
 
 def _median_eps(series: str, records: Sequence[Record], smallest: Sequence[str | None]) -> Metric:
     """The median, over the correctly classified, of the smallest radius that breaks; None beyond the radii."""
     known = sorted(
-        float("inf") if eps is None else float(Fraction(eps))
+        float("inf") if eps is None else float(_fraction(eps))
         for eps, record in zip(smallest, records, strict=True)
         if record.values["clean_correct"]
     )
@@ -91,13 +105,15 @@ def _median_eps(series: str, records: Sequence[Record], smallest: Sequence[str |
     )
 
 
-def _mean_relative_l2(spec: AdversarialSpec, series: str, records: Sequence[Record]) -> Metric:
+def _mean_relative_l2(attack: AttackSpec, outcomes: Outcomes, eps: Fraction) -> Metric:
     """Moosavi-Dezfooli et al. 2016, equation 15: the mean of ||perturbation|| / ||image||, in L2."""
-    rows = [outcome(record, series, max(spec.eps)) for record in records if record.values["clean_correct"]]
-    found = [row["relative_l2"] for row in rows if not row["correct"]]
-    return Metric(
-        name=f"{series}:mean_relative_l2", value=fmean(found) if found else None, n=len(found), unit="ratio"
-    )
+    found = [
+        row["relative_l2"]
+        for row, record in zip(outcomes.of(attack, eps), outcomes.records, strict=True)
+        if record.values["clean_correct"] and not row["correct"]
+    ]
+    name = f"{attack.series}:mean_relative_l2"
+    return Metric(name=name, value=fmean(found) if found else None, n=len(found), unit="ratio")
 
 
 def _certified(spec: AdversarialSpec, records: Sequence[Record]) -> Iterator[Metric]:
