@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 import torch
+from attacked import run_attack
 from torch import Tensor, nn
 
 from assay.attacks.apgd import checkpoint_intervals
-from assay.attacks.run import run_attack
 from assay.attacks.settings import AttackSettings
 from assay.attacks.square import bump, square_sides
 from assay.errors import UserError

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from attacked import run_attack
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
@@ -12,7 +13,6 @@ from assay.attacks.balls import BALLS
 from assay.attacks.bounds import margin_lower_bounds, relaxed_margins
 from assay.attacks.closed_form import linear_part, linear_worst_margin
 from assay.attacks.relu_chain import chain_of
-from assay.attacks.run import run_attack
 from assay.attacks.settings import AttackSettings
 from assay.errors import UserError
 from assay.models.info import Preprocessing

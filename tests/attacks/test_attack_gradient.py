@@ -3,11 +3,11 @@
 import foolbox
 import pytest
 import torch
+from attacked import run_attack
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from assay.attacks.run import run_attack
 from assay.attacks.settings import AttackSettings
 
 METHODS = ("fgsm", "bim", "pgd", "mim")

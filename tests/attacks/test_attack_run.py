@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from attacked import run_attack
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
@@ -12,7 +13,7 @@ from assay.attacks.balls import BALLS
 from assay.attacks.implementation import implementation_of
 from assay.attacks.methods import METHODS, check_settings, declare, find_method
 from assay.attacks.observe import NonFiniteLogitsError
-from assay.attacks.run import least_likely_targets, run_attack
+from assay.attacks.run import least_likely_targets
 from assay.attacks.settings import AttackSettings
 from assay.errors import UserError
 

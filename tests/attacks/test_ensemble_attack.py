@@ -10,7 +10,6 @@ from assay.attacks.ensemble import (
     at_size,
     attack_success,
     ensemble_attack,
-    from_uint8,
     least_likely_targets,
     to_uint8,
 )
@@ -74,7 +73,7 @@ def test_pixels_stay_pixels_and_the_input_is_not_touched(members, images, target
 
 def test_linear_members_all_fall_and_stored_pixels_keep_the_success(members, images, targets):
     adversarial = ensemble_attack(members, images, targets, EnsembleAttack(steps=60))
-    read_back = from_uint8(to_uint8(adversarial))
+    read_back = to_uint8(adversarial).float() / 255
     success = attack_success({"a": members[0], "b": members[1]}, read_back, targets)
     assert all(hit.all() for hit in success.values())
     assert (read_back - adversarial).abs().max() <= 0.5 / 255 + 1e-7

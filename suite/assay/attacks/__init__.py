@@ -1,5 +1,5 @@
 """Attacks on image classifiers as pure functions.
 
 ``settings`` and ``methods`` say what an attack is and which combinations make sense, without importing torch;
-``run.run_attack`` carries one out. A model is any callable from pixels in [0, 1] to logits.
+``run.run_job`` carries one out. A model is any callable from pixels in [0, 1] to logits.
 """

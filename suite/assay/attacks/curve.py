@@ -24,14 +24,12 @@ class SmallestEps:
         level: (N,) int64, index of the smallest radius at which the attack succeeded; the number of radii
             where it never did.
         images: (N, C, H, W), the adversarial image found at that radius, the clean image where none was.
-        attacks: (N,) int64, how many attacks the image met.
-        steps_used: (N,) int64, gradient steps over all of them.
+        steps_used: (N,) int64, gradient steps over all attacks that the image met.
         zero_gradient: (N,) bool, in any of them.
     """
 
     level: Tensor
     images: Tensor
-    attacks: Tensor
     steps_used: Tensor
     zero_gradient: Tensor
 
@@ -54,7 +52,6 @@ def bisect(job: Job, curve: Sequence[AttackSettings]) -> SmallestEps:
     found = SmallestEps(
         high,
         job.images.clone(),
-        attacks=torch.zeros_like(low),
         steps_used=torch.zeros_like(low),
         zero_gradient=torch.zeros_like(low, dtype=torch.bool),
     )
@@ -71,7 +68,6 @@ def bisect(job: Job, curve: Sequence[AttackSettings]) -> SmallestEps:
 def _note(found: SmallestEps, rows: Tensor, result: AttackResult) -> None:
     """Add one round's outcome, in place; a success is at a smaller radius than any before it."""
     found.images[rows[result.success]] = result.images[result.success]
-    found.attacks[rows] += 1
     found.steps_used[rows] += result.steps_used
     found.zero_gradient[rows] |= result.zero_gradient
 

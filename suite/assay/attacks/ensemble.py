@@ -170,11 +170,6 @@ def to_uint8(images: Tensor) -> Tensor:
     return (images * 255).round().clamp(0, 255).to(torch.uint8)
 
 
-def from_uint8(images: Tensor) -> Tensor:
-    """Stored pixels 0 .. 255 as float32 in [0, 1]."""
-    return images.float() / 255
-
-
 @torch.no_grad()
 def attack_success(models: Mapping[str, Classifier], images: Tensor, targets: Tensor) -> dict[str, Tensor]:
     """Whether each model, a member or one held out, answers the target class: a fresh forward pass.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -39,21 +39,6 @@ _CLASSES = {
     ("mim", "linf"): foolbox.attacks.LinfMomentumIterativeFastGradientMethod,
     ("mim", "l2"): foolbox.attacks.L2MomentumIterativeFastGradientMethod,
 }
-
-
-@dataclass(frozen=True)
-class MinimalResult:
-    """What an attack that looks for the nearest adversarial image found.
-
-    Attributes:
-        images: (N, C, H, W) in [0, 1].
-        success: (N,) bool.
-        distance: (N,) in the attack's own norm, infinite where it did not succeed.
-    """
-
-    images: Tensor
-    success: Tensor
-    distance: Tensor
 
 
 class _Wrapped(nn.Module):
@@ -105,7 +90,7 @@ def run_with_foolbox(job: Job, settings: AttackSettings) -> AttackResult:
 
 def run_named(
     name: str, options: Mapping[str, Any], job: Job, eps: float | None = None, *, seed: int = 0
-) -> MinimalResult:
+) -> tuple[Tensor, Tensor]:
     """Any foolbox attack by its class name, e.g. `L2DeepFoolAttack`; the job's method plays no part.
 
     Args:
@@ -115,6 +100,9 @@ def run_named(
         eps: Radius in the attack's norm; None asks a minimisation attack for the nearest adversarial image.
         seed: Seeds foolbox's randomness, which is not per image, so that outcomes depend on `batch_size`.
 
+    Returns:
+        (N, C, H, W) images in [0, 1], and (N,) bool: whether they do what the attack wants.
+
     Raises:
         UserError: No such attack, options it does not take, or no radius for an attack that needs one.
     """
@@ -122,18 +110,16 @@ def run_named(
     if eps is None and isinstance(attack, foolbox.attacks.base.FixedEpsilonAttack):
         raise UserError(f"foolbox attack {name} works within a given radius: give eps")
     wrapped = _foolbox_model(job.model, job.images)
-    images, success, distance = [], [], []
+    images, success = [], []
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         for rows in torch.split(torch.arange(len(job.images)), job.batch_size or max(len(job.images), 1)):
             clean = job.images[rows]
             criterion = _criterion(job.labels[rows], None if job.targets is None else job.targets[rows])
             _, found, fell = attack(wrapped, clean, criterion, epsilons=eps)
-            away = attack.distance(eagerpy.astensor(clean), eagerpy.astensor(found)).raw
             images.append(found)
             success.append(fell)
-            distance.append(torch.where(fell, away, math.inf))
-    return MinimalResult(torch.cat(images), torch.cat(success), torch.cat(distance))
+    return torch.cat(images), torch.cat(success)
 
 
 def needs_radius(name: str, options: Mapping[str, Any]) -> bool:

@@ -22,13 +22,14 @@ class Job:
     """Images under one attack, whatever its settings.
 
     Attributes:
-        method: The attack's name.
-        model: Pixels in [0, 1] to logits.
-        images: (N, C, H, W) in [0, 1].
+        method: A name in `methods.METHODS`.
+        model: Pixels (n, C, H, W) in [0, 1] to logits (n, K), row by row (a network in eval mode).
+        images: (N, C, H, W) floats in [0, 1].
         labels: (N,) int64.
-        seeds: N integers.
-        targets: (N,) int64 for a targeted attack.
-        batch_size: Most images in one pass, N when None.
+        seeds: N integers; all randomness of an image comes from its own.
+        targets: (N,) int64, the classes to reach; the attack is then targeted.
+        batch_size: Most images in one pass of the model, N when None. As images fall, waiting ones take their
+            places.
     """
 
     method: str
@@ -51,43 +52,17 @@ class Job:
         )
 
 
-def run_attack(
-    method: str,
-    model: Model,
-    images: Tensor,
-    labels: Tensor,
-    settings: AttackSettings,
-    seeds: Tensor | Sequence[int],
-    *,
-    targets: Tensor | None = None,
-    batch_size: int | None = None,
-) -> AttackResult:
+def run_job(job: Job, settings: AttackSettings) -> AttackResult:
     """Attack each image on its own; the outcome of one does not depend on which others are in the batch.
 
     The clean image is an iterate only of the methods that start there (fgsm, bim, mim): whether it was
     classified correctly to begin with is for the caller to know.
-
-    Args:
-        method: A name in `methods.METHODS`.
-        model: Pixels (n, C, H, W) in [0, 1] to logits (n, K), row by row (a network in eval mode).
-        images: (N, C, H, W) floats in [0, 1].
-        labels: (N,) int64.
-        settings: The attack's parameters.
-        seeds: N integers; all randomness of an image comes from its own.
-        targets: (N,) int64, the classes to reach; the attack is then targeted.
-        batch_size: Most images in one pass of the model, N when None. As images fall, waiting ones take their
-            places.
 
     Raises:
         UserError: Settings that the method cannot honour, images outside [0, 1], labels or targets that do
             not fit, or a model that does not return logits.
         NonFiniteLogitsError: The model returned NaN or infinite logits; it names the images.
     """
-    return run_job(Job(method, model, images, labels, seeds, targets, batch_size), settings)
-
-
-def run_job(job: Job, settings: AttackSettings) -> AttackResult:
-    """`run_attack` with its arguments in one piece."""
     check_settings(job.method, settings, targeted=job.targets is not None)
     return attack_inputs(plan_of(job, settings), as_inputs(job, settings))
 
@@ -103,7 +78,7 @@ def attack_inputs(plan: Plan, inputs: Inputs) -> AttackResult:
 
     Raises:
         UserError: More starts than wrong classes, for a method that takes one a class.
-        NonFiniteLogitsError: As `run_attack`.
+        NonFiniteLogitsError: As `run_job`.
     """
     aims = _runners_up(plan, inputs) if plan.method.aims_at_runners_up else None
     result = run_pool(plan, _restarted(inputs, 0, aims))

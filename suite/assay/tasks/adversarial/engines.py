@@ -65,12 +65,12 @@ def _foreign(attack: AttackSpec, job: Job, eps: float | None) -> AttackResult:
     images, success = job.images.clone(), []
     for row in range(len(images)):
         alone = replace(job.select(torch.tensor([row])), batch_size=1)
-        found = run_named(attack.method, attack.options, alone, eps, seed=int(alone.seeds[0]))
-        success.append(bool(found.success[0]))
+        found, fell = run_named(attack.method, attack.options, alone, eps, seed=int(alone.seeds[0]))
+        success.append(bool(fell[0]))
         if success[-1]:
-            images[row] = found.images[0]
-    fell = torch.tensor(success, dtype=torch.bool, device=images.device)
-    return AttackResult(images, fell, torch.zeros_like(fell, dtype=torch.int64), torch.zeros_like(fell))
+            images[row] = found[0]
+    done = torch.tensor(success, dtype=torch.bool, device=images.device)
+    return AttackResult(images, done, torch.zeros_like(done, dtype=torch.int64), torch.zeros_like(done))
 
 
 def _attacked_model(attack: AttackSpec, block: Block) -> Model:
