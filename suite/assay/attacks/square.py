@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from functools import lru_cache
 
 import torch
@@ -78,7 +79,7 @@ def _tiles(images: Tensor, seeds: Tensor) -> Tensor:
 def _flip_squares(live: Live, seeds: Tensor, sides: Tensor) -> Tensor:
     """The best points with one square of each channel set to plus or minus eps."""
     best = live.memory["best"]
-    inside = _windows(best, randomness.derive(seeds, 1), sides)[0]
+    inside = _windows(best, randomness.derive(seeds, 1), sides).inside
     jump = _signs(randomness.derive(seeds, 2), (best.shape[1], 1, 1), best)
     return best + inside * jump.mul_(per_image(2 * live.inputs.eps, best))
 
@@ -87,31 +88,63 @@ def _move_mass(live: Live, seeds: Tensor, sides: Tensor) -> Tensor:
     """The best points with the perturbation of one window moved, as a bump, into another (Algorithm 3)."""
     images = live.inputs.images
     delta = live.memory["best"] - images
-    target, bumps = _windows(images, randomness.derive(seeds, 1), sides)
-    source, _ = _windows(images, randomness.derive(seeds, 2), sides)
+    windows = _windows(images, randomness.derive(seeds, 1), sides)
+    target, source = windows.inside, _windows(images, randomness.derive(seeds, 2), sides).inside
     unused = (live.inputs.eps.to(delta.dtype).square() - delta.square().sum((1, 2, 3))).clamp_min_(0)
     in_both = (delta * (target | source)).square().sum((2, 3), keepdim=True)
     available = (in_both + per_image(unused / delta.shape[1], delta)).sqrt()
     there = delta * target
     there = there / _channel_length(there)
-    mass = there + bumps * _signs(randomness.derive(seeds, 3), (delta.shape[1], 1, 1), delta)
+    mass = there + _bumps(windows, images) * _signs(
+        randomness.derive(seeds, 3), (delta.shape[1], 1, 1), delta
+    )
     return images + delta * ~(target | source) + mass / _channel_length(mass) * available
 
 
-def _windows(images: Tensor, seeds: Tensor, sides: Tensor) -> tuple[Tensor, Tensor]:
-    """A random square of each row's side: (n, 1, H, W) bool of where it lies, and a bump there."""
-    count, _, height, width = images.shape
+@dataclass(frozen=True)
+class _Windows:
+    """A random square of each of n images.
+
+    Attributes:
+        top: (n,) int64, the first row.
+        left: (n,) int64, the first column.
+        sides: (n,) int64.
+        turned: (n,) bool, whether a bump there lies on its side.
+        inside: (n, 1, H, W) bool.
+    """
+
+    top: Tensor
+    left: Tensor
+    sides: Tensor
+    turned: Tensor
+    inside: Tensor
+
+
+def _windows(images: Tensor, seeds: Tensor, sides: Tensor) -> _Windows:
+    """A random square of each row's side."""
+    height, width = images.shape[2:]
     place = randomness.uniform(seeds, (3,), torch.float64)
     top = (place[:, 0] * (height - sides + 1)).long()
     left = (place[:, 1] * (width - sides + 1)).long()
-    inside = torch.zeros((count, 1, height, width), dtype=torch.bool, device=images.device)
-    bumps = torch.zeros((count, 1, height, width), dtype=images.dtype, device=images.device)
-    corners = torch.stack([top, left, sides, place[:, 2] > 0.5], dim=1).tolist()
+    rows, columns = _span(top, sides, height), _span(left, sides, width)
+    inside = rows[:, None, :, None] & columns[:, None, None, :]
+    return _Windows(top, left, sides, place[:, 2] > 0.5, inside)
+
+
+def _span(first: Tensor, length: Tensor, count: int) -> Tensor:
+    """(n, count) bool: the places from `first` on, `length` of them."""
+    place = torch.arange(count, device=first.device)
+    return (place >= first[:, None]) & (place < (first + length)[:, None])
+
+
+def _bumps(windows: _Windows, images: Tensor) -> Tensor:
+    """(n, 1, H, W): a bump in each window, 0 elsewhere."""
+    bumps = torch.zeros_like(images[:, :1])
+    corners = torch.stack([windows.top, windows.left, windows.sides, windows.turned], dim=1).tolist()
     for row, (y, x, side, turned) in enumerate(corners):
         shape = bump(side, images.dtype)
-        inside[row, 0, y : y + side, x : x + side] = True
         bumps[row, 0, y : y + side, x : x + side] = shape.T if turned else shape
-    return inside, bumps
+    return bumps
 
 
 @lru_cache(maxsize=64)
