@@ -69,7 +69,11 @@ def validate(model: type[ModelT], document: dict[str, Any], where: str) -> Model
 def describe(error: ValidationError) -> str:
     """Pydantic's complaints as one line: ``key: what was expected (got value)``, joined by semicolons."""
     parts = []
-    for item in error.errors():
+    items = error.errors()
+    inner = {item["loc"][:depth] for item in items for depth in range(len(item["loc"]))}
+    for item in items:
+        if item["loc"] in inner and item["type"] == "too_short":  # only as its wrong items do not count
+            continue
         key = ".".join(str(part) for part in item["loc"]) or "document"
         if item["type"] == "extra_forbidden":
             parts.append(f"unknown key `{key}`; remove it or correct its spelling")

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from assay.attacks.foolbox_backend import check_foolbox_settings, run_named, run_with_foolbox
+from assay.attacks.foolbox_backend import check_foolbox_settings, check_named, run_named, run_with_foolbox
 from assay.attacks.probe import black_box_probe, retry_blind
 from assay.attacks.run import Job, run_job
 from assay.attacks.settings import AttackSettings
@@ -68,6 +68,12 @@ def test_what_foolbox_cannot_do_is_refused() -> None:
         run_named("L2DeepFool", {}, job_of("bim"))
     with pytest.raises(UserError, match="does not take these options"):
         run_named("L2DeepFoolAttack", {"depth": 3}, job_of("bim"))
+    with pytest.raises(UserError, match=r"steps: Input should be a valid integer \(got 'many'\)"):
+        check_named("L2DeepFoolAttack", {"steps": "many"}, "l2")
+    check_named("L2DeepFoolAttack", {"steps": 3, "overshoot": 1, "loss": "logits", "candidates": None}, "l2")
+    aimed = job_of("bim")
+    with pytest.raises(UserError, match="unsupported criterion; choose another"):
+        run_named("LinfFastGradientAttack", {}, replace(aimed, targets=(aimed.labels + 1) % 10), 0.1)
     with pytest.raises(UserError, match="give eps"):
         run_named("LinfPGD", {}, job_of("bim"))
 

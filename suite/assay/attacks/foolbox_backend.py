@@ -11,12 +11,13 @@ import math
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, get_type_hints
 
 import eagerpy
 import foolbox
 import torch
 from foolbox.attacks.gradient_descent_base import BaseGradientDescent, normalize_lp_norms
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 from torch import Tensor, nn
 
 from assay.attacks import randomness
@@ -116,7 +117,10 @@ def run_named(
         for rows in torch.split(torch.arange(len(job.images)), job.batch_size or max(len(job.images), 1)):
             clean = job.images[rows]
             criterion = _criterion(job.labels[rows], None if job.targets is None else job.targets[rows])
-            _, found, fell = attack(wrapped, clean, criterion, epsilons=eps)
+            try:
+                _, found, fell = attack(wrapped, clean, criterion, epsilons=eps)
+            except ValueError as error:  # that it cannot aim at a target, for one
+                raise UserError(f"foolbox attack {name}: {error}; choose another") from error
             images.append(found)
             success.append(fell)
     return torch.cat(images), torch.cat(success)
@@ -161,10 +165,23 @@ def _named_attack(name: str, options: Mapping[str, Any]) -> Any:
     if name not in known:
         near = difflib.get_close_matches(name, known, n=3, cutoff=0.3)
         raise UserError(f"foolbox has no attack {name!r}: did you mean {', '.join(near) or 'another'}?")
+    kind = vars(foolbox.attacks)[name]
     try:
-        return vars(foolbox.attacks)[name](**options)
+        attack = kind(**options)
     except TypeError as error:
         raise UserError(f"foolbox attack {name} does not take these options: {error}") from error
+    # The constructor looks at no types, and the attack would stop at the first image.
+    annotated = get_type_hints(kind.__init__)
+    for key, value in options.items():
+        like = TypeAdapter(annotated.get(key, Any), config=ConfigDict(arbitrary_types_allowed=True))
+        try:
+            like.validate_python(value, strict=True)
+        except ValidationError as error:
+            wrong = error.errors()[0]["msg"]
+            raise UserError(
+                f"foolbox attack {name} does not take these options: {key}: {wrong} (got {value!r})"
+            ) from error
+    return attack
 
 
 def _attack_batch(job: Job, settings: AttackSettings, batch: Inputs) -> Tensor:

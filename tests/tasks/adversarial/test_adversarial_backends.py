@@ -3,6 +3,7 @@
 import adversarial_models
 import pytest
 
+from assay.cli import main
 from assay.runner.jobs import JobRequest
 from assay.runner.plan import plan_jobs
 
@@ -36,6 +37,20 @@ def test_deepfool_s_distances_make_a_curve_and_a_minimal_norm(run_digits):
     assert 0 < relative.value < 0.5
     assert relative.n > 20
     assert run.guards["inside_the_ball"].passed
+
+
+def test_deepfool_runs_from_the_command_line_to_the_page(tmp_path, monkeypatch, capsys):
+    """A stored spec, which has every field, is read again for the report."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "t.yaml").write_text(
+        "schema: 1\nfamily: adversarial\ntitle: t\ndata: digits\nnorm: l2\neps: [0, 1/2]\n"
+        "attacks: [{method: L2DeepFoolAttack, name: deepfool, backend: foolbox, options: {steps: 20}}]\n"
+    )
+    with pytest.raises(SystemExit) as caught:
+        main(["run", "--model", LINEAR, "--task", "t.yaml", "--out", "o", "--limit", "4", "--quiet"])
+    assert caught.value.code == 0, capsys.readouterr().err
+    assert "deepfool:mean_relative_l2" in (tmp_path / "o" / "results.csv").read_text()
+    assert (tmp_path / "o" / "index.html").is_file()
 
 
 def test_outcomes_of_foolbox_do_not_depend_on_the_batch(run_digits):

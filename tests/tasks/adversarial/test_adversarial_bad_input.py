@@ -79,6 +79,10 @@ BAD = {
         "eps: [0.1]\nnorm: l2\nattacks: [{method: L2DeepFoolAttack, backend: foolbox, options: {stps: 3}}]",
         "options",
     ),
+    "an option of another type": (
+        "eps: [0.1]\nnorm: l2\nattacks: [{method: L2DeepFoolAttack, backend: foolbox, options: {steps: many}}]",
+        "steps: Input should be a valid integer",
+    ),
     "a field that is an option": (
         "eps: [0.1]\nattacks: [{method: L2DeepFoolAttack, backend: foolbox, steps: 3}]", "in `options`"
     ),
@@ -107,6 +111,7 @@ def test_a_bad_spec_is_one_sentence_and_exit_code_2(assay, case):
     assert complaint in said
     assert said.startswith("assay: ")
     assert said.count("\n") == 1
+    assert "after validation" not in said, "a list is not also called empty where one of its items is wrong"
 
 
 def test_a_target_that_is_the_label_is_refused_with_the_image_s_name(assay):

@@ -62,10 +62,12 @@ class AttackSpec(StrictModel):
         return self
 
     def _check_foreign(self) -> None:
-        given = self.model_fields_set - {"method", "name", "backend", "options", "targeted", "transfer_from"}
+        # Not `model_fields_set`: a spec that is stored has every field, and is read again.
+        ours = ("steps", "step_size", "restarts", "momentum", "momentum_norm", "loss")
+        given = [name for name in ours if getattr(self, name) != type(self).model_fields[name].default]
         if given:
             raise ValueError(
-                f"{self.method} is foolbox's own attack: give {', '.join(sorted(given))} by foolbox's names "
+                f"{self.method} is foolbox's own attack: give {', '.join(given)} by foolbox's names "
                 "in `options`"
             )
 
