@@ -141,5 +141,7 @@ def _time_row(result: ResultDocument, store: JobStore) -> dict[str, Any]:
 
 
 def records_csv(job: StoredJob) -> str:
-    """The per-unit records of a job as CSV."""
-    return csv_text(job.task.record_columns, job.task.rows(job.spec, job.records()))
+    """The per-unit records of a job as CSV: the family's columns, then those that this spec's rows have besides."""
+    rows = list(job.task.rows(job.spec, job.records()))
+    columns = dict.fromkeys((*job.task.record_columns, *(name for row in rows for name in row)))
+    return csv_text(tuple(columns), rows)

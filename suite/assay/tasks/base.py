@@ -138,7 +138,7 @@ class Task(Protocol, Generic[SpecT, DataT]):
         ...
 
     def rows(self, spec: SpecT, records: Sequence[Record]) -> Iterable[Mapping[str, Any]]:
-        """The records as CSV rows in ``record_columns``."""
+        """The records as CSV rows in ``record_columns``; a row may have more, which come after these."""
         ...
 
 

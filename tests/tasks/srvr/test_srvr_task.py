@@ -107,6 +107,9 @@ def test_raw_renders_reach_the_network_as_they_are(outcome):
     assert not np.allclose(plain[0].values["scores"], normalised[0].values["scores"], atol=1e-3)
 
 
+AXES = [("azimuth", "_deg"), ("elevation", "_deg"), ("distance", "")]
+
+
 def test_one_and_three_parameters_work_as_two_do(outcome):
     parameters = [*SPEC["parameters"], {"name": "distance", "low": 2.5, "high": 3.5, "step": 0.5}]
     methods = [{"method": "OIR_B", "steps": 60, "half_width": 0.1}]
@@ -117,6 +120,10 @@ def test_one_and_three_parameters_work_as_two_do(outcome):
         (search,) = study(job.spec.spec, records).searches
         assert len(search.low) == n
         assert 0 < metrics(job, records)["srvr"].value <= 100
+        (row,) = TASK.rows(job.spec.spec, records)
+        low = [row[f"{axis}_low{unit}"] for axis, unit in AXES[:n]]
+        assert low == pytest.approx(search.low)
+        assert [row[f"initial_{axis}{unit}"] for axis, unit in AXES[:n]] == initial[0]
         names = [figure.name for figure in TASK.figures(job.spec.spec, records)]
         assert "profiles" in names
         assert "bounds-map" in names

@@ -100,7 +100,11 @@ class SrvrTask:
         return pictures(spec, records)
 
     def rows(self, spec: SrvrSpec, records: Sequence[Record]) -> Iterable[Mapping[str, Any]]:
-        """One row a search; a unit that failed has one with its error."""
+        """One row a search; a unit that failed has one with its error.
+
+        Parameters other than azimuth and elevation have columns of their own: ``initial_distance``,
+        ``distance_low``, ``distance_high``.
+        """
         from assay.tasks.srvr.study import study
 
         for record in records:
@@ -124,10 +128,9 @@ def _row(spec: SrvrSpec, search: "Search") -> dict[str, Any]:
     else:
         row["volume_ratio"] = search.volume_ratio
     for name, initial, low, high in zip(spec.names, search.initial, search.low, search.high, strict=True):
-        axis = name.removesuffix("_deg")
-        if axis in ("azimuth", "elevation"):
-            row[f"initial_{axis}_deg"] = float(initial)
-            row[f"{axis}_low_deg"], row[f"{axis}_high_deg"] = float(low), float(high)
+        axis, unit = name.removesuffix("_deg"), "_deg" * name.endswith("_deg")
+        row[f"initial_{name}"] = float(initial)
+        row[f"{axis}_low{unit}"], row[f"{axis}_high{unit}"] = float(low), float(high)
     return row
 
 
