@@ -1,3 +1,5 @@
+from itertools import product
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -12,10 +14,10 @@ from assay.tasks.srvr.maps import (
     class_means,
     data_semantic_map,
     grid_axis,
-    grid_points,
     load_maps,
     save_maps,
 )
+from assay.tasks.srvr.published import is_published_archive
 
 
 def make(count=2, seed=0):
@@ -33,9 +35,6 @@ def test_the_published_grid_has_120_by_34_cells():
     elevation = grid_axis("elevation_deg", -10, 89, 3)
     assert (azimuth.count, azimuth.periodic, azimuth.values[-1]) == (120, True, 357)
     assert (elevation.count, elevation.periodic, elevation.values[-1]) == (34, False, 89)
-    points = grid_points((elevation, azimuth))
-    assert points.shape == (4080, 2)
-    assert points[1].tolist() == [-10, 3]
 
 
 @pytest.mark.parametrize(
@@ -54,7 +53,7 @@ def test_the_error_names_the_range_that_would_do():
 def test_interpolation_is_exact_at_the_cells():
     maps = make()
     azimuth, elevation = maps.axes
-    points = grid_points((azimuth, elevation))
+    points = np.array(list(product(azimuth.values, elevation.values)))
     values = maps.score([0, 1])(np.array([0, 1]), np.broadcast_to(points, (2, *points.shape)))
     assert np.allclose(values.reshape(2, 120, 34), maps.maps.transpose(0, 2, 1))
 
@@ -96,15 +95,66 @@ def test_maps_survive_a_file(tmp_path):
         assert set(arrays.files) == {"maps", "azimuth_deg", "elevation_deg", "unit_id"}
 
 
-def test_bad_files_are_clear_errors(tmp_path):
+def test_a_missing_file_and_missing_arrays_are_clear_errors(tmp_path):
     with pytest.raises(UserError, match="no such file"):
         load_maps(tmp_path / "none.npz")
-    (tmp_path / "text.npz").write_text("not an archive")
-    with pytest.raises(UserError, match="not a readable"):
-        load_maps(tmp_path / "text.npz")
     np.savez(tmp_path / "part.npz", maps=np.zeros((1, 2, 2)))
     with pytest.raises(UserError, match="lacks azimuth_deg, elevation_deg, unit_id"):
         load_maps(tmp_path / "part.npz")
+
+
+def damaged(path):
+    """Some bytes of an array turned over."""
+    whole = path.read_bytes()
+    middle = len(whole) // 3
+    turned = bytes(255 - byte for byte in whole[middle : middle + 40])
+    path.write_bytes(whole[:middle] + turned + whole[middle + 40 :])
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda path: path.write_bytes(b""),
+        lambda path: path.write_text("not an archive"),
+        lambda path: path.write_bytes(path.read_bytes()[:500]),
+        damaged,
+        lambda path: path.with_suffix(".npy").replace(path),
+        lambda path: np.savez(path, maps=np.array([object()]), allow_pickle=True),
+    ],
+    ids=["empty", "text", "cut off", "damaged", "one array", "objects"],
+)
+def test_a_file_that_is_no_whole_archive_is_a_clear_error(tmp_path, spoil):
+    path = tmp_path / "maps.npz"
+    save_maps(path, make(3))
+    np.save(path.with_suffix(".npy"), np.zeros(3))
+    spoil(path)
+    with pytest.raises(UserError, match=r"not a readable \.npz file"):
+        load_maps(path)
+    assert not is_published_archive(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"maps": np.full((1, 1, 4), 50.0)}, "from 50 to 50; give probabilities"),
+        ({"maps": np.full((1, 1, 4), np.inf)}, "give probabilities"),
+        ({"maps": np.full((1, 1, 4), "a")}, "holds other than numbers"),
+        ({"maps": np.zeros((0, 1, 4)), "unit_id": np.zeros(0)}, "holds no map"),
+        ({"maps": np.zeros((1, 4))}, "call for"),
+    ],
+)
+def test_what_is_no_map_is_a_clear_error(tmp_path, changes, complaint):
+    good = {
+        "maps": np.zeros((1, 1, 4)),
+        "azimuth_deg": np.arange(4) * 90.0,
+        "elevation_deg": 0.0,
+        "unit_id": "a",
+    }
+    np.savez(tmp_path / "good.npz", **good)
+    assert load_maps(tmp_path / "good.npz").unit_id == ("a",)
+    np.savez(tmp_path / "bad.npz", **good | changes)
+    with pytest.raises(UserError, match=complaint):
+        load_maps(tmp_path / "bad.npz")
 
 
 def test_maps_with_holes_shapes_that_disagree_and_uneven_axes_are_clear_errors():

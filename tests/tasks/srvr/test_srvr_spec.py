@@ -1,5 +1,6 @@
 """Specs of the family: what is wrong is said before any work, and what does not fit is not applicable."""
 
+import math
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,22 @@ BAD_SPECS = {
         {"parameters": [{"name": "azimuth_deg", "low": 0, "high": 360, "step": 7}], "initial": [[5]]},
         "step 7 does not divide",
     ),
+    "a step of millionths": (
+        {"parameters": [{"name": "azimuth_deg", "low": 0, "high": 360, "step": 1e-6}], "initial": [[5]]},
+        "makes 360,000,000 cells",
+    ),
+    "an end that is no number": (
+        {"parameters": [{"name": "azimuth_deg", "low": math.nan, "high": 360, "step": 60}], "initial": [[5]]},
+        r"parameters\.0\.low.*finite",
+    ),
+    "an endless domain": (
+        {"parameters": [{"name": "azimuth_deg", "low": 0, "high": math.inf, "step": 60}], "initial": [[5]]},
+        r"parameters\.0\.high.*finite",
+    ),
+    "an endless step": (
+        {"parameters": [{"name": "azimuth_deg", "low": 0, "high": 360, "step": math.inf}], "initial": [[5]]},
+        r"parameters\.0\.step.*finite",
+    ),
     "a point outside": ({"initial": [[400, 0]]}, r"initial point \(400, 0\): outside the domain"),
     "a point of another dimension": ({"initial": [[40]]}, "outside the domain"),
     "an unknown parameter": (
@@ -27,6 +44,7 @@ BAD_SPECS = {
     "an unknown method": ({"methods": [{"method": "OIR"}]}, "choose from naive, OIR_B"),
     "a method twice": ({"methods": [{"method": "naive"}] * 2}, "given twice"),
     "shapes of no search": ({"network_shapes": ["mug"]}, "needs `function: network`"),
+    "slopes of no network": ({"slopes": "autograd"}, "needs `function: network`"),
     "an unknown class": ({"classes": ["teapot"]}, "has no class 'teapot'; choose from chair, mug, vase"),
     "an unknown shape": ({"excluded": ["teapot"]}, "has no shape 'teapot'"),
     "unknown data": ({"data": "none.yaml"}, "cannot be read"),
@@ -53,11 +71,13 @@ def test_what_does_not_fit_is_not_applicable(spec_of):
     assert digits.not_applicable
 
 
-def test_pytorch3d_is_skipped_with_its_reason(spec_of):
-    from assay.tasks.srvr.pytorch3d_backend import pytorch3d_problem
-
-    job = open_job(JobRequest("views_models:brightness", spec_of(renderer="pytorch3d")))
-    assert job.not_applicable == pytorch3d_problem()
+def test_pytorch3d_is_skipped_with_its_reason(spec_of, monkeypatch):
+    problem = "assay.tasks.srvr.pytorch3d_backend.pytorch3d_problem"
+    request = JobRequest("views_models:brightness", spec_of(renderer="pytorch3d"))
+    monkeypatch.setattr(problem, lambda: "no build here")
+    assert open_job(request).not_applicable == "no build here"
+    monkeypatch.setattr(problem, lambda: None)
+    assert open_job(request).not_applicable is None
 
 
 def test_the_shipped_specs_are_valid_and_keep_no_render_that_a_licence_forbids():

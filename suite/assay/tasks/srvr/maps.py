@@ -1,10 +1,11 @@
 """Semantic maps: a network's score for a shape over a grid of views; interpolated, on file, and averaged."""
 
+import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,7 @@ from assay.tasks.srvr.arrays import FloatArray, IntArray
 
 FULL_TURN_DEG = 360.0
 _TOLERANCE = 1e-6
+_MOST_INTERVALS = 100_000
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,8 @@ def grid_axis(name: str, low: float, high: float, step: float, period: float | N
     """The values ``low, low + step, ... high``, without ``high`` where that is one period above ``low``.
 
     Raises:
-        UserError: where the step is not positive or does not divide the range.
+        UserError: where the step is not positive, does not divide the range, or makes more cells than anyone can
+            render.
     """
     if not step > 0 or high < low:
         raise UserError(
@@ -68,13 +71,10 @@ def grid_axis(name: str, low: float, high: float, step: float, period: float | N
             f"grid of {name}: step {step:g} does not divide the range [{low:g}, {high:g}]; "
             f"change the step, or end the range at {low + step * ((high - low) // step):g}"
         )
+    if intervals > _MOST_INTERVALS:
+        raise UserError(f"grid of {name}: step {step:g} makes {intervals:,} cells; choose a larger step")
     wraps = period is not None and abs(high - low - period) < _TOLERANCE
     return GridAxis(name, low, step, intervals if wraps else intervals + 1, wraps)
-
-
-def grid_points(axes: Sequence[GridAxis]) -> FloatArray:
-    """All cells of a grid, the last axis fastest: (Πcount, n), coordinates in the axes' order."""
-    return np.array(list(product(*(axis.values for axis in axes)))).reshape(-1, len(axes))
 
 
 class InterpolatedMaps:
@@ -196,26 +196,52 @@ def load_maps(path: Path) -> SemanticMaps:
     """Read maps written by :func:`save_maps`, or by anyone in the same form.
 
     Raises:
-        UserError: for a missing file, missing arrays or shapes that do not agree.
+        UserError: for a missing or damaged file, missing arrays, shapes that do not agree, or values that are no
+            probabilities.
     """
     if not path.is_file():
         raise UserError(f"semantic maps {path}: no such file; `assay maps` writes one")
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            found = {name: arrays[name] for name in arrays.files}
-    except (OSError, ValueError) as error:
-        raise UserError(f"semantic maps {path}: not a readable .npz file ({error})") from error
+    found = _arrays(path)
     missing = [name for name in ("maps", "azimuth_deg", "elevation_deg", "unit_id") if name not in found]
     if missing:
         raise UserError(
             f"semantic maps {path}: lacks {', '.join(missing)}; `assay maps` writes the form expected"
         )
-    return SemanticMaps(
+    if any(found[name].dtype.kind not in "fiu" for name in ("maps", "azimuth_deg", "elevation_deg")):
+        raise UserError(
+            f"semantic maps {path}: holds other than numbers; `assay maps` writes the form expected"
+        )
+    maps = SemanticMaps(
         maps=found["maps"].astype(np.float64),
-        azimuth_deg=found["azimuth_deg"].astype(np.float64),
-        elevation_deg=found["elevation_deg"].astype(np.float64),
-        unit_id=tuple(str(unit) for unit in found["unit_id"]),
+        azimuth_deg=np.atleast_1d(found["azimuth_deg"]).astype(np.float64),
+        elevation_deg=np.atleast_1d(found["elevation_deg"]).astype(np.float64),
+        unit_id=tuple(str(unit) for unit in np.atleast_1d(found["unit_id"])),
     )
+    if not maps.maps.size:
+        raise UserError(f"semantic maps {path}: holds no map; export a run that has finished at least one")
+    if ((maps.maps < -_TOLERANCE) | (maps.maps > 1 + _TOLERANCE)).any():
+        raise UserError(
+            f"semantic maps {path}: its values lie from {np.nanmin(maps.maps):g} to {np.nanmax(maps.maps):g}; give "
+            "probabilities, from 0 to 1"
+        )
+    return maps
+
+
+def _arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
+    """All arrays of an ``.npz``.
+
+    Raises:
+        UserError: for a file of another form, cut off or damaged.
+    """
+    try:
+        if not zipfile.is_zipfile(path):
+            raise zipfile.BadZipFile("no archive of arrays")
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: np.asarray(arrays[name]) for name in arrays.files}
+    except (OSError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        raise UserError(
+            f"semantic maps {path}: not a readable .npz file ({error}); export it again"
+        ) from error
 
 
 def best_band_score(scores: FloatArray) -> float:

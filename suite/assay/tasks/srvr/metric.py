@@ -97,13 +97,6 @@ def srvr(searches: Sequence[SearchVolume], seed: int, resamples: int = BOOTSTRAP
     )
 
 
-def mean_score(maps: npt.ArrayLike) -> float:
-    """Mean NSM: the mean over shapes and cells, missing cells (NaN) left out; NaN for none."""
-    cells = np.asarray(maps, dtype=np.float64)
-    finite = cells[np.isfinite(cells)]
-    return float(finite.mean()) if len(finite) else float("nan")
-
-
 def _estimate(searches: Sequence[SearchVolume], seed: int, resamples: int) -> Estimate:
     """Mean and interval of the volume ratios, in %."""
     found = [search for search in searches if np.isfinite(search.volume_ratio)]

@@ -1,5 +1,6 @@
 """The published maps and regions of the paper's authors, as their archive lays them out."""
 
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,10 +37,12 @@ class PublishedNetwork:
 
 def is_published_archive(path: Path) -> bool:
     """Whether the file is laid out as the published archive."""
+    if not zipfile.is_zipfile(path):
+        return False
     try:
         with np.load(path, allow_pickle=False) as arrays:
             return "network_names" in arrays.files and "initial_points" in arrays.files
-    except (OSError, ValueError):
+    except (OSError, ValueError, zipfile.BadZipFile):
         return False
 
 

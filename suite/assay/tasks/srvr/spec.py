@@ -13,6 +13,9 @@ from assay.tasks.srvr.regions import RegionSettings
 from assay.validation import StrictModel
 
 
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
 class ParameterSpec(StrictModel):
     """One semantic parameter: its side of the domain Ω, and the grid of the maps along it.
 
@@ -25,10 +28,10 @@ class ParameterSpec(StrictModel):
     """
 
     name: Annotated[str, IDENTITY]
-    low: Annotated[float, IDENTITY]
-    high: Annotated[float, IDENTITY]
-    step: Annotated[float, IDENTITY]
-    last: Annotated[float | None, IDENTITY] = None
+    low: Annotated[Finite, IDENTITY]
+    high: Annotated[Finite, IDENTITY]
+    step: Annotated[Finite, IDENTITY]
+    last: Annotated[Finite | None, IDENTITY] = None
 
     @property
     def axis(self) -> GridAxis:
@@ -47,13 +50,13 @@ class MethodSpec(StrictModel):
 
     method: Annotated[str, IDENTITY]
     steps: Annotated[int, IDENTITY] = Field(default=RegionSettings.steps, ge=1)
-    step_size: Annotated[float, IDENTITY] = Field(default=RegionSettings.step_size, gt=0)
-    alpha: Annotated[float, IDENTITY] = Field(default=RegionSettings.alpha, ge=0)
-    beta: Annotated[float, IDENTITY] = Field(default=RegionSettings.beta, ge=0)
-    regulariser: Annotated[float, IDENTITY] = Field(default=RegionSettings.regulariser, ge=0)
-    half_width: Annotated[float, IDENTITY] = Field(default=RegionSettings.half_width, gt=0)
-    difference_step: Annotated[float, IDENTITY] = Field(default=RegionSettings.difference_step, gt=0)
-    tolerance: Annotated[float, IDENTITY] = Field(default=RegionSettings.tolerance, ge=0)
+    step_size: Annotated[Finite, IDENTITY] = Field(default=RegionSettings.step_size, gt=0)
+    alpha: Annotated[Finite, IDENTITY] = Field(default=RegionSettings.alpha, ge=0)
+    beta: Annotated[Finite, IDENTITY] = Field(default=RegionSettings.beta, ge=0)
+    regulariser: Annotated[Finite, IDENTITY] = Field(default=RegionSettings.regulariser, ge=0)
+    half_width: Annotated[Finite, IDENTITY] = Field(default=RegionSettings.half_width, gt=0)
+    difference_step: Annotated[Finite, IDENTITY] = Field(default=RegionSettings.difference_step, gt=0)
+    tolerance: Annotated[Finite, IDENTITY] = Field(default=RegionSettings.tolerance, ge=0)
 
     def settings(self, as_published: bool) -> RegionSettings:
         """The settings of a search.
@@ -147,6 +150,8 @@ class SrvrSpec(TaskSpec):
             raise ValueError("methods: a method is given twice")
         if self.network_shapes and self.function == "map":
             raise ValueError("network_shapes: needs `function: network`")
+        if self.slopes == "autograd" and self.function == "map":
+            raise ValueError("slopes: autograd needs `function: network`; maps take differences")
         if self.renderer == "pytorch3d" and self.slopes == "autograd":
             raise ValueError("slopes: autograd needs `renderer: assay`")
         return self
