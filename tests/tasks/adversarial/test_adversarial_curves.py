@@ -68,6 +68,8 @@ def test_in_turn_an_attack_meets_only_what_stands_before_it(run_digits):
         worst = turn.metrics[f"worst:robust_accuracy@{eps}"].value
         assert turn.metrics[f"bim:robust_accuracy@{eps}"].value == worst
         assert worst == alone.metrics[f"worst:robust_accuracy@{eps}"].value
+    captions = [run.job.task.figures(run.spec, run.records)[0].caption for run in (alone, turn)]
+    assert ["In turn" in caption for caption in captions] == [False, True]
 
 
 def test_the_worst_case_has_rows_of_its_own(run_digits):

@@ -55,7 +55,8 @@ def _curves(spec: AdversarialSpec, records: Sequence[Record]) -> Figure:
     )
     lowest = max(curves.get("worst", ()), key=lambda point: point.x or 0.0, default=None)
     worst = f" Worst case over the methods at the largest eps: {lowest.value:.1%}." if lowest else ""
-    caption = f"Accuracy over eps on {len(records)} images, 95 % Wilson intervals.{worst}"
+    turn = " In turn: each curve is that of the attacks up to it, together." if spec.in_turn else ""
+    caption = f"Accuracy over eps on {len(records)} images, 95 % Wilson intervals.{turn}{worst}"
     return Figure("accuracy-eps", "Accuracy under attack", caption, "plotly", str(chart.to_json()))
 
 

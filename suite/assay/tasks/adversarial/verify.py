@@ -89,9 +89,12 @@ def _verified(records: Sequence[Record], series: str, eps: str, model: LoadedMod
 
 @torch.no_grad()
 def _correct(records: Sequence[Record], series: str, eps: str, model: LoadedModel, top_k: int) -> list[bool]:
-    """Whether each image, read from its PNG, has its label among the ``top_k`` highest logits."""
+    """Whether each image, read from its PNG, has its label among the ``top_k`` highest logits.
+
+    The lower class wins a tie, as in the run.
+    """
     images = [read_png(record.files[png_name(series, Fraction(eps), record.unit_id)]) for record in records]
     logits = model.module(torch.stack(images))
     check_logits(logits, model.info.num_classes)
-    best = logits.topk(top_k, dim=1).indices.tolist()
+    best = logits.argsort(dim=1, descending=True, stable=True)[:, :top_k].tolist()
     return [record.values["label"] in row for record, row in zip(records, best, strict=True)]
