@@ -14,6 +14,11 @@ from assay.errors import UserError
 from assay.tasks.srvr.camera import HALF_ANGLE_DEG, Camera
 from assay.tasks.srvr.render import DEFAULT_SETTINGS, RenderSettings, Surface, shade
 
+_INSTALL = (
+    "no build of it is published for the torch that Assay needs: build facebookresearch/pytorch3d from source"
+)
+"""Hence no extra: the one published build for Linux, easypytorch3d 0.7.9.post1, is for torch 2.11 and 2.12."""
+
 
 def pytorch3d_problem() -> str | None:
     """Why PyTorch3D cannot be used here, in one sentence; None where it can."""
@@ -21,8 +26,8 @@ def pytorch3d_problem() -> str | None:
         importlib.import_module("pytorch3d._C")
     except (ImportError, OSError) as error:
         return (
-            f"renderer pytorch3d: it cannot be imported here ({type(error).__name__}: {error}); "
-            f"install a build for torch {torch.__version__}, or use `renderer: assay`"
+            f"renderer pytorch3d: it cannot be imported here ({type(error).__name__}: {error}); {_INSTALL} for torch "
+            f"{torch.__version__}, or use `renderer: assay`"
         )
     return None
 

@@ -12,7 +12,6 @@ from assay.tasks.srvr.parameters import MESH_RADIUS, find_parameters
 from assay.tasks.srvr.regions import RegionSettings
 from assay.validation import StrictModel
 
-
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
