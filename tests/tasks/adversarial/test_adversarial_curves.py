@@ -72,6 +72,14 @@ def test_in_turn_an_attack_meets_only_what_stands_before_it(run_digits):
     assert ["In turn" in caption for caption in captions] == [False, True]
 
 
+def test_a_sheet_says_that_carried_images_are_shown_again(run_digits):
+    captions = []
+    for curve in ("each", "ascending"):
+        run = run_digits(LINEAR, f"{EPS}\ncurve: {curve}\n{BIM}")
+        captions.append(run.job.task.figures(run.spec, run.records)[1].caption)
+    assert ["shown again" in caption for caption in captions] == [False, True]
+
+
 def test_the_worst_case_has_rows_of_its_own(run_digits):
     run = run_digits(LINEAR, f"{EPS}\n{TWO}")
     rows = list(run.job.task.rows(run.spec, run.records))

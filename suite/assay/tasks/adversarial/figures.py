@@ -14,7 +14,7 @@ from assay.tasks.base import Figure, Record
 def figures(spec: AdversarialSpec, records: Sequence[Record]) -> list[Figure]:
     """The curves, then the sheets that were drawn."""
     sheets = [
-        _sheet(record, number)
+        _sheet(spec, record, number)
         for number, record in enumerate(
             record for record in records if sheet_name(record.unit_id) in record.files
         )
@@ -22,13 +22,18 @@ def figures(spec: AdversarialSpec, records: Sequence[Record]) -> list[Figure]:
     return [_curves(spec, records), *sheets]
 
 
-def _sheet(record: Record, number: int) -> Figure:
+def _sheet(spec: AdversarialSpec, record: Record, number: int) -> Figure:
     smallest = {series: eps or "none" for series, eps in record.values["smallest_eps"].items()}
     found = ", ".join(f"{series}: {eps}" for series, eps in smallest.items())
+    carried = (
+        ""
+        if spec.curve == "each"
+        else " An image that fell at a smaller eps is shown again at the larger ones."
+    )
     caption = (
         f"Image {record.unit_id}, label {record.values['label']}, answered {record.values['predicted']}: its "
-        "adversarial images over eps, and below each its difference from the clean image, amplified as written. "
-        f"Smallest eps at which it is misclassified: {found}."
+        "adversarial images over eps, and below each its difference from the clean image, amplified as written."
+        f"{carried} Smallest eps at which it is misclassified: {found}."
     )
     return Figure(
         f"sheet-{number}", "Adversarial images", caption, "png", record.files[sheet_name(record.unit_id)]
