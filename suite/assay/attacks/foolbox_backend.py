@@ -173,7 +173,9 @@ def _named_attack(name: str, options: Mapping[str, Any]) -> Any:
     # The constructor looks at no types, and the attack would stop at the first image.
     annotated = get_type_hints(kind.__init__)
     for key, value in options.items():
-        like = TypeAdapter(annotated.get(key, Any), config=ConfigDict(arbitrary_types_allowed=True))
+        like: TypeAdapter[Any] = TypeAdapter(
+            annotated.get(key, Any), config=ConfigDict(arbitrary_types_allowed=True)
+        )
         try:
             like.validate_python(value, strict=True)
         except ValidationError as error:
