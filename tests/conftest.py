@@ -1,10 +1,13 @@
-"""What every test may use: the folder of shared inputs (or a skip), a cache of its own, two threads at most."""
+"""What every test may use: the folder of shared inputs (or a skip), a cache of its own, the command line."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+from assay.cli import main
 
 # What is checked is the answer, not the time: machines that run this are shared.
 settings.register_profile("assay", deadline=None)
@@ -25,3 +28,28 @@ def shared() -> Path:
 @pytest.fixture(autouse=True, scope="session")
 def _own_cache(tmp_path_factory):
     os.environ["ASSAY_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture
+def assay(capsys):
+    """Run the command line here; gives exit code, standard output and standard error."""
+
+    def run(*arguments: object) -> tuple[object, str, str]:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as caught:
+            main([str(argument) for argument in arguments])
+        output = capsys.readouterr()
+        return caught.value.code, output.out, output.err
+
+    return run
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Torch on one thread: equal computations are equal bytes, and take what one core takes."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from assay.cli import main
 from assay.resources import shipped_folder
 
 SPEC = """schema: 1
@@ -32,20 +31,6 @@ def place(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("t.yaml").write_text(SPEC.format(data="digits"))
     return tmp_path
-
-
-@pytest.fixture
-def assay(capsys):
-    """Run the command line here; gives exit code, standard output and standard error."""
-
-    def run(*arguments):
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as caught:
-            main([str(argument) for argument in arguments])
-        output = capsys.readouterr()
-        return caught.value.code, output.out, output.err
-
-    return run
 
 
 def run_t(assay, *more, model="digits_models:linear", task="t.yaml", out="o"):

@@ -1,41 +1,20 @@
 """Specs: strict, hashed by what changes the answer, and with every field on a side."""
 
-import inspect
 from fractions import Fraction
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel
 
 from assay.errors import UserError
 from assay.specs import IDENTITY, RUNTIME, StepSize, field_sides, parse_rational, shipped_specs
 from assay.tasks.families import _MODULES, family, load_spec, read_spec
+from spec_classes import models_within
+
+SPECS = models_within(*(family(name).spec_type for name in _MODULES))
 
 
-def spec_classes():
-    """Every spec class of every family, the models nested in their fields included."""
-    found, waiting = set(), [family(name).spec_type for name in _MODULES]
-    while waiting:
-        model = waiting.pop()
-        if model in found:
-            continue
-        found.add(model)
-        for field in model.model_fields.values():
-            waiting += [
-                part
-                for part in _parts(field.annotation)
-                if inspect.isclass(part) and issubclass(part, BaseModel)
-            ]
-    return sorted(found, key=lambda model: model.__name__)
-
-
-def _parts(annotation):
-    arguments = getattr(annotation, "__args__", ())
-    return [annotation] if not arguments else [part for argument in arguments for part in _parts(argument)]
-
-
-@pytest.mark.parametrize("model", spec_classes(), ids=lambda model: model.__name__)
+@pytest.mark.parametrize("model", SPECS, ids=lambda model: model.__name__)
 def test_every_field_of_every_spec_is_on_a_side(model):
     undecided = [name for name, side in field_sides(model).items() if side not in (IDENTITY, RUNTIME)]
     assert not undecided, f"{model.__name__}: put {undecided} on the identity or the runtime side"

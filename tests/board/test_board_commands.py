@@ -6,20 +6,6 @@ import pytest
 from board_place import METADATA, RANK_BY, TASK
 
 from assay.board.submissions.documents import write_schemas
-from assay.cli import main
-
-
-@pytest.fixture
-def assay(capsys):
-    """Run the command line here; gives exit code, standard output and standard error."""
-
-    def run(*arguments):
-        with pytest.raises(SystemExit) as caught:
-            main([str(argument) for argument in arguments])
-        output = capsys.readouterr()
-        return caught.value.code, output.out, output.err
-
-    return run
 
 
 def test_from_a_run_to_a_row(place, assay, tmp_path):

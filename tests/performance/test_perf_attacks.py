@@ -8,7 +8,7 @@ import csv
 import gzip
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from assay.tasks.adversarial.task import TASK
 from assay.tasks.base import RunContext
 from opened_jobs import JobRequest, open_job
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 LITE_EPS = 4 / 255
 LITE = {
     "pgd": AttackSettings(eps=LITE_EPS, step_size=LITE_EPS / 30, steps=40),
@@ -43,14 +44,6 @@ AUTOATTACK = {
     "apgd_t": "{method: apgd_t, steps: 50, restarts: 9, loss: dlr}",
     "square": "{method: square, steps: 500, loss: margin}",
 }
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -25,16 +25,9 @@ from assay.tasks.srvr.render import Surface, render
 from assay.tasks.srvr.task import TASK
 from opened_jobs import JobRequest, open_job, run_units
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 SHARED = Path(os.environ.get("ASSAY_SHARED", Path(__file__).resolve().parents[3] / "shared")) / "srvr"
 MESHES = sorted((SHARED / "meshes").glob("*.obj")) if SHARED.is_dir() else []
-
-
-@pytest.fixture(autouse=True)
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def cpu_seconds(function: Callable[[], object], repeats: int = 5) -> float:

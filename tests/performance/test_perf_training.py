@@ -5,7 +5,7 @@ Each pair is measured in turns, and the fastest round of either counts.
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -22,17 +22,10 @@ from assay.training.recipe import Recipe
 from assay.training.trainer import Material, Trainer, initialised
 from assay.validation import validate
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 ROUNDS = 5
 CLIMB = {"eps": "1/10", "step_size": "0.3 eps"}
 SALIENT = {"saliency": {"source": "foreground", "above": "1/2"}, "alpha": 0.5}
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def in_turns(*work: Callable[[], object]) -> list[float]:

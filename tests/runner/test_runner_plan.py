@@ -8,24 +8,9 @@ import time
 
 import pytest
 
-from assay.cli import main
 from assay.runner import estimate
 from assay.runner.plan import plan_jobs, survey
 from small_jobs import chunks, request, run
-
-
-@pytest.fixture
-def assay(capsys):
-    """Run the command line here; gives exit code, standard output and standard error."""
-
-    def run_here(*arguments):
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as caught:
-            main([str(argument) for argument in arguments])
-        output = capsys.readouterr()
-        return caught.value.code, output.out, output.err
-
-    return run_here
 
 
 def plan(assay, task, *more):

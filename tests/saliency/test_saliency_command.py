@@ -7,25 +7,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from assay.cli import main
 from assay.saliency.picture import Caption, draw, overlay, strength
 from assay.saliency.settings import METHODS
 
 
 @pytest.fixture
-def assay(capsys, tmp_path, monkeypatch):
-    """Run the command line in an empty folder with a digit; gives exit code, standard output and error."""
+def assay(assay, tmp_path, monkeypatch):
+    """The command line in an empty folder with a digit."""
     monkeypatch.chdir(tmp_path)
     Image.fromarray(np.arange(0, 256, 4, dtype=np.uint8).reshape(8, 8)).save("digit.png")
-
-    def run(*arguments: object):
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as caught:
-            main([str(argument) for argument in arguments])
-        output = capsys.readouterr()
-        return caught.value.code, output.out, output.err
-
-    return run
+    return assay
 
 
 def test_a_picture_of_one_method(assay) -> None:

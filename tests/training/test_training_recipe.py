@@ -1,11 +1,9 @@
 """Recipes: strict, hashed by what changes the weights, and with one sentence for what is wrong."""
 
-import inspect
 import math
 
 import pytest
 import yaml
-from pydantic import BaseModel
 from training_recipes import DOCUMENT, FOREGROUND, METHODS, climb, recipe
 
 from assay.data.manifest import load_manifest
@@ -13,36 +11,19 @@ from assay.errors import UserError
 from assay.specs import IDENTITY, RUNTIME, field_sides
 from assay.training import Recipe, load_recipe
 from assay.training.recipe import Cosine, Drops, shipped_recipes
+from spec_classes import models_within
+
+RECIPES = models_within(Recipe)
 
 
-def recipe_classes():
-    found, waiting = set(), [Recipe]
-    while waiting:
-        model = waiting.pop()
-        if model not in found:
-            found.add(model)
-            waiting += [
-                part
-                for field in model.model_fields.values()
-                for part in _parts(field.annotation)
-                if inspect.isclass(part) and issubclass(part, BaseModel)
-            ]
-    return sorted(found, key=lambda model: model.__name__)
-
-
-def _parts(annotation):
-    arguments = getattr(annotation, "__args__", ())
-    return [annotation] if not arguments else [part for argument in arguments for part in _parts(argument)]
-
-
-@pytest.mark.parametrize("model", recipe_classes(), ids=lambda model: model.__name__)
+@pytest.mark.parametrize("model", RECIPES, ids=lambda model: model.__name__)
 def test_every_field_of_a_recipe_is_on_a_side(model):
     undecided = [name for name, side in field_sides(model).items() if side not in (IDENTITY, RUNTIME)]
     assert not undecided, f"{model.__name__}: put {undecided} on the identity or the runtime side"
 
 
 def test_all_twelve_methods_are_reached_by_that_walk():
-    assert len([model for model in recipe_classes() if "name" in model.model_fields]) == 12 + 3 + 3
+    assert len([model for model in RECIPES if "name" in model.model_fields]) == 12 + 3 + 3
 
 
 @pytest.mark.parametrize("name", sorted(METHODS))

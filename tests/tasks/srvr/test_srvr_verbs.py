@@ -8,25 +8,16 @@ import pytest
 import yaml
 from PIL import Image
 
-from assay.cli import main
 from assay.resources import shipped_folder
 from assay.tasks.srvr.shapes import load_shapes
 from tasks.srvr.three_shapes import MANIFEST, SPEC
 
 
 @pytest.fixture
-def assay(capsys, tmp_path, monkeypatch):
-    """Run the command line in an empty folder; gives exit code, standard output and standard error."""
+def assay(assay, tmp_path, monkeypatch):
+    """The command line in an empty folder."""
     monkeypatch.chdir(tmp_path)
-
-    def run(*arguments):
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as caught:
-            main([str(argument) for argument in arguments])
-        output = capsys.readouterr()
-        return caught.value.code, output.out, output.err
-
-    return run
+    return assay
 
 
 @pytest.fixture
