@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from assay.errors import UserError
+from assay.models.trained import read_card, write_card
 from assay.papers.claims import Measured, Missing, Verdict, student_interval
 from assay.papers.estimate import plan_text, training_seconds
 from assay.papers.execute import reproduce
@@ -264,6 +265,19 @@ def test_recipes_are_trained_teachers_first_and_found_by_their_hash(nets):
     assert pupil.request == (f"trained:{pupil.folder}", None)
     train_missing([pupil, plain], 1, said.append)
     assert said[2:] == ["2 of 2 networks are trained already"]
+
+
+@pytest.mark.parametrize(("device", "seconds"), [("cpu", 12), ("cuda", 102)])
+def test_the_seconds_of_a_training_are_the_processor_s_where_that_is_what_trained(nets, device, seconds):
+    """A busy machine lengthens the clock's seconds, and a claim on training time must not hang on that."""
+    plain, _ = nets
+    train_missing([plain], 1, lambda _line: None)
+    card = read_card(plain.folder)
+    spent = {"train_seconds": 100.0, "train_cpu_seconds": 10.0, "preparation_seconds": 2.0}
+    write_card(
+        plain.folder, card.model_copy(update={**spent, "made_with": card.made_with | {"device": device}})
+    )
+    assert plain.record().seconds == seconds
 
 
 def test_the_time_of_a_training_is_measured_on_noise(nets):

@@ -80,7 +80,7 @@ class CurveMeasurement(_Measurement):
 
 
 class TrainingMeasurement(_Measurement):
-    """What training a net took: ``seconds`` of wall time."""
+    """What training a net took: ``seconds``, of the processor where it was the CPU that trained."""
 
     kind: Literal["training"]
     model: str
