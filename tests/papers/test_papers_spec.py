@@ -3,12 +3,15 @@
 import pytest
 import yaml
 
+from assay.data.manifest import load_manifest
 from assay.errors import UserError
 from assay.papers.plan import Reproduction
 from assay.papers.spec import (
     SCALES,
+    AlignmentMeasurement,
     MetricMeasurement,
     Paper,
+    RecipeModel,
     SmallNet,
     ZooModel,
     load_paper,
@@ -89,6 +92,22 @@ def test_a_claim_of_a_scale_is_measured_there_or_says_why_not(name):
             if claim.id not in paper.scales[scale].untested and set(names_in(claim.test)) <= measured
         ]
         assert len(testable) >= 2
+
+
+@pytest.mark.parametrize("name", PAPERS)
+def test_every_network_that_is_trained_has_its_alignment_on_images_of_its_labels(name):
+    paper, home = load_paper(name)
+    for scale in SCALES:
+        aligned = {
+            each.model: load_manifest(each.data).label_space
+            for each in paper.measured_at(scale).values()
+            if isinstance(each, AlignmentMeasurement)
+        }
+        for model, found in paper.scales[scale].models.items():
+            if isinstance(found, RecipeModel):
+                test_images = load_recipe(task_at(found.recipe, home)).data.test.manifest
+                assert aligned[model] == load_manifest(test_images).label_space
+            assert isinstance(found, ZooModel) or model in aligned
 
 
 def test_a_published_figure_comes_in_our_unit(tmp_path):
