@@ -5,19 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 from scipy.io import savemat
 
+from annotated_folders import WNIDS, flowers17, picture, tiny_imagenet
 from assay.data.dataset import Dataset, ImageError, open_dataset
 from assay.data.manifest import load_manifest
 from assay.errors import UserError
-
-WNIDS = [f"n{number:08d}" for number in range(200)]
-
-
-def picture(path: Path, size: tuple[int, int] = (64, 64), level: int = 0) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("L", size, level).save(path, format="jpeg" if path.suffix.lower() != ".png" else "png")
 
 
 def opened(name: str, root: Path) -> Dataset:
@@ -29,24 +22,7 @@ def opened(name: str, root: Path) -> Dataset:
 
 @pytest.fixture
 def tiny(tmp_path: Path) -> Path:
-    """200 classes, a training picture in each and two in the last; two validation pictures."""
-    root = tmp_path / "tiny-imagenet-200"
-    for wnid in WNIDS:
-        picture(root / f"train/{wnid}/images/{wnid}_0.JPEG")
-        (root / f"train/{wnid}/{wnid}_boxes.txt").write_text(f"{wnid}_0.JPEG\t1\t2\t10\t62\n")
-    last = WNIDS[-1]
-    picture(root / f"train/{last}/images/{last}_1.JPEG", level=200)
-    with (root / f"train/{last}/{last}_boxes.txt").open("a") as table:
-        table.write(f"{last}_1.JPEG\t0\t0\t63\t64\n")
-    (root / "wnids.txt").write_text("\n".join(reversed(WNIDS)) + "\n")
-    for number in range(2):
-        picture(root / f"val/images/val_{number}.JPEG")
-    (root / "val/val_annotations.txt").write_text(
-        f"val_0.JPEG\t{WNIDS[7]}\t0\t32\t44\t62\nval_1.JPEG\t{WNIDS[3]}\t5\t5\t5\t5\n"
-    )
-    picture(root / "test/images/test_0.JPEG")
-    (root / "words.txt").write_text("n00000000\tnothing\n")
-    return root
+    return tiny_imagenet(tmp_path)
 
 
 def test_tiny_imagenet_train(tiny: Path) -> None:
@@ -133,24 +109,10 @@ def test_bad_tiny_imagenet(tiny: Path, split: str, spoil: Callable[[Path], None]
 
 # --- Oxford Flower-17
 
-PARTS = {"trn1": [[1, 80, 81, 1360]], "val1": [[82]], "tst1": [[2]]}
-COLOURS = np.array(
-    [[[128, 0, 0], [0, 0, 0]], [[0, 0, 128], [128, 0, 0]], [[0, 128, 0], [128, 0, 0]]], np.uint8
-)
-
 
 @pytest.fixture
 def flowers(tmp_path: Path) -> Path:
-    root = tmp_path / "oxford-flowers17"
-    for number in (1, 2, 80, 81, 82, 1360):
-        picture(root / f"jpg/image_{number:04d}.jpg", (2, 3), 100)
-    (root / "trimaps").mkdir()
-    for number in (2, 81):
-        Image.fromarray(COLOURS).convert("P", palette=Image.Palette.ADAPTIVE).save(
-            root / f"trimaps/image_{number:04d}.png"
-        )
-    savemat(root / "datasplits.mat", PARTS)
-    return root
+    return flowers17(tmp_path)
 
 
 def test_flowers_are_80_a_class_and_a_part_of_them_is_segmented(flowers: Path) -> None:

@@ -1,12 +1,12 @@
 """Saliency to follow: from a teacher, once, and from what the pictures show themselves."""
 
-from dataclasses import replace
+from functools import partial
 
-import numpy as np
 import pytest
 import torch
-from training_recipes import FOREGROUND, recipe
+from training_recipes import FOREGROUND, METHODS, recipe
 
+from annotated_folders import TRIMAP, WNIDS, flowers17, segmented, tiny_imagenet
 from assay.errors import UserError
 from assay.models.zoo import load_model
 from assay.saliency import maps
@@ -114,17 +114,69 @@ def test_an_unknown_method_or_setting_is_refused_when_the_recipe_is_read(block, 
         guided(None, **block)
 
 
-def test_boxes_and_masks_become_signs_and_nothing_where_there_is_none():
-    """The object of the first picture fills its upper left quarter; the second picture has no mask."""
-    train_set, _ = open_pictures(recipe(data=DATA), (), None, torch.device("cpu"))
-    mask = np.zeros((8, 8), np.uint8)
-    mask[:4, :4] = 1
-    first = train_set.samples[0].reference
-    contents = replace(
-        train_set.dataset._contents, mask=lambda reference: mask if reference == first else None
-    )
-    train_set.dataset = replace(train_set.dataset, _contents=contents)
-    found = train_set.annotated(torch.tensor([0, 1]))
-    assert torch.equal(found[0] == 1, torch.from_numpy(mask) == 1)
-    assert set(found[0].unique().tolist()) == {-1, 1}
-    assert not found[1].any()
+def of_colour(data, side, **changes) -> Recipe:
+    """A small recipe for RGB pictures of one side."""
+    colour = {"crop": [side, side], "mean": [0.5] * 3, "std": [0.5] * 3}
+    return recipe(data=data, input=colour | changes.pop("input", {}), epochs=2, batch_size=20, **changes)
+
+
+TINY = {"train": {"manifest": "tiny-imagenet-train", "first": 40}, "test": {"manifest": "tiny-imagenet-val"}}
+FLOWERS = {"train": {"manifest": "oxford-flowers17-train"}, "test": {"manifest": "oxford-flowers17-test"}}
+
+
+@pytest.mark.parametrize(
+    ("make", "mine"),
+    [
+        (tiny_imagenet, of_colour({**TINY, "train": {"manifest": "tiny-imagenet-train"}}, 64)),
+        (partial(flowers17, magnified=8), of_colour(FLOWERS, 8, input={"resize": 8})),
+    ],
+    ids=["boxes", "masks"],
+)
+def test_annotations_lie_where_the_object_is_in_what_the_network_sees(make, mine, tmp_path):
+    """The pictures are bright inside their boxes and masks; a picture without either has no sign."""
+    make(tmp_path)
+    train_set, _ = open_pictures(mine, [tmp_path], None, torch.device("cpu"))
+    rows = torch.arange(len(train_set))
+    found, bright = train_set.annotated(rows), train_set.images(rows).amax(dim=1) > 0.5
+    known = torch.tensor([train_set.dataset.mask(sample) is not None for sample in train_set.samples])
+    assert known.any()
+    assert torch.equal(found[known] == 1, bright[known])
+    assert set(found[known].unique().tolist()) == {-1, 1}
+    assert not found[~known].any()
+
+
+def another_box(folder):
+    table = folder / f"train/{WNIDS[0]}/{WNIDS[0]}_boxes.txt"
+    table.write_text(table.read_text().replace("\t1\t2\t10\t62", "\t30\t2\t60\t62"))
+
+
+def another_mask(folder):
+    segmented(folder, 81, TRIMAP[::-1].repeat(8, 0).repeat(8, 1))
+
+
+@pytest.mark.parametrize(
+    ("make", "data", "side", "change"),
+    [
+        (tiny_imagenet, TINY, 64, another_box),
+        (partial(flowers17, magnified=8), FLOWERS, 16, another_mask),
+    ],
+    ids=["boxes", "masks"],
+)
+def test_boxes_and_masks_lead_the_training_that_follows_them_and_no_other(make, data, side, change, tmp_path):
+    folder = make(tmp_path / "data")
+    weak = {"saliency": {"source": "annotation"}, "alpha": 0.01, "t_counts": "steps"}
+    methods = {
+        "sat": METHODS["sat"] | weak,
+        "pgd_sat": METHODS["pgd_sat"] | weak,
+        "regular": METHODS["regular"],
+    }
+
+    def weights(name, out):
+        mine = of_colour(data, side, method=methods[name])
+        trained = train(mine, tmp_path / out / name, Options(data_roots=(tmp_path / "data",)))
+        return (trained.folder / "model.safetensors").read_bytes()
+
+    before = {name: weights(name, "before") for name in methods}
+    change(folder)
+    after = {name: weights(name, "after") for name in methods}
+    assert [name for name in methods if before[name] != after[name]] == ["sat", "pgd_sat"]
