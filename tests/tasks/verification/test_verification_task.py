@@ -9,7 +9,6 @@ import pytest
 import torch
 from PIL import Image
 
-from assay.cli import main
 from assay.models.small_nets import load_digits_fnn
 from assay.runner.assemble import records_csv, stored_jobs
 from assay.runner.jobs import JobRequest
@@ -136,6 +135,25 @@ def test_the_guards_do_not_read_the_order_in_which_a_store_names_the_properties(
     assert next(guard for guard in summary.guards if guard.name == "shares_are_nested").passed
 
 
+def test_the_figures_of_a_combination_are_those_of_its_rows(job):
+    """Those that docs/measured.md has a column of: decided, cells, seconds, delta*, margin, CR but not AR."""
+    records = job.records()
+    found = {metric.name: metric.value for metric in job.result(records).metrics}
+    for name in job.spec.names:
+        some = [record.values for record in records if record.values["perturbation"] == name]
+        for metric, column in {"delta_star": "sup_ai", "min_margin": "min_margin", "cells": "cells"}.items():
+            assert found[f"{name}:median_{metric}"] == sorted(row[column] for row in some)[1]
+        seconds = sorted(row["seconds"] for row in some)
+        assert (found[f"{name}:median_seconds"], found[f"{name}:p95_seconds"]) == (seconds[1], seconds[2])
+        share = sum(row["satisfies_cr_not_ar"] for row in some) / 3
+        assert found[f"{name}:mean_share_CR_but_not_AR(3)"] == pytest.approx(share)
+        assert found[f"{name}:decided"] == 1
+        for kind in ("AR(1)", "AR(3)", "CR"):
+            verdicts = [row["properties"][kind]["verdict"] for row in some]
+            assert found[f"{name}:{kind}:robust"] == verdicts.count("robust") / 3
+            assert found[f"{name}:{kind}:violated"] == verdicts.count("violated") / 3
+
+
 def test_a_network_that_is_no_chain_is_not_applicable(tmp_path):
     job = run(tmp_path, model="efficientnet_lite0")
     assert "piecewise linear" in job.document["not_applicable"] or "labels" in job.document["not_applicable"]
@@ -175,19 +193,10 @@ def picture(tmp_path):
     return path
 
 
-def call(capsys, *arguments):
-    with pytest.raises(SystemExit) as caught:
-        main([str(argument) for argument in arguments])
-    output = capsys.readouterr()
-    return caught.value.code, output.out, output.err
-
-
-def test_one_image_as_json_and_with_pictures(picture, tmp_path, capsys):
+def test_one_image_as_json_and_with_pictures(picture, tmp_path, assay):
     out = tmp_path / "pictures"
     options = ["--model", "digits_fnn", "--image", picture, "--perturbation", "brightness:0:0.3"]
-    code, text, _ = call(
-        capsys, "verify", *options, "--perturbation", "patch:0:0.5:3:3:2x2", "--json", "--out", out
-    )
+    code, text, _ = assay("verify", *options, "--perturbation", "patch:0:0.5:3:3:2x2", "--json", "--out", out)
     assert code == 0
     found = json.loads(text)
     assert set(TASK.record_columns) <= set(found)
@@ -206,10 +215,10 @@ def test_one_image_as_json_and_with_pictures(picture, tmp_path, capsys):
         (["--perturbation", "grey:0:1"], "not understood"),
     ],
 )
-def test_bad_input_of_verify_is_one_sentence(picture, capsys, options, complaint):
+def test_bad_input_of_verify_is_one_sentence(picture, assay, options, complaint):
     start = {"--model": "digits_fnn", "--image": str(picture)}
     pairs = start | dict(zip(options[::2], options[1::2], strict=True))
-    code, _, err = call(capsys, "verify", *[word for pair in pairs.items() for word in pair])
+    code, _, err = assay("verify", *[word for pair in pairs.items() for word in pair])
     assert code == 2
     assert complaint in err
     assert err.count("\n") == 1
