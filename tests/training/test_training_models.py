@@ -4,16 +4,17 @@ import json
 
 import pytest
 import torch
+import yaml
 from torch import nn
 from training_recipes import recipe
 
-from assay import cli
 from assay.errors import UserError
 from assay.models.architectures import ARCHITECTURES, build
 from assay.models.piecewise import is_piecewise_linear
 from assay.models.trained import read_card
 from assay.models.zoo import load_model
 from assay.training import train
+from tasks.srvr import three_shapes
 
 
 @pytest.fixture(scope="module")
@@ -23,12 +24,6 @@ def trained(tmp_path_factory):
 
 
 WHOLE = {"train": {"manifest": "digits", "first": 1000}, "test": {"manifest": "digits", "skip": 1600}}
-
-
-def assay(*words):
-    with pytest.raises(SystemExit) as ended:
-        cli.main([str(word) for word in words])
-    return ended.value.code
 
 
 def test_a_trained_network_is_a_zoo_entry(trained):
@@ -66,17 +61,58 @@ timeout_s: 60
 """
 
 
-def test_adversarial_and_verification_tasks_accept_it(trained, tmp_path):
+def test_adversarial_and_verification_tasks_accept_it(trained, assay, tmp_path):
     (tmp_path / "two.yaml").write_text(VERIFICATION)
     out = tmp_path / "run"
     tasks = ["--task", "adversarial/digits", "--task", tmp_path / "two.yaml", "--limit", "2"]
-    assert assay("run", "--model", trained.model, *tasks, "--out", out, "--quiet", "--device", "cpu") == 0
-    found = [json.loads(path.read_text()) for path in sorted((out / "results").rglob("*.json"))]
-    assert len(found) == 2
-    for document in found:
+    assert assay("run", "--model", trained.model, *tasks, "--out", out, "--quiet", "--device", "cpu")[0] == 0
+    assert len(results(out)) == 2
+    for document in results(out):
         assert document["status"] == "complete"
         assert document["model"]["weights_sha256"] == trained.card.weights_sha256
         assert trained.card.recipe_sha256 in document["model"]["source"]
+
+
+CONSISTENCY = """
+schema: 1
+family: consistency
+title: fifty digits
+data: digits
+hierarchy: flat
+adversarial: {{ensemble: ["{model}"], targets: 1, steps: 5, step_size: 1/10}}
+"""
+
+
+def results(out):
+    return [json.loads(path.read_text()) for path in sorted((out / "results").rglob("*.json"))]
+
+
+def test_the_consistency_task_accepts_it_and_attacks_with_it(trained, assay, tmp_path):
+    (tmp_path / "fifty.yaml").write_text(CONSISTENCY.format(model=trained.model))
+    words = ["--task", tmp_path / "fifty.yaml", "--limit", "2", "--out", tmp_path / "run", "--device", "cpu"]
+    assert assay("run", "--model", trained.model, *words, "--quiet")[0] == 0
+    (document,) = results(tmp_path / "run")
+    assert document["status"] == "complete"
+    names = {metric["name"] for metric in document["metrics"]}
+    assert {"consis", "consis_adv", "attack_success:member:trained:mine"} <= names
+    assert "layer net.2, 16 neurons" in json.dumps(document["guards"])  # its last convolution
+
+
+def test_the_srvr_task_accepts_a_network_for_its_labels_and_says_why_not_others(trained, assay, tmp_path):
+    images = {"manifest": "foolbox-imagenet20"}
+    colour = {"resize": 32, "crop": [32, 32], "mean": [0.5] * 3, "std": [0.5] * 3}
+    seeing = train(
+        recipe(data={"train": images, "test": images}, input=colour, epochs=1), tmp_path / "seeing"
+    )
+    (tmp_path / "three.yaml").write_text(yaml.safe_dump(three_shapes.MANIFEST))
+    (tmp_path / "t.yaml").write_text(yaml.safe_dump(three_shapes.SPEC))
+    models = ["--model", seeing.model, "--model", trained.model]
+    words = ["--task", tmp_path / "t.yaml", "--out", tmp_path / "run", "--device", "cpu", "--quiet"]
+    assert assay("run", *models, *words)[0] == 0
+    other, found = results(tmp_path / "run")
+    assert (other["status"], found["status"]) == ("not_applicable", "complete")
+    assert "the model takes 1 x 8 x 8" in other["reason"]
+    assert found["model"]["weights_sha256"] == seeing.card.weights_sha256
 
 
 def test_weights_of_another_training_are_refused(trained, tmp_path):
@@ -156,28 +192,41 @@ def test_an_input_that_is_too_small_is_refused(name):
         build(name, (2, 1, 1), 10)
 
 
-def test_the_verb_trains_says_how_to_use_it_and_stops_where_it_is_told(tmp_path, capsys):
+def test_the_verb_trains_says_how_to_use_it_and_stops_where_it_is_told(assay, tmp_path):
     out = tmp_path / "net"
     words = ["train", "smoke/regular", "--out", out, "--device", "cpu", "--threads", "1"]
-    assert assay(*words, "--epochs-limit", "1", "--seed", "7") == 0
-    said = capsys.readouterr()
-    assert "epoch 1/" in said.err
-    assert "images/s" in said.err
-    assert "to go" in said.err
-    assert "1 of " in said.out
-    assert assay(*words) == 2  # the recipe's own seed is another training
-    assert "is a checkpoint of another recipe" in capsys.readouterr().err
-    assert assay(*words, "--seed", "7", "--quiet") == 0
-    said = capsys.readouterr()
-    assert said.err == ""
-    assert f"assay run --model trained:{out}" in said.out
+    code, told, progress = assay(*words, "--epochs-limit", "1", "--seed", "7")
+    assert code == 0
+    assert "epoch 1/" in progress
+    assert "images/s" in progress
+    assert "to go" in progress
+    assert "1 of " in told
+    code, _, err = assay(*words)  # the recipe's own seed is another training
+    assert code == 2
+    assert "is a checkpoint of another recipe" in err
+    code, told, progress = assay(*words, "--seed", "7", "--quiet")
+    assert (code, progress) == (0, "")
+    assert f"assay run --model trained:{out}" in told
     assert read_card(out).seed == 7
 
 
-def test_the_verb_refuses_what_is_wrong_in_one_line(tmp_path, capsys):
-    assert assay("train", "smoke/regular", "--out", tmp_path / "a", "--teacher", "trained:x") == 2
-    assert assay("train", "no-such", "--out", tmp_path / "a") == 2
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (
+            ["train", "smoke/regular", "--out", "a", "--teacher", "trained:x"],
+            "takes no saliency from a teacher",
+        ),
+        (["train", "no-such", "--out", "a"], "unknown recipe 'no-such'"),
+        (["train", "bad.yaml", "--out", "a"], "nothing.yaml"),
+        (["validate", "bad.yaml"], "nothing.yaml"),
+    ],
+)
+def test_the_verb_refuses_what_is_wrong_in_one_line(assay, tmp_path, monkeypatch, words, says):
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "bad.yaml").write_text("extends: nothing.yaml")
-    assert assay("train", tmp_path / "bad.yaml", "--out", tmp_path / "a") == 2
-    assert assay("validate", tmp_path / "bad.yaml") == 2
-    assert len(capsys.readouterr().err.strip().splitlines()) == 4
+    code, _, err = assay(*words)
+    assert code == 2
+    assert says in err
+    assert err.count("\n") == 1
+    assert not (tmp_path / "a").exists()
