@@ -5,9 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from assay.errors import UserError
 from assay.tasks.consistency.outline import Box, outline
-from assay.tasks.consistency.receptive import Occlusion, argmax_field, discrepancy_map
+from assay.tasks.consistency.receptive import argmax_field
 
 
 @pytest.fixture
@@ -31,37 +30,6 @@ def test_the_field_of_the_maximum_is_its_window(summing_net, bright_spot):
     expected[9:12, 4:7] = 1
     assert (field == expected).all()
     assert outline(field, mass=1.0) == Box(9, 4, 12, 7)
-
-
-def test_hiding_the_bright_spot_is_what_matters(summing_net, bright_spot):
-    found = discrepancy_map(summing_net, bright_spot, "0", 0, Occlusion(patch=3, stride=1, fill=0.0, batch=7))
-    assert found.argmax() == 10 * 16 + 5  # the spot's centre: every patch over it hides most
-    assert found[:5].max() == 0
-    assert found[:, 12:].max() == 0
-
-
-def test_the_map_does_not_depend_on_the_batch(summing_net, bright_spot):
-    maps = [
-        discrepancy_map(summing_net, bright_spot, "0", 0, Occlusion(patch=5, stride=4, batch=batch))
-        for batch in (1, 100)
-    ]
-    np.testing.assert_allclose(maps[0], maps[1], atol=1e-6)
-
-
-def test_every_pixel_is_hidden_at_least_once():
-    class Total(nn.Module):
-        def forward(self, x):
-            return x.sum((1, 2, 3), keepdim=True)
-
-    model = nn.Sequential(Total(), nn.Flatten())
-    found = discrepancy_map(model, torch.ones(1, 11, 13), "0", 0, Occlusion(patch=4, stride=3, fill=0.0))
-    assert (found == 16).all()
-
-
-@pytest.mark.parametrize("stride", [0, 33])
-def test_a_stride_that_leaves_pixels_out_is_refused(stride):
-    with pytest.raises(UserError, match=r"stride must be in 1 \.\. 32"):
-        Occlusion(stride=stride)
 
 
 def test_the_outline_holds_the_asked_mass():
