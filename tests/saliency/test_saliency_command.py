@@ -1,5 +1,6 @@
 """`assay saliency` and `assay alignment` as a user meets them."""
 
+import io
 import json
 from pathlib import Path
 
@@ -136,6 +137,14 @@ def test_the_overlay_shows_the_image_where_nothing_is_salient() -> None:
     assert np.all(np.diff(blended[1:, :, 0].ravel()) > 0)  # and brighter where the image is
     assert (blended >= 0).all()
     assert (blended <= 1).all()
+
+
+@pytest.mark.parametrize(("count", "bands", "columns"), [(2, 1, 3), (5, 2, 3), (9, 2, 5)])
+def test_panels_fill_their_rows_evenly(count, bands, columns) -> None:
+    maps = dict.fromkeys(list(METHODS)[:count], np.ones((8, 8), np.float32))
+    drawn = draw(np.zeros((8, 8, 3), np.float32), maps, Caption("m", "i", "c"))
+    width, height = Image.open(io.BytesIO(drawn)).size
+    assert height / width == pytest.approx((2 * bands) / columns, rel=0.15)
 
 
 def test_a_grey_image_is_drawn_too() -> None:

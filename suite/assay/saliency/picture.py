@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from assay.saliency.settings import METHODS, Shown
 
-_COLUMNS = 5  # panels in a row where there are many methods
+_COLUMNS = 5  # panels in a row at the most
 _PANEL_INCHES, _DPI = 2.6, 130
 _CLIPPED_PERCENT = 99.5  # a few pixels of a gradient are far stronger than all others
 _COLOURS = "inferno"
@@ -88,15 +88,17 @@ def _one(figure: Figure, image: Floats, maps: Mapping[str, Floats]) -> None:
 
 
 def _many(figure: Figure, image: Floats, maps: Mapping[str, Floats]) -> None:
-    """The image in the first place, and below each map the same over the image."""
-    bands = -(-(len(maps) + 1) // _COLUMNS)
-    figure.set_size_inches(_COLUMNS * _PANEL_INCHES, bands * (2 * _PANEL_INCHES + 0.25) + 0.4)
-    axes = figure.subplots(2 * bands, _COLUMNS)
+    """The image in the first place, and below each map the same over the image; rows are filled evenly."""
+    panels = len(maps) + 1
+    bands = -(-panels // _COLUMNS)
+    columns = -(-panels // bands)
+    figure.set_size_inches(columns * _PANEL_INCHES, bands * (2 * _PANEL_INCHES + 0.25) + 0.4)
+    axes = figure.subplots(2 * bands, columns)
     for panel in axes.flat:
         panel.axis("off")
     _panel(axes[0, 0], image, "image")
     for place, (method, saliency) in enumerate(maps.items(), start=1):
-        row, column = divmod(place, _COLUMNS)
+        row, column = divmod(place, columns)
         strengths = strength(saliency, METHODS[method].shown)
         _panel(axes[2 * row, column], strengths, f"{METHODS[method].title} ({METHODS[method].shown})")
         _panel(axes[2 * row + 1, column], overlay(image, strengths), "")
