@@ -2,6 +2,7 @@
 
 import errno
 import os
+import tempfile
 from pathlib import Path
 
 from assay.errors import UserError
@@ -32,6 +33,20 @@ def write_atomically(path: Path, content: str | bytes, sync_folder: bool = True)
             _sync_folder(path.parent)
     except OSError as error:
         raise as_user_error(path, error) from error
+
+
+def make_writable(folder: Path) -> None:
+    """Make the folder, and try to write into it: before long work, so that what cannot be kept is said first.
+
+    Raises:
+        UserError: it cannot be made or written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise as_user_error(folder, error) from error
 
 
 def _sync_folder(folder: Path) -> None:

@@ -219,6 +219,7 @@ def test_the_verb_trains_says_how_to_use_it_and_stops_where_it_is_told(assay, tm
         ),
         (["train", "no-such", "--out", "a"], "unknown recipe 'no-such'"),
         (["train", "bad.yaml", "--out", "a"], "nothing.yaml"),
+        (["train", "smoke/regular", "--out", "bad.yaml"], "bad.yaml: cannot be written"),  # before any epoch
         (["validate", "bad.yaml"], "nothing.yaml"),
     ],
 )

@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save
 from torch import nn
 
-from assay.atomic import write_atomically
+from assay.atomic import make_writable, write_atomically
 from assay.canonical import canonical_sha256
 from assay.errors import UserError
 from assay.models.architectures import build
@@ -160,6 +160,7 @@ class _Plan:
             part.keep()
         signs, seconds = self.guide.signs(train_set)
         trainer.material = Material(recipe, *self.parts, signs, self.device)
+        make_writable(self.out)
         return trainer, seconds
 
     def _fresh(self) -> nn.Module:

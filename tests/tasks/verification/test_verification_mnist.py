@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,11 @@ def pixels(part):
     return torch.from_numpy(np.frombuffer(content, np.uint8, offset=16).copy()).reshape(-1, 1, 28, 28) / 255
 
 
+def digits(part):
+    content = gzip.decompress((SHARED / "mnist" / f"{part}-labels-idx1-ubyte.gz").read_bytes())
+    return torch.from_numpy(np.frombuffer(content, np.uint8, offset=8).copy()).long()
+
+
 @pytest.fixture(
     scope="module", params=["mnist_fnn_200", "mnist_fnn_800", "mnist_cnn_2028", "mnist-net_256x2.onnx"]
 )
@@ -41,8 +47,7 @@ def network(request):
     if request.param.endswith(".onnx"):
         path = SHARED / "nets" / request.param
         return exact_network(load_model(f"onnx:{path}"))
-    content = gzip.decompress((SHARED / "mnist" / "train-labels-idx1-ubyte.gz").read_bytes())
-    labels = torch.from_numpy(np.frombuffer(content, np.uint8, offset=8).copy()).long()
+    labels = digits("train")
     make = small_nets.ARCHITECTURES[request.param]
     return read_network(
         small_nets.train(make(), pixels("train")[:12000], labels[:12000], epochs=1), (1, 28, 28)
@@ -55,3 +60,15 @@ def test_pattern_of_5000_random_points_is_in_a_listed_cell(name, network):
     result = verify(network, image, Question(theta))
     assert result.complete
     check_patterns(network.module, image, theta, result, 5000)
+
+
+def test_the_verb_trains_a_network_that_the_zoo_finds_and_says_its_accuracy(assay, tmp_path, monkeypatch):
+    words = ["mnist_fnn_200", "--epochs", 1, "--out", tmp_path / "nets", "--data-root", SHARED]
+    code, out, _ = assay("train-small", *words)
+    assert code == 0
+    monkeypatch.setenv("ASSAY_DATA", str(tmp_path / "nets"))
+    with torch.no_grad():
+        right = load_model("mnist_fnn_200").module(pixels("t10k")).argmax(1) == digits("t10k")
+    told = re.search(r"test accuracy (0\.\d+), 1 epochs, seed 0", out)
+    assert float(told[1]) == pytest.approx(float(right.double().mean()), abs=5e-5)
+    assert float(told[1]) > 0.9

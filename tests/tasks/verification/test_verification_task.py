@@ -196,12 +196,25 @@ def picture(tmp_path):
 def test_one_image_as_json_and_with_pictures(picture, tmp_path, assay):
     out = tmp_path / "pictures"
     options = ["--model", "digits_fnn", "--image", picture, "--perturbation", "brightness:0:0.3"]
-    code, text, _ = assay("verify", *options, "--perturbation", "patch:0:0.5:3:3:2x2", "--json", "--out", out)
+    code, text, err = assay(
+        "verify", *options, "--perturbation", "patch:0:0.5:3:3:2x2", "--json", "--out", out
+    )
+    assert err == f"pictures: {out}\n"
     assert code == 0
     found = json.loads(text)
     assert set(TASK.record_columns) <= set(found)
     assert {row["property"] for row in found["properties"]} == {"AR(3)", "CR"}
     assert {path.name for path in Path(out).iterdir()} == {"regions.png", "saliency.png", "ray.png"}
+
+
+def test_pictures_that_cannot_be_written_do_not_cost_the_answer(picture, tmp_path, assay):
+    (tmp_path / "letter").write_text("keep me")
+    options = ["--model", "digits_fnn", "--image", picture, "--perturbation", "brightness:0:0.1", "--json"]
+    code, text, err = assay("verify", *options, "--out", tmp_path / "letter")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "cannot be written" in err
+    assert json.loads(text)["cells"] > 0
+    assert (tmp_path / "letter").read_text() == "keep me"
 
 
 @pytest.mark.parametrize(
@@ -222,3 +235,20 @@ def test_bad_input_of_verify_is_one_sentence(picture, assay, options, complaint)
     assert code == 2
     assert complaint in err
     assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "complaint"),
+    [
+        ("mnist_fnn", "unknown small network 'mnist_fnn'; choose one of mnist_fnn_200"),
+        ("digits_fnn", "unknown small network 'digits_fnn'"),
+        ("mnist_fnn_200", "data set mnist-train"),
+    ],
+)
+def test_bad_input_of_train_small_is_one_sentence(tmp_path, monkeypatch, assay, name, complaint):
+    monkeypatch.delenv("ASSAY_DATA", raising=False)
+    code, _, err = assay("train-small", name, "--out", tmp_path / "nets")
+    assert code == 2
+    assert complaint in err
+    assert err.count("\n") == 1
+    assert not (tmp_path / "nets").exists()

@@ -1,6 +1,7 @@
 """Verbs of the verification family: `assay verify` for one image, `assay train-small` for the small networks."""
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -51,12 +52,15 @@ def verify(
         raise UserError(f"model {model}: {error}; choose a chain of linear layers and ReLUs") from error
     prepared = _read(image, loaded)
     found = verify_image(network, prepared, asked)
-    if out is not None:
+    rows = _rows(found, image, " + ".join(perturbation))
+    print(json.dumps(rows[0] | {"properties": rows}, indent=1) if as_json else _table(found, rows))
+    if out is not None:  # after the answer, which pictures that cannot be written must not cost
+        from assay.atomic import write_atomically
         from assay.tasks.verification.evaluate import pictures
 
-        _write(out, pictures(found, network, prepared, asked))
-    rows = _rows(found, image, " + ".join(perturbation))
-    print(json.dumps(rows[0] | {"properties": rows}, indent=1) if as_json else _table(found, rows, out))
+        for name, content in pictures(found, network, prepared, asked).items():
+            write_atomically(out / name, content)
+        print(f"pictures: {out}", file=sys.stderr)
 
 
 def train_small(
@@ -69,18 +73,19 @@ def train_small(
     seed: Annotated[int, typer.Option("--seed", min=0, help="Of the weights and the order.")] = 0,
 ) -> None:
     """Train one of the small MNIST networks by the seeded recipe."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
+    from assay.atomic import make_writable, write_atomically
     from assay.models import small_nets
 
     if name not in small_nets.ARCHITECTURES or not name.startswith("mnist"):
         known = ", ".join(known for known in small_nets.ARCHITECTURES if known.startswith("mnist"))
         raise UserError(f"unknown small network {name!r}; choose one of {known}")
     images, held_out = (_mnist(part, data_root or []) for part in ("train", "test"))
+    make_writable(out)
     net = small_nets.train(small_nets.ARCHITECTURES[name](), *images, epochs=epochs, seed=seed)
-    out.mkdir(parents=True, exist_ok=True)
     path = out / f"{name}.safetensors"
-    save_file(net.state_dict(), path)
+    write_atomically(path, save(net.state_dict()))
     print(f"{path}: test accuracy {small_nets.accuracy(net, *held_out):.4f}, {epochs} epochs, seed {seed}")
 
 
@@ -159,7 +164,7 @@ def _rows(found: "Verification", image: Path, perturbation: str) -> list[dict[st
     ]
 
 
-def _table(found: "Verification", rows: list[dict[str, Any]], out: Path | None) -> str:
+def _table(found: "Verification", rows: list[dict[str, Any]]) -> str:
     from tabulate import tabulate
 
     columns = ("property", "verdict", "share_satisfied", "share_violated", "share_partial")
@@ -171,16 +176,7 @@ def _table(found: "Verification", rows: list[dict[str, Any]], out: Path | None) 
         f"smallest margin {first['min_margin']} at theta = {first['theta_min']}",
         tabulate(shown, headers=columns, floatfmt=".6g"),
     ]
-    return "\n".join([*lines, *([f"pictures: {out}"] if out else [])])
-
-
-def _write(folder: Path, files: dict[str, bytes]) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, content in files.items():
-            (folder / name).write_bytes(content)
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be written ({error.strerror}); choose another --out") from error
+    return "\n".join(lines)
 
 
 def register(app: typer.Typer) -> None:
