@@ -3,48 +3,54 @@
 import math
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from tabulate import tabulate
 
 from assay.errors import UserError
 from assay.papers.nets import Net
-from assay.papers.plan import Reproduction, Work
-from assay.papers.spec import RecipeModel
+from assay.papers.plan import Reproduction, Work, bullets
+from assay.papers.spec import SmallNet
 from assay.runner.estimate import estimates
 from assay.runner.jobs import open_question
 from assay.runner.plan import plan_jobs, survey
 from assay.runner.progress import duration
+from assay.training.methods import ForegroundSaliency, Salient
+from assay.training.recipe import Recipe
 
 CALIBRATION_IMAGES = 8
+_SMALL_NET_IMAGES = 512
+_MNIST, _DIGITS = 60_000, 1_347  # images that small nets are trained on
 TASK_SECONDS = 60.0
 
 
 def plan_text(plan: Reproduction) -> str:
     """The plan for the terminal: networks, tasks, what is missing, and the time of one worker."""
     networks, tasks = list(_networks(plan)), list(_tasks(plan))
-    known = [row.seconds for row in (*networks, *tasks) if row.seconds is not None]
-    unknown = len(networks) + len(tasks) - len(known)
     parts = [f"{plan.paper.title}, scale {plan.scale_name}, in {plan.out}"]
     if networks:
         parts.append(_table(networks, ["network", "networks", "trained", "time to go"]))
     if tasks:
         parts.append(_table(tasks, ["task on model", "units", "jobs", "time to go"]))
-    parts.append(
-        f"one worker's time to go: {duration(math.fsum(known))}"
-        + (f", and {unknown} lines that cannot be measured here yet" if unknown else "")
-    )
+    parts.append("one worker's time to go: " + _total([row.seconds for row in (*networks, *tasks)]))
     missing = plan.problems()
     if plan.needs_archive and plan.archive is None:
         assert plan.paper.archive is not None
         missing.append(
             f"{plan.paper.archive.file} (the claims that rest on it are then not testable): {plan.paper.archive.get}"
         )
-    parts.append("missing: " + ("nothing" if not missing else "\n  - ".join(["", *missing])))
+    parts.append("missing:" + (bullets(missing) or " nothing"))
     return "\n\n".join(parts)
+
+
+def _total(seconds: Sequence[float | None]) -> str:
+    known = [each for each in seconds if each is not None]
+    if len(known) == len(seconds):
+        return duration(math.fsum(known))
+    unknown = f"{len(seconds) - len(known)} of {len(seconds)} lines cannot be measured here yet"
+    return f"at least {duration(math.fsum(known))}; {unknown}" if known else unknown
 
 
 @dataclass(frozen=True)
@@ -74,13 +80,58 @@ def _networks(plan: Reproduction) -> Iterator[Row]:
 def training_seconds(net: Net) -> float | None:
     """Seconds of one training, from a few steps on noise of the right size; None where it cannot be tried.
 
-    The teacher's saliency is left out.
+    The making of a saliency is left out.
     """
-    if not isinstance(net.model, RecipeModel) or net.model.images is None:
+    images = _image_count(net)
+    if images is None:
         return None
-    recipe = net.recipe
-    if recipe.teacher is not None:
+    if isinstance(net.model, SmallNet):
+        an_image, epochs = _small_net_seconds(net.model.architecture), net.model.epochs
+    else:
+        an_image, epochs = _recipe_seconds(net), net.recipe.epochs
+    return None if an_image is None else an_image * images * epochs
+
+
+def _image_count(net: Net) -> int | None:
+    """How many images an epoch has: as the paper's file says, or as many as are here."""
+    if isinstance(net.model, SmallNet):
+        return _DIGITS if net.model.architecture.startswith("digits") else _MNIST
+    if net.model.images is not None:
+        return net.model.images
+    import torch
+
+    from assay.training.pictures import open_pictures
+
+    try:
+        return len(
+            open_pictures(net.recipe, [Path(root) for root in net.data_roots], None, torch.device("cpu"))[0]
+        )
+    except UserError:
         return None
+
+
+def _small_net_seconds(architecture: str) -> float | None:
+    """Seconds an image and epoch."""
+    import torch
+
+    from assay.models import small_nets
+
+    if architecture not in small_nets.ARCHITECTURES:
+        return None
+    side = 8 if architecture.startswith("digits") else 28
+    images = torch.rand(_SMALL_NET_IMAGES, 1, side, side)
+    labels = torch.arange(_SMALL_NET_IMAGES) % 10
+    seconds = 0.0
+    for _ in ("to warm up", "to measure"):
+        began = time.perf_counter()
+        small_nets.train(small_nets.ARCHITECTURES[architecture](), images, labels, epochs=1)
+        seconds = time.perf_counter() - began
+    return seconds / _SMALL_NET_IMAGES
+
+
+def _recipe_seconds(net: Net) -> float | None:
+    """Seconds an image and epoch."""
+    recipe = _with_signs_of_its_own(net.recipe)
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
         manifest = _noise(folder, recipe)
@@ -93,11 +144,19 @@ def training_seconds(net: Net) -> float | None:
         try:
             _try_out(small, folder, net, times)
         except UserError:
-            return None  # a method that needs what noise does not have, such as boxes
-    return times[-1] / CALIBRATION_IMAGES * net.model.images * recipe.epochs
+            return None  # the loss diverges on noise
+    return times[-1] / CALIBRATION_IMAGES
 
 
-def _try_out(recipe: Any, folder: Path, net: Net, times: list[float]) -> None:
+def _with_signs_of_its_own(recipe: Recipe) -> Recipe:
+    """The same steps, following what noise has too; its teacher, boxes or masks may not be here."""
+    if not isinstance(recipe.method, Salient):
+        return recipe
+    signs = ForegroundSaliency.model_validate({"source": "foreground", "above": "1/2"})
+    return recipe.model_copy(update={"method": recipe.method.model_copy(update={"saliency": signs})})
+
+
+def _try_out(recipe: Recipe, folder: Path, net: Net, times: list[float]) -> None:
     """Train twice, the first time to warm up; the seconds of each go to ``times``."""
     from assay.training.train import Options
     from assay.training.train import train as train_recipe
@@ -110,7 +169,7 @@ def _try_out(recipe: Any, folder: Path, net: Net, times: list[float]) -> None:
         )
 
 
-def _noise(folder: Path, recipe: Any) -> Path:
+def _noise(folder: Path, recipe: Recipe) -> Path:
     """A data set of noise in the recipe's input size, as a manifest beside its file."""
     import numpy as np
     import yaml

@@ -8,7 +8,7 @@ from assay.errors import UserError
 from assay.papers.claims import Finding, Measured, Missing, judge_all
 from assay.papers.measure import measure
 from assay.papers.nets import train_missing
-from assay.papers.plan import Reproduction, Work
+from assay.papers.plan import Reproduction, Work, bullets
 from assay.results.document import ResultDocument
 from assay.runner.assemble import write_report
 from assay.runner.files import write_atomically
@@ -59,12 +59,12 @@ def reproduce(
 
 
 def refuse_if_missing(plan: Reproduction) -> None:
-    """Raise one UserError that names everything that is missing."""
+    """Raise one UserError that names everything that is missing, a line each."""
     problems = plan.problems()
     if problems:
         count = f"{len(problems)} things are" if len(problems) > 1 else "something is"
         raise UserError(
-            f"{plan.paper.paper} at scale {plan.scale_name}: {count} missing: " + "; ".join(problems)
+            f"{plan.paper.paper} at scale {plan.scale_name}: {count} missing:" + bullets(problems)
         )
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import yaml
 
 from assay.errors import UserError
+from assay.models.places import downloads_allowed
 from assay.papers.nets import Net, missing_data
 from assay.papers.spec import (
     AlignmentMeasurement,
@@ -28,6 +29,11 @@ from assay.specs import locate_spec
 from assay.validation import read_yaml
 
 ZOO = None  # the "seed" of a model that is not trained here
+
+
+def bullets(sentences: Sequence[str]) -> str:
+    """The sentences as lines of their own; all but the first line of a text."""
+    return "".join(f"\n  - {sentence}" for sentence in sentences)
 
 
 @dataclass(frozen=True)
@@ -184,15 +190,19 @@ class Reproduction:
     def _problems(self) -> Iterator[str]:
         for net in self.nets:
             yield from missing_data(net)
+        if not downloads_allowed():
+            yield from self._missing_models()
+        yield from self._missing_task_data()
+        yield from self._missing_alignment_data()
+
+    def _missing_models(self) -> Iterator[str]:
         from assay.models.zoo import registry
 
         for name, model in self.scale.models.items():
             if isinstance(model, ZooModel):
                 reason = registry().find(model.model).available()
                 if reason is not None:
-                    yield f"model {name}: {reason}"
-        yield from self._missing_task_data()
-        yield from self._missing_alignment_data()
+                    yield f"model {name}: {reason}; ASSAY_DOWNLOAD=1 lets published weights be fetched"
 
     def _missing_task_data(self) -> Iterator[str]:
         from assay.runner.jobs import open_question
