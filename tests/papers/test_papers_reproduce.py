@@ -18,7 +18,7 @@ from assay.papers.measure import measure, over_seeds
 from assay.papers.nets import Net, train_missing
 from assay.papers.plan import Reproduction
 from assay.papers.report import terminal_text, write
-from assay.papers.spec import RecipeModel, load_paper
+from assay.papers.spec import RecipeModel, SmallNet, load_paper
 from assay.results.document import Guard, Status
 from assay.runner.executors import InProcess
 from assay.runner.run import InterruptedRunError, Runtime
@@ -185,10 +185,24 @@ def test_an_interrupted_run_goes_on_and_ends_with_the_same_bytes(done, home, tmp
 def test_missing_data_are_all_named_and_nothing_is_written(home, tmp_path, monkeypatch):
     monkeypatch.delenv("ASSAY_DATA", raising=False)
     plan = plan_in(home, tmp_path / "o", "cpu")
-    with pytest.raises(UserError, match="2 things are missing: data set mnist-train") as caught:
+    with pytest.raises(UserError, match=r"2 things are missing:\n  - data set mnist-train") as caught:
         carry_out(plan)
-    assert "mnist-test" in str(caught.value)
+    assert "\n  - data set mnist-test" in str(caught.value)
     assert not (tmp_path / "o").exists()
+
+
+def test_weights_that_may_be_fetched_are_not_missing(tmp_path, monkeypatch):
+    for name in ("ASSAY_CACHE", "TORCH_HOME"):
+        monkeypatch.setenv(name, str(tmp_path))
+    for name in ("ASSAY_DATA", "ASSAY_DOWNLOAD"):
+        monkeypatch.delenv(name, raising=False)
+    paper, folder = load_paper("hamdi")
+    plan = Reproduction(paper, "full", folder, tmp_path / "o")
+    missing = [problem for problem in plan.problems() if problem.startswith("model ")]
+    assert [problem.split(":")[0] for problem in missing] == ["model resnet50", "model inception"]
+    assert all("ASSAY_DOWNLOAD=1" in problem for problem in missing)
+    monkeypatch.setenv("ASSAY_DOWNLOAD", "1")
+    assert not [problem for problem in plan.problems() if problem.startswith("model ")]
 
 
 def test_a_folder_of_something_else_is_left_alone(done, home, tmp_path):
@@ -224,8 +238,22 @@ def test_seeds_that_agree_keep_the_interval_over_images():
     one = Measured(0.9, 0.8, 0.95, "proportion", 50)
     same = over_seeds({"0": one, "1": one, "2": one})
     assert (same.low, same.high) == pytest.approx((0.8, 0.95))
-    apart = over_seeds({str(i): Measured(v, v, v, "s", 1) for i, v in enumerate((1.0, 2.0, 6.0))})
+    apart = over_seeds({str(i): Measured(v, v, v, "logits", 1) for i, v in enumerate((1.0, 2.0, 6.0))})
     assert (apart.low, apart.high) == pytest.approx(student_interval((1.0, 2.0, 6.0)))
+
+
+@pytest.mark.parametrize(
+    ("unit", "ends"),
+    [("proportion", (0, 1)), ("share of Theta", (0, 1)), ("s", (0, None)), ("logits", (None, None))],
+)
+def test_an_interval_over_seeds_keeps_to_what_its_unit_can_be(unit, ends):
+    spread = over_seeds({str(i): Measured(v, None, None, unit, 1) for i, v in enumerate((0.01, 0.5, 0.99))})
+    low, high = student_interval((0.01, 0.5, 0.99))
+    assert low < 0
+    assert high > 1
+    assert (spread.low, spread.high) == tuple(
+        limit if limit is not None else end for limit, end in zip(ends, (low, high), strict=True)
+    )
 
 
 RECIPE = """schema: 1
@@ -282,17 +310,39 @@ def test_the_seconds_of_a_training_are_the_processor_s_where_that_is_what_traine
 
 def test_the_time_of_a_training_is_measured_on_noise(nets):
     plain, pupil = nets
-    sized = replace(plain, model=plain.model.model_copy(update={"images": 100}))
-    assert training_seconds(sized) > 0
-    assert training_seconds(plain) is None  # nobody said how many images there are
-    assert training_seconds(pupil) is None  # its teacher is not there yet
+    small = Net(
+        "s",
+        SmallNet(kind="small-net", architecture="digits_fnn", epochs=2, seeds=(0,)),
+        0,
+        plain.nets,
+        plain.home,
+        (),
+    )
+    assert training_seconds(plain) > 0
+    assert training_seconds(pupil) > 0  # its teacher is not there yet
+    assert training_seconds(small) > 0
     assert not plain.nets.exists()
+
+
+def test_the_time_of_a_training_grows_with_images_and_epochs(nets, monkeypatch):
+    plain, _ = nets
+    monkeypatch.setattr("assay.papers.estimate._recipe_seconds", lambda _net: 0.5)
+    assert training_seconds(plain) == 0.5 * 100  # as many as the recipe takes of what is here
+    told = replace(plain, model=plain.model.model_copy(update={"images": 7}))
+    assert training_seconds(told) == 0.5 * 7
+    (plain.home / "plain.yaml").write_text(RECIPE.replace("epochs: 1", "epochs: 3") + METHODS["plain"])
+    assert training_seconds(replace(plain)) == 0.5 * 300
+    (plain.home / "plain.yaml").write_text(
+        RECIPE.replace("manifest: digits", "manifest: mnist-test") + METHODS["plain"]
+    )
+    monkeypatch.delenv("ASSAY_DATA", raising=False)
+    assert training_seconds(replace(plain)) is None  # nobody knows how many images there are
 
 
 def test_a_plan_says_what_is_missing_and_writes_nothing(home, tmp_path, monkeypatch):
     monkeypatch.delenv("ASSAY_DATA", raising=False)
     text = plan_text(plan_in(home, tmp_path / "o", "cpu"))
-    assert "unknown" in text
+    assert "1 of 2 lines cannot be measured here yet" in text
     assert "data set mnist-train" in text
     assert not (tmp_path / "o").exists()
 

@@ -102,10 +102,9 @@ def _image_count(net: Net) -> int | None:
 
     from assay.training.pictures import open_pictures
 
+    recipe, roots = net.recipe, [Path(root) for root in net.data_roots]
     try:
-        return len(
-            open_pictures(net.recipe, [Path(root) for root in net.data_roots], None, torch.device("cpu"))[0]
-        )
+        return len(open_pictures(recipe, roots, None, torch.device("cpu"))[0])
     except UserError:
         return None
 

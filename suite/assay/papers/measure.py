@@ -1,6 +1,7 @@
 """From stored results, training records and the authors' archive to measurements with intervals."""
 
 from collections.abc import Callable, Mapping, Sequence
+from math import inf
 from statistics import fmean
 
 from assay.papers.claims import Measured, Missing, student_interval
@@ -15,6 +16,10 @@ from assay.papers.spec import (
 )
 from assay.results.document import Metric, ResultDocument, Status
 
+_RANGE = {
+    "proportion": (0.0, 1.0), "share of Theta": (0.0, 1.0), "s": (0.0, inf), "pixels": (0.0, inf),
+}  # fmt: skip
+"""What a unit's figures can be: an interval reaches no further."""
 Results = Mapping[tuple[str, int | None, str], ResultDocument]
 """Result documents by model, seed and task, as the paper's file calls them."""
 
@@ -113,8 +118,9 @@ def over_seeds(single: Mapping[str, Measured]) -> Measured:
     ends = [(fmean(lows), fmean(highs))] if len(lows) == len(highs) == len(single) else []
     ends += [student_interval(list(samples.values()))] if len(samples) > 1 else []
     low, high = min((end[0] for end in ends), default=None), max((end[1] for end in ends), default=None)
-    if first.unit == "proportion" and low is not None and high is not None:
-        low, high = max(low, 0.0), min(high, 1.0)
+    least, most = _RANGE.get(first.unit, (-inf, inf))
+    if low is not None and high is not None:
+        low, high = max(low, least), min(high, most)
     return Measured(
         value=fmean(samples.values()),
         low=low,

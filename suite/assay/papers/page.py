@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import struct
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from statistics import fmean
@@ -55,6 +56,7 @@ def reproduction_page(outcome: Outcome) -> str:
             for verdict in Verdict
         ],
         rows=[_row(row) for row in rows],
+        any_published=any(row["published"] is not None for row in rows),
         tables=_tables(outcome),
         pictures=list(_pictures(outcome)),
         commands=commands(plan),
@@ -264,8 +266,16 @@ def _pictures(outcome: Outcome) -> Iterator[dict[str, str]]:
         pictures = [figure for figure in figures if isinstance(figure.content, bytes)]
         for figure in pictures[:PICTURES_A_JOB]:
             assert isinstance(figure.content, bytes)
-            content = png_address(figure.content)
-            yield {"title": f"{name}: {figure.title}", "caption": figure.caption, "content": content}
+            content, wide = png_address(figure.content), "wide" if _is_wide(figure.content) else ""
+            yield {
+                "title": f"{name}: {figure.title}", "caption": figure.caption, "content": content, "class": wide,
+            }  # fmt: skip
+
+
+def _is_wide(png: bytes) -> bool:
+    """Whether half of the page's width is too little for the picture: nearly twice as wide as it is high."""
+    width, height = struct.unpack(">II", png[16:24])  # of the header that every PNG begins with
+    return bool(width > 1.8 * height)
 
 
 def _first_seed(outcome: Outcome) -> Iterator[tuple[str, tuple[Figure, ...]]]:
