@@ -42,10 +42,8 @@ def test_only_the_base_branch_s_code_is_set_up_and_run_on_a_pull_request(workflo
     own = [step for name, step in steps(workflow) if name == "check"]
     refs = {step["with"]["path"]: step["with"]["ref"] for step in own if "checkout" in step.get("uses", "")}
     assert "base.sha" in refs["trusted"]
-    proposed = [step["run"] for step in own if step.get("working-directory") == "proposed"]
-    for command in proposed:
-        programs = {line.split()[0] for line in command.splitlines() if "assay" in line and ".venv" in line}
-        assert programs <= {"../trusted/.venv/bin/assay"}
     for step in own:
-        if step.get("working-directory") != "proposed" and "run" in step:
-            assert "proposed" not in step["run"]
+        assert "working-directory" not in step  # a program that starts among a stranger's files may load them
+        for line in step.get("run", "").splitlines():
+            if "proposed" in line:
+                assert line.split()[:2] == ["trusted/.venv/bin/assay", "check-pull-request"]

@@ -1,12 +1,14 @@
 """The leaderboard's verbs; nothing heavy is imported before a verb needs it."""
 
 import sys
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from assay.board.submissions.problems import Problem, printable
 from assay.errors import UserError
 
 app = typer.Typer()
@@ -56,19 +58,51 @@ def check_submission(
     _check(paths, board)
 
 
+@app.command(
+    name="check-pull-request",
+    epilog="Example: assay check-pull-request proposed --base origin/main --author https://example.org/me",
+)
+def check_pull_request(
+    checkout: Annotated[Path, typer.Argument(help="A checkout of what is proposed, with its history.")],
+    base: Annotated[str, typer.Option("--base", help="The commit that it is to be merged into.")],
+    author: Annotated[
+        str | None,
+        typer.Option(
+            "--author",
+            help="Who proposes it, as in `contact` of their submissions; left out for a maintainer.",
+        ),
+    ] = None,
+    board: BoardFolder = BOARD,
+) -> None:
+    """Check whose submissions a change adds, alters or removes, and run every check on those that it leaves."""
+    from assay.board.submissions.proposal import Proposal, check_proposal
+
+    elsewhere, findings = check_proposal(Proposal(checkout, base, author), board)
+    for problem in elsewhere:
+        print(f"assay: {problem}", file=sys.stderr)
+    wrong = [finding for finding in findings if not _passed(finding.name, finding.problems)]
+    if not findings and not elsewhere:
+        print(f"{checkout}: changes no submission")
+    if wrong or elsewhere:
+        raise typer.Exit(2)
+
+
 def _check(folders: list[Path], board: Path) -> None:
     from assay.board.submissions.check import check_submission as problems_of
 
     against = _against(board)
-    wrong = 0
-    for folder in folders:
-        problems = problems_of(folder, against)
-        for problem in problems:
-            print(f"assay: {folder.name}: {problem}", file=sys.stderr)
-        print(f"{folder}: {f'{len(problems)} problems' if problems else 'every check passed'}")
-        wrong += bool(problems)
-    if wrong:
+    passed = [_passed(str(folder), problems_of(folder, against)) for folder in folders]
+    if not all(passed):
         raise typer.Exit(2)
+
+
+def _passed(name: str, problems: Sequence[Problem]) -> bool:
+    """Print what was found of a submission; whether nothing was."""
+    for problem in problems:
+        print(f"assay: {printable(Path(name).name)}: {problem}", file=sys.stderr)
+    count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
+    print(f"{printable(name)}: {count if problems else 'every check passed'}")
+    return not problems
 
 
 @app.command(epilog="Example: assay admit adversarial/imagenet20 --rank-by worst:robust_accuracy@1/255")
