@@ -1,5 +1,10 @@
 """A small real job for tests of the runner: FGSM on a trained linear classifier of scikit-learn's digits."""
 
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 from assay.runner.assemble import write_report
@@ -16,6 +21,10 @@ eps: [0, 1/10]
 attacks:
   - {method: fgsm}
 """
+# At so small an eps hardly an image falls, and the attack takes all its steps: about a second a chunk.
+LONG = SPEC.replace("1/10", "1/10000").replace(
+    "{method: fgsm}", "{method: pgd, steps: 1000, step_size: 0.1 eps}"
+)
 LINEAR = "digits_models:linear"
 
 
@@ -53,6 +62,23 @@ def chunks(out: Path) -> dict[str, bytes]:
 def bodies(chunk_files: dict[str, bytes]) -> list[bytes]:
     """The records' lines of each chunk, without the header that names the job."""
     return [content.split(b"\n", 2)[2] for _, content in sorted(chunk_files.items())]
+
+
+def interrupted(task: str, out: Path, *options: str) -> subprocess.Popen[str]:
+    """`assay run` in a process of its own, which got a SIGINT as soon as a chunk was stored."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "assay.cli", "run", "--model", LINEAR, "--task", task, "--out", out, *options],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A shell's background job ignores SIGINT, and its children inherit that; a terminal's does not.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+    while not list(out.glob("jobs/*/chunks/*.jsonl")) and process.poll() is None:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    return process
 
 
 class Stops:

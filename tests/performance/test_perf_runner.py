@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -25,7 +24,7 @@ from assay.runner.store import JobStore, RunFolder
 from assay.runner.usage import peak_bytes
 from assay.tasks.base import Record, RunContext
 from assay.tasks.loading import Prefetcher
-from small_jobs import SPEC, chunks, request, write_spec
+from small_jobs import LONG, SPEC, chunks, interrupted, request, write_spec
 
 MANIFEST = """schema: 1
 name: many
@@ -337,22 +336,9 @@ def test_ctrl_c_until_the_program_has_ended(tmp_path, benchmark, executor):
     """Seconds from SIGINT to the end of the process, in a job whose chunks take about a second each."""
     if executor == "ray":
         pytest.importorskip("ray")
-    attack = "{method: pgd, steps: 1000, step_size: 0.1 eps}"
-    task = write_spec(tmp_path, text=SPEC.replace("{method: fgsm}", attack).replace("1/10", "1/10000"))
-    out = tmp_path / "o"
-    command = [sys.executable, "-m", "assay.cli", "run", "--model", "digits_models:linear", "--task", task]
     workers = "1" if executor == "here" else "2"
-    process = subprocess.Popen(
-        [*command, "--out", out, "--executor", executor, "--workers", workers, "--address", "local"],
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
-        stderr=subprocess.PIPE,
-        text=True,
-        # A shell's background job ignores SIGINT, and its children inherit that; a terminal's does not.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
-    while not list(out.glob("jobs/*/chunks/*.jsonl")) and process.poll() is None:
-        time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
+    options = ("--executor", executor, "--workers", workers, "--address", "local")
+    process = interrupted(write_spec(tmp_path, text=LONG), tmp_path / "o", *options)
     started = time.perf_counter()
     _, said = benchmark.pedantic(process.communicate, rounds=1)
     seconds = time.perf_counter() - started

@@ -4,7 +4,6 @@ import errno
 import json
 import os
 import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +18,7 @@ from assay.runner.jobs import JobRequest
 from assay.runner.plan import plan_jobs
 from assay.runner.run import InterruptedRunError, Runtime, run_jobs
 from assay.tasks.base import Record
-from small_jobs import Stops, answers, chunks, request, run, write_spec
+from small_jobs import LONG, Stops, answers, chunks, interrupted, request, run, write_spec
 
 
 @pytest.fixture
@@ -280,40 +279,9 @@ def test_the_command_of_a_result_is_the_same_however_it_was_run(task):
     )
 
 
-def test_ctrl_c_in_a_terminal_ends_the_program_in_time(tmp_path):
-    """A real SIGINT to a real process, in the middle of a long job: hardly an image falls at so small an eps."""
-    import signal
-    import time
-
-    out, task = tmp_path / "o", tmp_path / "long.yaml"
-    task.write_text(
-        "schema: 1\nfamily: adversarial\ntitle: long\ndata: digits\neps: [1/10000]\n"
-        "attacks: [{method: pgd, steps: 1000, step_size: 0.1 eps}]\n"
-    )
-    command = [
-        sys.executable,
-        "-m",
-        "assay.cli",
-        "run",
-        "--model",
-        "digits_models:linear",
-        "--task",
-        task,
-        "--out",
-        out,
-    ]
-    paths = os.pathsep.join([*sys.path])
-    process = subprocess.Popen(
-        command,
-        env=os.environ | {"PYTHONPATH": paths},
-        stderr=subprocess.PIPE,
-        text=True,
-        # A shell's background job ignores SIGINT, and its children inherit that; a terminal's does not.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )
-    while not list(out.glob("jobs/*/chunks/*.jsonl")) and process.poll() is None:
-        time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
+def test_ctrl_c_in_a_terminal_ends_the_program(tmp_path):
+    """A real SIGINT to a real process, in the middle of a long job; how soon is measured in tests/performance."""
+    process = interrupted(write_spec(tmp_path, text=LONG), tmp_path / "o")
     _, err = process.communicate()
     assert process.returncode == 130
     assert "chunks are stored in" in err
