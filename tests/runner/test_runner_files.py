@@ -2,6 +2,7 @@
 
 import errno
 import os
+import resource
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,21 @@ def test_a_line_after_a_torn_one_is_read(tmp_path):
     append_line(log, {"n": 1})
     with log.open("ab") as file:
         file.write(b'{"n": 2, "te')
+    append_line(log, {"n": 3})
+    assert [entry["n"] for entry in read_lines(log)] == [1, 3]
+
+
+def test_a_line_of_which_only_a_part_fits_is_an_error_and_the_next_one_is_read(tmp_path):
+    """The system writes the part that fits and says nothing: the limit here is a real one."""
+    log = tmp_path / "log"
+    append_line(log, {"n": 1})
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (log.stat().st_size + 5, hard))
+    try:
+        with pytest.raises(UserError, match="cannot be written"):
+            append_line(log, {"n": 2})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     append_line(log, {"n": 3})
     assert [entry["n"] for entry in read_lines(log)] == [1, 3]
 

@@ -1,5 +1,7 @@
 """One writer a folder; a dead one does not block it."""
 
+import errno
+import fcntl
 import json
 import os
 import socket
@@ -80,6 +82,26 @@ def test_a_lock_that_was_never_filled_does_not_block(tmp_path):
     (tmp_path / "lock").write_text("")
     with exclusive(tmp_path):
         assert owner_of(tmp_path).pid == os.getpid()
+
+
+@pytest.mark.parametrize(
+    ("module", "call", "number", "complaint"),
+    [
+        (os, "pwrite", errno.ENOSPC, "the disk is full; what was stored before is whole"),
+        (os, "open", errno.EACCES, r"cannot be written \(Permission denied\); choose a folder"),
+        (fcntl, "flock", errno.ENOLCK, r"cannot be locked \(No locks available\); choose an --out"),
+    ],
+)
+def test_a_lock_that_cannot_be_taken_is_a_sentence(tmp_path, monkeypatch, module, call, number, complaint):
+    def fail(*_arguments):
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as broken:
+        broken.setattr(module, call, fail)
+        with pytest.raises(UserError, match=complaint), exclusive(tmp_path):
+            pass
+    with exclusive(tmp_path):
+        assert owner_of(tmp_path).is_alive()
 
 
 def test_an_error_inside_frees_the_lock(tmp_path):

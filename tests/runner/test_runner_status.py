@@ -9,6 +9,8 @@ import pytest
 from assay.errors import UserError
 from assay.runner.events import EventLog
 from assay.runner.executors import InProcess
+from assay.runner.files import append_line
+from assay.runner.lock import exclusive
 from assay.runner.run import InterruptedRunError, Runtime
 from assay.runner.status import run_status, status_text
 from small_jobs import Stops, request, run
@@ -56,6 +58,22 @@ def test_a_running_run_has_a_rate_and_a_time_to_go(tmp_path, task):
     if status.units_a_second is not None:  # the writer may not have come to the first chunk yet
         assert status.seconds_to_go >= 0
     assert f"process {os.getpid()}" in status_text(status)
+
+
+@pytest.mark.parametrize("before", ["nothing", "a finished run", "a killed run"])
+def test_a_run_that_still_looks_at_what_is_stored_has_no_rate_of_an_earlier_one(out, before):
+    log = out / "events.jsonl"
+    if before == "nothing":
+        log.unlink()
+    if before == "a killed run":
+        append_line(log, {"time": 1.0, "event": "run_started", "pid": 1, "units": 60})
+        append_line(
+            log, {"time": 2.0, "event": "chunk_stored", "job": "j", "chunk": 0, "units": 10, "errors": 0}
+        )
+    with exclusive(out):
+        status = run_status(out)
+    assert (status.state, status.units_a_second, status.seconds_to_go) == ("running", None, None)
+    assert status_text(status).splitlines()[-1].startswith(f"running (process {os.getpid()}")
 
 
 @pytest.mark.parametrize(("host", "state"), [(socket.gethostname(), "dead"), ("elsewhere", "held")])

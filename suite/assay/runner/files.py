@@ -27,7 +27,7 @@ class LogFile:
             self._descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_APPEND, 0o644)
             size = os.fstat(self._descriptor).st_size
             if size and os.pread(self._descriptor, 1, size - 1) != b"\n":
-                os.write(self._descriptor, b"\n")
+                _append(self._descriptor, b"\n")
         except OSError as error:
             raise as_user_error(path, error) from error
 
@@ -38,13 +38,19 @@ class LogFile:
             UserError: the disk is full.
         """
         try:
-            os.write(self._descriptor, json.dumps(document).encode() + b"\n")
+            _append(self._descriptor, json.dumps(document).encode() + b"\n")
         except OSError as error:
             raise as_user_error(self.path, error) from error
 
     def close(self) -> None:
         """Close the file."""
         os.close(self._descriptor)
+
+
+def _append(descriptor: int, data: bytes) -> None:
+    """Write all of it: where a disk fills up, the system writes a part and complains only when asked for the rest."""
+    while data:
+        data = data[os.write(descriptor, data) :]
 
 
 def append_line(path: Path, document: Mapping[str, Any]) -> None:

@@ -6,11 +6,12 @@ import os
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import psutil
 
+from assay.atomic import as_user_error
 from assay.errors import UserError
 
 
@@ -41,14 +42,13 @@ def exclusive(folder: Path, say: Callable[[str], None] = lambda _line: None) -> 
     """Hold ``folder``'s lock while the block runs; ``say`` is told of a dead owner whose lock is taken over.
 
     Raises:
-        UserError: another process holds it, here or on another host.
+        UserError: another process holds it, here or on another host; the folder cannot be written.
     """
     path = folder / "lock"
     descriptor = _acquire(path)
     try:
         _refuse_or_take_over(path, say)
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, json.dumps(_this_process().__dict__).encode(), 0)
+        _sign(path, descriptor)
         yield
         path.unlink(missing_ok=True)
     except BaseException as error:
@@ -81,15 +81,28 @@ def _acquire(path: Path) -> int:
         try:
             descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o644)
         except OSError as error:
-            raise UserError(f"{path}: cannot be written ({error.strerror}); choose another --out") from error
+            raise as_user_error(path, error) from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except OSError as error:
             os.close(descriptor)
+            if not isinstance(error, BlockingIOError):
+                raise UserError(
+                    f"{path}: cannot be locked ({error.strerror}); choose an --out on a file system that has locks"
+                ) from error
             raise UserError(_busy(path, owner_of(path.parent))) from None
         if _is_current(path, descriptor):
             return descriptor
         os.close(descriptor)  # its owner ended and removed it between our two steps
+
+
+def _sign(path: Path, descriptor: int) -> None:
+    """Write who we are into the lock."""
+    try:
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, json.dumps(asdict(_this_process())).encode(), 0)
+    except OSError as error:
+        raise as_user_error(path, error) from error
 
 
 def _is_current(path: Path, descriptor: int) -> bool:

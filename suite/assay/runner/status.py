@@ -57,7 +57,7 @@ def run_status(path: Path) -> RunStatus:
     state = _ENDS[last["event"]] if last else "new"
     if owner is not None:
         state = "running" if owner.is_alive() else "held" if owner.is_elsewhere() else "dead"
-    rate, to_go = _speed(events) if state == "running" else (None, None)
+    rate, to_go = _speed(events, owner) if owner and state == "running" else (None, None)
     return RunStatus(
         state=state,
         owner=owner,
@@ -83,9 +83,11 @@ def _jobs(folder: RunFolder, events: list[dict[str, Any]]) -> tuple[JobStatus, .
     return tuple(found)
 
 
-def _speed(events: list[dict[str, Any]]) -> tuple[float | None, float | None]:
-    """Units a second since the run was last started, and the seconds that the rest then takes."""
-    start = max(index for index, entry in enumerate(events) if entry["event"] == "run_started")
+def _speed(events: list[dict[str, Any]], owner: Owner) -> tuple[float | None, float | None]:
+    """Units a second since the owner began to compute, and the seconds that the rest then takes."""
+    marks = [index for index, entry in enumerate(events) if entry["event"] in _ENDS]
+    if not marks or events[start := marks[-1]].get("pid") != owner.pid:
+        return None, None  # the owner still looks at what is stored: what the log holds is of an earlier run
     stored = [entry for entry in events[start:] if entry["event"] == "chunk_stored"]
     done = sum(entry["units"] for entry in stored)
     seconds = time.time() - events[start]["time"]
