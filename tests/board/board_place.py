@@ -1,5 +1,6 @@
 """A small leaderboard's folder, and how a forger changes what lies in it."""
 
+import gzip
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from assay.board.submissions.register import read_register
 from assay.resources import shipped_folder
 
 TASK = "adversarial/digits"
+RECORDS, RESULT = f"records/{TASK}.jsonl.gz", f"results/{TASK}.json"
 RANK_BY = "worst:robust_accuracy@1/20"
 SPEC = """\
 schema: 1
@@ -19,6 +21,7 @@ family: adversarial
 title: Accuracy under attack, the digits
 data: digits
 eps: [0, 1/20, 1/10]
+chunk_units: 600
 attacks:
   - {method: fgsm}
   - {method: bim, steps: 3, step_size: 0.4 eps}
@@ -80,3 +83,22 @@ def edit_result(folder: Path, change) -> None:
     document = json.loads((folder / name).read_text())
     change(document)
     rewrite(folder, {name: (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode()})
+
+
+def lines(place: Place) -> list[bytes]:
+    """The submission's records as the lines that they are stored in."""
+    return gzip.decompress((place.submission / RECORDS).read_bytes()).splitlines(keepends=True)
+
+
+def put_lines(place: Place, changed: list[bytes]) -> None:
+    """Store other records, as a forger would."""
+    rewrite(place.submission, {RECORDS: gzip.compress(b"".join(changed), mtime=0)})
+
+
+def refused(place: Place, *words: str) -> None:
+    """The submission has a problem whose line holds all the words, and every problem is a sentence for a terminal."""
+    problems = place.check()
+    assert any(all(word in problem for word in words) for problem in problems), (
+        problems or "nothing was found"
+    )
+    assert all("expected" in problem and problem.isprintable() for problem in problems)

@@ -143,19 +143,22 @@ def _provenance_problems(files: SubmissionFiles, task: str, job_key: str) -> Ite
         yield Problem(file, "text", fault, "plain text", mend)
 
 
-def read_records(files: SubmissionFiles, task: str) -> list[Record]:
-    """The records of a task.
+def read_records(files: SubmissionFiles, task: str, units: int | None = None) -> list[Record]:
+    """The records of a task, which has so many units.
 
     Raises:
-        UnreadableError: there are none, or they cannot be read.
+        UnreadableError: there are none, or more than units, or they cannot be read.
     """
     file = f"records/{task}.jsonl.gz"
-    return parse_records(file, unpack(file, files.read(file)))
+    return parse_records(file, unpack(file, files.read(file)), units)
 
 
 def _record_problems(files: SubmissionFiles, checked: CheckedResult) -> list[Problem]:
     task = checked.result.task
-    records = read_records(files, task)
+    try:
+        records = read_records(files, task, checked.admitted.units)
+    except UnreadableError as error:
+        return [error.problem]  # beside what is wrong with the result itself
     problems = list(unit_problems(checked, f"records/{task}.jsonl.gz", records))
     if problems:
         return problems

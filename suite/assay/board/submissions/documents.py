@@ -17,9 +17,9 @@ import json
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
-from assay.board.submissions.text import Name, PlainText, Url
+from assay.board.submissions.text import Name, PlainText, Url, plain_text
 from assay.validation import StrictModel
 
 MANIFEST = "manifest.json"
@@ -28,7 +28,9 @@ METADATA = "metadata.yaml"
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 MAINTAINERS = "maintainers"
 Contact = Annotated[
-    str, Field(pattern=rf"^(https?://\S+|[^@\s<>]+@[^@\s<>]+|{MAINTAINERS})$", max_length=200)
+    str,
+    Field(pattern=rf"^(https?://\S+|[^@\s<>]+@[^@\s<>]+|{MAINTAINERS})$", max_length=200),
+    AfterValidator(plain_text),
 ]
 
 

@@ -27,6 +27,8 @@ _HUGE_NUMBERS = (
     re.compile(rb"e(?<=[0-9]e)\+?[0-9]{3,}\s*[,\]}]"),
     re.compile(rb"E(?<=[0-9]E)\+?[0-9]{3,}\s*[,\]}]"),
 )
+# In ASCII JSON no text can be at fault without one of these; escapes and control characters begin with the backslash.
+_SIGNS = (b"<", b"&", b"\\", b"\x7f", b"script", b"data:")
 
 DocumentT = TypeVar("DocumentT", bound=StrictModel)
 
@@ -154,15 +156,18 @@ def unpack(name: str, packed: bytes) -> bytes:
     return data
 
 
-def parse_records(name: str, data: bytes) -> list[Record]:
-    """The records in the unpacked lines, one a unit.
+def parse_records(name: str, data: bytes, units: int | None = None) -> list[Record]:
+    """The records in the unpacked lines, one a unit; no line is parsed where there are more than ``units``.
 
     Raises:
-        UnreadableError: a line is not a record, has a number that is not finite, or text with markup.
+        UnreadableError: too many lines; one is not a record, has a number that is not finite, or text with markup.
     """
+    if units is not None and (count := data.count(b"\n")) > units:
+        raise refuse(name, "records", count, f"{units}, the units of the data set", _AGAIN)
     if any(pattern.search(data) for pattern in _HUGE_NUMBERS):
         raise refuse(name, "numbers", "an exponent of three digits or more", "finite numbers", _AGAIN)
-    if b"<" in data or b"\\" in data or b"&" in data or not data.isascii():
+    folded = data.lower()
+    if not data.isascii() or any(sign in folded for sign in _SIGNS):
         _check_text(name, data)
     return [_record(name, number, line) for number, line in enumerate(data.splitlines(), start=1)]
 

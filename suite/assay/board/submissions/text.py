@@ -46,7 +46,12 @@ def folder_name(name: str) -> str:
     return re.sub(r"[/:]", "--", name)
 
 
-def _checked_text(text: str) -> str:
+def plain_text(text: str) -> str:
+    """``text`` itself.
+
+    Raises:
+        ValueError: it is unfit to be shown.
+    """
     if fault := fault_of_text(text):
         raise ValueError(f"expected plain text, found {fault}; write it in plain words")
     return text
@@ -64,6 +69,6 @@ def _checked_url(url: str) -> str:
     return url
 
 
-PlainText = Annotated[str, Field(min_length=1, max_length=1000), AfterValidator(_checked_text)]
+PlainText = Annotated[str, Field(min_length=1, max_length=1000), AfterValidator(plain_text)]
 Name = Annotated[str, AfterValidator(_checked_name)]
-Url = Annotated[str, Field(max_length=500), AfterValidator(_checked_text), AfterValidator(_checked_url)]
+Url = Annotated[str, Field(max_length=500), AfterValidator(plain_text), AfterValidator(_checked_url)]
