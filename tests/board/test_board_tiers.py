@@ -31,6 +31,7 @@ family: adversarial
 title: Images that are kept
 data: digits
 eps: [0, 1/10]
+chunk_units: 600
 attacks:
   - {method: fgsm}
 """
