@@ -9,6 +9,7 @@ from assay.errors import UserError
 from assay.runner.plan import Shard
 from assay.runner.run import Runtime
 from assay.runner.shards import merge
+from assay.runner.status import run_status, status_text
 from small_jobs import SPEC, request, run, write_spec
 
 
@@ -32,6 +33,16 @@ def parts(halves, tmp_path):
 def test_a_shard_holds_its_own_chunks_only(parts):
     names = [[path.name for path in sorted(parts.glob(f"{part}/jobs/*/chunks/*"))] for part in "ab"]
     assert names == [[f"{n:06d}.jsonl" for n in (0, 2, 4)], [f"{n:06d}.jsonl" for n in (1, 3, 5)]]
+
+
+def test_the_status_of_a_shard_counts_its_own_chunks(parts):
+    status = run_status(parts / "b")
+    assert (status.state, status.shard, status.jobs[0].stored, status.jobs[0].chunks) == (
+        "finished", Shard(2, 2), 3, 3,
+    )  # fmt: skip
+    assert status_text(status).splitlines()[-1].startswith("shard 2/2: finished")
+    drop_chunk(parts)
+    assert run_status(parts / "b").jobs[0].stored == 2
 
 
 def test_many_small_jobs_are_shared_out_too(tmp_path):

@@ -81,17 +81,29 @@ def merge(sources: Sequence[Path], out: Path) -> RunFolder:
     return folder
 
 
+def part_in(folder: RunFolder) -> Part | None:
+    """The part of a run that a folder holds; None where it holds a whole one.
+
+    Raises:
+        UserError: what it notes of itself is damaged.
+    """
+    marker = folder.path / "shard.json"
+    if not marker.is_file():
+        return None
+    claim = _read_claim(marker)
+    jobs = tuple((key, count) for key, count in claim["jobs"])
+    return Part(folder, Shard(claim["shard"], claim["of"]), jobs)
+
+
 def _part(path: Path) -> Part:
     folder = RunFolder.existing(path)
-    marker = path / "shard.json"
-    if not marker.is_file():
+    with exclusive(path):
+        part = part_in(folder)
+    if part is None:
         raise UserError(
             f"{path}: is a whole run, not a shard of one; merge what `assay run --shard i/n` wrote"
         )
-    with exclusive(path):
-        claim = _read_claim(marker)
-    jobs = tuple((key, count) for key, count in claim["jobs"])
-    return Part(folder, Shard(claim["shard"], claim["of"]), jobs)
+    return part
 
 
 def _check_same_run(parts: Sequence[Part]) -> None:

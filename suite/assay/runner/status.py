@@ -1,6 +1,7 @@
 """How a run fares, read from its folder alone: another shell, another day, after a crash."""
 
 import time
+from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,15 @@ from tabulate import tabulate
 
 from assay.runner.events import read_events
 from assay.runner.lock import Owner, owner_of
+from assay.runner.plan import Shard
 from assay.runner.progress import duration
+from assay.runner.shards import Part, part_in
 from assay.runner.store import RunFolder
 
 
 @dataclass(frozen=True)
 class JobStatus:
-    """One job: its chunks with a file of theirs, and the failed units that its stored chunks hold."""
+    """One job: its chunks (a shard's own), those with a file, and the failed units that its stored chunks hold."""
 
     model: str
     task: str
@@ -34,6 +37,7 @@ class RunStatus:
     seconds_to_go: float | None
     last_event_seconds_ago: float | None
     reason: str | None
+    shard: Shard | None
     jobs: tuple[JobStatus, ...]
 
     def as_dict(self) -> dict[str, Any]:
@@ -58,6 +62,7 @@ def run_status(path: Path) -> RunStatus:
     if owner is not None:
         state = "running" if owner.is_alive() else "held" if owner.is_elsewhere() else "dead"
     rate, to_go = _speed(events, owner) if owner and state == "running" else (None, None)
+    part = part_in(folder)
     return RunStatus(
         state=state,
         owner=owner,
@@ -65,11 +70,13 @@ def run_status(path: Path) -> RunStatus:
         seconds_to_go=to_go,
         last_event_seconds_ago=round(time.time() - events[-1]["time"], 1) if events else None,
         reason=last.get("reason") if last and state == "failed" else None,
-        jobs=_jobs(folder, events),
+        shard=part.shard if part else None,
+        jobs=_jobs(folder, part, events),
     )
 
 
-def _jobs(folder: RunFolder, events: list[dict[str, Any]]) -> tuple[JobStatus, ...]:
+def _jobs(folder: RunFolder, part: Part | None, events: list[dict[str, Any]]) -> tuple[JobStatus, ...]:
+    own = Counter(key for key, _ in part.chunks()) if part else None
     errors: dict[str, dict[int, int]] = {}
     for entry in events:
         if entry["event"] == "chunk_stored":
@@ -78,7 +85,8 @@ def _jobs(folder: RunFolder, events: list[dict[str, Any]]) -> tuple[JobStatus, .
     for entry in folder.index():
         store = folder.job(entry["key"])
         failed = sum(errors.get(entry["key"], {}).values())
-        chunks, stored = store.read_job((entry["model"], entry["task"]))["chunks"], len(store.stored_chunks())
+        job, stored = store.read_job((entry["model"], entry["task"])), len(store.stored_chunks())
+        chunks = job["chunks"] if own is None else own[entry["key"]]
         found.append(JobStatus(entry["model"], entry["task"], chunks, stored, failed))
     return tuple(found)
 
@@ -100,7 +108,8 @@ def status_text(status: RunStatus) -> str:
     """The status for a reader."""
     rows = [[job.model, job.task, f"{job.stored}/{job.chunks}", job.failed_units] for job in status.jobs]
     table = tabulate(rows, headers=["model", "task", "chunks stored", "failed units"], tablefmt="simple")
-    return f"{table}\n\n{_sentence(status)}"
+    shard = f"shard {status.shard.number}/{status.shard.of}: " if status.shard else ""
+    return f"{table}\n\n{shard}{_sentence(status)}"
 
 
 def _sentence(status: RunStatus) -> str:
