@@ -2,7 +2,7 @@
 
 from dataclasses import asdict, fields, replace
 from types import SimpleNamespace
-from typing import get_args
+from typing import Annotated, get_args
 
 import pytest
 from pydantic import BaseModel
@@ -45,6 +45,18 @@ def test_every_field_of_every_spec_is_on_a_side(name):
     for model in nested_models(families.family(name).spec_type):
         homeless = [field for field, side in field_sides(model).items() if side is None]
         assert not homeless, f"{model.__name__}: put {homeless} on the identity or the runtime side"
+
+
+def test_a_field_that_nobody_put_on_a_side_is_found():
+    class Forgetful(TaskSpec):
+        colour: str = "red"
+
+    class Nesting(TaskSpec):
+        within: Annotated[tuple[Forgetful, ...] | None, IDENTITY] = None
+
+    homeless = {model.__name__: [name for name, side in field_sides(model).items() if side is None]
+                for model in nested_models(Nesting)}  # fmt: skip
+    assert homeless == {"Nesting": [], "Forgetful": ["colour"]}
 
 
 def test_every_field_of_requests_and_model_cards_is_on_a_side():
