@@ -64,8 +64,10 @@ def bodies(chunk_files: dict[str, bytes]) -> list[bytes]:
     return [content.split(b"\n", 2)[2] for _, content in sorted(chunk_files.items())]
 
 
-def interrupted(task: str, out: Path, *options: str) -> subprocess.Popen[str]:
-    """`assay run` in a process of its own, which got a SIGINT as soon as a chunk was stored."""
+def interrupted(
+    task: str, out: Path, *options: str, number: signal.Signals = signal.SIGINT
+) -> subprocess.Popen[str]:
+    """`assay run` in a process of its own, which got a signal as soon as a chunk was stored."""
     process = subprocess.Popen(
         [sys.executable, "-m", "assay.cli", "run", "--model", LINEAR, "--task", task, "--out", out, *options],
         env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
@@ -77,7 +79,7 @@ def interrupted(task: str, out: Path, *options: str) -> subprocess.Popen[str]:
     )
     while not list(out.glob("jobs/*/chunks/*.jsonl")) and process.poll() is None:
         time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     return process
 
 

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import signal
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from assay.runner.assemble import stored_jobs, write_report
 from assay.runner.jobs import JobRequest
 from assay.runner.plan import plan_jobs
 from assay.runner.run import InterruptedRunError, Runtime, run_jobs
+from assay.runner.status import run_status
 from assay.tasks.base import Record
 from small_jobs import LONG, Stops, answers, chunks, interrupted, request, run, write_spec
 
@@ -279,10 +281,16 @@ def test_the_command_of_a_result_is_the_same_however_it_was_run(task):
     )
 
 
-def test_ctrl_c_in_a_terminal_ends_the_program(tmp_path):
-    """A real SIGINT to a real process, in the middle of a long job; how soon is measured in tests/performance."""
-    process = interrupted(write_spec(tmp_path, text=LONG), tmp_path / "o")
+@pytest.mark.parametrize(
+    ("number", "workers"), [(signal.SIGINT, "1"), (signal.SIGTERM, "1"), (signal.SIGTERM, "2")]
+)
+def test_a_signal_ends_the_program_as_the_user_s_wish_does(tmp_path, number, workers):
+    """A real Ctrl-C, or a batch system's last word, in a long job; how soon is measured in tests/performance."""
+    out = tmp_path / "o"
+    process = interrupted(write_spec(tmp_path, text=LONG), out, "--workers", workers, number=number)
     _, err = process.communicate()
     assert process.returncode == 130
     assert "chunks are stored in" in err
     assert "Traceback" not in err
+    assert run_status(out).state == "stopped"
+    assert not (out / "lock").exists()

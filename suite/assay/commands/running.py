@@ -1,10 +1,11 @@
 """The verbs that compute or look at what was computed: plan, run, merge, report, status."""
 
 import json
+import signal
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
@@ -26,9 +27,6 @@ from assay.commands.options import (
     devices,
 )  # fmt: skip
 from assay.errors import UserError
-
-if TYPE_CHECKING:
-    pass
 
 
 class ExecutorName(StrEnum):
@@ -86,6 +84,9 @@ def run(
     quiet: Quiet = False,
 ) -> None:
     """Run tasks on models; only what is not stored yet is computed."""
+    # How batch systems announce the end of the time: stop as after Ctrl-C, with the lock freed and the log closed.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+
     from assay.runner import progress
     from assay.runner.choice import Choice
     from assay.runner.plan import WHOLE, Shard, plan_jobs

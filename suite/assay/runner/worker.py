@@ -186,7 +186,8 @@ def _unit_by_unit(worker: Worker, task: ChunkTask, limits: Limits, listener: Lis
 
 def _serve(connection: Connection, device: str) -> None:
     """The child: compute what comes until the driver is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the driver decides
+    for number in (signal.SIGINT, signal.SIGTERM):  # both reach the whole group; the driver decides
+        signal.signal(number, signal.SIG_IGN)
     threading.Thread(target=_die_with_parent, daemon=True).start()
     while True:
         try:
