@@ -9,9 +9,10 @@ import pytest
 import yaml
 from board_place import RANK_BY, TASK, edit_result, rewrite
 
+from assay.board.html import breakable
 from assay.board.site.build import build_site
-from assay.board.site.documents import cell, curve_tables
-from assay.board.site.pages import data_script, script_json
+from assay.board.site.documents import cell, curve_tables, provenance_rows
+from assay.board.site.pages import data_script, family_title, script_json
 
 
 @pytest.fixture
@@ -157,3 +158,34 @@ def test_figures_are_written_as_a_reader_reads_them():
     (table,) = curve_tables([metric])
     assert table["points"] == ["1/10"]
     assert table["rows"] == [("s", 4, "<td>50.0 % (25.0 to 75.0)</td>")]
+
+
+def test_provenance_is_read_aloud_and_never_as_python_writes_it(built):
+    document = {
+        "job_key": "k", "written_utc": "2026-01-01", "used": {"chunks": 3, "wall_seconds": 1.5},
+        "environments": {
+            "a": {"packages": {"torch": "2", "ray": None}, "cuda": None, "tf32": False, "threads": 1},
+            "b": {"commit": {"sha": "12", "dirty": True}, "devices": ["x", "y"]},
+        },
+    }  # fmt: skip
+    assert provenance_rows(document) == [
+        ("packages, machine 1", "torch 2"), ("tf32, machine 1", "no"), ("threads, machine 1", "1"),
+        ("commit, machine 2", "sha 12, dirty yes"), ("devices, machine 2", "x, y"),
+        ("written utc", "2026-01-01"), ("used", "chunks 3, wall seconds 1.5"),
+    ]  # fmt: skip
+    assert provenance_rows({"environments": {"a": 7}, "used": None}) == [("machine", "7")]
+    assert provenance_rows({"environments": [], "x": {}}) == [("x", "")]
+    _, _, site = built
+    page = (site / "models" / "digits-linear.html").read_text()
+    assert re.search(r"<dt>packages</dt><dd>assay [\d.]+, torch ", page)
+    assert "{&#39;" not in page
+
+
+def test_a_long_name_can_be_broken_and_is_still_escaped():
+    assert breakable("fgsm:robust_accuracy@4/255") == "fgsm:<wbr>robust_<wbr>accuracy@<wbr>4/255"
+    assert breakable("<b>:x") == "&lt;b&gt;:<wbr>x"
+
+
+@pytest.mark.parametrize(("name", "title"), [("adversarial", "Adversarial"), ("srvr", "SRVR")])
+def test_a_family_has_a_title(name, title):
+    assert family_title(name) == title

@@ -1,20 +1,29 @@
 """What every page is made with: one way to read templates, and contents that can stand inside a page."""
 
 import base64
+import re
 from pathlib import Path
 
 import jinja2
+from markupsafe import Markup
 
 
 def environment(templates: Path) -> jinja2.Environment:
     """The templates of a folder: everything is escaped, and a name that is not there is an error."""
-    return jinja2.Environment(
+    made = jinja2.Environment(
         loader=jinja2.FileSystemLoader(templates),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    made.filters["breakable"] = breakable
+    return made
+
+
+def breakable(name: str) -> Markup:
+    """A long name whose lines may end after ``:``, ``_``, ``@`` and ``+``; it has no space of its own."""
+    return Markup("<wbr>").join(re.split(r"(?<=[:_@+])", name))
 
 
 def png_address(png: bytes) -> str:

@@ -76,8 +76,9 @@
     return [...made.filter(({ ranked }) => ranked), ...made.filter(({ ranked }) => !ranked)];
   }
 
-  const textColumns = () => [modelColumn, tierColumn, paperColumn, licenceColumn];
-  const visible = () => [...textColumns(), ...columns].filter((column, at) => at === 0 || !state.hide.includes(column.key));
+  /** Figures stand beside the model, so that they are in sight where there is no room for all. */
+  const everyColumn = () => [modelColumn, ...columns, tierColumn, paperColumn, licenceColumn];
+  const visible = () => everyColumn().filter((column, at) => at === 0 || !state.hide.includes(column.key));
 
   // --- rows -----------------------------------------------------------------------------------------------------
   const haystack = (row) => `${row.model} ${row.architecture} ${row.paper} ${row.licence} ${row.tier}`.toLowerCase();
@@ -120,7 +121,7 @@
     writeLink();
   }
 
-  const nameOfColumn = (key) => [...textColumns(), ...columns].find((column) => column.key === key)?.label ?? key;
+  const nameOfColumn = (key) => everyColumn().find((column) => column.key === key)?.label ?? key;
 
   function drawPager(pages) {
     const go = (page) => change({ page }, true);
@@ -142,7 +143,7 @@
   }
 
   function drawColumnMenu() {
-    by("columns").querySelector("div").replaceChildren(...[...textColumns().slice(1), ...columns].map((column) => {
+    by("columns").querySelector("div").replaceChildren(...everyColumn().slice(1).map((column) => {
       const box = element("input", { type: "checkbox", onchange: () => change({
         hide: box.checked ? state.hide.filter((key) => key !== column.key) : [...state.hide, column.key] }) });
       box.checked = !state.hide.includes(column.key);

@@ -1,7 +1,7 @@
 // Two to four models side by side: their figures, paired tests against the first, and their curves.
 "use strict";
 const Compare = (() => {
-  const { element, figure } = Page;
+  const { element, breakable, figure } = Page;
 
   function shown(cell, unit) {
     if (cell === undefined) return "not submitted";
@@ -29,7 +29,7 @@ const Compare = (() => {
       ...models.map((model) => element("th", { scope: "col" }, element("a", { href: `${Page.root}models/${model.id}.html` }, model.model))));
     const rows = columns.map((column) => {
       const first = outcomes(models[0], column);
-      return element("tr", {}, element("th", { scope: "row" }, column.full ?? column.label),
+      return element("tr", {}, element("th", { scope: "row" }, ...breakable(column.full ?? column.label)),
         ...models.map((model, at) => element("td", {}, shown(column.cell(model), column.unit), " ",
           at === 0 || !hasValue(column.cell(model)) || !hasValue(column.cell(models[0])) ? null
             : testText(Statistics.paired(outcomes(model, column), first), column.unit))));
@@ -48,7 +48,7 @@ const Compare = (() => {
     const figures = [...series].filter(([, points]) => points.length > 1).map(([name, points]) => {
       const place = element("div", { class: "chart small", role: "img", "aria-label": `${name} of ${models.map(({ model }) => model).join(", ")}; the figures are in the table below` });
       const figure_ = element("figure", {}, place, element("figcaption", {}, name));
-      queueMicrotask(() => Charts.draw(place, chart(models, points)));
+      Charts.drawInView(place, () => chart(models, points));
       return figure_;
     });
     return element("div", { class: "charts" }, ...figures);

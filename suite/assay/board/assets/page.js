@@ -35,11 +35,14 @@ const Page = (() => {
     return made;
   }
 
+  /** A long name's pieces, between which a line may end: `worst:robust_accuracy@1/255` has no space of its own. */
+  const breakable = (name) => name.split(/(?<=[:_@+])/).flatMap((piece, at) => (at ? [document.createElement("wbr"), piece] : [piece]));
+
   /** A figure as a reader writes it: percent for proportions, four digits otherwise. */
   function figure(value, unit) {
     if (value === null || value === undefined) return "–";
     return unit === "proportion" ? (100 * value).toFixed(1) : String(Number(value.toPrecision(4)));
   }
 
-  return { root, script, data, element, figure };
+  return { root, script, data, element, breakable, figure };
 })();

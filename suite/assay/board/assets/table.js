@@ -1,7 +1,7 @@
 // The table: columns and rows in, a sorted, filtered page of rows out. Its only memory is of rows already built.
 "use strict";
 const Table = (() => {
-  const { element, figure } = Page;
+  const { element, breakable, figure } = Page;
 
   /** What a column sorts by: a number, a text, or null (always last). */
   const sortKey = (column, row) => {
@@ -62,9 +62,9 @@ const Table = (() => {
       const active = state.sort === column.key;
       const direction = !active ? "none" : state.desc ? "descending" : "ascending";
       const button = element("button", { type: "button", title: column.hint ?? null, onclick: () => onSort(column), "data-sort": column.key },
-        column.label, element("span", { class: "arrow", "aria-hidden": "true" }, active ? (state.desc ? " ▼" : " ▲") : ""));
+        ...breakable(column.label), element("span", { class: "arrow", "aria-hidden": "true" }, active ? (state.desc ? " ▼" : " ▲") : ""));
       return element("th", { scope: "col", "aria-sort": direction, class: column.text ? "text" : null }, button,
-        column.note ? element("small", {}, column.note) : null);
+        column.note ? element("small", {}, ...breakable(column.note)) : null);
     });
     return element("tr", {}, element("th", { scope: "col", class: "pick" }, element("span", { class: "unseen" }, "Compare")), ...cells);
   }

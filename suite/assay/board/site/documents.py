@@ -76,3 +76,31 @@ def point(metric: Metric) -> str:
     """A curve point's name: as the spec writes it (``4/255``) where the metric's name says so."""
     written = str(metric["name"]).rpartition("@")[2]
     return written if written != metric["name"] else f"{metric['x']:g}"
+
+
+def provenance_rows(document: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Where and with what a result was computed, a fact a row; nothing is taken for granted of what it holds."""
+    environments = document.get("environments")
+    machines = list(environments.values()) if isinstance(environments, dict) else []
+    rows = []
+    for number, machine in enumerate(machines, start=1):
+        where = f", machine {number}" if len(machines) > 1 else ""
+        facts = machine if isinstance(machine, dict) else {"machine": machine}
+        rows += [(_label(name) + where, _words(fact)) for name, fact in facts.items() if fact is not None]
+    rest = {name: value for name, value in document.items() if name not in ("job_key", "environments")}
+    return rows + [(_label(name), _words(value)) for name, value in rest.items() if value is not None]
+
+
+def _label(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _words(value: Any) -> str:
+    """A JSON value as a reader would say it."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, dict):
+        return ", ".join(f"{_label(name)} {_words(part)}" for name, part in value.items() if part is not None)
+    if isinstance(value, list):
+        return ", ".join(map(_words, value))
+    return str(value)

@@ -14,7 +14,7 @@ from pydantic_core import to_json
 from assay import __version__
 from assay.board.html import environment, inside_a_script
 from assay.board.site.boards import AdmittedSpec, TaskBoard
-from assay.board.site.documents import curve_tables, guard_rows, singles
+from assay.board.site.documents import curve_tables, guard_rows, provenance_rows, singles
 from assay.board.site.entries import Entry, Result
 from assay.board.site.history import history
 from assay.data.manifest import load_manifest
@@ -42,6 +42,7 @@ class Pages:
     def __init__(self) -> None:
         self._environment = environment(_TEMPLATES)
         self._environment.globals["version"] = __version__
+        self._environment.filters["family_title"] = family_title
 
     @cached_property
     def version(self) -> str:
@@ -75,7 +76,7 @@ class Pages:
                 "guards": guard_rows(result["guards"]),
                 "curves": curve_tables(result["metrics"]),
                 "pictures": pictures[result["task"]],
-                "provenance": _plain(entry.read(f"provenance/{result['task']}.json")),
+                "provenance": provenance_rows(_plain(entry.read(f"provenance/{result['task']}.json"))),
                 "findings": {
                     tier: finding.tasks[result["task"]]
                     for tier, finding in entry.findings.items()
@@ -142,6 +143,11 @@ class Pages:
 def paper_id(url: str | None) -> str:
     """The name of a paper's page."""
     return "none" if url is None else hashlib.sha256(url.encode()).hexdigest()[:12]
+
+
+def family_title(name: str) -> str:
+    """A family's name as a title; a word without a vowel is an abbreviation."""
+    return name.capitalize() if set(name) & set("aeiou") else name.upper()
 
 
 def _question(name: str) -> str:
