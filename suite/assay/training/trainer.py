@@ -196,7 +196,7 @@ class Trainer:
         rate = learning_rate(recipe, done, self._steps_per_epoch)
         for group in self._optimiser.param_groups:
             group["lr"] = rate
-        torch.manual_seed(_number(recipe.seed, _LAYERS, done))  # dropout draws from the global generator
+        _seed_layers(_number(recipe.seed, _LAYERS, done), self.material.device)
         losses = self._objective(self.net, self._batch(rows, done))
         values = {name: float(loss.detach()) for name, loss in losses.items()}
         if not math.isfinite(values["loss"]):
@@ -260,6 +260,13 @@ class Trainer:
             f"{self.material.recipe.title}: {what} (epoch {self.position.epoch + 1}), so the training stopped; "
             f"checkpoints of before are kept in {self.checkpoints.folder}: lower `optimiser.lr`, or check the data"
         )
+
+
+def _seed_layers(number: int, device: torch.device) -> None:
+    """Seed what dropout draws from. torch.manual_seed does as much, but formats the stack for every kind of device."""
+    torch.default_generator.manual_seed(number)
+    if device.type == "cuda":
+        torch.cuda.manual_seed(number)
 
 
 def accuracy(net: nn.Module, pictures: Pictures) -> float:
