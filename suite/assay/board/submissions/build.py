@@ -143,12 +143,24 @@ def _job_files(run: Path, job: StoredJob) -> Iterator[tuple[str, bytes]]:
         yield f"provenance/{task}.json", provenance.read_bytes()
     if result.status is Status.NOT_APPLICABLE:
         return
+    alone = [replace(record, files={}) for record in records]  # a submission has no files beside its records
+    _refuse_figures_from_files(job, alone)
     yield f"records/{task}.jsonl.gz", pack_records(records)
     headline = [metric.name for metric in result.metrics if metric.headline]
     outcomes = outcomes_document(unit_scores(job.task, job.spec, records, headline))
     yield f"outcomes/{task}.json", (outcomes.model_dump_json(by_alias=True) + "\n").encode()
-    alone = [replace(record, files={}) for record in records]  # a submission has no files beside its records
     yield from picture_files(task, job.task.figures(job.spec, alone))
+
+
+def _refuse_figures_from_files(job: StoredJob, alone: Sequence[Record]) -> None:
+    """A figure that nobody could compute again from the submission is none for the leaderboard."""
+    try:
+        job.task.summarise(job.spec, alone)
+    except KeyError as error:
+        raise UserError(
+            f"{job.document['task']}: its figures follow from files beside the records ({error}), which a submission "
+            "does not hold, so nobody could check them; results of this family cannot be submitted yet"
+        ) from error
 
 
 def _refuse_unfinished(run: Path, result: ResultDocument) -> None:
