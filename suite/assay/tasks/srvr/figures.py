@@ -17,6 +17,7 @@ from assay.tasks.srvr.traps import Trap
 
 COLOURS = {"naive": "#d7191c", "OIR_B": "#00b8d4", "OIR_W": "#f048c6", "trapezoid": "#e66101"}
 _OTHER_COLOUR = "#4d4d4d"
+_LONGEST = 24  # characters of a name beside curves
 _DPI = 110
 
 
@@ -46,7 +47,7 @@ def map_figure(
     for region in regions:
         _draw_region(axes, region)
     if regions or traps:
-        _legend_once(axes)
+        _legend_once(figure, axes)
     axes.set(xlabel="azimuth (°)", ylabel="elevation (°)", title=title)
     return _png(figure)
 
@@ -97,9 +98,9 @@ def profile_figure(profiles: Mapping[str, FloatArray], axis: GridAxis, title: st
     figure = Figure(figsize=(8, 3), layout="constrained")
     axes = figure.subplots()
     for name, scores in profiles.items():
-        axes.plot(axis.values, scores, label=name)
+        axes.plot(axis.values, scores, label=name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…")
     axes.set(xlabel=axis.name, ylabel="score of the class", ylim=(0, 1.02), title=title)
-    axes.legend(loc="upper right", fontsize="small")
+    figure.legend(loc="outside right upper", fontsize="small")
     return _png(figure)
 
 
@@ -161,11 +162,18 @@ def _draw_region(axes: Axes, region: RegionMark) -> None:
     axes.plot(*region.initial, marker="o", markersize=4, color="white", markeredgecolor=colour)
 
 
-def _legend_once(axes: Axes) -> None:
-    """A legend that names each kind of mark once."""
+def _legend_once(figure: Figure, axes: Axes) -> None:
+    """A legend below the map that names each kind of mark once."""
     handles, labels = axes.get_legend_handles_labels()
     unique = dict(zip(labels, handles, strict=True))
-    axes.legend(list(unique.values()), list(unique), loc="upper right", fontsize="small")
+    labels = list(unique)
+    figure.legend(
+        [unique[label] for label in labels],
+        labels,
+        loc="outside lower center",
+        ncols=len(labels),
+        fontsize="small",
+    )
 
 
 def _png(figure: Figure) -> bytes:
