@@ -28,19 +28,14 @@ PLANE = ["brightness:0:0.5", "patch:0:0.5:10:10:4x4"]
 NETWORKS = {"fnn-200": nets.mnist_fnn_200, "fnn-800": nets.mnist_fnn_800, "cnn-2028": nets.mnist_cnn_2028}
 SECONDS = {"fnn-200": 0.2, "fnn-800": 5.0, "cnn-2028": 8.0}
 
-pytestmark = pytest.mark.skipif(not MNIST.is_dir(), reason=f"no MNIST at {MNIST}")
+pytestmark = [
+    pytest.mark.usefixtures("one_thread"),
+    pytest.mark.skipif(not MNIST.is_dir(), reason=f"no MNIST at {MNIST}"),
+]
 
 
 def read(name, offset):
     return np.frombuffer(gzip.decompress((MNIST / name).read_bytes()), np.uint8, offset=offset).copy()
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

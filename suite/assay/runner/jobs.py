@@ -36,11 +36,6 @@ class JobRequest:
     data_roots: tuple[str, ...] = ()
     switches: tuple[str, ...] = ()
 
-    @property
-    def task_id(self) -> str:
-        """The id that the task's result will carry: a user's own spec goes by its file's stem."""
-        return Path(self.task).stem if self.task.endswith((".yaml", ".yml")) else self.task
-
 
 # Which fields change the answer, and are in a job's key; a test fails for a field that is on no side.
 REQUEST_SIDES: Mapping[str, str] = {

@@ -231,12 +231,10 @@ class JobStore:
             "errors": sum(record.error is not None for record in records),
             "files": any(record.files for record in records),
         }
-        rest = "".join(canonical_json(document) + "\n" for document in (header, *documents))
+        rest = "".join(canonical_json(document) + "\n" for document in (header, *documents)).encode()
         # Where a rename is lost with the power, the chunk is found missing and computed again: no need to wait
         # for the folder as well.
-        write_atomically(
-            self.chunk_path(chunk), _first_line(rest.encode()) + b"\n" + rest.encode(), sync_folder=False
-        )
+        write_atomically(self.chunk_path(chunk), _first_line(rest) + b"\n" + rest, sync_folder=False)
 
     def check_chunk(self, chunk: int, unit_ids: Sequence[str] | None = None) -> ChunkHeader | None:
         """What a chunk's header says, once every byte was found to be as written; None when it is not stored.

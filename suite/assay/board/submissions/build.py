@@ -133,8 +133,9 @@ def _is_of(name: str, task: str) -> bool:
 
 
 def _job_files(run: Path, job: StoredJob) -> Iterator[tuple[str, bytes]]:
-    records = job.records()
-    result = job.result(records)
+    # A submission has no files beside its records: its figures are those that follow without them.
+    records = [replace(record, files={}) for record in job.records()]
+    result = _result_of(job, records)
     _refuse_unfinished(run, result)
     task = result.task
     yield f"results/{task}.json", canonical_result(result).to_json().encode()
@@ -143,19 +144,17 @@ def _job_files(run: Path, job: StoredJob) -> Iterator[tuple[str, bytes]]:
         yield f"provenance/{task}.json", provenance.read_bytes()
     if result.status is Status.NOT_APPLICABLE:
         return
-    alone = [replace(record, files={}) for record in records]  # a submission has no files beside its records
-    _refuse_figures_from_files(job, alone)
     yield f"records/{task}.jsonl.gz", pack_records(records)
     headline = [metric.name for metric in result.metrics if metric.headline]
     outcomes = outcomes_document(unit_scores(job.task, job.spec, records, headline))
     yield f"outcomes/{task}.json", (outcomes.model_dump_json(by_alias=True) + "\n").encode()
-    yield from picture_files(task, job.task.figures(job.spec, alone))
+    yield from picture_files(task, job.task.figures(job.spec, records))
 
 
-def _refuse_figures_from_files(job: StoredJob, alone: Sequence[Record]) -> None:
-    """A figure that nobody could compute again from the submission is none for the leaderboard."""
+def _result_of(job: StoredJob, records: Sequence[Record]) -> ResultDocument:
+    """The result; a figure that nobody could compute again from the submission is none for the leaderboard."""
     try:
-        job.task.summarise(job.spec, alone)
+        return job.result(records)
     except KeyError as error:
         raise UserError(
             f"{job.document['task']}: its figures follow from files beside the records ({error}), which a submission "
