@@ -3,12 +3,9 @@
 from importlib.resources import files
 
 import pytest
-from board_place import METADATA, MODELS, RANK_BY, TASK
+from board_place import METADATA, RANK_BY, TASK
 
-from assay.board.submissions.build import SubmitRequest, build_submissions
 from assay.board.submissions.documents import write_schemas
-from assay.errors import UserError
-from assay.tasks.families import family
 
 
 def test_from_a_run_to_a_row(place, assay, tmp_path):
@@ -76,22 +73,6 @@ def test_a_limited_run_cannot_be_submitted(place, assay, tmp_path):
     assert code == 2
     assert "without --limit" in err
     assert not (place.board / "submissions" / "digits_models--linear").exists()
-
-
-def test_figures_that_follow_from_files_are_not_submitted(place, assay, monkeypatch):
-    """As neuron consistency's do: a submission holds records alone."""
-    plain = family("adversarial").summarise
-
-    def from_files(spec, records):
-        if any(isinstance(record.files, dict) for record in records):  # not those of a run's folder
-            raise KeyError("block.npz")
-        return plain(spec, records)
-
-    before = {path: path.read_bytes() for path in place.board.rglob("*") if path.is_file()}
-    monkeypatch.setattr(family("adversarial"), "summarise", from_files, raising=False)
-    with pytest.raises(UserError, match=r"block\.npz.*nobody could check"):
-        build_submissions(SubmitRequest(place.run, place.metadata, MODELS["digits-linear"]), place.board)
-    assert {path: path.read_bytes() for path in place.board.rglob("*") if path.is_file()} == before
 
 
 def test_other_weights_never_replace_a_model_s_results(place, assay):

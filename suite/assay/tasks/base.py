@@ -80,7 +80,8 @@ class Task(Protocol, Generic[SpecT, DataT]):
     """One family.
 
     ``record_version`` changes whenever records of before would not be what they would be today; ``dtypes`` are the
-    precisions in which its figures keep their meaning, such as ``("float32", "bfloat16")``.
+    precisions in which its figures keep their meaning, such as ``("float32", "bfloat16")``; ``scored_files`` are the
+    patterns (as in a shell) of the records' files that :meth:`summarise` reads, which travel wherever records do.
     """
 
     family: str
@@ -88,6 +89,7 @@ class Task(Protocol, Generic[SpecT, DataT]):
     dtypes: tuple[str, ...]
     spec_type: type[SpecT]
     record_columns: tuple[str, ...]
+    scored_files: tuple[str, ...]
 
     def open_data(self, spec: SpecT, source: "DataSource") -> DataT:
         """The data that the spec names, with hashes verified."""

@@ -25,6 +25,7 @@ from assay.board.submissions.documents import (
 )  # fmt: skip
 from assay.board.submissions.outcomes import outcomes_document, unit_scores
 from assay.board.submissions.results import switches_of
+from assay.board.submissions.scored import is_scored, place_of
 from assay.board.submissions.text import folder_name
 from assay.canonical import canonical_json
 from assay.errors import UserError
@@ -133,9 +134,9 @@ def _is_of(name: str, task: str) -> bool:
 
 
 def _job_files(run: Path, job: StoredJob) -> Iterator[tuple[str, bytes]]:
-    # A submission has no files beside its records: its figures are those that follow without them.
-    records = [replace(record, files={}) for record in job.records()]
-    result = _result_of(job, records)
+    # What a submission shows follows from what it holds: pictures that need other files are on the run's own page.
+    records = [_with_scored(record, job.task.scored_files) for record in job.records()]
+    result = job.result(records)
     _refuse_unfinished(run, result)
     task = result.task
     yield f"results/{task}.json", canonical_result(result).to_json().encode()
@@ -145,21 +146,18 @@ def _job_files(run: Path, job: StoredJob) -> Iterator[tuple[str, bytes]]:
     if result.status is Status.NOT_APPLICABLE:
         return
     yield f"records/{task}.jsonl.gz", pack_records(records)
+    for record in records:
+        yield from ((place_of(task, name), content) for name, content in record.files.items())
     headline = [metric.name for metric in result.metrics if metric.headline]
     outcomes = outcomes_document(unit_scores(job.task, job.spec, records, headline))
     yield f"outcomes/{task}.json", (outcomes.model_dump_json(by_alias=True) + "\n").encode()
     yield from picture_files(task, job.task.figures(job.spec, records))
 
 
-def _result_of(job: StoredJob, records: Sequence[Record]) -> ResultDocument:
-    """The result; a figure that nobody could compute again from the submission is none for the leaderboard."""
-    try:
-        return job.result(records)
-    except KeyError as error:
-        raise UserError(
-            f"{job.document['task']}: its figures follow from files beside the records ({error}), which a submission "
-            "does not hold, so nobody could check them; results of this family cannot be submitted yet"
-        ) from error
+def _with_scored(record: Record, patterns: Sequence[str]) -> Record:
+    return replace(
+        record, files={name: record.files[name] for name in record.files if is_scored(name, patterns)}
+    )
 
 
 def _refuse_unfinished(run: Path, result: ResultDocument) -> None:
@@ -187,11 +185,13 @@ def canonical_result(result: ResultDocument) -> ResultDocument:
 
 def pack_records(records: Sequence[Record]) -> bytes:
     """The records as gzipped JSON lines; equal records give equal bytes."""
-    lines = (
-        canonical_json({"unit_id": record.unit_id, "values": dict(record.values), "error": record.error})
-        for record in records
-    )
+    lines = (canonical_json(_document(record)) for record in records)
     return gzip.compress("".join(line + "\n" for line in lines).encode(), compresslevel=9, mtime=0)
+
+
+def _document(record: Record) -> dict[str, Any]:
+    document = {"unit_id": record.unit_id, "values": dict(record.values), "error": record.error}
+    return document | ({"files": sorted(record.files)} if record.files else {})
 
 
 def picture_files(task: str, figures: Sequence[Figure]) -> Iterator[tuple[str, bytes]]:

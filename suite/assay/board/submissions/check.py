@@ -33,12 +33,13 @@ from assay.board.submissions.results import (
     parse_result,
     unit_problems,
 )  # fmt: skip
+from assay.board.submissions.scored import ScoredFiles
 from assay.board.submissions.text import fault_of_name, fault_of_text, folder_name, skeleton
 from assay.errors import UserError
 from assay.results.document import ModelCard, Status
 from assay.specs import shipped_specs
 from assay.tasks.base import Record
-from assay.tasks.families import family
+from assay.tasks.families import family, load_spec
 
 _SAMPLE = 50  # units whose outcome is computed again; `assay rescore` does all
 
@@ -144,13 +145,16 @@ def _provenance_problems(files: SubmissionFiles, task: str, job_key: str) -> Ite
 
 
 def read_records(files: SubmissionFiles, task: str, units: int | None = None) -> list[Record]:
-    """The records of a task, which has so many units.
+    """The records of a task, which has so many units, each with the files that its figures follow from.
 
     Raises:
-        UnreadableError: there are none, or more than units, or they cannot be read.
+        UnreadableError: there are none, or more than units, or they or their files cannot be read.
     """
     file = f"records/{task}.jsonl.gz"
-    return parse_records(file, unpack(file, files.read(file)), units)
+    scored = ScoredFiles(files, task, family(load_spec(task).spec.family).scored_files)
+    records = parse_records(file, unpack(file, files.read(file)), units, scored.of_record)
+    scored.require_named()
+    return records
 
 
 def _record_problems(files: SubmissionFiles, checked: CheckedResult) -> list[Problem]:
@@ -196,7 +200,7 @@ def outcome_problems(
                 f"mean {wanted.value} of {wanted.n}, as in the result",
             )
             yield Problem(file, name, found, expected, mend)
-    chosen = random.Random(0).sample(range(len(records)), min(sample, len(records)))
+    chosen = random.Random(0).sample(range(len(records)), min(sample, len(records)) if columns else 0)
     implementation = family(checked.spec.spec.family)
     for index in chosen:
         scores = scores_alone(implementation, checked.spec.spec, records[index])

@@ -7,6 +7,7 @@
         manifest.json                          every other file with its size and SHA-256
         results/<family>/<task>.json           the result document
         records/<family>/<task>.jsonl.gz       one record a unit, in the order of the units
+        files/<family>/<task>/…                the records' files that figures follow from (the family's scored_files)
         outcomes/<family>/<task>.json          each headline metric of each unit, for paired tests on the page
         provenance/<family>/<task>.json        versions, commit, device, times
         figures/<family>/<task>/index.json     titles and captions of the pictures that follow from the records

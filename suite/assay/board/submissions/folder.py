@@ -17,6 +17,8 @@ _ALLOWED: tuple[tuple[re.Pattern[str], int], ...] = (
     (re.compile(r"metadata\.yaml"), 16 * KIB),
     (re.compile(rf"results/{_TASK}\.json"), 8 * MIB),
     (re.compile(rf"records/{_TASK}\.jsonl\.gz"), 96 * MIB),
+    (re.compile(rf"files/{_TASK}/(?:[A-Za-z0-9_-]+/)?[A-Za-z0-9_-]+\.npz"), 32 * MIB),
+    (re.compile(rf"files/{_TASK}/(?:[A-Za-z0-9_-]+/)?[A-Za-z0-9_-]+\.json"), 4 * MIB),
     (re.compile(rf"outcomes/{_TASK}\.json"), 8 * MIB),
     (re.compile(rf"provenance/{_TASK}\.json"), 64 * KIB),
     (re.compile(rf"figures/{_TASK}/index\.json"), 64 * KIB),

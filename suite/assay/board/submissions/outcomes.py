@@ -23,7 +23,10 @@ def unit_scores(
 ) -> dict[str, list[Score]]:
     """Each metric of each unit alone, None where it does not count the unit; empty when it is no mean over units."""
     whole = _metrics(task, spec, records)
-    alone = [scores_alone(task, spec, record) for record in records]
+    means = [
+        name for name in metrics if name in whole and whole[name].n <= len(records)
+    ]  # n neurons are no units
+    alone = [scores_alone(task, spec, record) for record in records] if means else []
     found = {}
     for name in metrics:
         scores = [values.get(name) for values in alone]

@@ -6,7 +6,7 @@ Every way in which reading can fail is an :class:`UnreadableError` with what was
 import re
 import stat
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -156,8 +156,19 @@ def unpack(name: str, packed: bytes) -> bytes:
     return data
 
 
-def parse_records(name: str, data: bytes, units: int | None = None) -> list[Record]:
+OpenFiles = Callable[[Sequence[str]], Mapping[str, bytes]]
+
+
+def parse_records(
+    name: str, data: bytes, units: int | None = None, open_files: OpenFiles | None = None
+) -> list[Record]:
     """The records in the unpacked lines, one a unit; no line is parsed where there are more than ``units``.
+
+    Args:
+        name: of the file, for complaints.
+        data: the lines.
+        units: how many there may be.
+        open_files: gives the files that a record names; without it no record may name any.
 
     Raises:
         UnreadableError: too many lines; one is not a record, has a number that is not finite, or text with markup.
@@ -168,34 +179,53 @@ def parse_records(name: str, data: bytes, units: int | None = None) -> list[Reco
         raise refuse(name, "numbers", "an exponent of three digits or more", "finite numbers", _AGAIN)
     folded = data.lower()
     if not data.isascii() or any(sign in folded for sign in _SIGNS):
-        _check_text(name, data)
-    return [_record(name, number, line) for number, line in enumerate(data.splitlines(), start=1)]
+        _check_lines(name, data)
+    return [_record(name, number, line, open_files) for number, line in enumerate(data.splitlines(), start=1)]
 
 
-def _check_text(name: str, data: bytes) -> None:
+def _check_lines(name: str, data: bytes) -> None:
     """The slow check of every string, taken only where a first look finds characters that need it."""
     for number, line in enumerate(data.splitlines(), start=1):
-        for text in strings(parse_json(f"{name}, line {number}", line)):
-            if fault := fault_of_text(text):
-                raise refuse(f"{name}, line {number}", "text", fault, "plain text", _AGAIN)
+        place = f"{name}, line {number}"
+        check_text(place, parse_json(place, line))
 
 
-def _record(name: str, number: int, line: bytes) -> Record:
+def check_text(name: str, document: Any) -> None:
+    """Every string in a JSON value is plain text.
+
+    Raises:
+        UnreadableError: one has markup, or characters that nobody sees.
+    """
+    for text in strings(document):
+        if fault := fault_of_text(text):
+            raise refuse(name, "text", fault, "plain text", _AGAIN)
+
+
+def _record(name: str, number: int, line: bytes, open_files: OpenFiles | None) -> Record:
     try:
         document = from_json(line, allow_inf_nan=False, cache_strings="all")
         unit_id, values, error = document["unit_id"], document["values"], document["error"]
         plain = isinstance(unit_id, str) and isinstance(values, dict) and isinstance(error, str | None)
         if len(document) == 3 and plain:
             return Record(unit_id, values, error)
+        if len(document) == 4 and plain and open_files:
+            return Record(unit_id, values, error, open_files(_names(document["files"])))
         raise ValueError("other keys or types")
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise refuse(
             f"{name}, line {number}",
             "record",
             f"{type(error).__name__}: {error}",
-            "an object with unit_id (text), values (an object) and error (text or null), finite numbers",
+            "an object with unit_id (text), values (an object), error (text or null) and perhaps files (names); "
+            "finite numbers",
             _AGAIN,
         ) from error
+
+
+def _names(value: Any) -> list[str]:
+    if not isinstance(value, list) or not all(isinstance(name, str) for name in value):
+        raise TypeError("`files` is no list of names")
+    return value
 
 
 def strings(document: Any) -> Iterator[str]:

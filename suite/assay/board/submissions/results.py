@@ -173,6 +173,12 @@ def figure_problems(checked: CheckedResult, records: Sequence[Record]) -> Iterat
     if isinstance(summary, Problem):
         yield summary
         return
+    for guard in summary.guards:
+        if not guard.passed:
+            mend = "submit the run's own records and files"
+            yield checked.problem(
+                f"guards.{guard.name}", f"failed on the records: {guard.detail}", "passed", mend
+            )
     found = [
         *_differences("metrics", checked.result.metrics, summary.metrics),
         *_differences("guards", checked.result.guards, summary.guards),

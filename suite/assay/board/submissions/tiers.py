@@ -16,7 +16,7 @@ from assay.board.submissions.check import Board, outcome_problems, read_records,
 from assay.board.submissions.documents import METADATA, Metadata, TaskFinding, TierDocument
 from assay.board.submissions.folder import SubmissionFiles, open_folder
 from assay.board.submissions.problems import printable
-from assay.board.submissions.reader import UnreadableError, parse_records, read_metadata, unpack
+from assay.board.submissions.reader import UnreadableError, read_metadata
 from assay.board.submissions.results import CheckedResult, checked_result, equal, parse_result, switches_of
 from assay.errors import UserError
 from assay.results.document import Metric, ResultDocument, Status
@@ -197,8 +197,7 @@ def rerun(folder: Path, board: Board, request: JobRequest, out: Path) -> TierDoc
     for job in stored_jobs(run):
         records = job.records()
         task = job.document["task"]
-        name = f"records/{task}.jsonl.gz"
-        before = parse_records(name, unpack(name, files.read(name))) if name in files.names else []
+        before = read_records(files, task) if f"records/{task}.jsonl.gz" in files.names else []
         found[task] = compare_results(stated[task], job.result(records), before, records)
     return TierDocument(
         tier="re-run",

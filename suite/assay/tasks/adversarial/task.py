@@ -34,6 +34,7 @@ class AdversarialTask:
         "unit_id", "label", "predicted", "clean_correct", "method", "eps", "adversarial_predicted",
         "adversarial_correct", "linf", "steps_used", "smallest_eps", "error",
     )  # fmt: skip
+    scored_files = ()
 
     def open_data(self, spec: AdversarialSpec, source: DataSource) -> "Dataset":
         """See :class:`assay.tasks.base.Task`."""

@@ -25,6 +25,7 @@ from scipy.sparse.csgraph import shortest_path
 from assay.canonical import canonical_json
 from assay.errors import UserError
 
+MAX_CLASSES = 10_000  # a matrix of every class with every other then stays below 1 GB
 IMAGENET_HIERARCHY = Path(__file__).parent / "data" / "imagenet_hierarchy.json"
 
 
@@ -113,7 +114,22 @@ def flat_hierarchy(n_classes: int) -> bytes:
     return canonical_json(document).encode()
 
 
+def named_hierarchy(name: str, n_classes: int) -> bytes | None:
+    """The bytes of the hierarchy that goes by a name: ``imagenet``, or ``flat`` over so many classes.
+
+    None for any other name, which is a file of the user's own.
+    """
+    if name == "flat":
+        return flat_hierarchy(n_classes)
+    return IMAGENET_HIERARCHY.read_bytes() if name == "imagenet" else None
+
+
 def _check_graph(hierarchy: Hierarchy, where: str) -> None:
+    if len(hierarchy.classes) > MAX_CLASSES:
+        raise UserError(
+            f"hierarchy file {where} has {len(hierarchy.classes)} classes, more than {MAX_CLASSES}; "
+            "keep the classes of your data"
+        )
     twice = sorted({name for name in hierarchy.classes if hierarchy.classes.count(name) > 1})
     if twice:
         raise UserError(f"hierarchy file {where} lists class {twice[0]} more than once; keep one")

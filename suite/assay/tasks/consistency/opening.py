@@ -9,9 +9,8 @@ from assay.errors import UserError
 from assay.models.info import IMAGENET
 from assay.tasks.base import DataSource
 from assay.tasks.consistency.hierarchy import (
-    IMAGENET_HIERARCHY,
     check_labels,
-    flat_hierarchy,
+    named_hierarchy,
     parse_hierarchy,
 )
 from assay.tasks.consistency.sets import ConsistencyData, concepts_of, open_adversarial
@@ -41,20 +40,19 @@ def open_data(spec: ConsistencySpec, real: Dataset, source: DataSource) -> Consi
 def _hierarchy(name: str, real: Dataset, folder: Path) -> bytes:
     """The content of the hierarchy file, which covers every label of the data."""
     manifest = real.manifest
-    if name == "flat":
-        return flat_hierarchy(manifest.num_classes)
     if name == "imagenet" and manifest.label_space != IMAGENET:
         raise UserError(
             f"hierarchy imagenet: covers the labels of {IMAGENET}, those of data set {manifest.name} are "
             f"{manifest.label_space}; give `hierarchy: flat`, or the file of a hierarchy over these labels"
         )
-    path = IMAGENET_HIERARCHY if name == "imagenet" else folder / Path(name).expanduser()
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise UserError(
-            f"hierarchy file {path}: cannot be read ({error.strerror}); check the path"
-        ) from error
+    content, path = named_hierarchy(name, manifest.num_classes), folder / Path(name).expanduser()
+    if content is None:
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise UserError(
+                f"hierarchy file {path}: cannot be read ({error.strerror}); check the path"
+            ) from error
     hierarchy = parse_hierarchy(content, str(path))
     labels = [label for sample in real.samples for label in concepts_of(sample)]
     check_labels(hierarchy, np.array(labels, np.int64))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,7 +13,7 @@ from scipy.sparse import csr_array
 
 from assay.tasks.base import Record
 from assay.tasks.consistency.blocks import KINDS, Merged, merge
-from assay.tasks.consistency.hierarchy import path_lengths, similarity
+from assay.tasks.consistency.hierarchy import named_hierarchy, path_lengths, similarity
 from assay.tasks.consistency.metric import (
     Estimate,
     Floats,
@@ -51,7 +52,14 @@ class Scoring:
         if covered(records) < MIN_TOP_IMAGES:
             return None
         scoring = cls.of(spec, records)
-        return None if scoring.labels_outside else scoring
+        return scoring if scoring.hierarchy_as_named and not scoring.labels_outside else None
+
+    @cached_property
+    def hierarchy_as_named(self) -> bool:
+        """Whether the records' hierarchy is the one that the spec names; a file of the user's own always is."""
+        found = self.merged.hierarchy
+        named = named_hierarchy(self.spec.hierarchy, len(found.classes))
+        return named is None or hashlib.sha256(named).hexdigest() == found.sha256
 
     @cached_property
     def labels_outside(self) -> int:

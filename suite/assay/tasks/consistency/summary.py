@@ -31,8 +31,8 @@ def summarise(spec: ConsistencySpec, records: Sequence[Record]) -> Summary:
     if images < MIN_TOP_IMAGES:
         return Summary((), (_enough(images, f"a neuron needs {MIN_TOP_IMAGES} images to stand for it"),))
     scoring = Scoring.of(spec, records)
-    if scoring.labels_outside:
-        return Summary((), (_labels_in_hierarchy(scoring),))
+    if not scoring.hierarchy_as_named or scoring.labels_outside:
+        return Summary((), (_hierarchy_as_named(scoring), _labels_in_hierarchy(scoring)))
     return Summary(tuple(_metrics(spec, scoring)), tuple(_guards(scoring, records)))
 
 
@@ -74,9 +74,20 @@ def _guards(scoring: Scoring, records: Sequence[Record]) -> Iterator[Guard]:
     for kind in KINDS:
         yield _floor_is_right(scoring, kind)
     yield from _adversarial_guards(scoring)
+    yield _hierarchy_as_named(scoring)
     yield _labels_in_hierarchy(scoring)
     yield _largest(records, "repeat_difference", REPEAT_TOLERANCE, "two passes over the same images")
     yield _largest(records, "alone_difference", ALONE_TOLERANCE, "an image alone and in its batch")
+
+
+def _hierarchy_as_named(scoring: Scoring) -> Guard:
+    """A submission brings its hierarchy: another one under the same name would be another measure."""
+    passed, found = scoring.hierarchy_as_named, scoring.merged.hierarchy
+    verb = "is" if passed else "is not"
+    return Guard(
+        name="hierarchy_as_named", passed=passed, value=float(not passed), limit=0,
+        detail=f"the records' hierarchy {found.name} {verb} the spec's {scoring.spec.hierarchy}",
+    )  # fmt: skip
 
 
 def _labels_in_hierarchy(scoring: Scoring) -> Guard:

@@ -17,7 +17,6 @@ from assay.errors import UserError
 
 TOP_SHARE = 0.01
 MIN_TOP_IMAGES = 3
-_EMPTY = np.uint64(0)  # below the word of every finite activation
 _INDEX_BITS = np.uint64(32)
 _INDEX_MASK = np.uint64(0xFFFFFFFF)
 _SIGN = np.uint32(0x80000000)
@@ -71,7 +70,7 @@ class TopK:
 
     def __init__(self, n_neurons: int, k: int) -> None:
         self.k = k
-        self._kept = np.full((n_neurons, k), _EMPTY)
+        self._kept = np.empty((n_neurons, 0), np.uint64)
         self._waiting: list[npt.NDArray[np.uint64]] = []
 
     def update(self, activations: npt.NDArray[np.float32], images: npt.NDArray[np.int64]) -> None:
@@ -93,9 +92,7 @@ class TopK:
     def result(self) -> TopImages:
         """The top images so far, k of them or as many as were offered."""
         self._settle()
-        words = np.sort(self._kept, axis=1)[:, ::-1]
-        n_offered = int((words[:1] != _EMPTY).sum())
-        return _decode(words[:, :n_offered])
+        return _decode(np.sort(self._kept, axis=1)[:, ::-1])
 
     def _offer(self, words: npt.NDArray[np.uint64]) -> None:
         self._waiting.append(words)
@@ -105,9 +102,10 @@ class TopK:
 
     def _settle(self) -> None:
         words = np.concatenate([self._kept, *self._waiting], axis=1)
-        words.partition(words.shape[1] - self.k, axis=1)
-        self._kept = words[:, words.shape[1] - self.k :].copy()
-        self._waiting = []
+        if words.shape[1] > self.k:
+            words.partition(words.shape[1] - self.k, axis=1)
+            words = words[:, -self.k :].copy()
+        self._kept, self._waiting = words, []
 
 
 def _encode(activations: npt.NDArray[np.float32], images: npt.NDArray[np.int64]) -> npt.NDArray[np.uint64]:

@@ -28,6 +28,7 @@ class SrvrTask:
         "azimuth_low_deg", "azimuth_high_deg", "elevation_low_deg", "elevation_high_deg", "volume_ratio",
         "steps", "converged", "error",
     )  # fmt: skip
+    scored_files = ()
 
     def open_data(self, spec: SrvrSpec, source: DataSource) -> "ShapeSet":
         """See :class:`assay.tasks.base.Task`."""

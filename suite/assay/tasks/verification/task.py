@@ -45,6 +45,7 @@ class VerificationTask:
         "unit_id", "label", "perturbation", "property", "verdict", "sup_ai", "theta_sup", "min_margin", "theta_min",
         "share_satisfied", "share_violated", "share_partial", "cells", "seconds", "error",
     )  # fmt: skip
+    scored_files = ()
 
     def open_data(self, spec: VerificationSpec, source: DataSource) -> "Dataset":
         """See :class:`assay.tasks.base.Task`."""
