@@ -1,9 +1,10 @@
 """The leaderboard at 1,000 models x 20 tasks, and the check of a submission of 10,000 units.
 
-Bounds are in seconds of this process's own CPU, so that they do not depend on who else uses the machine; what a
-browser does is measured on its own clock and is bound to the machine being free.
+The check is bound in seconds of this process, so that it does not depend on who else uses the machine; a site is built by
+several processes and opened by a browser, so both are measured on the clock and want the machine for themselves.
 """
 
+import os
 import resource
 import shutil
 import sys
@@ -37,6 +38,12 @@ OPEN_MS, SORT_MS = 2000, 200
 CHECK_SECONDS = 2
 
 
+def clock_seconds(work):
+    start = time.perf_counter()
+    found = work()
+    return time.perf_counter() - start, found
+
+
 def cpu_seconds(work):
     start = time.process_time()
     found = work()
@@ -51,16 +58,19 @@ def big(tmp_path_factory):
         use_specs(patch, root / "benchmarks")
         write_board(root / "leaderboard", MODELS)
         root.joinpath("cold").write_text(
-            str(cpu_seconds(lambda: build_site(root / "leaderboard", root / "site"))[0])
+            str(clock_seconds(lambda: build_site(root / "leaderboard", root / "site"))[0])
         )
         yield root
     shutil.rmtree(root)
 
 
 def test_the_site_of_a_thousand_models_is_built_in_time_and_memory(big):
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    one, other = (
+        resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    )
+    peak = 1024 * (one + os.cpu_count() * other)
     seconds = float(big.joinpath("cold").read_text())
-    print(f"\ncold build: {seconds:.1f} s of CPU, peak {peak / 2**20:.0f} MiB")
+    print(f"\ncold build: {seconds:.1f} s, peak at most {peak / 2**20:.0f} MiB")
     assert seconds <= BUILD_SECONDS
     assert peak <= BUILD_BYTES
 
@@ -69,9 +79,9 @@ def test_one_more_submission_renders_one_page(big):
     specs = {task: load_spec(task).spec for task in shipped_specs()}
     plain = {task: (spec.model_dump(mode="json", by_alias=True), spec.sha256) for task, spec in specs.items()}
     add_model(big / "leaderboard", "one-more", plain)
-    seconds, report = cpu_seconds(lambda: build_site(big / "leaderboard", big / "site"))
+    seconds, report = clock_seconds(lambda: build_site(big / "leaderboard", big / "site"))
     cold = float(big.joinpath("cold").read_text())
-    print(f"\none more: {seconds:.1f} s of CPU, {seconds / cold:.2f} of a cold build")
+    print(f"\none more: {seconds:.1f} s, {seconds / cold:.2f} of a cold build")
     assert report.rendered == 1
     assert seconds < 0.7 * cold
 

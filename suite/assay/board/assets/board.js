@@ -2,7 +2,7 @@
 "use strict";
 (async () => {
   const { element } = Page;
-  const PAGE_SIZES = [50, 100, 250];
+  const PAGE_SIZES = [25, 50, 100, 250];
   const by = (id) => document.getElementById(id);
   const models = window.ASSAY.models;
   const overview = window.ASSAY.overview;  // only on the overview

@@ -28,6 +28,28 @@ class AdmittedSpec:
 _METRIC_FIELDS = ("name", "unit", "series", "x", "x_label")
 
 
+@dataclass(frozen=True)
+class Row:
+    """A result's headline figures: what they are, and a cell each; a text is why the task does not apply."""
+
+    metrics: list[Mapping[str, Any]]
+    cells: list[Cell] | str
+
+    @classmethod
+    def of(cls, result: Result) -> "Row":
+        """The row of a result."""
+        if result["status"] == "not_applicable":
+            return cls([], result["reason"] or "not applicable")
+        headline = [metric for metric in result["metrics"] if metric["headline"]]
+        return cls(
+            [{name: metric[name] for name in _METRIC_FIELDS} for metric in headline],
+            [
+                [_short(metric["value"]), _short(metric["ci_low"]), _short(metric["ci_high"]), metric["n"]]
+                for metric in headline
+            ],
+        )
+
+
 @dataclass
 class TaskBoard:
     """Gathers one task's headline figures, model by model."""
@@ -44,18 +66,10 @@ class TaskBoard:
         """The metric that the overview shows."""
         return self.admitted.rank_by
 
-    def add(self, model: str, result: Result) -> None:
-        """Take a result's headline figures."""
-        if result["status"] == "not_applicable":
-            self.rows[model] = result["reason"] or "not applicable"
-            return
-        headline = [metric for metric in result["metrics"] if metric["headline"]]
-        if not self.metrics:
-            self.metrics = [{name: metric[name] for name in _METRIC_FIELDS} for metric in headline]
-        self.rows[model] = [
-            [_short(metric["value"]), _short(metric["ci_low"]), _short(metric["ci_high"]), metric["n"]]
-            for metric in headline
-        ]
+    def add(self, model: str, row: "Row") -> None:
+        """Take a model's headline figures."""
+        self.metrics = self.metrics or row.metrics
+        self.rows[model] = row.cells
 
     @cached_property
     def _ranked_index(self) -> int | None:

@@ -2,7 +2,8 @@
 
 import csv
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TextIO
+from io import StringIO
+from typing import Any
 
 from assay.board.site.boards import Columns, TaskBoard
 from assay.board.site.entries import Entry, Result
@@ -12,11 +13,11 @@ LONG_COLUMNS = ("model", "task", "metric", "value", "ci_low", "ci_high", "n", "u
 _ABOUT = ("model", "tier", "paper", "code", "licence", "weights_sha256")
 
 
-def write_long(file: TextIO, rows: Iterable[Sequence[Any]]) -> None:
-    """The header and ``rows`` of :data:`LONG_COLUMNS`."""
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(LONG_COLUMNS)
-    writer.writerows(rows)
+def long_csv(rows: Iterable[Sequence[Any]]) -> str:
+    """``rows`` as lines of CSV, without a header."""
+    file = StringIO()
+    csv.writer(file, lineterminator="\n").writerows(rows)
+    return file.getvalue()
 
 
 def long_rows(entry: Entry, result: Result) -> list[tuple[Any, ...]]:

@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 from assay.results.document import Metric
 from assay.tasks.adversarial.names import sheet_name
 from assay.tasks.adversarial.spec import AdversarialSpec
-from assay.tasks.adversarial.summary import metrics
+from assay.tasks.adversarial.summary import headline_metrics
 from assay.tasks.base import Figure, Record
 
 
@@ -43,8 +43,8 @@ def _sheet(spec: AdversarialSpec, record: Record, number: int) -> Figure:
 def _curves(spec: AdversarialSpec, records: Sequence[Record]) -> Figure:
     """One curve a method with its 95 % Wilson intervals, eps in units of 1/255."""
     curves: dict[str, list[Metric]] = {}
-    for metric in metrics(spec, records):
-        if metric.headline and metric.series is not None:
+    for metric in headline_metrics(spec, records):
+        if metric.series is not None:
             curves.setdefault(metric.series, []).append(metric)
     chart = go.Figure()
     for name, points in curves.items():

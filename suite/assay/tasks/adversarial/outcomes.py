@@ -20,6 +20,7 @@ class Outcomes:
 
     def __init__(self, spec: AdversarialSpec, records: Sequence[Record]) -> None:
         self.records = records
+        self.clean: Sequence[bool] = [bool(record.values["clean_correct"]) for record in records]
         self._spec = spec
         self._columns: dict[tuple[str, Fraction], Column] = {}
         self._correct: dict[tuple[str, Fraction], Sequence[bool]] = {}

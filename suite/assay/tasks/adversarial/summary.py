@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from functools import lru_cache
+from itertools import compress
 from statistics import fmean
 from typing import Any
 
@@ -13,6 +14,8 @@ from assay.tasks.adversarial.outcomes import Outcomes
 from assay.tasks.adversarial.spec import AdversarialSpec, AttackSpec
 from assay.tasks.base import Record, Summary
 
+_HEADLINES = ("robust_accuracy", "worst_case")  # of a spec's ``metrics``
+
 
 def summarise(spec: AdversarialSpec, records: Sequence[Record]) -> Summary:
     """Clean and robust accuracies with Wilson intervals, over all images and over the clean-correct ones."""
@@ -20,15 +23,16 @@ def summarise(spec: AdversarialSpec, records: Sequence[Record]) -> Summary:
     return Summary(metrics=tuple(_metrics(spec, outcomes)), guards=tuple(all_guards(spec, outcomes)))
 
 
-def metrics(spec: AdversarialSpec, records: Sequence[Record]) -> tuple[Metric, ...]:
-    """The metrics of :func:`summarise` alone."""
-    return tuple(_metrics(spec, Outcomes(spec, records)))
+def headline_metrics(spec: AdversarialSpec, records: Sequence[Record]) -> tuple[Metric, ...]:
+    """The headline metrics of :func:`summarise` alone."""
+    wanted = tuple(name for name in spec.metrics if name in _HEADLINES)
+    headlines = spec.model_copy(update={"metrics": wanted})
+    return tuple(metric for metric in _metrics(headlines, Outcomes(spec, records)) if metric.headline)
 
 
 def _metrics(spec: AdversarialSpec, outcomes: Outcomes) -> Iterator[Metric]:
     records = outcomes.records
-    clean = [bool(record.values["clean_correct"]) for record in records]
-    yield _proportion("clean_accuracy", clean, headline=True)
+    yield _proportion("clean_accuracy", outcomes.clean, headline=True)
     for attack in spec.attacks:
         yield from _of_attack(spec, attack, outcomes)
     if "worst_case" in spec.metrics:
@@ -37,7 +41,7 @@ def _metrics(spec: AdversarialSpec, outcomes: Outcomes) -> Iterator[Metric]:
             stands = [all(each) for each in zip(*columns, strict=True)]
             yield _point("worst:robust_accuracy", "worst", eps, stands, headline=True)
     if "median_eps" in spec.metrics:
-        yield _median_eps("worst", records, [worst_smallest_eps(spec, record) for record in records])
+        yield _median_eps("worst", outcomes, [worst_smallest_eps(spec, record) for record in records])
     if spec.certified:
         yield from _certified(spec, records)
 
@@ -49,11 +53,7 @@ def _of_attack(spec: AdversarialSpec, attack: AttackSpec, outcomes: Outcomes) ->
         if "robust_accuracy" in spec.metrics:
             yield _point(f"{series}:robust_accuracy", series, eps, correct, headline=True)
         if "robust_accuracy_of_correct" in spec.metrics:
-            kept = [
-                stands
-                for stands, record in zip(correct, records, strict=True)
-                if record.values["clean_correct"]
-            ]
+            kept = list(compress(correct, outcomes.clean))
             yield _point(f"{series}:robust_accuracy_of_correct", f"{series} (of correct)", eps, kept)
         if attack.targeted != "no":
             hits = [row["target_hit"] for row in rows]
@@ -62,7 +62,7 @@ def _of_attack(spec: AdversarialSpec, attack: AttackSpec, outcomes: Outcomes) ->
         if rounded:
             yield _point(f"{series}:robust_accuracy_8bit", f"{series} (8 bit)", eps, rounded)
     if "median_eps" in spec.metrics:
-        yield _median_eps(series, records, [record.values["smallest_eps"][series] for record in records])
+        yield _median_eps(series, outcomes, [record.values["smallest_eps"][series] for record in records])
     if attack.only_foolbox_has:
         yield _mean_relative_l2(attack, outcomes, max(spec.eps))
 
@@ -91,12 +91,10 @@ def _fraction(eps: str) -> Fraction:
     return Fraction(eps)
 
 
-def _median_eps(series: str, records: Sequence[Record], smallest: Sequence[str | None]) -> Metric:
+def _median_eps(series: str, outcomes: Outcomes, smallest: Sequence[str | None]) -> Metric:
     """The median, over the correctly classified, of the smallest radius that breaks; None beyond the radii."""
     known = sorted(
-        float("inf") if eps is None else float(_fraction(eps))
-        for eps, record in zip(smallest, records, strict=True)
-        if record.values["clean_correct"]
+        float("inf") if eps is None else float(_fraction(eps)) for eps in compress(smallest, outcomes.clean)
     )
     # The upper of two middle values: a radius that was tried, at which half of the images fall.
     value = known[len(known) // 2] if known else float("inf")

@@ -1,0 +1,157 @@
+"""One model's part of the site: its page, its downloads, its pictures, and what the shared pages need of it."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from assay.board.site.boards import Row
+from assay.board.site.entries import Entry, Result, UnreadableError, read_entry
+from assay.board.site.history import Commit
+from assay.board.site.pages import Pages, data_script, script_json
+from assay.board.site.tables import long_csv, long_rows
+
+
+@dataclass(frozen=True)
+class WrittenModel:
+    """What the shared pages need of a model, small enough to travel between processes.
+
+    Attributes:
+        id: the model's id on the site.
+        hidden: what of it is not shown, with the reason.
+        about: its row, None where nothing of it is shown.
+        fingerprint: changes whenever its page has to.
+        rendered: whether its page was written.
+        rows: its headline figures, by task.
+        long: its lines of the long table.
+    """
+
+    id: str
+    hidden: list[tuple[str, str]]
+    about: Mapping[str, Any] | None = None
+    fingerprint: str = ""
+    rendered: bool = False
+    rows: Mapping[str, Row] = field(default_factory=dict)
+    long: str = ""
+
+
+@dataclass(frozen=True)
+class ModelWriter:
+    """Writes models' pages, in any process.
+
+    Attributes:
+        board: the leaderboard's folder.
+        out: the site's.
+        commits: who and when, by file.
+        specs: the hashes that a current result may name, by admitted task.
+        before: the fingerprints of the pages that are there.
+    """
+
+    board: Path
+    out: Path
+    commits: Mapping[str, tuple[Commit, ...]]
+    specs: Mapping[str, Sequence[str]]
+    before: Mapping[str, str]
+
+    def write(self, name: str) -> WrittenModel:
+        """Read a submission and write its model's files, those that have to change."""
+        hidden: list[tuple[str, str]] = []
+        try:
+            entry = read_entry(self.board, self.board / "submissions" / name, self.commits, _pages().version)
+            results = list(self._current(entry, hidden))
+            return self._written(entry, results, hidden) if results else WrittenModel(name, hidden)
+        except (UnreadableError, OSError, ValueError, KeyError) as error:
+            return WrittenModel(name, [*hidden, (name, f"cannot be read: {error}")])
+
+    def _current(self, entry: Entry, hidden: list[tuple[str, str]]) -> Iterator[Result]:
+        """The results of admitted tasks with their current spec; the others are named, with the reason."""
+        for task in entry.tasks:
+            result, current = entry.result(task), self.specs.get(task)
+            if current is None:
+                hidden.append((f"{entry.id} · {task}", "the task is not admitted"))
+            elif result["spec_sha256"] not in current:
+                reason = "the task's spec has changed since; the model has to be run again"
+                hidden.append((f"{entry.id} · {task}", reason))
+            else:
+                yield result
+
+    def _written(
+        self, entry: Entry, results: Sequence[Result], hidden: list[tuple[str, str]]
+    ) -> WrittenModel:
+        about = _about(entry, results)
+        fingerprint = f"{entry.fingerprint} {' '.join(result['spec_sha256'][:8] for result in results)}"
+        changed = self.before.get(entry.id) != fingerprint
+        if changed:
+            self._write_files(entry, about, results)
+        return WrittenModel(
+            id=entry.id,
+            hidden=hidden,
+            about=about,
+            fingerprint=fingerprint,
+            rendered=changed,
+            rows={result["task"]: Row.of(result) for result in results},
+            long=long_csv(row for result in results for row in long_rows(entry, result)),
+        )
+
+    def _write_files(self, entry: Entry, about: Mapping[str, Any], results: Sequence[Result]) -> None:
+        pictures = {result["task"]: self._write_pictures(entry, result["task"]) for result in results}
+        page = _pages().model(entry, about, results, pictures)
+        write_file(self.out / "models" / f"{entry.id}.html", page)
+        write_file(self.out / "models" / f"{entry.id}.json", script_json(list(results)) + "\n")
+        outcomes = {}
+        for result in results:
+            if found := entry.read(f"outcomes/{result['task']}.json"):
+                outcomes[result["task"]] = json.loads(found)["metrics"]
+        script = data_script(f"units/{entry.id}", outcomes)
+        write_file(self.out / "data" / "units" / f"{entry.id}.js", script)
+
+    def _write_pictures(self, entry: Entry, task: str) -> list[dict[str, Any]]:
+        """Copy a result's pictures; charts become scripts, the one thing that a page opened as a file can load."""
+        index = entry.read(f"figures/{task}/index.json")
+        pictures = []
+        for number, picture in enumerate(json.loads(index)["pictures"] if index else ()):
+            data = entry.read(f"figures/{task}/{picture['file']}") or b""
+            chart = picture["file"].endswith(".json")
+            key = f"figures/{entry.id}/{task.replace('/', '--')}-{number}"
+            place = f"data/{key}.js" if chart else f"data/{key}.png"
+            write_file(self.out / place, data_script(key, json.loads(data)) if chart else data)
+            pictures.append({**picture, "key": key, "place": place, "chart": chart})
+        return pictures
+
+
+@cache
+def _pages() -> Pages:
+    """The templates, compiled once a process."""
+    return Pages()
+
+
+def _about(entry: Entry, results: Sequence[Result]) -> dict[str, Any]:
+    metadata, card = entry.metadata, results[0]["model"]
+    commit: Commit | None = entry.commits.get(entry.tier)
+    paper = None if isinstance(metadata.paper, str) else metadata.paper
+    return {
+        "id": entry.id,
+        "model": metadata.name,
+        "architecture": card["architecture"],
+        "weights_sha256": card["weights_sha256"],
+        "paper": paper.title if paper else "none",
+        "paper_url": paper.url if paper else None,
+        "code": metadata.code,
+        "licence": metadata.licence,
+        "tier": entry.tier,
+        "who": commit.author if commit else None,
+        "when": commit.day if commit else None,
+    }
+
+
+def write_file(path: Path, content: str | bytes) -> None:
+    """Write a file of the site when it differs; a site is made again at will, so nothing is flushed."""
+    data = content.encode() if isinstance(content, str) else content
+    with suppress(OSError):
+        if path.stat().st_size == len(data) and path.read_bytes() == data:
+            return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(data)
