@@ -81,7 +81,8 @@ def describe(error: ValidationError) -> str:
             parts.append(f"key `{key}` is missing")
         else:
             message = item["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
-            parts.append(f"`{key}`: {message} (got {_short(item['input'])})")
+            # A rule over several keys names their values itself; the document as a whole would say nothing.
+            parts.append(f"`{key}`: {message} (got {_short(item['input'])})" if item["loc"] else message)
     return "; ".join(parts)
 
 

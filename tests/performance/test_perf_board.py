@@ -1,7 +1,7 @@
 """The leaderboard at 1,000 models x 20 tasks, and the check of a submission of 10,000 units.
 
-The check is bound in seconds of this process, so that it does not depend on who else uses the machine; a site is built by
-several processes and opened by a browser, so both are measured on the clock and want the machine for themselves.
+The check is bound in seconds of this process, so that it does not depend on who else uses the machine; a site is
+built by several processes and opened by a browser, so both are measured on the clock and want the machine free.
 """
 
 import os

@@ -256,7 +256,7 @@ def test_adversarial_regions_are_robust_regions_of_the_complement():
     assert complement(hole)(np.array([0]), np.array([[[5.0, 5.0]]]))[0, 0] < 1e-3
 
 
-@pytest.mark.parametrize("point", [(400.0, 0.0), (0.0, -11.0), (math.nan, 0.0), (1.0,)])
+@pytest.mark.parametrize("point", [(400.0, 0.0), (0.0, -11.0), (math.nan, 0.0)])
 def test_an_initial_point_outside_the_domain_is_a_clear_error(point):
     with pytest.raises(UserError, match=r"outside the domain; give azimuth_deg 0\.\.360"):
         grow_regions(linear([0, 0]), [point], VIEW_DOMAIN, RegionSettings("naive"))
@@ -286,3 +286,17 @@ def test_regions_regrown_on_the_published_maps_agree_with_the_published_ones(sha
         agreement.extend(overlap[area > 100])
     assert len(agreement) > 200
     assert np.median(agreement) >= median
+
+
+@pytest.mark.parametrize("tolerance", [-1.0, 1e9])
+def test_the_shares_of_the_work_add_up_however_soon_the_searches_stop(tolerance):
+    shares = []
+    settings = RegionSettings("naive", steps=7, tolerance=tolerance)
+    found = grow_regions(linear([0, 0], 1.0), [[5.0, 5.0]], UNIT, settings, advance=shares.append)
+    assert sum(shares) == pytest.approx(1)
+    assert len(shares) == found.steps[0] + 1
+
+
+def test_a_point_of_too_few_coordinates_is_called_so():
+    with pytest.raises(UserError, match=r"\(5\): it needs 2 coordinates"):
+        grow_regions(linear([0, 0]), [[5.0]], UNIT, RegionSettings("naive"))

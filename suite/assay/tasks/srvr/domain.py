@@ -52,7 +52,8 @@ class Domain:
             UserError: for a point with the wrong number of coordinates, not finite, or outside the domain.
         """
         for point in points:
-            inside = len(point) == len(self.names) and all(
+            complete = len(point) == len(self.names)
+            inside = complete and all(
                 low <= value <= high for low, value, high in zip(self.low, point, self.high, strict=True)
             )
             if not inside:
@@ -61,7 +62,8 @@ class Domain:
                     for name, low, high in zip(self.names, self.low, self.high, strict=True)
                 )
                 given = ", ".join(f"{value:g}" for value in point)
-                raise UserError(f"initial point ({given}): outside the domain; give {box}")
+                fault = "outside the domain" if complete else f"it needs {len(self.names)} coordinates"
+                raise UserError(f"initial point ({given}): {fault}; give {box}")
         return np.asarray(points, dtype=np.float64).reshape(-1, len(self.names))
 
 

@@ -222,4 +222,5 @@ def _grow(studio: Studio, work: SearchWork) -> Regions:
         (lambda searches, points: sign * scores.gradient(searches, points))
         if spec.slopes == "autograd"
         else None,
+        studio.context.advance,
     )

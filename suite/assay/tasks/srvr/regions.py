@@ -99,6 +99,7 @@ def grow_regions(
     domain: Domain,
     settings: RegionSettings,
     gradient: GradientFunction | None = None,
+    advance: Callable[[float], None] = lambda _share: None,
 ) -> Regions:
     """Grow one region from each initial point.
 
@@ -109,6 +110,7 @@ def grow_regions(
         domain: Ω.
         settings: the method and its constants.
         gradient: slopes of f for OIR_W and trapezoid; central differences of ``score`` where None.
+        advance: told what share of the work a step was; the shares add up to 1, however soon all searches stop.
 
     Raises:
         UserError: for an initial point outside the domain.
@@ -135,6 +137,8 @@ def grow_regions(
         converged[active[finite & still]] = True
         trace.append(np.stack((low, high), axis=1))
         active = active[finite & ~still]
+        advance(1 / settings.steps)
+    advance(1 - (len(trace) - 1) / settings.steps)
     return Regions(low, high, steps, converged, diverged, np.stack(trace))
 
 
