@@ -119,6 +119,14 @@ def test_search_and_filters_say_what_they_hide(open_page):
     assert f"{MODELS} hidden by the tier" in page.inner_text("#count")
 
 
+def test_a_family_s_board_says_how_many_models_have_no_result(open_page):
+    page = open_page("families/adversarial.html#size=100")
+    hidden = MODELS - len(names(page))
+    assert hidden > 0
+    assert f"{hidden} hidden by the task, which they have no result of" in page.inner_text("#count")
+    assert page.locator("#board tbody td.none").count() == 0
+
+
 def test_columns_can_be_switched_off_and_the_page_says_so(open_page):
     page = open_page()
     page.click("#columns summary")

@@ -11,6 +11,7 @@
   const DEFAULTS = { q: "", tier: "", paper: "", family: "", task: by("task")?.value ?? "", sort: "", desc: false, hide: narrow ? ["tier", "paper", "licence"] : ["licence"], compare: [], open: false, page: 0, size: PAGE_SIZES[0] };
   let state = { ...DEFAULTS };
   let columns = [];
+  let tried = new Set();  // on a family's board: the models that have a result of the chosen task
 
   // --- the link -------------------------------------------------------------------------------------------------
   function readLink() {
@@ -64,6 +65,7 @@
 
   async function taskColumns() {
     const board = await Page.data(`tasks/${state.task}`);
+    tried = new Set(Object.keys(board.rows));
     const made = board.metrics.map((metric, at) => ({
       key: metric.name, label: metric.name, note: percent(metric.unit).slice(2), unit: metric.unit, metric, better: metric.name === board.rank_by ? board.better : "higher",
       ranked: metric.name === board.rank_by,
@@ -85,6 +87,7 @@
   const filters = [
     { name: "the search", keeps: (row) => state.q.toLowerCase().split(/\s+/).every((word) => haystack(row).includes(word)), on: () => state.q },
     { name: "the tier", keeps: (row) => row.tier === state.tier, on: () => state.tier },
+    { name: "the task, which they have no result of", keeps: (row) => tried.has(row.id), on: () => !overview },
     { name: "the paper", keeps: (row) => row.paper === state.paper, on: () => state.paper },
   ];
 
