@@ -67,7 +67,8 @@ def _draw_regions(panel: Axes, result: Verification, finding: Finding, theta: Th
             LineCollection(list(finding.component.boundary.numpy()), colors="black", linewidths=1.2)
         )
     name = finding.name if finding.delta is None else f"AR, delta = {finding.delta:g}"
-    panel.set_title(f"{name}: {finding.verdict} ({finding.satisfied:.1%} satisfied)")
+    title = f"{name}: {finding.verdict} ({finding.satisfied:.1%} satisfied)"
+    panel.set_title(title, pad=14)  # clear of the points on the edge
     panel.set_xlim(float(theta.lower[0]), float(theta.upper[0]))
     panel.set_ylim(float(theta.lower[1]), float(theta.upper[1]))
     panel.set_xlabel(theta.names[0])
