@@ -32,7 +32,7 @@ BAD_SPECS = {
         r"parameters\.0\.step.*finite",
     ),
     "a point outside": ({"initial": [[400, 0]]}, r"initial point \(400, 0\): outside the domain"),
-    "a point of another dimension": ({"initial": [[40]]}, "outside the domain"),
+    "a point of another dimension": ({"initial": [[40]]}, "it needs 2 coordinates"),
     "an unknown parameter": (
         {"parameters": [{"name": "zoom", "low": 0, "high": 1, "step": 1}], "initial": [[0]]},
         "choose from azimuth_deg",
