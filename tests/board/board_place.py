@@ -6,11 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from assay.board.submissions.build import manifest_of
+from assay.board.submissions.build import SubmitRequest, build_submissions, manifest_of
 from assay.board.submissions.check import Board, check_submission, other_names
 from assay.board.submissions.documents import MANIFEST
-from assay.board.submissions.register import read_register
+from assay.board.submissions.register import admit, read_register
 from assay.resources import shipped_folder
+from assay.runner.jobs import JobRequest
+from assay.runner.plan import plan_jobs
+from assay.runner.run import run_jobs
 
 TASK = "adversarial/digits"
 RECORDS, RESULT = f"records/{TASK}.jsonl.gz", f"results/{TASK}.json"
@@ -58,6 +61,18 @@ class Place:
     def check(self, folder: Path | None = None) -> list[str]:
         against = Board(read_register(self.board), other_names(self.board / "submissions"))
         return [str(problem) for problem in check_submission(folder or self.submission, against)]
+
+
+def make_place(root: Path, requests: Mapping[str, JobRequest], rank_by: str) -> Place:
+    """Run jobs of one task and submit each under its name, as honest contributors do."""
+    (root / "about.yaml").write_text(METADATA)
+    place = Place(root / "leaderboard", root / "run", root / "about.yaml")
+    run_jobs(plan_jobs(list(requests.values())), place.run)
+    for task in {request.task for request in requests.values()}:
+        admit(place.board, task, rank_by, "higher", ())
+    for name, request in requests.items():
+        build_submissions(SubmitRequest(place.run, place.metadata, request.model, name), place.board)
+    return place
 
 
 def rewrite(folder: Path, changes: Mapping[str, bytes | None]) -> None:

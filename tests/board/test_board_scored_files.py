@@ -1,5 +1,6 @@
 """Submissions whose figures follow from files beside the records, as neuron consistency's do."""
 
+import gzip
 import io
 import json
 import shutil
@@ -8,17 +9,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from board_place import METADATA, Place, rewrite, use_specs
+from board_place import make_place, rewrite, use_specs
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from assay.board.submissions.build import SubmitRequest, build_submissions
 from assay.board.submissions.check import Board
-from assay.board.submissions.register import admit, read_register
+from assay.board.submissions.register import read_register
 from assay.board.submissions.tiers import rerun, rescore
 from assay.runner.jobs import JobRequest
-from assay.runner.plan import plan_jobs
-from assay.runner.run import run_jobs
 from assay.tasks.consistency.blocks import arrays_to_bytes, bytes_to_arrays
 from tasks.consistency import coloured_place
 
@@ -59,15 +58,10 @@ def _few_pixels_may_tie():
 
 @pytest.fixture(scope="module")
 def pristine(tmp_path_factory, benchmarks):
-    root = tmp_path_factory.mktemp("place")
-    (root / "about.yaml").write_text(METADATA)
-    place = Place(root / "leaderboard", root / "run", root / "about.yaml")
     with pytest.MonkeyPatch.context() as patch:
         use_specs(patch, benchmarks)
-        run_jobs(plan_jobs([JobRequest(MODEL, TASK)]), place.run)
-        admit(place.board, TASK, "excess", "higher", ())
-        build_submissions(SubmitRequest(place.run, place.metadata, MODEL, "detectors"), place.board)
-    return place
+        requests = {"detectors": JobRequest(MODEL, TASK)}
+        return make_place(tmp_path_factory.mktemp("place"), requests, rank_by="excess")
 
 
 @pytest.fixture
@@ -176,8 +170,6 @@ def test_a_file_of_no_record(submission, problems):
 
 @pytest.mark.parametrize("name", ["../../../manifest.json", "sheets/00000.npz", "/etc/passwd", 3])
 def test_a_record_that_names_another_file(submission, problems, name):
-    import gzip
-
     lines = gzip.decompress((submission / RECORDS).read_bytes()).splitlines(True)
     record = json.loads(lines[0])
     assert "blocks/00000.npz" in record["files"]

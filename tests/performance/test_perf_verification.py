@@ -254,10 +254,7 @@ def test_a_qhull_walk_finds_the_same_answer(images):
 
 
 def test_ratio_to_a_qhull_walk(images):
-    """On 800 neurons; the walk is cut after 300 regions and its time scaled to all of them.
-
-    30 times is aimed at; 12 to 15 are what was measured, so that a loss of a third is noticed.
-    """
+    """On 800 neurons; the walk is cut after 300 regions and its time scaled to all of them."""
     theta = parse_theta(PLANE)
     result, ours = timed(network_of("fnn-800"), images[0], theta)
     walk = Walk(module("fnn-800"), images[0], theta)
@@ -266,7 +263,7 @@ def test_ratio_to_a_qhull_walk(images):
     theirs = (time.process_time() - start) * result.cells / visited
     print(f"\nqhull walk {theirs:.1f} s for {result.cells} regions; ours {ours:.3f} s: {theirs / ours:.0f} x")
     assert visited == 300
-    assert theirs / ours >= 8
+    assert theirs / ours >= 30
 
 
 def test_ratio_to_a_walk_with_warm_started_lps(images):

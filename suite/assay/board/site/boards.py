@@ -66,7 +66,7 @@ class TaskBoard:
         """The metric that the overview shows."""
         return self.admitted.rank_by
 
-    def add(self, model: str, row: "Row") -> None:
+    def add(self, model: str, row: Row) -> None:
         """Take a model's headline figures."""
         self.metrics = self.metrics or row.metrics
         self.rows[model] = row.cells

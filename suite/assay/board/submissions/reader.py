@@ -18,6 +18,7 @@ from assay.board.submissions.text import fault_of_text
 from assay.tasks.base import Record
 from assay.validation import StrictModel, describe, read_yaml
 
+AGAIN = "run `assay submit` again on the run's folder"
 KIB, MIB = 1024, 1024**2
 MAX_UNPACKED = 1024 * MIB  # of a records file; 50,000 units of a large task need a third of it
 MAX_RATIO = 250  # deflate reaches 1,032 on zeros; records of real tasks stay near 100
@@ -86,11 +87,8 @@ def parse_json(name: str, data: bytes) -> Any:
         return from_json(data, allow_inf_nan=False, cache_strings="keys")
     except (ValueError, RecursionError) as error:
         raise refuse(
-            name, "document", str(error), "JSON in UTF-8, not deeply nested, with finite numbers", _AGAIN
+            name, "document", str(error), "JSON in UTF-8, not deeply nested, with finite numbers", AGAIN
         ) from error
-
-
-_AGAIN = "run `assay submit` again on the run's folder"
 
 
 def parse_document(model: type[DocumentT], name: str, data: bytes) -> DocumentT:
@@ -104,7 +102,7 @@ def parse_document(model: type[DocumentT], name: str, data: bytes) -> DocumentT:
         return model.model_validate_json(data)
     except ValidationError as error:
         raise refuse(
-            name, _key(error), describe(error), f"a valid {model.__name__.lower()}", _AGAIN
+            name, _key(error), describe(error), f"a valid {model.__name__.lower()}", AGAIN
         ) from error
 
 
@@ -148,11 +146,11 @@ def unpack(name: str, packed: bytes) -> bytes:
     try:
         data = engine.decompress(packed, limit + 1)
     except zlib.error as error:
-        raise refuse(name, "content", str(error), "gzip", _AGAIN) from error
+        raise refuse(name, "content", str(error), "gzip", AGAIN) from error
     if len(data) > limit:
-        raise refuse(name, "unpacked size", f"more than {limit} bytes", f"at most {limit} bytes", _AGAIN)
+        raise refuse(name, "unpacked size", f"more than {limit} bytes", f"at most {limit} bytes", AGAIN)
     if not engine.eof or engine.unused_data:
-        raise refuse(name, "content", "a truncated file or more than one member", "one gzip member", _AGAIN)
+        raise refuse(name, "content", "a truncated file or more than one member", "one gzip member", AGAIN)
     return data
 
 
@@ -174,9 +172,9 @@ def parse_records(
         UnreadableError: too many lines; one is not a record, has a number that is not finite, or text with markup.
     """
     if units is not None and (count := data.count(b"\n")) > units:
-        raise refuse(name, "records", count, f"{units}, the units of the data set", _AGAIN)
+        raise refuse(name, "records", count, f"{units}, the units of the data set", AGAIN)
     if any(pattern.search(data) for pattern in _HUGE_NUMBERS):
-        raise refuse(name, "numbers", "an exponent of three digits or more", "finite numbers", _AGAIN)
+        raise refuse(name, "numbers", "an exponent of three digits or more", "finite numbers", AGAIN)
     folded = data.lower()
     if not data.isascii() or any(sign in folded for sign in _SIGNS):
         _check_lines(name, data)
@@ -190,7 +188,7 @@ def _check_lines(name: str, data: bytes) -> None:
         check_text(place, parse_json(place, line))
 
 
-def check_text(name: str, document: Any) -> None:
+def check_text(name: str, document: Any, mend: str = AGAIN) -> None:
     """Every string in a JSON value is plain text.
 
     Raises:
@@ -198,7 +196,7 @@ def check_text(name: str, document: Any) -> None:
     """
     for text in strings(document):
         if fault := fault_of_text(text):
-            raise refuse(name, "text", fault, "plain text", _AGAIN)
+            raise refuse(name, "text", fault, "plain text", mend)
 
 
 def _record(name: str, number: int, line: bytes, open_files: OpenFiles | None) -> Record:
@@ -218,7 +216,7 @@ def _record(name: str, number: int, line: bytes, open_files: OpenFiles | None) -
             f"{type(error).__name__}: {error}",
             "an object with unit_id (text), values (an object), error (text or null) and perhaps files (names); "
             "finite numbers",
-            _AGAIN,
+            AGAIN,
         ) from error
 
 

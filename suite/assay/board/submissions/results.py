@@ -10,9 +10,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from assay.board.submissions.problems import Problem
-from assay.board.submissions.reader import UnreadableError, parse_json, strings
+from assay.board.submissions.reader import UnreadableError, check_text, parse_json
 from assay.board.submissions.register import AdmittedTask, unit_ids_sha256
-from assay.board.submissions.text import fault_of_text
 from assay.canonical import canonical_sha256
 from assay.results.document import Guard, Metric, ResultDocument, Status
 from assay.runner.jobs import JobRequest, job_identity, question_identity, repeat_command
@@ -67,9 +66,7 @@ def parse_result(file: str, data: bytes) -> ResultDocument:
         UnreadableError: not JSON, not of the schema, not as the program writes it, or with text that can't be shown.
     """
     document = parse_json(file, data)
-    for text in strings(document):
-        if fault := fault_of_text(text):
-            raise UnreadableError(Problem(file, "text", fault, "plain text", "remove it"))
+    check_text(file, document, "remove it")
     try:
         result = ResultDocument.model_validate_json(data)
     except ValidationError as error:

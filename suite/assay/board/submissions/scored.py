@@ -5,7 +5,7 @@ A family names them (``scored_files``); they lie under ``files/<task>/``, and a 
 
 import io
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
 from math import prod
 
@@ -13,6 +13,7 @@ import numpy as np
 
 from assay.board.submissions.folder import SubmissionFiles
 from assay.board.submissions.reader import (
+    AGAIN,
     MAX_RATIO,
     MIB,
     UnreadableError,
@@ -20,8 +21,8 @@ from assay.board.submissions.reader import (
     parse_json,
     refuse,
 )
+from assay.runner.store import StoredFiles
 
-_AGAIN = "run `assay submit` again on the run's folder"
 _MAX_ARRAYS = 1000  # in one archive
 
 
@@ -33,24 +34,6 @@ def is_scored(name: str, patterns: Sequence[str]) -> bool:
 def place_of(task: str, name: str) -> str:
     """Where a record's file lies in a submission."""
     return f"files/{task}/{name}"
-
-
-class _RecordFiles(Mapping[str, bytes]):
-    """A record's files, each read only when it is asked for."""
-
-    def __init__(self, files: SubmissionFiles, task: str, names: Sequence[str]) -> None:
-        self._files, self._task, self._names = files, task, tuple(names)
-
-    def __getitem__(self, name: str) -> bytes:
-        if name not in self._names:
-            raise KeyError(name)
-        return self._files.read(place_of(self._task, name))
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
-
-    def __len__(self) -> int:
-        return len(self._names)
 
 
 class ScoredFiles:
@@ -70,7 +53,7 @@ class ScoredFiles:
             if name not in self._good:
                 self._check(name)
                 self._good.add(name)
-        return _RecordFiles(self._files, self._task, names)
+        return StoredFiles({name: self._files.folder / place_of(self._task, name) for name in names})
 
     def require_named(self) -> None:
         """Refuse files that no record names.
@@ -81,14 +64,14 @@ class ScoredFiles:
         prefix = place_of(self._task, "")
         for name in self._files.names:
             if name.startswith(prefix) and name.removeprefix(prefix) not in self._good:
-                raise refuse(name, "file", "a file of no record", "no such file", _AGAIN)
+                raise refuse(name, "file", "a file of no record", "no such file", AGAIN)
 
     def _check(self, name: str) -> None:
         place = place_of(self._task, name)
         if not is_scored(name, self._patterns) or place not in self._files.names:
             expected = " or ".join(place_of(self._task, pattern) for pattern in self._patterns)
             expected = f"a file of the submission like {expected}" if expected else "no file, for this family"
-            raise refuse(f"records/{self._task}.jsonl.gz", "files", name, expected, _AGAIN)
+            raise refuse(f"records/{self._task}.jsonl.gz", "files", name, expected, AGAIN)
         data = self._files.read(place)
         if name.endswith(".npz"):
             check_arrays(place, data)
@@ -119,7 +102,7 @@ def check_arrays(name: str, data: bytes) -> None:
         raise
     except Exception as error:  # zipfile and NumPy raise many kinds on damaged files
         text = f"{type(error).__name__}: {error}"
-        raise refuse(name, "content", text, "an archive of finite numbers", _AGAIN) from error
+        raise refuse(name, "content", text, "an archive of finite numbers", AGAIN) from error
 
 
 def _check_array(member: str, content: bytes) -> None:
