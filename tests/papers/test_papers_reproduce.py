@@ -234,6 +234,23 @@ def test_a_failed_guard_casts_doubt_and_a_partial_result_is_none(done):
     assert "2 units failed" in found.reason
 
 
+def test_a_weak_attack_casts_no_doubt_on_clean_accuracy(done):
+    outcome, _ = done
+    guards = (
+        Guard(name="black_box_does_not_win", passed=False, detail="gradients mislead"),
+        Guard(name="repeat_agrees", passed=False, detail="two passes differ"),
+    )
+    marred = {
+        key: result.model_copy(update={"guards": guards[:1]}) for key, result in outcome.results.items()
+    }
+    found = measure(outcome.plan, marred)
+    assert (found["clean"].doubt, found["robust"].doubt) == (
+        "", "guard black_box_does_not_win failed: gradients mislead",
+    )  # fmt: skip
+    marred = {key: result.model_copy(update={"guards": guards}) for key, result in outcome.results.items()}
+    assert measure(outcome.plan, marred)["clean"].doubt == "guard repeat_agrees failed: two passes differ"
+
+
 def test_seeds_that_agree_keep_the_interval_over_images():
     one = Measured(0.9, 0.8, 0.95, "proportion", 50)
     same = over_seeds({"0": one, "1": one, "2": one})

@@ -15,6 +15,7 @@ from assay.papers.spec import (
     TrainingMeasurement,
 )
 from assay.results.document import Metric, ResultDocument, Status
+from assay.tasks.adversarial.guards import casts_doubt
 
 _RANGE = {
     "proportion": (0.0, 1.0), "share of Theta": (0.0, 1.0), "s": (0.0, inf), "pixels": (0.0, inf),
@@ -81,7 +82,11 @@ def _of_result(result: ResultDocument, wanted: MetricMeasurement | CurveMeasurem
     if not points:
         name = wanted.series if isinstance(wanted, CurveMeasurement) else wanted.metric
         return Missing(f"{where} has no figure {name!r}")
-    doubt = "; ".join(f"guard {guard.name} failed: {guard.detail}" for guard in result.failed_guards)
+    doubt = "; ".join(
+        f"guard {guard.name} failed: {guard.detail}"
+        for guard in result.failed_guards
+        if any(casts_doubt(guard.name, point.name) for point in points)
+    )
     return _mean_of(points, doubt)
 
 

@@ -5,6 +5,8 @@ import json
 import adversarial_models
 import pytest
 
+from assay.tasks.adversarial.guards import OF_ATTACKS_ALONE, casts_doubt
+
 LINES = """eps: [0, 1/20, 1/10]
 certified: true
 attacks:
@@ -92,6 +94,13 @@ def outcome(values, series="pgd", eps="1/10"):
 )  # fmt: skip
 def test_a_planted_defect_of_an_attack_is_caught(run_digits, change, guard, count):
     assert not planted(run_digits(LINEAR, LINES), change, count)[guard].passed
+
+
+def test_the_guards_that_spare_clean_accuracy_are_guards_of_a_run(run_digits):
+    there = set(run_digits(LINEAR, LINES).guards)
+    spared = {name for name in there if not casts_doubt(name, "clean_accuracy")}
+    assert spared == OF_ATTACKS_ALONE
+    assert all(casts_doubt(name, "pgd:robust_accuracy@1/10") for name in there)
 
 
 def test_a_relu_chain_lies_between_what_is_proved_and_what_is_attacked(run_digits):

@@ -20,6 +20,19 @@ CHANCE_LIMIT = 0.05  # share of images in which one attack may beat a better one
 PROBE_LIMIT = 0.02  # share of images that a blind search may break where gradient attacks could not
 RISE_LIMIT = 0.02  # how much an accuracy may rise from one radius to the next, for the same reason
 
+OF_ATTACKS_ALONE = frozenset(
+    {
+        "inside_the_ball", "loss_not_saturated", "gradient_not_zero", "accuracy_falls_with_eps",
+        "iterated_beats_single_step", "black_box_does_not_win", "clean_errors_stay_errors",
+    }
+)  # fmt: skip
+"""What these look for makes an attack weak or wrong; clean accuracy is what it is all the same."""
+
+
+def casts_doubt(guard: str, metric: str) -> bool:
+    """Whether a guard's failure speaks against a metric of the same result, both by name."""
+    return metric != "clean_accuracy" or guard not in OF_ATTACKS_ALONE
+
 
 def all_guards(spec: AdversarialSpec, outcomes: Outcomes) -> Iterator[Guard]:
     """Every guard with its figure, whether it found something or not."""
