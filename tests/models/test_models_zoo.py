@@ -9,7 +9,7 @@ import pytest
 from assay.errors import UserError
 from assay.models.entries import efficientnet_lite
 from assay.models.registry import Registry
-from assay.models.zoo import list_models, load_model
+from assay.models.zoo import list_models, load_model, named_in
 
 
 def test_importing_the_zoo_and_finding_an_entry_leaves_torch_alone() -> None:
@@ -64,3 +64,17 @@ def test_a_device_that_is_not_there_is_said(device: str) -> None:
 def test_weights_that_are_not_there_are_said() -> None:
     with pytest.raises(UserError, match="no such weight file"):
         load_model("efficientnet_lite0", weights=Path("nowhere.pth"))
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("trained:nets/a", "trained:/specs/nets/a"),
+        ("onnx:../a.onnx", "onnx:/specs/../a.onnx"),
+        ("trained:/abs/a", "trained:/abs/a"),
+        ("efficientnet_lite0", "efficientnet_lite0"),
+        ("package.module:model", "package.module:model"),
+    ],
+)
+def test_a_path_in_a_name_starts_where_the_file_that_names_it_lies(name: str, meant: str) -> None:
+    assert named_in(Path("/specs"), name) == meant

@@ -11,6 +11,7 @@ import yaml
 
 from assay.errors import UserError
 from assay.models.trained import read_card, write_card
+from assay.models.zoo import named_in
 from assay.papers.claims import Measured, Missing, Verdict, student_interval
 from assay.papers.estimate import plan_text, training_seconds
 from assay.papers.execute import reproduce
@@ -203,6 +204,20 @@ def test_weights_that_may_be_fetched_are_not_missing(tmp_path, monkeypatch):
     assert all("ASSAY_DOWNLOAD=1" in problem for problem in missing)
     monkeypatch.setenv("ASSAY_DOWNLOAD", "1")
     assert not [problem for problem in plan.problems() if problem.startswith("model ")]
+
+
+def test_a_spec_of_our_own_is_the_same_wherever_the_reproduction_lies(tmp_path):
+    paper, folder = load_paper("dong")
+    texts = []
+    for out in (tmp_path / "here", tmp_path / "some" / "where" / "else"):
+        plan = Reproduction(paper, "smoke", folder, out)
+        plan.write_specs()
+        spec = plan.own_spec("neurons")
+        texts.append(spec.read_text())
+        members = yaml.safe_load(texts[-1])["adversarial"]["ensemble"]
+        found = [Path(named_in(spec.parent, name).removeprefix("trained:")).resolve() for name in members]
+        assert found == [plan.net("regular", seed).folder for seed in plan.seeds("regular")]
+    assert texts[0] == texts[1]
 
 
 def test_a_folder_of_something_else_is_left_alone(done, home, tmp_path):

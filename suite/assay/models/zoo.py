@@ -12,7 +12,9 @@ from assay.models.registry import Registry, ZooEntry
 if TYPE_CHECKING:
     from assay.models.loaded import LoadedModel
 
-__all__ = ["ZooEntry", "list_models", "load_model"]
+__all__ = ["ZooEntry", "list_models", "load_model", "named_in"]
+
+_WITH_PATHS = ("trained:", "onnx:")
 
 
 @cache
@@ -27,6 +29,12 @@ def registry() -> Registry:
 def list_models() -> list[ZooEntry]:
     """Every model that has a name of its own, then the patterns of names."""
     return registry().listed()
+
+
+def named_in(folder: Path, name: str) -> str:
+    """What a name in a file of ``folder`` means: a path in it, if it is relative, starts there."""
+    prefix = next((prefix for prefix in _WITH_PATHS if name.startswith(prefix)), None)
+    return name if prefix is None else f"{prefix}{folder / name.removeprefix(prefix)}"
 
 
 def load_model(name: str, *, weights: Path | None = None, device: str = "cpu") -> "LoadedModel":

@@ -1,5 +1,6 @@
 """What a reproduction will do: networks to train, jobs to run, and what is missing for them. Nothing is computed."""
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -9,6 +10,7 @@ import yaml
 
 from assay.errors import UserError
 from assay.models.places import downloads_allowed
+from assay.models.trained import PREFIX
 from assay.papers.nets import Net, missing_data
 from assay.papers.spec import (
     AlignmentMeasurement,
@@ -167,11 +169,15 @@ class Reproduction:
                 document = read_yaml(path)
                 if not isinstance(document.get("adversarial"), dict):
                     raise UserError(f"{path}: has no `adversarial` block to give an ensemble to")
-                members = [
-                    self.model_name(model, seed)[0] for model in run.ensemble for seed in self.seeds(model)
-                ]
+                members = [self._member(model, seed) for model in run.ensemble for seed in self.seeds(model)]
                 document["adversarial"] = document["adversarial"] | {"ensemble": members}
                 write_atomically(self.own_spec(name), yaml.safe_dump(document, sort_keys=False))
+
+    def _member(self, model: str, seed: int | None) -> str:
+        """The name of a model in a spec of our own: with a path from there, so that keys depend on no --out."""
+        name = self.model_name(model, seed)[0]
+        folder = name.removeprefix(PREFIX)
+        return name if folder == name else f"{PREFIX}{os.path.relpath(folder, self.own_spec('any').parent)}"
 
     @property
     def archive(self) -> Path | None:

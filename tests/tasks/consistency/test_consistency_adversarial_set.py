@@ -2,6 +2,7 @@
 
 import csv
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -47,7 +48,7 @@ def data(tmp_path_factory):
 
 @pytest.fixture
 def recipe(data):
-    return read_recipe(EnsembleSpec(**SPEC), data)
+    return read_recipe(EnsembleSpec(**SPEC), data, Path())
 
 
 @pytest.fixture
@@ -71,7 +72,7 @@ def whole(data, tmp_path_factory):
     """The files of a set that was made in one go."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ASSAY_CACHE", str(tmp_path_factory.mktemp("whole")))
-        return files(make(read_recipe(EnsembleSpec(**SPEC), data)).parent)
+        return files(make(read_recipe(EnsembleSpec(**SPEC), data, Path())).parent)
 
 
 class KilledError(BaseException):
@@ -149,7 +150,7 @@ def test_it_is_made_on_the_run_s_device(recipe, cache, monkeypatch, device):
 
 
 def test_two_makers_at_once_make_one_sound_set(data, cache, whole):
-    recipes = [read_recipe(EnsembleSpec(**SPEC), data) for _ in range(3)]
+    recipes = [read_recipe(EnsembleSpec(**SPEC), data, Path()) for _ in range(3)]
     with ThreadPoolExecutor(3) as pool:
         manifests = list(pool.map(make, recipes))
     assert len(set(manifests)) == 1
@@ -184,7 +185,7 @@ def test_the_table_says_source_target_and_success(recipe, cache, data):
 
 def test_another_recipe_is_another_set(data, recipe):
     for change in ({"steps": 5}, {"step_size": "1/9"}, {"held_out": ()}, {"stop_confidence": "0.9"}):
-        assert read_recipe(EnsembleSpec(**SPEC | change), data).key != recipe.key
+        assert read_recipe(EnsembleSpec(**SPEC | change), data, Path()).key != recipe.key
 
 
 def test_an_altered_image_is_refused(recipe, cache, data):

@@ -15,7 +15,7 @@ from assay.data.dataset import Dataset, Sample
 from assay.errors import UserError
 from assay.models.info import UNSTATED
 from assay.models.loaded import LoadedModel
-from assay.models.zoo import load_model
+from assay.models.zoo import load_model, named_in
 from assay.resources import cache_folder
 from assay.specs import identity_of
 from assay.tasks.consistency.spec import EnsembleSpec
@@ -97,14 +97,19 @@ def _identity(model: LoadedModel) -> dict[str, Any]:
     }
 
 
-def read_recipe(spec: EnsembleSpec, data: Dataset) -> Recipe:
+def read_recipe(spec: EnsembleSpec, data: Dataset, folder: Path) -> Recipe:
     """Load the members and check that they can make a set from these data.
+
+    Args:
+        spec: names the members.
+        data: the source images.
+        folder: of the spec's file, where relative paths in ``trained:DIR`` and ``onnx:FILE`` start.
 
     Raises:
         UserError: unknown models, missing weights, members of different label spaces or channels, labels of
             another space than the data's, more targets than other classes, no targets where they should be given.
     """
-    loaded = {name: load_model(name) for name in (*spec.ensemble, *spec.held_out)}
+    loaded = {name: load_model(named_in(folder, name)) for name in (*spec.ensemble, *spec.held_out)}
     recipe = Recipe(
         spec, data, [loaded[name] for name in spec.ensemble], [loaded[name] for name in spec.held_out]
     )

@@ -15,7 +15,7 @@ class EnsembleSpec(StrictModel):
     """The ensemble-optimisation attack that makes the adversarial set (Dong et al., section 2).
 
     Attributes:
-        ensemble: zoo names of the members, all of one label space.
+        ensemble: zoo names of the members, all of one label space; paths in them start at the spec's own folder.
         held_out: models that only say whether they are fooled too (transfer).
         targets: how many least-likely classes an image is sent to, or ``given`` for the data set's own targets.
         steps: Adam's iterations.
