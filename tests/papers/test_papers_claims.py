@@ -120,7 +120,12 @@ def test_an_order_holds_only_where_every_step_does():
     high, middle, low = (over_seeds(x, x + 0.01, x + 0.02) for x in (0.8, 0.5, 0.2))
     noisy = over_seeds(0.1, 0.5, 0.9)
     assert finding(order, a=high, b=middle, c=low).verdict is Verdict.CONFIRMED
-    assert finding(order, a=high, b=low, c=middle).verdict is Verdict.OPPOSITE
+    assert finding(order, a=low, b=middle, c=high).verdict is Verdict.OPPOSITE
+    partly = finding(order, a=high, b=low, c=middle)
+    assert (partly.verdict, partly.reason) == (
+        Verdict.NOT_CONFIRMED, "of 1 of its 2 parts the opposite holds",
+    )  # fmt: skip
+    assert [each.verdict for each in partly.comparisons] == [Verdict.CONFIRMED, Verdict.OPPOSITE]
     assert finding(order, a=high, b=noisy, c=low).verdict is Verdict.NOT_CONFIRMED
 
 
@@ -142,6 +147,21 @@ def test_ratios_and_equivalence():
     differs = {"type": "differs", "left": "a", "right": "b"}
     assert finding(differs, a=quick, b=slow).verdict is Verdict.CONFIRMED
     assert finding(differs, a=quick, b=quick).verdict is Verdict.NOT_CONFIRMED
+
+
+@pytest.mark.parametrize(
+    ("left", "verdict"),
+    [
+        ((0.80, 0.81, 0.82), Verdict.CONFIRMED),  # as good
+        ((0.79, 0.80, 0.81), Verdict.CONFIRMED),  # a point below, within the two that are allowed
+        ((0.90, 0.91, 0.92), Verdict.CONFIRMED),  # better
+        ((0.77, 0.80, 0.81), Verdict.NOT_CONFIRMED),  # the interval reaches beyond
+        ((0.70, 0.71, 0.72), Verdict.OPPOSITE),
+    ],
+)
+def test_not_worse_allows_so_much_less_and_any_more(left, verdict):
+    test = {"type": "not_worse", "left": "a", "right": "b", "tolerance": 0.02}
+    assert finding(test, a=over_seeds(*left), b=over_seeds(0.80, 0.81, 0.82)).verdict is verdict
 
 
 def test_paired_seeds_give_students_interval_of_their_differences():

@@ -138,14 +138,19 @@ def _judge(claim: Claim, found: Found, before: Mapping[str, Finding], untested: 
         premise = before[claim.given]
         reason = f"its premise, “{premise.claim.text}”, is {premise.verdict.value}"
         return Finding(claim, Verdict.NOT_TESTABLE, reason, comparisons)
-    return Finding(claim, _together([each.verdict for each in comparisons]), "", comparisons)
+    verdicts = [each.verdict for each in comparisons]
+    return Finding(claim, _together(verdicts), _refuted(verdicts), comparisons)
 
 
 def _together(verdicts: Sequence[Verdict]) -> Verdict:
-    """All must be confirmed; one whose opposite holds makes the opposite of the whole hold."""
-    if Verdict.OPPOSITE in verdicts:
-        return Verdict.OPPOSITE
-    return Verdict.CONFIRMED if set(verdicts) == {Verdict.CONFIRMED} else Verdict.NOT_CONFIRMED
+    """What all parts of a claim agree on; one that is refuted refutes the whole, but not to its opposite."""
+    return verdicts[0] if len(set(verdicts)) == 1 else Verdict.NOT_CONFIRMED
+
+
+def _refuted(verdicts: Sequence[Verdict]) -> str:
+    """How many parts of a claim the opposite holds of, where it is not all of them."""
+    count = verdicts.count(Verdict.OPPOSITE)
+    return f"of {count} of its {len(verdicts)} parts the opposite holds" if 0 < count < len(verdicts) else ""
 
 
 def _obstacle(test: Test, found: Found) -> str:
@@ -188,7 +193,7 @@ def _comparisons(test: Test, found: Found) -> Iterator[Comparison]:
             kind = "at_least" if test.type == "ratio_at_least" else "at_most"
             yield _difference(kind, test.left, test.right, measured, factor=test.factor)
         case Within():
-            yield _difference("within", test.left, test.right, measured, tolerance=test.tolerance)
+            yield _difference(test.type, test.left, test.right, measured, tolerance=test.tolerance)
 
 
 def _occurrence(test: Occurs, measured: Measured) -> Comparison:
@@ -230,7 +235,7 @@ def _difference(
     times = "" if factor == 1 else f"{factor:g} × "
     limit = {
         "less": "below 0", "greater": "above 0", "differs": "other than 0", "at_least": "at least 0",
-        "at_most": "at most 0", "within": f"within ±{tolerance:g}",
+        "at_most": "at most 0", "within": f"within ±{tolerance:g}", "not_worse": f"at least -{tolerance:g}",
     }[kind]  # fmt: skip
     return Comparison(f"{left} − {times}{right}", a.value - factor * b.value, low, high, limit, how, verdict)
 
@@ -306,6 +311,7 @@ def _verdict(kind: str, low: float, high: float, tolerance: float = 0.0) -> Verd
         "below": (high < 0, low > 0),
         "at_most": (high <= 0, low > 0),
         "differs": (low > 0 or high < 0, False),
+        "not_worse": (low >= -tolerance, high < -tolerance),
         "within": (-tolerance <= low and high <= tolerance, low > tolerance or high < -tolerance),
     }[kind]
     if holds:

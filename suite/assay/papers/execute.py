@@ -1,8 +1,10 @@
 """Carry a plan out: train what is missing, run every task through the runner, measure, judge, and write it all down."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from assay.errors import UserError
 from assay.papers.claims import Finding, Measured, Missing, judge_all
@@ -14,7 +16,7 @@ from assay.runner.assemble import write_report
 from assay.runner.files import write_atomically
 from assay.runner.lock import exclusive
 from assay.runner.plan import plan_jobs
-from assay.runner.run import Runtime, run_jobs
+from assay.runner.run import InterruptedRunError, Runtime, run_jobs
 from assay.tasks.base import Figure
 
 MARKER = "reproduction.json"
@@ -49,13 +51,26 @@ def reproduce(
     """
     refuse_if_missing(plan)
     claim_folder(plan)
-    with exclusive(plan.out, say):
+    with _saying_how_to_go_on(plan), exclusive(plan.out, say):
         train_missing(plan.nets, workers, say)
         plan.write_specs()
         results, figures = _run_tasks(plan, make_runtime)
         measured = measure(plan, results)
         findings = judge_all(plan.paper.claims, measured, plan.scale.untested)
     return Outcome(plan, measured, findings, results, figures)
+
+
+@contextmanager
+def _saying_how_to_go_on(plan: Reproduction) -> Iterator[None]:
+    """Say on Ctrl-C what is stored; within a run of tasks, the runner has said it already."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        stored = sum(net.record() is not None for net in plan.nets)
+        raise InterruptedRunError(
+            f"stopped: {stored} of {len(plan.nets)} networks are stored in {plan.out}; "
+            "the same command goes on from there"
+        ) from None
 
 
 def refuse_if_missing(plan: Reproduction) -> None:
@@ -96,12 +111,12 @@ def _run_tasks(
 ]:
     """Every job, a run a seed; results and pictures by model, seed and task."""
     results, figures = {}, {}
-    runs: dict[str, list[Work]] = {}
+    runs: dict[Path, list[Work]] = {}
     for work in plan.work:
-        runs.setdefault(work.run, []).append(work)
-    for name, members in runs.items():
+        runs.setdefault(plan.run_folder(work.seed), []).append(work)
+    for folder, members in runs.items():
         jobs = plan_jobs([work.request for work in members])
-        report = write_report(run_jobs(jobs, plan.out / "runs" / name, make_runtime()))
+        report = write_report(run_jobs(jobs, folder, make_runtime()))
         found = {(result.model.name, result.task): result for result in report.results}
         for work, job in zip(members, jobs, strict=True):
             results[work.model, work.seed, work.task] = found[job.names]

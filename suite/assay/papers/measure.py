@@ -1,11 +1,13 @@
 """From stored results, training records and the authors' archive to measurements with intervals."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from math import inf
 from statistics import fmean
 
 from assay.papers.claims import Measured, Missing, student_interval
 from assay.papers.plan import ZOO, Reproduction
+from assay.papers.shapes import shapes_behind
 from assay.papers.spec import (
     AlignmentMeasurement,
     CurveMeasurement,
@@ -45,9 +47,25 @@ def _measure(plan: Reproduction, wanted: Measurement, results: Results) -> Measu
 def _of_results(
     plan: Reproduction, wanted: MetricMeasurement | CurveMeasurement, results: Results
 ) -> Measured | Missing:
-    return _of_every_seed(
-        plan, wanted.model, lambda seed: _of_result(results[wanted.model, seed, wanted.task], wanted)
-    )
+    def measured(seed: int | None) -> Measured | Missing:
+        result = results[wanted.model, seed, wanted.task]
+        found = _of_result(result, wanted)
+        return (
+            _by_shape(plan, result, wanted, found) if seed is ZOO and isinstance(found, Measured) else found
+        )
+
+    return _of_every_seed(plan, wanted.model, measured)
+
+
+def _by_shape(
+    plan: Reproduction, result: ResultDocument, wanted: MetricMeasurement | CurveMeasurement, found: Measured
+) -> Measured:
+    """The same with the shapes behind it, where it is a mean over shapes: networks saw the same ones."""
+    if isinstance(wanted, CurveMeasurement):
+        return found
+    metric = next(metric for metric in result.metrics if metric.name == wanted.metric)
+    samples = shapes_behind(plan.run_folder(ZOO), result, metric)
+    return replace(found, samples=samples, repeated_over="shapes") if samples else found
 
 
 def _alignment(plan: Reproduction, wanted: AlignmentMeasurement) -> Measured | Missing:

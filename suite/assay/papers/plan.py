@@ -47,11 +47,6 @@ class Work:
     task: str
     request: JobRequest
 
-    @property
-    def run(self) -> str:
-        """The run's name: networks of one architecture but other seeds have one name, so each seed has a run."""
-        return "zoo" if self.seed is ZOO else f"seed-{self.seed}"
-
 
 @dataclass(frozen=True)
 class Reproduction:
@@ -152,6 +147,10 @@ class Reproduction:
         """The task as the runner takes it; one with an ensemble of our own is a spec in the reproduction's folder."""
         run = self.scale.tasks[name]
         return str(self.own_spec(name)) if run.ensemble else task_at(run.task, self.home)
+
+    def run_folder(self, seed: int | None) -> Path:
+        """The run of a seed: networks of one architecture but other seeds have one name, so each seed has a run."""
+        return self.out / "runs" / ("zoo" if seed is ZOO else f"seed-{seed}")
 
     def own_spec(self, name: str) -> Path:
         """Where the spec of a task with an ensemble of our own lies."""

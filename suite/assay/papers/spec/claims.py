@@ -26,9 +26,9 @@ class Ratio(StrictModel):
 
 
 class Within(StrictModel):
-    """``left`` and ``right`` differ by at most ``tolerance``, in their own unit."""
+    """``left`` and ``right`` differ by at most ``tolerance`` in their own unit, or ``left`` is not lower by more."""
 
-    type: Literal["within"]
+    type: Literal["within", "not_worse"]
     left: str
     right: str
     tolerance: float = Field(gt=0)
