@@ -1,21 +1,28 @@
-"""What there is: models, tasks and data as rows for `assay list`, and what kind of document a file is."""
+"""What there is: models, tasks, data and recipes as rows for `assay list`, and what kind of document a file is."""
 
 import textwrap
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from assay.errors import UserError
 from assay.specs import shipped_specs
 from assay.validation import read_yaml
 
+if TYPE_CHECKING:
+    from assay.training.recipe import Recipe
+
 Row = dict[str, str]
 
 
 def rows(what: str, roots: Sequence[Path] = ()) -> list[Row]:
-    """The rows of ``models``, ``tasks`` or ``data``."""
+    """The rows of ``models``, ``tasks``, ``data`` or ``recipes``."""
     if what == "models":
         return models()
-    return tasks() if what == "tasks" else data(roots)
+    if what == "tasks":
+        return tasks()
+    return data(roots) if what == "data" else recipes(roots)
 
 
 def models() -> list[Row]:
@@ -74,12 +81,48 @@ def data(roots: Sequence[Path] = ()) -> list[Row]:
     ]
 
 
+def recipes(roots: Sequence[Path] = ()) -> list[Row]:
+    """Id, method, saliency, architecture, data, whether they are available, and title of every shipped recipe."""
+    from assay.data.dataset import is_available
+    from assay.data.manifest import load_manifest
+    from assay.training.recipe import load_recipe, shipped_recipes
+
+    @cache
+    def there(manifest: str) -> bool:
+        return is_available(load_manifest(manifest), list(roots)) is None
+
+    rows = []
+    for name in shipped_recipes():
+        recipe = load_recipe(name)
+        manifests = dict.fromkeys((recipe.data.train.manifest, recipe.data.test.manifest))
+        rows.append(
+            {
+                "name": name,
+                "method": recipe.method.name,
+                "saliency": _saliency(recipe),
+                "architecture": recipe.architecture,
+                "data": ", ".join(manifests),
+                "available": "yes" if all(map(there, manifests)) else "no",
+                "title": recipe.title,
+            }
+        )
+    return rows
+
+
+def _saliency(recipe: "Recipe") -> str:
+    """Where the method's saliency comes from: a teacher (and how it is asked), the annotation, the foreground."""
+    block = getattr(recipe.method, "saliency", None)
+    if block is None:
+        return ""
+    return f"teacher ({block.method})" if block.source == "teacher" else str(block.source)
+
+
 def _short(text: str, width: int = 60) -> str:
     return textwrap.shorten(text, width, placeholder=" …")
 
 
 def kind_of(path: Path) -> str:
-    """What valid kind of document a file is: a task spec, a recipe, a data manifest or a result document.
+    """What valid kind of document a file is: a task spec, a recipe, a data manifest, a paper or a result document.
 
     Raises:
         UserError: it is none, or not valid.
@@ -110,7 +153,12 @@ def kind_of(path: Path) -> str:
 
         load_manifest(str(path.resolve()))
         return "data manifest"
+    if "claims" in document:
+        from assay.papers.spec import load_paper
+
+        load_paper(str(path))
+        return "paper"
     raise UserError(
         f"{path}: neither a task spec (key `family`), nor a data manifest (key `layout`), nor a recipe "
-        "(key `optimiser`); add the key"
+        "(key `optimiser`), nor a paper (key `claims`); add the key"
     )

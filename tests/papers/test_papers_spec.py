@@ -3,6 +3,7 @@
 import pytest
 import yaml
 
+from assay.catalogue import kind_of
 from assay.data.manifest import load_manifest
 from assay.errors import UserError
 from assay.papers.plan import Reproduction
@@ -108,6 +109,14 @@ def test_every_network_that_is_trained_has_its_alignment_on_images_of_its_labels
                 test_images = load_recipe(task_at(found.recipe, home)).data.test.manifest
                 assert aligned[model] == load_manifest(test_images).label_space
             assert isinstance(found, ZooModel) or model in aligned
+
+
+def test_validate_knows_a_paper_and_names_its_slip(tmp_path):
+    assert kind_of(shipped_papers()["dong"]) == "paper"
+    path = tmp_path / "p.yaml"
+    path.write_text(yaml.safe_dump(document(claims=[])))
+    with pytest.raises(UserError, match=r"p\.yaml.*`claims`"):
+        kind_of(path)
 
 
 def test_a_published_figure_comes_in_our_unit(tmp_path):

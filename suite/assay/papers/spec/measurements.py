@@ -31,7 +31,7 @@ class MetricMeasurement(_Measurement):
 
 
 class CurveMeasurement(_Measurement):
-    """The mean over a curve's points with x > 0, i.e. the area under it: ``series`` of a task's result."""
+    """The plain mean over a curve's points with x > 0: ``series`` of a task's result."""
 
     kind: Literal["curve"]
     model: str

@@ -22,12 +22,13 @@ from assay.validation import StrictModel, read_yaml, validate
 
 
 class Table(StrictModel):
-    """Published figures: ``rows`` by label, each with one figure (or null) a column."""
+    """Published figures: ``rows`` by label, each with one figure (or null) a column; printed, or computed from data."""
 
     id: Name
     place: str
     what: str
     unit: str
+    origin: Literal["printed", "computed"] = "printed"
     columns: tuple[str, ...] = Field(min_length=1)
     rows: dict[str, tuple[float | None, ...]] = Field(min_length=1)
     note: str = ""
