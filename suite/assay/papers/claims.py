@@ -86,15 +86,37 @@ Found = Mapping[str, Measured | Missing]
 
 @dataclass(frozen=True)
 class Comparison:
-    """What a test looked at: a figure with its interval, against ``limit``; ``how`` names the interval."""
+    """What a test looked at: a figure with its interval, and what was expected of it.
+
+    Attributes:
+        text: what was compared, by names of measurements.
+        value: the figure.
+        low: of its interval.
+        high: of its interval.
+        relation: what it should be to the bound, such as ``"at least "``; the whole where there is no bound.
+        bound: in the figure's unit.
+        how: where the interval comes from.
+        verdict: of this comparison alone.
+    """
 
     text: str
     value: float
     low: float
     high: float
-    limit: str
+    relation: str
+    bound: float | None
     how: str
     verdict: Verdict
+
+    @property
+    def limit(self) -> str:
+        """What was expected, in plain numbers."""
+        return self.relation + self.bound_text
+
+    @property
+    def bound_text(self) -> str:
+        """The bound as a plain number, or nothing."""
+        return "" if self.bound is None else f"{self.bound:g}"
 
 
 @dataclass(frozen=True)
@@ -203,7 +225,7 @@ def _occurrence(test: Occurs, measured: Measured) -> Comparison:
     how = f"found in {sum(value > 0 for value in shown)} of {len(shown)}"
     low, high = measured.low, measured.high
     ends = (measured.value if low is None else low, measured.value if high is None else high)
-    return Comparison(test.left, measured.value, *ends, "there at all", how, verdict)
+    return Comparison(test.left, measured.value, *ends, "there at all", None, how, verdict)
 
 
 def _against_constant(test: Threshold, measured: Measured) -> Comparison:
@@ -212,8 +234,8 @@ def _against_constant(test: Threshold, measured: Measured) -> Comparison:
     low, high = measured.low, measured.high
     over = f"over {measured.repeated_over}" if measured.repeated_over else f"N = {measured.n}"
     verdict = _verdict(test.type, low - test.value, high - test.value)
-    limit = f"{test.type.replace('_', ' ')} {test.value:g}"
-    return Comparison(test.left, measured.value, low, high, limit, over, verdict)
+    relation = f"{test.type.replace('_', ' ')} "
+    return Comparison(test.left, measured.value, low, high, relation, test.value, over, verdict)
 
 
 def _difference(
@@ -233,11 +255,13 @@ def _difference(
         wide_low, wide_high, _ = difference_interval(a, b, factor, 1 - (1 - CONFIDENCE) / of)
         verdict = _verdict(kind, wide_low, wide_high, tolerance)
     times = "" if factor == 1 else f"{factor:g} × "
-    limit = {
-        "less": "below 0", "greater": "above 0", "differs": "other than 0", "at_least": "at least 0",
-        "at_most": "at most 0", "within": f"within ±{tolerance:g}", "not_worse": f"at least -{tolerance:g}",
+    relation, bound = {
+        "less": ("below ", 0.0), "greater": ("above ", 0.0), "differs": ("other than ", 0.0),
+        "at_least": ("at least ", 0.0), "at_most": ("at most ", 0.0), "within": ("within ±", tolerance),
+        "not_worse": ("at least ", -tolerance),
     }[kind]  # fmt: skip
-    return Comparison(f"{left} − {times}{right}", a.value - factor * b.value, low, high, limit, how, verdict)
+    value = a.value - factor * b.value
+    return Comparison(f"{left} − {times}{right}", value, low, high, relation, bound, how, verdict)
 
 
 def difference_interval(

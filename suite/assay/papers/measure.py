@@ -101,7 +101,7 @@ def _of_result(result: ResultDocument, wanted: MetricMeasurement | CurveMeasurem
         name = wanted.series if isinstance(wanted, CurveMeasurement) else wanted.metric
         return Missing(f"{where} has no figure {name!r}")
     doubt = "; ".join(
-        f"guard {guard.name} failed: {guard.detail}"
+        f"guard {guard.name} failed"
         for guard in result.failed_guards
         if any(casts_doubt(guard.name, point.name) for point in points)
     )
@@ -154,7 +154,9 @@ def over_seeds(single: Mapping[str, Measured]) -> Measured:
         repeated_over="seeds",
         trained=True,
         resolution=first.resolution,
-        doubt="; ".join(dict.fromkeys(each.doubt for each in single.values() if each.doubt)),
+        doubt="; ".join(
+            dict.fromkeys(one for each in single.values() for one in each.doubt.split("; ") if one)
+        ),
     )
 
 

@@ -1,21 +1,18 @@
 """The page of a reproduction: one file with the claims, every figure beside the published one, curves and commands."""
 
-import json
 import shlex
 import struct
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
 from assay import __version__, board
-from assay.board.html import environment, inside_a_script, png_address
-from assay.papers.claims import Comparison, Measured, Missing, Verdict, student_interval
+from assay.board.html import environment, png_address
+from assay.papers.claims import Comparison, Measured, Missing, Verdict
+from assay.papers.curves import curves, drawn, first_seed
 from assay.papers.execute import Outcome
 from assay.papers.plan import ZOO, Reproduction
 from assay.papers.tables import figure_rows
-from assay.results.document import Metric, ResultDocument
-from assay.tasks.base import Figure
 
 _ASSETS = Path(board.__file__).parent / "assets"
 PICTURES_A_JOB = 2
@@ -29,7 +26,7 @@ _CLASS = {
 
 def reproduction_page(outcome: Outcome) -> str:
     """The page as HTML; it loads nothing, and follows the reader's choice of light or dark."""
-    charts = [*_curves(outcome), *_drawn(outcome)]
+    charts = [*curves(outcome), *drawn(outcome)]
     plan = outcome.plan
     rows = list(figure_rows(plan, outcome.measured))
     templates = environment(Path(__file__).parent / "templates")
@@ -62,12 +59,13 @@ def reproduction_page(outcome: Outcome) -> str:
         commands=commands(plan),
         jobs=[
             {
-                "name": f"{model}{'' if seed is ZOO else f', seed {seed}'}",
+                "name": _network(model, seed),
                 "task": task,
                 "result": result,
             }
             for (model, seed, task), result in outcome.results.items()
         ],
+        guards=_failed_guards(outcome),
         nets=[(net, net.record()) for net in plan.nets],
     )
 
@@ -99,21 +97,33 @@ def number(value: float | None, unit: str) -> str:
     return f"{value:.4g}" + (f" {unit}" if unit in ("%", "s") else "")
 
 
+def difference(value: float, unit: str) -> str:
+    """A difference of two figures for a reader, with its sign; percentages differ by points, not by per cent."""
+    if unit == "proportion":
+        return f"{100 * value:+.1f} points"
+    if unit == "%":
+        return f"{value:+.2f} points"
+    return f"{value:+.4g}" + (" s" if unit == "s" else "")
+
+
+def _between(low: str, high: str) -> str:
+    """An interval of two figures, their unit said once."""
+    unit = high.partition(" ")[2]
+    return f"{low.removesuffix(f' {unit}')} to {high}"
+
+
 def _row(row: Mapping[str, Any]) -> dict[str, Any]:
     unit = row.get("unit") or ""
     interval = ""
     if row.get("ci_low") is not None:
-        interval = f"{number(row['ci_low'], unit)} to {number(row['ci_high'], unit)}"
-    difference = row.get("difference")
-    points = unit == "proportion" and difference is not None
+        interval = _between(number(row["ci_low"], unit), number(row["ci_high"], unit))
+    apart = row.get("difference")
     repetitions = row.get("repetitions")
     return {
         **row,
         "published": number(row["published"], unit),
         "ours": number(row.get("ours"), unit),
-        "difference": (f"{100 * difference:+.1f} points" if points else f"{difference:+.4g}")
-        if difference is not None
-        else "",
+        "difference": "" if apart is None else difference(apart, unit),
         "interval": interval,
         "behind": f"{repetitions} {row['repeated_over']}, N = {row['n']}" if repetitions else _n(row),
     }
@@ -123,14 +133,31 @@ def _n(row: Mapping[str, Any]) -> str:
     return f"N = {row['n']}" if row.get("n") else ""
 
 
+def _network(model: str, seed: int | None) -> str:
+    return model if seed is ZOO else f"{model}, seed {seed}"
+
+
+def _failed_guards(outcome: Outcome) -> list[dict[str, str]]:
+    """What every guard that failed found, and where."""
+    return [
+        {"guard": guard.name, "name": _network(model, seed), "task": task, "detail": guard.detail}
+        for (model, seed, task), result in outcome.results.items()
+        for guard in result.failed_guards
+    ]
+
+
 def _comparison(each: Comparison, measured: Mapping[str, Measured | Missing]) -> dict[str, str]:
-    first = measured.get(each.text.split(" − ")[0])
+    """A comparison with its value, interval and limit in one unit."""
+    left, minus, _ = each.text.partition(" − ")
+    first = measured.get(left)
     unit = first.unit if isinstance(first, Measured) else ""
+    told = difference if minus else number
     return {
         "text": each.text,
-        "value": number(each.value, unit),
-        "interval": f"{number(each.low, unit)} to {number(each.high, unit)}",
-        "limit": each.limit,
+        "value": told(each.value, unit),
+        "interval": _between(told(each.low, unit), told(each.high, unit)),
+        "limit": each.relation
+        + (told(each.bound, unit).removeprefix("+") if each.bound else each.bound_text),
         "how": each.how,
         "class": _CLASS[each.verdict],
     }
@@ -156,113 +183,8 @@ def _tables(outcome: Outcome) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def _curves(outcome: Outcome) -> Iterator[dict[str, str]]:
-    """A chart for each task and series with more than one point: a line a model, with its band."""
-    charts: dict[tuple[str, str], dict[str, list[list[Metric]]]] = {}
-    titles: dict[str, ResultDocument] = {}
-    for (model, _seed, task), result in outcome.results.items():
-        titles[task] = result
-        for series, points in _series(result).items():
-            charts.setdefault((task, series), {}).setdefault(model, []).append(points)
-    for (task, series), models in charts.items():
-        if len(models) < 2:
-            continue
-        label = next(iter(models.values()))[0][0].x_label or "x"
-        data = [
-            trace
-            for index, (model, seeds) in enumerate(models.items())
-            for trace in _line(model, seeds, index)
-        ]
-        proportion = next(iter(models.values()))[0][0].unit == "proportion"
-        layout = {
-            "xaxis": {"title": label},
-            "yaxis": {
-                "title": series,
-                "rangemode": "tozero",
-                **({"tickformat": ".0%"} if proportion else {}),
-            },
-            "legend": {"orientation": "h", "y": -0.25},
-            "hovermode": "x unified",
-        }
-        yield {
-            "title": f"{series} on {titles[task].data.title}",
-            "caption": f"Task {titles[task].task}. Lines are means; bands are 95 %, Student's t over seeds, or the "
-            "interval over units where there is one network.",
-            "content": _script_json({"data": data, "layout": layout}),
-        }
-
-
-def _series(result: ResultDocument) -> dict[str, list[Metric]]:
-    found: dict[str, list[Metric]] = {}
-    for metric in result.metrics:
-        if metric.series and metric.headline and metric.x is not None and metric.value is not None:
-            found.setdefault(metric.series, []).append(metric)
-    return {series: sorted(points, key=_x) for series, points in found.items() if len(points) > 1}
-
-
-def _x(metric: Metric) -> float:
-    assert metric.x is not None
-    return metric.x
-
-
-_COLOURS = (
-    "#2f81d8",
-    "#d2691e",
-    "#2a9d4b",
-    "#9b59d0",
-    "#c0392b",
-    "#16a2a2",
-    "#b8860b",
-    "#7f8c8d",
-    "#e05297",
-    "#6b8e23",
-)
-
-
-def _line(model: str, seeds: list[list[Metric]], index: int) -> Iterator[dict[str, Any]]:
-    """A mean line and its band, over the networks of one model."""
-    colour = _COLOURS[index % len(_COLOURS)]
-    by_x = [list(points) for points in zip(*seeds, strict=True)]
-    xs = [points[0].x for points in by_x]
-    bands = [_band(points) for points in by_x]
-    yield {
-        "x": [*xs, *reversed(xs)],
-        "y": [*[high for _, high in bands], *[low for low, _ in reversed(bands)]],
-        "fill": "toself", "fillcolor": colour + "33", "line": {"width": 0}, "hoverinfo": "skip",
-        "showlegend": False, "legendgroup": model, "type": "scatter", "mode": "lines",
-    }  # fmt: skip
-    yield {
-        "x": xs, "y": [fmean(_values(points)) for points in by_x], "name": model, "legendgroup": model,
-        "type": "scatter", "mode": "lines+markers", "line": {"color": colour},
-    }  # fmt: skip
-
-
-def _values(points: list[Metric]) -> list[float]:
-    return [point.value for point in points if point.value is not None]
-
-
-def _band(points: list[Metric]) -> tuple[float, float]:
-    values = _values(points)
-    if len(values) > 1:
-        low, high = student_interval(values)
-        return max(low, 0.0), high
-    only = points[0]
-    low = only.ci_low if only.ci_low is not None else values[0]
-    return low, only.ci_high if only.ci_high is not None else values[0]
-
-
-def _drawn(outcome: Outcome) -> Iterator[dict[str, str]]:
-    """The families' own charts, of the first seed, where a job has no picture."""
-    for name, figures in _first_seed(outcome):
-        if not any(isinstance(figure.content, bytes) for figure in figures):
-            for figure in figures[:1]:
-                assert isinstance(figure.content, str)
-                content = inside_a_script(figure.content)
-                yield {"title": f"{name}: {figure.title}", "caption": figure.caption, "content": content}
-
-
 def _pictures(outcome: Outcome) -> Iterator[dict[str, str]]:
-    for name, figures in _first_seed(outcome):
+    for name, figures in first_seed(outcome):
         pictures = [figure for figure in figures if isinstance(figure.content, bytes)]
         for figure in pictures[:PICTURES_A_JOB]:
             assert isinstance(figure.content, bytes)
@@ -276,17 +198,3 @@ def _is_wide(png: bytes) -> bool:
     """Whether half of the page's width is too little for the picture: nearly twice as wide as it is high."""
     width, height = struct.unpack(">II", png[16:24])  # of the header that every PNG begins with
     return bool(width > 1.8 * height)
-
-
-def _first_seed(outcome: Outcome) -> Iterator[tuple[str, tuple[Figure, ...]]]:
-    """Name and figures of every model and task, of the first seed alone."""
-    seen = set()
-    for (model, _seed, task), figures in outcome.figures.items():
-        if (model, task) not in seen and figures:
-            seen.add((model, task))
-            yield f"{model}, {task}", figures
-
-
-def _script_json(document: Any) -> str:
-    """JSON that can stand inside a script element."""
-    return inside_a_script(json.dumps(document, allow_nan=False))
