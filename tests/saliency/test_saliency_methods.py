@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from assay.errors import UserError
-from assay.saliency import maps
+from assay.saliency import channel_maps, maps
 from assay.saliency.cam import default_layer, weighed_map
 from assay.saliency.settings import METHODS
 
@@ -30,6 +30,18 @@ def test_a_map_an_image_of_the_images_type(method: str, dtype: torch.dtype) -> N
     assert torch.isfinite(found).all()
     assert found.abs().amax((1, 2)).gt(0).any()
     assert (found >= 0).all() or not method.startswith("grad_cam")
+
+
+@every_method
+@pytest.mark.parametrize("count", [0, 5])
+def test_a_number_a_channel_where_the_method_has_one(method: str, count: int) -> None:
+    net, few = small_conv(torch.float64), FEW.get(method, {})
+    images, target = IMAGES[:count], TARGET[:count]
+    found = channel_maps(net, images, target, method, **few)
+    pixelwise = method in ("grad_cam", "grad_cam_pp", "occlusion")
+    assert found.shape == ((count, 8, 8) if pixelwise else (count, 3, 8, 8))
+    summed = found if pixelwise else found.sum(1)
+    assert torch.equal(maps(net, images, target, method, **few), summed)
 
 
 @every_method
@@ -85,6 +97,16 @@ def test_smoothgrad_of_a_linear_network_is_its_gradient(sigma: float, samples: i
         net, IMAGES[..., :4, :4], TARGET, "smoothgrad", sigma=sigma, samples=samples, seed=seed, batch_size=7
     )
     torch.testing.assert_close(found, net.weight.sum(1))
+
+
+@pytest.mark.parametrize("method", ["gradient", "smoothgrad"])
+def test_each_channel_of_a_linear_network_has_its_own_slope(method: str) -> None:
+    """Weights 1, -2 and 1/2: as one number a pixel, -1/2 would hide that two channels speak for the class."""
+    weight = torch.tensor([1.0, -2.0, 0.5])[:, None, None].expand(1, 3, 8, 8)
+    images, target = IMAGES[:2].float(), torch.tensor([0, 0])
+    found = channel_maps(Linear(weight), images, target, method)
+    torch.testing.assert_close(found, weight.expand(2, 3, 8, 8))
+    torch.testing.assert_close(maps(Linear(weight), images, target, method), torch.full((2, 8, 8), -0.5))
 
 
 class Square(nn.Module):

@@ -1,7 +1,7 @@
 """What a network looks at: saliency maps by published methods, and how well they align with the image.
 
 ``settings`` says which methods there are and what each can be asked, without importing torch;
-``compute.maps`` (here as :func:`maps`) makes the maps, most of them by Captum.
+``compute`` makes the maps, most of them by Captum (here as :func:`maps` and :func:`channel_maps`).
 """
 
 from typing import TYPE_CHECKING, Any
@@ -24,3 +24,19 @@ def maps(
     from assay.saliency.settings import settings_of
 
     return compute.maps(network, images, target, settings_of(method, settings), batch_size)
+
+
+def channel_maps(
+    network: "nn.Module",
+    images: "Tensor",
+    target: "Tensor",
+    method: str,
+    *,
+    batch_size: int = 32,
+    **settings: Any,
+) -> "Tensor":
+    """The saliency of every component of every image; see :func:`assay.saliency.compute.channel_maps`."""
+    from assay.saliency import compute
+    from assay.saliency.settings import settings_of
+
+    return compute.channel_maps(network, images, target, settings_of(method, settings), batch_size)

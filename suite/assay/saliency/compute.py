@@ -28,17 +28,32 @@ from assay.saliency.settings import (
 from assay.saliency.twin import guidable_twin_of, twin_of
 
 Explain = Callable[[Tensor, Tensor], Tensor]
-"""Images (n, C, H, W) and their targets (n,) to maps (n, H, W)."""
+"""Images (n, C, H, W) and their targets (n,) to maps: (n, C, H, W) if the method is `per_channel`, else (n, H, W)."""
 
 
 def maps(
     network: nn.Module, images: Tensor, target: Tensor, settings: Settings, batch_size: int = 32
 ) -> Tensor:
-    """One saliency map an image.
+    """One saliency map an image: :func:`channel_maps` with the channels summed.
 
-    The channels of methods that answer a number a channel are summed. The network is not altered: its mode,
-    hooks and gradients stay as they are, and what is asked is its eval mode. The same arguments give the
-    same maps, and but for rounding an image's map does not depend on the images beside it.
+    Returns:
+        (N, H, W), detached, of the images' type and device. Positive where the pixel speaks for the class.
+
+    Raises:
+        UserError: as :func:`channel_maps`.
+    """
+    found = channel_maps(network, images, target, settings, batch_size)
+    return found.sum(1) if settings.per_channel else found
+
+
+def channel_maps(
+    network: nn.Module, images: Tensor, target: Tensor, settings: Settings, batch_size: int = 32
+) -> Tensor:
+    """The saliency of every component of every image, as the method answers it.
+
+    The network is not altered: its mode, hooks and gradients stay as they are, and what is asked is its eval
+    mode. The same arguments give the same maps, and but for rounding an image's map does not depend on the
+    images beside it.
 
     Args:
         network: pixels in [0, 1] to logits (N, classes).
@@ -48,7 +63,8 @@ def maps(
         batch_size: images (or altered copies of them) in one pass, which bounds the memory.
 
     Returns:
-        (N, H, W), detached, of the images' type and device. Positive where the pixel speaks for the class.
+        (N, C, H, W) where the method answers a number a channel (``settings.per_channel``), else (N, H, W);
+        detached, of the images' type and device. Positive where the component speaks for the class.
 
     Raises:
         UserError: images or targets of another shape, a target outside the classes, logits that are not
@@ -58,7 +74,7 @@ def maps(
         raise UserError(f"batch_size is {batch_size}; give at least 1")
     _check_images(network, images, target)
     if not len(images):
-        return images.new_empty((0, *images.shape[2:]))
+        return images.new_empty(images.shape if settings.per_channel else (0, *images.shape[2:]))
     with torch.enable_grad():
         probe = twin_of(network)
         _check_target(probe, images[:1], target[:1])
@@ -92,23 +108,21 @@ class _Asked:
 
 
 def _gradient(asked: _Asked) -> Explain:
-    twin = asked.twin()
-    return lambda images, target: backprop.gradient(twin, images, target).sum(1)
+    return partial(backprop.gradient, asked.twin())
 
 
 def _guided_backprop(asked: _Asked) -> Explain:
-    twin = asked.guidable_twin()
-    return lambda images, target: backprop.guided_backprop(twin, images, target).sum(1)
+    return partial(backprop.guided_backprop, asked.guidable_twin())
 
 
 def _smoothgrad(asked: _Asked) -> Explain:
     twin, settings, size = asked.twin(), asked.settings, asked.batch_size
-    return lambda images, target: backprop.smoothgrad(twin, images, target, settings, size).sum(1)
+    return lambda images, target: backprop.smoothgrad(twin, images, target, settings, size)
 
 
 def _integrated_gradients(asked: _Asked) -> Explain:
     twin, settings, size = asked.twin(), asked.settings, asked.batch_size
-    return lambda images, target: backprop.integrated_gradients(twin, images, target, settings, size).sum(1)
+    return lambda images, target: backprop.integrated_gradients(twin, images, target, settings, size)
 
 
 def _occlusion(asked: _Asked) -> Explain:
@@ -128,14 +142,12 @@ def _grad_cam_pp(asked: _Asked) -> Explain:
 
 def _guided_grad_cam(asked: _Asked) -> Explain:
     twin = asked.guidable_twin()
-    tap = asked.tap(twin)
-    return lambda images, target: cam.guided_grad_cam(twin, tap, images, target).sum(1)
+    return partial(cam.guided_grad_cam, twin, asked.tap(twin))
 
 
 def _guided_grad_cam_pp(asked: _Asked) -> Explain:
     twin = asked.guidable_twin()
-    tap = asked.tap(twin)
-    return lambda images, target: cam.guided_grad_cam_pp(twin, tap, images, target).sum(1)
+    return partial(cam.guided_grad_cam_pp, twin, asked.tap(twin))
 
 
 _EXPLAINERS: dict[type[Settings], Callable[[_Asked], Explain]] = {

@@ -20,10 +20,12 @@ class Settings(StrictModel):
     Attributes:
         title: the method's name in print.
         shown: what of a map a picture shows: how strongly pixels speak at all, or how much for the class.
+        per_channel: whether the method answers a number a channel, as gradients do, or one a pixel.
     """
 
     title: ClassVar[str]
     shown: ClassVar[Shown] = "absolute"
+    per_channel: ClassVar[bool] = True
 
 
 class Gradient(Settings):
@@ -82,6 +84,7 @@ class GradCam(_Cam):
 
     title = "Grad-CAM"
     shown = "positive"
+    per_channel = False
 
 
 class GradCamPlusPlus(_Cam):
@@ -89,6 +92,7 @@ class GradCamPlusPlus(_Cam):
 
     title = "Grad-CAM++"
     shown = "positive"
+    per_channel = False
 
 
 class GuidedGradCam(_Cam):
@@ -114,6 +118,7 @@ class Occlusion(Settings):
 
     title = "Occlusion"
     shown = "positive"
+    per_channel = False
     window: Count | None = None
     stride: Count | None = None
     baseline: PixelValue = 0.0

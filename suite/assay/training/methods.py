@@ -22,13 +22,15 @@ Weight = Annotated[float, Field(ge=0), IDENTITY]
 class TeacherSaliency(StrictModel):
     """Saliency of the training images by another network, for their labels, computed once before the training.
 
+    Methods that answer a number a channel give each channel its own sign: the paper's delta is a number a component.
+
     Attributes:
         source: the word ``teacher``.
         teacher: the network, such as ``trained:DIR``; its weights' hash is in the training's key, its name is not.
         method: a name in :data:`assay.saliency.settings.METHODS`.
         settings: of that method.
-        threshold: what a pixel's saliency must exceed to count as salient (+1): 0, or the mean or median of its
-            image. The paper says "by using thresholds" and no more.
+        threshold: what a component's saliency must exceed to count as salient (+1): 0, or the mean or median of its
+            image's components. The paper says "by using thresholds" and no more.
     """
 
     source: Annotated[Literal["teacher"], IDENTITY]

@@ -41,7 +41,7 @@ class Batch:
         images: (N, C, H, W) in [0, 1].
         labels: (N,) int64.
         chance: on the images' device: all randomness of a method comes from it.
-        salient: (N, H, W) of +1 and -1, for methods that follow a saliency.
+        salient: (N, H, W) or, with a sign a channel, (N, C, H, W) of +1 and -1, for methods that follow a saliency.
         epochs: epochs finished before this step.
         steps: steps taken before this one.
     """

@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor
 
-from assay.atomic import write_atomically
-from assay.canonical import canonical_sha256
 from assay.errors import UserError
 from assay.models.loaded import LoadedModel
 from assay.models.zoo import load_model
-from assay.resources import cache_folder
-from assay.saliency import maps
 from assay.training.methods import ForegroundSaliency, Method, Salient, TeacherSaliency, WeakSaliency
-from assay.training.perturbations import signs_of
 from assay.training.pictures import Pictures
 from assay.training.recipe import Recipe
+from assay.training.teacher import identity_of_teacher, teacher_signs
+from assay.training.trainer import silent
 
-FORMAT = 1  # of the stored maps; raised whenever the same teacher would give others
 _BATCH = 64
 
 
@@ -42,18 +36,23 @@ class Guide:
     teacher: LoadedModel | None
 
     @property
-    def identity(self) -> dict[str, str] | None:
-        """What of the teacher changes the answer."""
+    def identity(self) -> dict[str, Any] | None:
+        """What of the teacher and of the way it is asked changes the answer."""
         if self.teacher is None:
             return None
-        info = self.teacher.info
-        return {"architecture": info.architecture, "weights_sha256": info.weights_sha256}
+        assert isinstance(self.saliency, TeacherSaliency)
+        return identity_of_teacher(self.teacher, self.saliency)
 
-    def signs(self, pictures: Pictures) -> tuple[Tensor | None, float]:
-        """(N, H, W) int8 of +1 and -1 on the pictures' device, and the seconds that making them took.
+    def signs(self, pictures: Pictures, say: Callable[[str], None] = silent) -> tuple[Tensor | None, float]:
+        """int8 of +1 and -1 on the pictures' device, and the seconds that making them took.
 
-        A teacher's maps are made once and remembered, with their seconds, in Assay's cache by the hash of all that
-        decides them.
+        They are (N, C, H, W), a sign a component, where a teacher's method answers a number a channel, and else
+        (N, H, W), a sign for all channels of a pixel. A teacher's are made once and remembered, with their seconds,
+        in Assay's cache by the hash of all that decides them; where the cache cannot be written they are only used.
+
+        Args:
+            pictures: the training images.
+            say: called with a sentence about every 10 seconds while a teacher's signs are made.
 
         Raises:
             UserError: pictures that cannot be read, or carry no boxes or masks.
@@ -62,11 +61,11 @@ class Guide:
             return None, 0.0
         if isinstance(self.saliency, TeacherSaliency):
             assert self.teacher is not None
-            signs, seconds = _remembered(self.teacher, self.saliency, pictures)
-        else:
-            began = time.perf_counter()
-            signs = _weak(pictures, self.saliency)
-            seconds = time.perf_counter() - began
+            found = teacher_signs(self.teacher, self.saliency, pictures, say)
+            return found.values.to(pictures.device), found.seconds
+        began = time.perf_counter()
+        signs = _weak(pictures, self.saliency)
+        seconds = time.perf_counter() - began
         return signs.to(pictures.device), seconds
 
 
@@ -122,43 +121,3 @@ def _weak(pictures: Pictures, block: WeakSaliency | ForegroundSaliency) -> Tenso
 def _foreground(pictures: Pictures, block: ForegroundSaliency, rows: Tensor) -> Tensor:
     inside = pictures.images(rows).amax(dim=1) > float(block.above)
     return inside.to(torch.int8).mul_(2).sub_(1).cpu()
-
-
-def _remembered(teacher: LoadedModel, block: TeacherSaliency, pictures: Pictures) -> tuple[Tensor, float]:
-    """The signs, and the seconds that they took when they were made."""
-    path = _product(teacher, block, pictures)
-    try:
-        with safe_open(path, "pt") as stored:
-            return stored.get_tensor("signs"), float(stored.metadata()["seconds"])
-    except (SafetensorError, OSError, KeyError, TypeError, ValueError):
-        began = time.perf_counter()
-        signs = _by_teacher(teacher, block, pictures)
-        seconds = time.perf_counter() - began
-        write_atomically(path, save({"signs": signs}, metadata={"seconds": repr(seconds)}))
-        return signs, seconds
-
-
-def _product(teacher: LoadedModel, block: TeacherSaliency, pictures: Pictures) -> Path:
-    key: dict[str, Any] = {
-        "product": "teacher-saliency",
-        "format": FORMAT,
-        "architecture": teacher.info.architecture,
-        "weights_sha256": teacher.info.weights_sha256,
-        "teacher_preprocessing": teacher.info.preprocessing.model_dump(mode="json"),
-        "preprocessing": pictures.preprocessing.model_dump(mode="json"),
-        "data_sha256": pictures.sha256,
-        "method": block.method,
-        "settings": block.settings,
-        "threshold": block.threshold,
-    }
-    return cache_folder() / "saliency" / f"{canonical_sha256(key)}.safetensors"
-
-
-def _by_teacher(teacher: LoadedModel, block: TeacherSaliency, pictures: Pictures) -> Tensor:
-    """Signs of the teacher's maps for the true labels, on the CPU."""
-    signs = []
-    for rows in torch.split(torch.arange(len(pictures)), _BATCH):
-        images, labels = pictures.images(rows), pictures.labels[rows.to(pictures.device)]
-        found = maps(teacher.module, images, labels, block.method, batch_size=_BATCH, **block.settings)
-        signs.append(signs_of(found, block.threshold).cpu())
-    return torch.cat(signs)
