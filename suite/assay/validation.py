@@ -1,6 +1,8 @@
 """YAML files into strict pydantic models, with errors that name file, key and what was expected."""
 
+import difflib
 import json
+import re
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -8,6 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from assay.errors import UserError
+from assay.unions import Choices, place_of
 
 
 class StrictModel(BaseModel):
@@ -19,8 +22,12 @@ class StrictModel(BaseModel):
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """PyYAML's safe loader, but a key given twice is an error instead of the last one winning silently."""
+class _Loader(yaml.SafeLoader):
+    """PyYAML's safe loader, but a key given twice is an error, and ``1e-3`` is a number.
+
+    PyYAML lets the last of two equal keys win, and follows YAML 1.1, for which a number with an exponent needs a dot
+    and a sign.
+    """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
@@ -34,6 +41,11 @@ class _UniqueKeyLoader(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+# YAML 1.2's core schema; an exponent has at most three digits, as a longer one is no finite number but may be a hash.
+_EXPONENTIAL = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]{1,3}\Z")
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", _EXPONENTIAL, list("-+.0123456789"))
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """The mapping in a YAML file.
 
@@ -41,7 +53,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         UserError: the file is missing, not UTF-8, not YAML, or not a mapping.
     """
     try:
-        document = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)
+        document = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); check the path") from error
     except UnicodeDecodeError as error:
@@ -63,27 +75,50 @@ def validate(model: type[ModelT], document: dict[str, Any], where: str) -> Model
         # Through JSON, because strict validation takes a JSON array for a tuple but not a Python list.
         return model.model_validate_json(json.dumps(document, default=str))
     except ValidationError as error:
-        raise UserError(f"{where}: {describe(error)}") from error
+        raise UserError(f"{where}: {describe(error, model)}") from error
 
 
-def describe(error: ValidationError) -> str:
-    """Pydantic's complaints as one line: ``key: what was expected (got value)``, joined by semicolons."""
+def describe(error: ValidationError, model: type[BaseModel] | None = None) -> str:
+    """Pydantic's complaints as one line: ``key: what was expected (got value)``, joined by semicolons.
+
+    Args:
+        error: the complaints.
+        model: what was validated; with it a union is spoken of as the document writes it.
+    """
     parts = []
     items = error.errors()
     inner = {item["loc"][:depth] for item in items for depth in range(len(item["loc"]))}
     for item in items:
         if item["loc"] in inner and item["type"] == "too_short":  # only as its wrong items do not count
             continue
-        key = ".".join(str(part) for part in item["loc"]) or "document"
+        key, choices = place_of(model or BaseModel, item["loc"])
+        key = key or "document"
         if item["type"] == "extra_forbidden":
             parts.append(f"unknown key `{key}`; remove it or correct its spelling")
         elif item["type"] == "missing":
             parts.append(f"key `{key}` is missing")
+        elif item["type"] in _NO_CHOICE and choices.words:
+            parts.append(f"`{key}`: {_how_to_choose(choices, item['input'])}")
         else:
             message = item["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
             # A rule over several keys names their values itself; the document as a whole would say nothing.
             parts.append(f"`{key}`: {message} (got {_short(item['input'])})" if item["loc"] else message)
     return "; ".join(parts)
+
+
+_NO_CHOICE = ("union_tag_invalid", "union_tag_not_found", "dict_type")
+
+
+def _how_to_choose(choices: Choices, given: object) -> str:
+    """What to write in a union's place where ``given`` chooses none of its models."""
+    key, words = choices.key, [str(word) for word in choices.words]
+    if isinstance(given, dict) and key in given:
+        near = difflib.get_close_matches(str(given[key]), words, n=3, cutoff=0.4)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"choose one of {', '.join(words)}"
+        return f"unknown {key} {_short(given[key])}; {hint}"
+    if given in words:
+        return f"write `{{{key}: {given}}}`, with its other keys beside the {key} (got {_short(given)})"
+    return f"write `{{{key}: …}}`, the {key} one of {', '.join(words)} (got {_short(given)})"
 
 
 def _short(value: object, limit: int = 60) -> str:

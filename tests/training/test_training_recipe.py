@@ -70,19 +70,24 @@ def test_a_teacher_s_name_is_a_place_and_its_method_is_not():
     ("change", "says"),
     [
         ({"method": {"name": "pgd_saat"}}, "method.*pgd_sat"),
-        ({"method": climb("pgd", steps=0)}, r"method\.pgd\.steps"),
-        ({"method": {"name": "noise", "eps": "4"}}, r"method\.noise\.eps"),
+        ({"method": climb("pgd", steps=0)}, r"`method\.steps"),
+        ({"method": {"name": "noise", "eps": "4"}}, r"`method\.eps"),
         ({"method": {"name": "noise", "eps": "four"}}, "expected a number such as 4/255"),
-        ({"method": {"name": "noise"}}, r"method\.noise\.eps. is missing"),
-        ({"method": {"name": "sat", "eps": "0", **FOREGROUND, "alpha": 1.0}}, r"method\.sat\.alpha"),
-        ({"method": {"name": "regular", "eps": "0"}}, r"unknown key .method\.regular\.eps"),
+        ({"method": {"name": "noise"}}, r"`method\.eps. is missing"),
+        ({"method": {"name": "sat", "eps": "0", **FOREGROUND, "alpha": 1.0}}, r"`method\.alpha"),
+        ({"method": {"name": "regular", "eps": "0"}}, r"unknown key .method\.eps"),
         ({"architecture": "resnet19"}, "architecture.*resnet18"),
         ({"optimiser": {"name": "lion", "lr": 1.0}}, "optimiser"),
-        ({"optimiser": {"name": "sgd", "lr": -1}}, r"optimiser\.sgd\.lr"),
-        ({"optimiser": {"name": "sgd", "lr": math.nan}}, r"optimiser\.sgd\.lr"),
+        ({"optimiser": {"name": "sgd", "lr": -1}}, r"`optimiser\.lr"),
+        ({"optimiser": {"name": "sgd", "lr": math.nan}}, r"`optimiser\.lr"),
         ({"optimiser": {"name": "sgd", "lr": 0.1, "nesterov": True}}, "nesterov needs a momentum"),
-        ({"schedule": {"name": "drops", "at": [1.5]}}, r"schedule\.drops\.at"),
+        ({"schedule": {"name": "drops", "at": [1.5]}}, r"`schedule\.at"),
         ({"epochs": 0}, "epochs"),
+        ({"epochs": 2**63}, "epochs"),
+        ({"batch_size": 2**63}, "batch_size"),
+        ({"seed": 2**63}, "seed"),
+        ({"optimiser": {"name": "adam", "lr": 1e300}}, r"optimiser.*lr"),
+        ({"optimiser": {"name": "adam", "lr": 0.1, "weight_decay": 1e300}}, r"optimiser.*weight_decay"),
         ({"batch_size": 2.5}, "batch_size"),
         ({"seed": -1}, "seed"),
         ({"input": {"crop": [8, 8], "mean": [0, 0], "std": [1]}}, "give one a channel"),
@@ -95,6 +100,13 @@ def test_a_bad_value_is_one_sentence_that_names_the_field(change, says):
         recipe(**change)
     assert "\n" not in str(caught.value)
     assert str(caught.value).startswith("recipe.yaml: ")
+
+
+@pytest.mark.parametrize("seed", [-1, 2**63])
+def test_a_seed_that_no_recipe_may_have_is_refused(seed):
+    with pytest.raises(UserError, match=f"a seed is a number from 0 to .*, not {seed}"):
+        recipe().with_seed(seed)
+    assert recipe().with_seed(2**63 - 1).seed == 2**63 - 1
 
 
 def test_a_recipe_takes_what_it_lacks_from_the_one_it_extends(tmp_path):
