@@ -160,15 +160,24 @@ def test_what_is_no_matlab_file_is_refused(flowers: Path) -> None:
         opened("oxford-flowers17-train", flowers.parent)
 
 
-@pytest.mark.parametrize("spoil", ["size", "bytes"])
-def test_a_bad_trimap_is_that_picture_s_error(flowers: Path, spoil: str) -> None:
-    path = flowers / "trimaps/image_0081.png"
-    if spoil == "size":
-        picture(path, (5, 5))
-    else:
-        path.write_bytes(path.read_bytes()[:60])
+@pytest.mark.parametrize(
+    ("spoil", "complaint"),
+    [
+        (lambda path: picture(path, (5, 5)), r"is \(5, 5\) where the picture is \(2, 3\)"),
+        (
+            lambda path: path.write_bytes(path.read_bytes()[:60]),
+            r"trimaps/image_0081\.png: cannot be decoded",
+        ),
+        (lambda path: picture(path, (2, 3), 255), r"has no pixel of the flower's colour, RGB \(128, 0, 0\)"),
+    ],
+    ids=["size", "bytes", "colours"],
+)
+def test_a_bad_trimap_is_that_picture_s_error(
+    flowers: Path, spoil: Callable[[Path], None], complaint: str
+) -> None:
+    spoil(flowers / "trimaps/image_0081.png")
     data = opened("oxford-flowers17-train", flowers.parent)
-    with pytest.raises(ImageError, match=r"image jpg/image_0081\.jpg"):
+    with pytest.raises(ImageError, match=rf"image jpg/image_0081\.jpg.*{complaint}"):
         data.mask(data.samples[2])
 
 
@@ -181,16 +190,48 @@ def test_most_data_sets_have_no_masks(shared_data: Path) -> None:
     assert data.mask(data.samples[0]) is None
 
 
-def test_cifar100_train_takes_the_fine_label(tmp_path: Path) -> None:
-    folder = tmp_path / "cifar-100-binary"
-    folder.mkdir()
-    records = np.zeros((3, 2 + 3072), np.uint8)
-    records[:, 0], records[:, 1] = 19, [99, 0, 49]
-    records[1, 2 : 2 + 1024] = 255
-    (folder / "train.bin").write_bytes(records.tobytes())
-    data = opened("cifar100-train", tmp_path)
-    assert [sample.label for sample in data.samples] == [99, 0, 49]
-    assert data.image(data.samples[1])[0, 0].tolist() == [255, 0, 0]
+CIFAR10 = "cifar-10-batches-bin"
+CIFAR100 = "cifar-100-binary"
+
+
+@pytest.mark.parametrize(
+    ("name", "files", "coarse"),
+    [
+        ("cifar10-train", [f"{CIFAR10}/data_batch_{number}.bin" for number in range(1, 6)], []),
+        ("cifar10-test", [f"{CIFAR10}/test_batch.bin"], []),
+        ("cifar100-train", [f"{CIFAR100}/train.bin"], [19]),
+        ("cifar100-test", [f"{CIFAR100}/test.bin"], [19]),
+    ],
+)
+def test_cifar_in_its_public_binary_layout(
+    name: str, files: list[str], coarse: list[int], tmp_path: Path
+) -> None:
+    """Two records a batch, the second with one red plane; of CIFAR-100's two labels the fine one counts."""
+    highest = 99 if coarse else 9
+    for number, file in enumerate(files):
+        dark = bytes([*coarse, number, *[0] * 3072])
+        red = bytes([*coarse, highest, *[255] * 1024, *[0] * 2048])
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        (tmp_path / file).write_bytes(dark + red)
+    data = opened(name, tmp_path)
+    assert [sample.label for sample in data.samples] == [
+        label for number in range(len(files)) for label in (number, highest)
+    ]
+    assert not data.image(data.samples[0]).any()
+    assert (data.image(data.samples[1]) == [255, 0, 0]).all()
+    assert not data.has_masks
+
+
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [("cifar10-test", f"{CIFAR10}/test_batch.bin"), ("cifar100-test", f"{CIFAR100}/test.bin")],
+)
+def test_a_cifar_file_of_the_other_s_records_is_refused(name: str, file: str, tmp_path: Path) -> None:
+    other = 3073 if name == "cifar100-test" else 3074
+    (tmp_path / file).parent.mkdir()
+    (tmp_path / file).write_bytes(bytes(2 * other))
+    with pytest.raises(UserError, match=rf"{2 * other} bytes are no whole number of {6147 - other}-byte"):
+        opened(name, tmp_path)
 
 
 def test_imagenet_train_is_a_folder_a_wordnet_id(tmp_path: Path) -> None:

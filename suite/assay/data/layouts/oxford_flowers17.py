@@ -102,15 +102,19 @@ def _mask(files: DataFiles, there: frozenset[str], number: int) -> Mask | None:
     """The flower's pixels, or None for a picture without a trimap."""
     if _trimap(number) not in there:
         return None
-    trimap = open_picture(files, _trimap(number))
     picture = open_picture(files, _picture(number))
+    try:
+        trimap = open_picture(files, _trimap(number))
+        colours = np.asarray(trimap.convert("RGB"))
+    except (OSError, ValueError, SyntaxError) as error:
+        raise ImageError(f"{_trimap(number)}: cannot be decoded ({error}); get the trimaps again") from error
     if trimap.size != picture.size:
         raise ImageError(
             f"{_trimap(number)}: is {trimap.size} where the picture is {picture.size}; get the trimaps again"
         )
-    try:
-        colours = np.asarray(trimap.convert("RGB"))
-    except (OSError, ValueError, SyntaxError) as error:
-        raise ImageError(f"{_trimap(number)}: cannot be decoded ({error}); get the trimaps again") from error
     mask: Mask = (colours == _FLOWER).all(axis=2).astype(np.uint8)
+    if not mask.any():
+        raise ImageError(
+            f"{_trimap(number)}: has no pixel of the flower's colour, RGB {_FLOWER}; get the trimaps again"
+        )
     return mask
