@@ -93,6 +93,15 @@ def test_a_picture_that_cannot_be_written_leaves_the_old_one(assay) -> None:
     assert [path.name for path in Path().iterdir() if path.name.startswith(".")] == []
 
 
+@pytest.mark.parametrize("name", ["map", "map.jpg", "map.png.txt"])
+def test_a_png_goes_under_the_name_of_a_png(assay, name: str) -> None:
+    before = sorted(Path().iterdir())
+    code, _, err = assay("saliency", "digits_fnn", "digit.png", "--method", "gradient", "--out", name)
+    assert (code, err) == (2, f"assay: --out {name}: the picture is a PNG; give a name that ends in .png\n")
+    assert sorted(Path().iterdir()) == before
+    assert assay("saliency", "digits_fnn", "digit.png", "--method", "gradient", "--out", "MAP.PNG")[0] == 0
+
+
 def test_alignment_in_words_and_as_json(assay) -> None:
     code, out, _ = assay("alignment", "digits_fnn", "digits", "--limit", 50)
     assert code in (0, None)

@@ -34,7 +34,7 @@ class ScoreName(StrEnum):
 def saliency(
     model: Model,
     image: Annotated[str, typer.Argument(help="A picture's file; with --data a sample's id.")],
-    out: Annotated[Path, typer.Option("--out", help="The PNG to write.")],
+    out: Annotated[Path, typer.Option("--out", help="The PNG to write; its name ends in .png.")],
     method: Annotated[
         list[str] | None,
         typer.Option("--method", help="Such as gradient, smoothgrad or grad_cam (repeat it for more)."),
@@ -62,6 +62,8 @@ def saliency(
     from assay.runner.files import write_atomically
     from assay.saliency.settings import METHODS, settings_of
 
+    if out.suffix.lower() != ".png":
+        raise UserError(f"--out {out}: the picture is a PNG; give a name that ends in .png")
     asked = _methods(method or [], every, setting or [])
     for name, settings in asked.items():
         settings_of(name, settings)
