@@ -9,11 +9,11 @@ from torch import nn
 from training_recipes import recipe
 
 from assay.errors import UserError
-from assay.models.architectures import ARCHITECTURES, build
+from assay.models.architectures import ARCHITECTURES, build, trains_on_one
 from assay.models.piecewise import is_piecewise_linear
 from assay.models.trained import read_card
 from assay.models.zoo import load_model
-from assay.training import train
+from assay.training.train import train
 from tasks.srvr import three_shapes
 
 
@@ -184,6 +184,22 @@ def test_resnets_have_their_number_of_layers():
 
     assert depth("resnet10") == 10
     assert depth("resnet18") == 18
+
+
+@pytest.mark.parametrize(
+    ("name", "side", "does"),
+    [("digits-cnn", 8, True), ("mnist-cnn", 28, True), ("resnet10", 8, False), ("resnet18", 9, True)],
+)
+def test_a_batch_of_one_is_trained_on_where_batch_norm_sees_more_than_a_pixel(name, side, does):
+    before = torch.get_rng_state()
+    assert trains_on_one(name, (1, side, side), 10) == does
+    assert torch.equal(torch.get_rng_state(), before)
+    net = build(name, (1, side, side), 10).train()
+    if does:
+        net(torch.zeros(1, 1, side, side))
+    else:
+        with pytest.raises(ValueError, match="more than 1 value per channel"):
+            net(torch.zeros(1, 1, side, side))
 
 
 @pytest.mark.parametrize("name", sorted(ARCHITECTURES))

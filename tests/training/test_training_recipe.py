@@ -9,8 +9,7 @@ from training_recipes import DOCUMENT, FOREGROUND, METHODS, climb, recipe
 from assay.data.manifest import load_manifest
 from assay.errors import UserError
 from assay.specs import IDENTITY, RUNTIME, field_sides
-from assay.training import Recipe, load_recipe
-from assay.training.recipe import Cosine, Drops, shipped_recipes
+from assay.training.recipe import Cosine, Drops, Recipe, load_recipe, shipped_recipes
 from spec_classes import models_within
 
 RECIPES = models_within(Recipe)

@@ -21,12 +21,13 @@ from assay.models.loaded import LoadedModel
 from assay.models.zoo import load_model
 from assay.saliency import channel_maps, maps
 from assay.saliency.settings import SmoothGrad
-from assay.training import Options, Recipe, train
 from assay.training import teacher as teacher_module
 from assay.training.methods import TeacherSaliency
 from assay.training.perturbations import salient_perturbation
 from assay.training.pictures import open_pictures
+from assay.training.recipe import Recipe
 from assay.training.salient import Guide, guide_of
+from assay.training.train import Options, train
 
 DATA = {"train": {"manifest": "digits", "first": 100}, "test": {"manifest": "digits", "skip": 1700}}
 

@@ -3,6 +3,7 @@
 import csv
 import errno
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,11 +13,12 @@ import torch
 from safetensors.torch import load_file
 from training_recipes import DOCUMENT, METHODS, recipe
 
+import assay.training.trainer as trainer_module
 from assay.errors import UserError
-from assay.training import Options, train, train_part
 from assay.training.checkpoints import Checkpoints
 from assay.training.pictures import chosen
 from assay.training.recipe import Selection
+from assay.training.train import Options, train, train_part
 from assay.training.trainer import DivergedError
 
 EVERY_STEP = Options(checkpoint_seconds=0)
@@ -97,7 +99,8 @@ def test_a_training_that_is_killed_again_and_again_ends_with_the_same_bytes(whol
 
 
 def test_a_disk_that_fills_up_leaves_the_older_checkpoint(whole, tmp_path, monkeypatch):
-    room = iter(range(2 * 5))  # a file and its folder are flushed for each checkpoint
+    # A file and its folder are flushed for each checkpoint: of 4 steps, the epoch's end and a step; the log's file is.
+    room = iter(range(2 * 6 + 1))
     real = os.fsync
 
     def fsync(descriptor):
@@ -136,16 +139,20 @@ def test_a_damaged_checkpoint_is_found_and_the_one_before_it_used(whole, tmp_pat
     newest.write_bytes({"truncate": content[:-100], "flip": content, "empty": b""}[harm])
     said = []
     trained = train(recipe(), tmp_path, Options(say=said.append))
-    assert said == [f"{newest}: is damaged; the checkpoint before it is used"]
+    assert said == [f"{newest}: is damaged; the training goes on from the checkpoint of step 7 before it"]
     assert older.name == "0000000007.ckpt"
     assert weights(trained.folder) == weights(whole.folder)
 
 
 def test_where_every_checkpoint_is_damaged_the_training_begins_anew(whole, tmp_path):
     train_part(recipe(), tmp_path, 1)
-    for path in (tmp_path / "checkpoints").glob("*.ckpt"):
-        path.write_bytes(b"assay-checkpoint 1 ")
-    assert weights(train(recipe(), tmp_path).folder) == weights(whole.folder)
+    (path,) = (tmp_path / "checkpoints").glob("*.ckpt")
+    path.write_bytes(b"assay-checkpoint 1 ")
+    said = []
+    assert weights(train(recipe(), tmp_path, Options(say=said.append)).folder) == weights(whole.folder)
+    assert said == [
+        f"{path}: is damaged, and there is no whole checkpoint before it; the training begins anew"
+    ]
 
 
 def test_a_checkpoint_of_another_recipe_is_refused_and_kept(tmp_path):
@@ -168,21 +175,95 @@ def test_a_finished_folder_is_not_trained_again_and_refuses_another_recipe(whole
         train(recipe(seed=1), whole.folder)
 
 
+WILD = {"name": "sgd", "lr": 1e30}
+
+
 def test_a_loss_that_diverges_names_the_step_and_keeps_the_last_good_checkpoint(tmp_path):
-    wild = recipe(optimiser={"name": "sgd", "lr": 1e30}, epochs=2)
+    wild = recipe(optimiser=WILD, epochs=2)
     with pytest.raises(DivergedError, match=r"(the loss is (nan|inf) at step|after step) \d+") as caught:
         train(wild, tmp_path, EVERY_STEP)
-    assert "lower `optimiser.lr`" in str(caught.value)
     state, _ = stored(tmp_path)
     assert all(tensor.isfinite().all() for tensor in state["net"].values())
+    assert f"the checkpoint of step {state['position']['step']} is kept in {tmp_path}" in str(caught.value)
+    assert "lower `optimiser.lr` and train into another folder with --out" in str(caught.value)
     assert not (tmp_path / "model.yaml").exists()
+
+
+def test_a_loss_that_diverges_at_once_leaves_nothing_and_says_so(tmp_path):
+    out = tmp_path / "new" / "out"
+    with pytest.raises(DivergedError, match=r"no checkpoint had been stored: lower `optimiser\.lr`"):
+        train(recipe(optimiser=WILD), out)
+    assert not out.parent.exists()
+    train(recipe(), out)  # the same folder takes another recipe
+
+
+def test_a_short_training_that_diverges_keeps_the_end_of_its_first_epoch(tmp_path, monkeypatch):
+    """Long before ``checkpoint_seconds``."""
+    real = trainer_module.learning_rate
+    monkeypatch.setattr(
+        trainer_module, "learning_rate", lambda *given: 1e30 if given[1] >= 4 else real(*given)
+    )
+    with pytest.raises(DivergedError, match=r"\(epoch 2\).*; the checkpoint of step 4 is kept"):
+        train(recipe(), tmp_path)
+    assert stored(tmp_path)[0]["position"]["epoch"] == 1
+    assert [row["epoch"] for row in log_rows(tmp_path)] == ["1"]
+
+
+def test_ctrl_c_stores_the_step_under_way_and_goes_on_to_the_same_bytes(whole, tmp_path, monkeypatch):
+    interrupt_in_step(6, 1, monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe(), tmp_path)
+    monkeypatch.undo()
+    state, _ = stored(tmp_path)
+    assert (state["position"]["epoch"], state["position"]["step"]) == (1, 2)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert weights(train(recipe(), tmp_path).folder) == weights(whole.folder)
+
+
+def test_a_second_ctrl_c_does_not_wait_and_stores_no_half_step(whole, tmp_path, monkeypatch):
+    interrupt_in_step(6, 2, monkeypatch)
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe(), tmp_path)
+    monkeypatch.undo()
+    assert stored(tmp_path)[0]["position"]["step"] == 0  # the end of the first epoch
+    assert weights(train(recipe(), tmp_path).folder) == weights(whole.folder)
+
+
+def interrupt_in_step(step, times, monkeypatch):
+    """Ctrl-C in the midst of a step, with some of its weights changed."""
+    real, count = torch.optim.Adam.step, iter(range(1, 1000))
+
+    def interrupted(optimiser):
+        real(optimiser)
+        if next(count) == step:
+            for _ in range(times):
+                signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(torch.optim.Adam, "step", interrupted)
+
+
+def test_within_an_epoch_progress_is_said_as_often_as_asked(tmp_path):
+    told, said = [], []
+    train(recipe(epochs=2), tmp_path / "a", Options(progress=told.append, progress_seconds=0))
+    assert [(report.epoch, report.step, report.steps) for report in told][:5] == [
+        *((1, step, 4) for step in (1, 2, 3, 4)),
+        (2, 1, 4),
+    ]
+    assert all(report.loss > 0 and report.images_per_second > 0 for report in told)
+    assert told[-1].seconds_to_go == 0 < told[0].seconds_to_go
+    train(recipe(epochs=1), tmp_path / "b", Options(say=said.append, progress_seconds=0))
+    assert said[0].startswith("epoch 1/1, step 1/4: loss ")
+    said.clear()
+    train(recipe(epochs=1), tmp_path / "c", Options(say=said.append))
+    assert said == []  # an epoch of milliseconds has nothing to say
 
 
 def test_the_log_has_a_row_an_epoch_through_an_interruption(tmp_path):
     mine = recipe(method=METHODS["saliency_guided"])
     train_part(mine, tmp_path, 1)
+    assert [row["step"] for row in log_rows(tmp_path)] == ["4"]
     trained = train(mine, tmp_path)
-    rows = list(csv.DictReader((tmp_path / "log.csv").read_text().splitlines()))
+    rows = log_rows(tmp_path)
     assert [(row["epoch"], row["step"]) for row in rows] == [("1", "4"), ("2", "8"), ("3", "12")]
     assert all(
         float(row["loss"]) == pytest.approx(float(row["cross_entropy"]) + float(row["divergence"]), rel=1e-4)
@@ -191,6 +272,10 @@ def test_the_log_has_a_row_an_epoch_through_an_interruption(tmp_path):
     assert float(rows[-1]["clean_accuracy"]) == pytest.approx(trained.card.accuracy, rel=1e-5)
     assert sum(float(row["seconds"]) for row in rows) == pytest.approx(trained.card.train_seconds, abs=0.01)
     assert not (tmp_path / "checkpoints").exists()
+
+
+def log_rows(folder):
+    return list(csv.DictReader((folder / "log.csv").read_text().splitlines()))
 
 
 def test_weights_are_stored_without_the_normalisation_that_the_card_describes(whole):
@@ -208,6 +293,11 @@ def test_weights_are_stored_without_the_normalisation_that_the_card_describes(wh
         ),
         ({"input": {"crop": [9, 8], "mean": [0], "std": [1]}}, "takes 9 x 8 pixels and does not enlarge"),
         ({"input": {"crop": [8, 8], "mean": [0, 0], "std": [1, 1]}}, "takes images of 2 channels"),
+        (
+            {"architecture": "resnet10", "batch_size": 199},
+            "leave one image for an epoch's last step, and the batch norm of resnet10 at 8 x 8 pixels needs two",
+        ),
+        ({"architecture": "resnet10", "batch_size": 1}, "`batch_size: 1` and 200 training images leave one"),
         ({"architecture": "alexnet"}, "architecture alexnet takes RGB images of at least 64 x 64"),
         (
             {"data": {"train": {"manifest": "no-such"}, "test": {"manifest": "digits"}}},

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from training_recipes import recipe
 
-from assay.training import Options, train
+from assay.training.train import Options, train
 from kill_loop import die_at_step
 
 

@@ -1,6 +1,8 @@
 """The verb that trains: `assay train`."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -9,7 +11,7 @@ import typer
 from assay.commands.options import DataRoots, Quiet, devices
 
 if TYPE_CHECKING:
-    from assay.training.trainer import EpochReport
+    from assay.training.reports import EpochReport, StepReport
 
 
 def train(
@@ -34,15 +36,20 @@ def train(
         typer.Option("--threads", min=1, help="CPU threads; changes last bits. All cores when left out."),
     ] = None,
     checkpoint_seconds: Annotated[
-        float, typer.Option("--checkpoint-seconds", min=0, help="At least so long between two checkpoints.")
+        float,
+        typer.Option(
+            "--checkpoint-seconds", min=0, help="A checkpoint after so long, and after every longer epoch."
+        ),
     ] = 60.0,
     quiet: Quiet = False,
 ) -> None:
     """Train a network by a recipe; then use it as --model trained:DIR."""
     import torch
 
-    from assay.training import Options, load_recipe, train_part
-    from assay.training import train as train_whole
+    from assay.training.recipe import load_recipe
+    from assay.training.reports import silent
+    from assay.training.train import Options, train_part
+    from assay.training.train import train as train_whole
 
     if threads is not None:
         torch.set_num_threads(threads)
@@ -54,19 +61,39 @@ def train(
         relative_to=Path(recipe).parent if Path(recipe).is_file() else None,
         device=devices(device)[0],
         checkpoint_seconds=checkpoint_seconds,
-        report=_silent if quiet else _report,
+        report=silent if quiet else _report,
+        progress=silent if quiet else _progress,
         say=lambda sentence: print(sentence, file=sys.stderr),
     )
     if epochs_limit is not None and epochs_limit < chosen.epochs:
-        train_part(chosen, out, epochs_limit, options)
+        with saying_how_to_go_on(out):
+            train_part(chosen, out, epochs_limit, options)
         print(
             f"{out}: {epochs_limit} of {chosen.epochs} epochs; the same command without --epochs-limit goes on"
         )
         return
-    trained = train_whole(chosen, out, options)
+    with saying_how_to_go_on(out):
+        trained = train_whole(chosen, out, options)
     card = trained.card
     print(f"{trained.folder}: clean accuracy {card.accuracy:.2%}, weights {card.weights_sha256[:12]}")
     print(f"use it: assay run --model {trained.model} --task TASK --out DIR")
+
+
+@contextmanager
+def saying_how_to_go_on(out: Path) -> Iterator[None]:
+    """Say on Ctrl-C what is kept."""
+    from assay.runner.run import InterruptedRunError
+    from assay.training.checkpoints import stored
+    from assay.training.folder import CHECKPOINT_FOLDER
+
+    try:
+        yield
+    except KeyboardInterrupt:
+        if stored(out / CHECKPOINT_FOLDER):
+            kept = f"stopped: the last checkpoint is kept in {out}; the same command goes on from there"
+        else:
+            kept = f"stopped before the first checkpoint in {out}; the same command begins again"
+        raise InterruptedRunError(kept) from None
 
 
 def _report(report: "EpochReport") -> None:
@@ -81,5 +108,5 @@ def _report(report: "EpochReport") -> None:
     print(line, file=sys.stderr, flush=True)
 
 
-def _silent(report: "EpochReport") -> None:
-    """Say nothing."""
+def _progress(report: "StepReport") -> None:
+    print(report.sentence, file=sys.stderr, flush=True)

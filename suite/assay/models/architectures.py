@@ -39,6 +39,23 @@ def build(name: str, input_shape: Shape, num_classes: int) -> nn.Module:
     return architecture.builder(input_shape, num_classes)
 
 
+def trains_on_one(name: str, input_shape: Shape, num_classes: int) -> bool:
+    """Whether a training step may have a single image; batch norm needs more than one number a channel.
+
+    Raises:
+        UserError: as :func:`build`.
+    """
+    import torch
+
+    with torch.device("meta"):  # shapes without numbers: takes no memory, and draws nothing
+        net = build(name, input_shape, num_classes)
+        try:
+            net(torch.zeros(1, *input_shape))
+        except ValueError:
+            return False
+    return True
+
+
 def digits_cnn(input_shape: Shape, num_classes: int) -> nn.Module:
     """Two strided convolutions and a hidden layer of 32: 224 ReLUs on 8 x 8, few enough for exact verification."""
     return _strided(input_shape, num_classes, (8, 16), kernel=3, hidden=32)

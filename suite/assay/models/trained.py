@@ -42,6 +42,8 @@ class TrainedCard(StrictModel):
         data_sha256: of training and test images and how they were chosen.
         training_key: of everything that decides the weights: recipe, data, teacher.
         made_with: versions, device and threads: the same training gives other last bits with others.
+        recipe: that of the training, every setting and both selections of images written out; None in cards of
+            before it was noted.
     """
 
     schema_version: Literal[1] = Field(default=1, alias="schema")
@@ -62,6 +64,7 @@ class TrainedCard(StrictModel):
     data_sha256: Hash
     training_key: Hash
     made_with: dict[str, Any]
+    recipe: dict[str, Any] | None = None
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -94,6 +97,30 @@ def read_card(folder: Path) -> TrainedCard:
             f"`assay train RECIPE --out {folder}`"
         )
     return validate(TrainedCard, read_yaml(path), str(path))
+
+
+def check_weights(folder: Path, card: TrainedCard) -> Path:
+    """The weight file in ``folder``, whose bytes are those that the card describes.
+
+    Raises:
+        UserError: it is missing, cannot be read, is damaged or is of another training.
+    """
+    from assay.models.weights import file_sha256
+
+    path = folder / WEIGHTS_FILE
+    again = f"put the file back, or delete the folder {folder} and train again"
+    if not path.is_file():
+        raise UserError(f"{path}: the weights of this trained network are missing; {again}")
+    try:
+        sha256 = file_sha256(path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); make it readable") from error
+    if sha256 != card.weights_sha256:
+        raise UserError(
+            f"{path}: is not the file that {CARD_FILE} beside it describes, but damaged or of another training "
+            f"(SHA-256 {sha256[:8]}…, expected {card.weights_sha256[:8]}…); {again}"
+        )
+    return path
 
 
 def write_card(folder: Path, card: TrainedCard) -> None:

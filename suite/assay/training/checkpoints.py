@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import io
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from assay.atomic import write_atomically
 from assay.errors import UserError
 
 _MAGIC = b"assay-checkpoint 1 "
-_KEPT = 2
+_NAME = re.compile(r"\d{10,}\.ckpt")  # other tools' files, such as best.ckpt, are left alone
 _HASH = 64
 
 
@@ -29,9 +30,10 @@ class Checkpoints:
 
     folder: Path
     key: str
+    _damaged: set[Path] = field(default_factory=set, repr=False)
 
     def save(self, steps: int, state: dict[str, Any]) -> None:
-        """Store the state after ``steps`` steps, then drop all but the last two.
+        """Store the state after ``steps`` steps, then drop all but it and the whole one before it.
 
         Raises:
             UserError: the disk is full, or the folder cannot be written; older checkpoints are whole.
@@ -40,39 +42,72 @@ class Checkpoints:
         torch.save({"key": self.key, **state}, buffer)
         content = buffer.getvalue()
         digest = hashlib.sha256(content).hexdigest().encode()
-        write_atomically(self.folder / f"{steps:010d}.ckpt", _MAGIC + digest + b"\n" + content)
-        for path in self._stored()[:-_KEPT]:
-            path.unlink(missing_ok=True)
+        path = self.folder / f"{steps:010d}.ckpt"
+        write_atomically(path, _MAGIC + digest + b"\n" + content)
+        before = [other for other in self._whole() if _steps(other) < steps]
+        self._drop_all_but(path, *before[-1:])
 
     def newest(self) -> tuple[dict[str, Any] | None, list[str]]:
         """The newest whole state, and a sentence for each damaged file that was passed over.
 
+        The damaged files stay until the next one is saved.
+
         Raises:
             UserError: it is of another training.
         """
-        complaints = []
-        for path in reversed(self._stored()):
+        state = None
+        for path in reversed(stored(self.folder)):
             state = _read(path)
-            if state is None:
-                complaints.append(f"{path}: is damaged; the checkpoint before it is used")
-            elif state["key"] != self.key:
-                raise UserError(
-                    f"{path}: is a checkpoint of another recipe, other data or another teacher; continue with those, "
-                    "or choose another folder with --out"
-                )
-            else:
-                return state, complaints
-        return None, complaints
+            if state is not None:
+                self._check_key(path, state)
+                break
+            self._damaged.add(path)
+        return state, [self._complaint(path) for path in sorted(self._damaged, key=_steps, reverse=True)]
+
+    @property
+    def newest_steps(self) -> int | None:
+        """After how many steps the newest one was stored; None where there is none."""
+        whole = self._whole()
+        return _steps(whole[-1]) if whole else None
 
     def clear(self) -> None:
-        """Remove all of them, once the training is finished."""
-        for path in self._stored():
-            path.unlink(missing_ok=True)
+        """Remove all of them, once the training is finished; what is not a checkpoint of Assay stays."""
+        self._drop_all_but()
         if self.folder.is_dir() and not any(self.folder.iterdir()):
             self.folder.rmdir()
 
-    def _stored(self) -> list[Path]:
-        return sorted(self.folder.glob("*.ckpt"))
+    def _check_key(self, path: Path, state: dict[str, Any]) -> None:
+        if state["key"] != self.key:
+            raise UserError(
+                f"{path}: is a checkpoint of another recipe, other data or another teacher; continue with those, "
+                "or choose another folder with --out"
+            )
+
+    def _complaint(self, path: Path) -> str:
+        steps = self.newest_steps
+        if steps is None:
+            return f"{path}: is damaged, and there is no whole checkpoint before it; the training begins anew"
+        return f"{path}: is damaged; the training goes on from the checkpoint of step {steps} before it"
+
+    def _whole(self) -> list[Path]:
+        """Those that were not found damaged, oldest first."""
+        return [path for path in stored(self.folder) if path not in self._damaged]
+
+    def _drop_all_but(self, *kept: Path) -> None:
+        for path in stored(self.folder):
+            if path not in kept:
+                path.unlink(missing_ok=True)
+        self._damaged.clear()
+
+
+def stored(folder: Path) -> list[Path]:
+    """The files in a folder that are checkpoints of Assay by their names, oldest first."""
+    found = (path for path in folder.glob("*.ckpt") if _NAME.fullmatch(path.name) and path.is_file())
+    return sorted(found, key=_steps)
+
+
+def _steps(path: Path) -> int:
+    return int(path.stem)
 
 
 def _read(path: Path) -> dict[str, Any] | None:

@@ -17,8 +17,12 @@ from assay.specs import IDENTITY, RUNTIME, identity_of
 from assay.training.methods import Method, Salient, TeacherSaliency
 from assay.validation import StrictModel, read_yaml, validate
 
-Rate = Annotated[float, Field(gt=0, allow_inf_nan=False), IDENTITY]
-Decay = Annotated[float, Field(ge=0, allow_inf_nan=False), IDENTITY]
+_MOST = 2**31  # of images and epochs: torch counts in 64 bits
+_MOST_SEED = 2**63 - 1
+_HIGHEST = 1e30  # what an optimiser multiplies by must fit 32-bit floating point
+
+Rate = Annotated[float, Field(gt=0, le=_HIGHEST, allow_inf_nan=False), IDENTITY]
+Decay = Annotated[float, Field(ge=0, le=_HIGHEST, allow_inf_nan=False), IDENTITY]
 Fraction_ = Annotated[float, Field(ge=0, lt=1), IDENTITY]
 
 
@@ -179,9 +183,9 @@ class Recipe(StrictModel):
     data: Annotated[Data, IDENTITY]
     optimiser: Annotated[Optimiser, IDENTITY]
     schedule: Annotated[Schedule, IDENTITY] = Constant()
-    epochs: Annotated[int, Field(ge=1), IDENTITY]
-    batch_size: Annotated[int, Field(ge=1), IDENTITY]
-    seed: Annotated[int, Field(ge=0), IDENTITY] = 0
+    epochs: Annotated[int, Field(ge=1, le=_MOST), IDENTITY]
+    batch_size: Annotated[int, Field(ge=1, le=_MOST), IDENTITY]
+    seed: Annotated[int, Field(ge=0, le=_MOST_SEED), IDENTITY] = 0
 
     @property
     def sha256(self) -> str:
@@ -197,7 +201,15 @@ class Recipe(StrictModel):
         return None
 
     def with_seed(self, seed: int) -> Recipe:
-        """The same recipe with another seed."""
+        """The same recipe with another seed.
+
+        Raises:
+            UserError: it is negative or too large.
+        """
+        if not 0 <= seed <= _MOST_SEED:
+            raise UserError(
+                f"{self.title}: a seed is a number from 0 to {_MOST_SEED}, not {seed}; choose such a one"
+            )
         return self.model_copy(update={"seed": seed})
 
     def with_teacher(self, teacher: str) -> Recipe:

@@ -17,8 +17,8 @@ from assay.models.zoo import load_model
 from assay.training.methods import ForegroundSaliency, Method, Salient, TeacherSaliency, WeakSaliency
 from assay.training.pictures import Pictures
 from assay.training.recipe import Recipe
+from assay.training.reports import silent
 from assay.training.teacher import identity_of_teacher, teacher_signs
-from assay.training.trainer import silent
 
 _BATCH = 64
 

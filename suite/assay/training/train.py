@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import platform
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,15 +17,25 @@ from torch import nn
 from assay.atomic import make_writable, write_atomically
 from assay.canonical import canonical_sha256
 from assay.errors import UserError
-from assay.models.architectures import build
+from assay.models.architectures import build, trains_on_one
 from assay.models.loaded import normalised, torch_device
-from assay.models.trained import CARD_FILE, PREFIX, WEIGHTS_FILE, TrainedCard, read_card, write_card
+from assay.models.trained import (
+    CARD_FILE,
+    PREFIX,
+    WEIGHTS_FILE,
+    TrainedCard,
+    check_weights,
+    read_card,
+    write_card,
+)
 from assay.models.weights import file_sha256
 from assay.training.checkpoints import Checkpoints
+from assay.training.folder import CHECKPOINT_FOLDER, check_folder, no_empty_folder
 from assay.training.pictures import Pictures, open_pictures
 from assay.training.recipe import Recipe
+from assay.training.reports import EpochReport, StepReport, silent
 from assay.training.salient import Guide, check_teacher, guide_of
-from assay.training.trainer import EpochReport, Material, Trainer, initialised, silent
+from assay.training.trainer import Material, Trainer, initialised
 
 FORMAT = 1  # of the training; raised whenever the same recipe would give other weights
 LOG_FILE = "log.csv"
@@ -39,8 +49,9 @@ class Options:
         data_roots: folders to look for data in.
         relative_to: the file that names the data, where its manifests are paths.
         device: ``cpu``, ``cuda`` or ``cuda:1``.
-        checkpoint_seconds: at least so long between two checkpoints.
+        checkpoint_seconds: a checkpoint is stored after so many seconds, and at the end of all but short epochs.
         report: called after each epoch.
+        progress: called within an epoch, every ``progress_seconds``; where None, its sentence goes to ``say``.
         say: called with a sentence that a user should read.
     """
 
@@ -49,6 +60,8 @@ class Options:
     device: str = "cpu"
     checkpoint_seconds: float = 60.0
     report: Callable[[EpochReport], None] = silent
+    progress: Callable[[StepReport], None] | None = None
+    progress_seconds: float = 10.0
     say: Callable[[str], None] = silent
 
 
@@ -74,15 +87,16 @@ def train(recipe: Recipe, out: Path, options: Options | None = None) -> Training
     """Train a network, or finish what is in ``out`` already.
 
     Raises:
-        UserError: missing data, a data set or teacher that the recipe cannot use, a folder of another training, a full
-            disk, a loss that diverges (:class:`assay.training.trainer.DivergedError`).
+        UserError: missing data, a data set or teacher that the recipe cannot use, a folder of another training or of
+            something else, a full disk, a loss that diverges (:class:`assay.training.trainer.DivergedError`).
     """
     plan = _Plan.of(recipe, out, options or Options())
     if (out / CARD_FILE).is_file():
         return plan.finished()
-    trainer, preparation = plan.trainer()
-    trainer.run(recipe.epochs)
-    return plan.publish(trainer, preparation)
+    with no_empty_folder(out):
+        trainer, preparation = plan.trainer()
+        trainer.run(recipe.epochs)
+        return plan.publish(trainer, preparation)
 
 
 def train_part(recipe: Recipe, out: Path, epochs: int, options: Options | None = None) -> None:
@@ -95,8 +109,9 @@ def train_part(recipe: Recipe, out: Path, epochs: int, options: Options | None =
     if (out / CARD_FILE).is_file():
         plan.finished()
         return
-    trainer, _ = plan.trainer()
-    trainer.run(min(epochs, recipe.epochs))
+    with no_empty_folder(out):
+        trainer, _ = plan.trainer()
+        trainer.run(min(epochs, recipe.epochs))
 
 
 @dataclass(frozen=True)
@@ -112,11 +127,14 @@ class _Plan:
 
     @classmethod
     def of(cls, recipe: Recipe, out: Path, options: Options) -> _Plan:
+        check_folder(out)
         device = torch_device(options.device)
         parts = open_pictures(recipe, options.data_roots, options.relative_to, device)
         guide = guide_of(recipe, device)
         check_teacher(guide, parts[0])
-        return cls(recipe, out, options, parts, guide, device)
+        plan = cls(recipe, out, options, parts, guide, device)
+        plan.check_last_step()
+        return plan
 
     @property
     def data_sha256(self) -> str:
@@ -133,6 +151,25 @@ class _Plan:
             }
         )
 
+    @property
+    def input_shape(self) -> tuple[int, int, int]:
+        return (len(self.recipe.input.mean), *self.recipe.input.crop)
+
+    @property
+    def num_classes(self) -> int:
+        return self.parts[0].dataset.manifest.num_classes
+
+    def check_last_step(self) -> None:
+        recipe, images = self.recipe, len(self.parts[0])
+        last = (images - 1) % recipe.batch_size + 1
+        if last == 1 and not trains_on_one(recipe.architecture, self.input_shape, self.num_classes):
+            height, width = recipe.input.crop
+            raise UserError(
+                f"{recipe.title}: `batch_size: {recipe.batch_size}` and {images} training images leave one image for "
+                f"an epoch's last step, and the batch norm of {recipe.architecture} at {height} x {width} pixels "
+                "needs two; choose another batch size or number of images"
+            )
+
     def finished(self) -> Training:
         card = read_card(self.out)
         if card.training_key != self.key:
@@ -140,33 +177,56 @@ class _Plan:
                 f"{self.out}: holds a network of another recipe, other data or another teacher ({card.title}); "
                 "choose another folder with --out"
             )
+        check_weights(self.out, card)
         self.options.say(f"{self.out}: is trained already")
         return Training(self.out, card)
 
     def trainer(self) -> tuple[Trainer, float]:
         """The trainer where the newest checkpoint left it, and the seconds that the saliency took."""
-        checkpoints = Checkpoints(self.out / "checkpoints", self.key)
-        recipe, train_set = self.recipe, self.parts[0]
+        recipe, train_set, options = self.recipe, self.parts[0], self.options
         trainer = Trainer(
             Material(recipe, *self.parts, None, self.device),
             normalised(self._fresh(), recipe.input.preprocessing),
-            checkpoints,
-            self.options.checkpoint_seconds,
-            self.options.report,
+            Checkpoints(self.out / CHECKPOINT_FOLDER, self.key),
+            checkpoint_seconds=options.checkpoint_seconds,
+            report=lambda report: self._report(trainer, report),
+            progress=options.progress or (lambda report: options.say(report.sentence)),
+            progress_seconds=options.progress_seconds,
         )
-        for complaint in trainer.restore():
-            self.options.say(complaint)
+        for sentence in (*trainer.restore(), *self._seen_test_images()):
+            options.say(sentence)
+        make_writable(self.out)  # before any work
         for part in self.parts:
             part.keep()
-        signs, seconds = self.guide.signs(train_set)
+        signs, seconds = self.guide.signs(train_set, options.say)
         trainer.material = Material(recipe, *self.parts, signs, self.device)
-        make_writable(self.out)
         return trainer, seconds
 
     def _fresh(self) -> nn.Module:
-        recipe, classes = self.recipe, self.parts[0].dataset.manifest.num_classes
-        shape = (len(recipe.input.mean), *recipe.input.crop)
-        return initialised(recipe.seed, lambda: build(recipe.architecture, shape, classes))
+        recipe = self.recipe
+        return initialised(
+            recipe.seed, lambda: build(recipe.architecture, self.input_shape, self.num_classes)
+        )
+
+    def _seen_test_images(self) -> Iterator[str]:
+        """A sentence where images are trained and tested on."""
+        train, test = self.parts
+        if train.dataset.sha256 != test.dataset.sha256:
+            return
+        both = {sample.unit_id for sample in train.samples} & {sample.unit_id for sample in test.samples}
+        if both:
+            yield (
+                f"{self.recipe.title}: {len(both)} of the {len(test)} test images are training images: the accuracy is "
+                "not one of unseen images"
+            )
+
+    def _report(self, trainer: Trainer, report: EpochReport) -> None:
+        self._write_log(trainer)
+        self.options.report(report)
+
+    def _write_log(self, trainer: Trainer) -> None:
+        # Its folder is not flushed: a log that a loss of power takes is written again after the next epoch.
+        write_atomically(self.out / LOG_FILE, log_of(trainer.position.reports), sync_folder=False)
 
     def publish(self, trainer: Trainer, preparation: float) -> Training:
         """Write the network, its log, and last its card."""
@@ -174,14 +234,14 @@ class _Plan:
         net = getattr(trainer.net, "net", trainer.net)  # without its normalisation, which the card describes
         weights = {name: tensor.cpu().contiguous() for name, tensor in net.state_dict().items()}
         write_atomically(self.out / WEIGHTS_FILE, save(weights))
-        write_atomically(self.out / LOG_FILE, log_of(reports))
+        self._write_log(trainer)
         manifest = self.parts[0].dataset.manifest
         card = TrainedCard(
             title=self.recipe.title,
             method=self.recipe.method.name,
             architecture=self.recipe.architecture,
             label_space=manifest.label_space,
-            num_classes=manifest.num_classes,
+            num_classes=self.num_classes,
             preprocessing=self.recipe.input.preprocessing,
             seed=self.recipe.seed,
             epochs=self.recipe.epochs,
@@ -194,6 +254,7 @@ class _Plan:
             data_sha256=self.data_sha256,
             training_key=self.key,
             made_with=_made_with(self.device),
+            recipe=self.recipe.model_dump(mode="json", by_alias=True),
         )
         write_card(self.out, card)
         trainer.checkpoints.clear()

@@ -19,46 +19,20 @@ from torch import Tensor, nn
 from assay.allocator import keep_freed_memory
 from assay.errors import UserError
 from assay.training.checkpoints import Checkpoints
+from assay.training.interrupts import interrupts_waiting
 from assay.training.objectives import Batch, looked_at, objective_of
 from assay.training.optimisers import learning_rate, optimiser_of
 from assay.training.pictures import Pictures
 from assay.training.recipe import Recipe
+from assay.training.reports import EpochReport, StepReport, silent
 
 _INITIAL, _ORDER, _LAYERS, _METHOD = 1, 2, 3, 4  # streams of random numbers
 _TEST_BATCH = 500
+_SAVE_SHARE = 0.05  # of the time since the last checkpoint, at most, goes into one at an epoch's end
 
 
 class DivergedError(UserError):
     """The loss or the weights stopped being finite."""
-
-
-@dataclass(frozen=True)
-class EpochReport:
-    """One finished epoch.
-
-    Attributes:
-        epoch: counted from 1.
-        epochs: of the whole training.
-        step: steps taken so far.
-        losses: ``loss`` and its parts, means over the epoch's images.
-        accuracy: clean accuracy on the test images, in [0, 1].
-        learning_rate: of the last step.
-        seconds: spent in this epoch's training steps.
-        cpu_seconds: of this process, in the same steps; what a comparison on a busy machine should use.
-        images_per_second: of training.
-        seconds_to_go: of training, if the other epochs take as long as those so far did on average.
-    """
-
-    epoch: int
-    epochs: int
-    step: int
-    losses: dict[str, float]
-    accuracy: float
-    learning_rate: float
-    seconds: float
-    cpu_seconds: float
-    images_per_second: float
-    seconds_to_go: float
 
 
 @dataclass(frozen=True)
@@ -69,7 +43,7 @@ class Material:
         recipe: the recipe.
         train: images to train on.
         test: images that accuracy is measured on.
-        salient: (N, H, W) int8 of +1 and -1, one map a training image, for methods that follow a saliency.
+        salient: int8 of +1 and -1, (N, H, W) or (N, C, H, W), for methods that follow a saliency.
         device: where it all lies.
     """
 
@@ -110,10 +84,6 @@ class Position:
         return cls(**{**state, "reports": [EpochReport(**report) for report in state["reports"]]})
 
 
-def silent(_: object) -> None:
-    """Say nothing of it."""
-
-
 def initialised(seed: int, build: Callable[[], nn.Module]) -> nn.Module:
     """A network whose first weights depend on ``seed`` alone; the caller's random numbers stay as they are."""
     with torch.random.fork_rng(devices=[]):
@@ -129,8 +99,10 @@ class Trainer:
         material: what it works on.
         net: pixels in [0, 1] to logits; its weights change.
         checkpoints: where its state is stored.
-        checkpoint_seconds: at least so long between two of them.
+        checkpoint_seconds: a checkpoint is stored after so many seconds. It is at each epoch's end too, but for
+            epochs so short that the storing would take more than a twentieth of the time.
         report: called after each epoch.
+        progress: called within an epoch, every ``progress_seconds``.
     """
 
     material: Material
@@ -138,6 +110,8 @@ class Trainer:
     checkpoints: Checkpoints
     checkpoint_seconds: float = 60.0
     report: Callable[[EpochReport], None] = silent
+    progress: Callable[[StepReport], None] = silent
+    progress_seconds: float = 10.0
     position: Position = field(default_factory=Position)
 
     def __post_init__(self) -> None:
@@ -147,7 +121,10 @@ class Trainer:
         self._optimiser = optimiser_of(recipe.optimiser, self._parameters)
         self._objective = objective_of(recipe.method)
         self._steps_per_epoch = math.ceil(len(self.material.train) / recipe.batch_size)
-        self._last_save = time.monotonic()
+        self._last_save = self._last_word = time.monotonic()
+        self._save_seconds = 0.0
+        self._stored = self._place
+        self._between_steps = True
 
     def restore(self) -> list[str]:
         """Go on from the newest whole checkpoint, if there is one; a sentence for each damaged one.
@@ -160,6 +137,7 @@ class Trainer:
             self.net.load_state_dict(state["net"])
             self._optimiser.load_state_dict(state["optimiser"])
             self.position = Position.of_state(state["position"])
+            self._stored = self._place
         return complaints
 
     def run(self, until: int) -> None:
@@ -167,29 +145,46 @@ class Trainer:
 
         Raises:
             DivergedError: a loss or a weight is NaN or infinite; checkpoints of before are kept.
+            KeyboardInterrupt: as soon as the step under way is finished and stored.
             UserError: the disk is full, or a picture cannot be read.
         """
         keep_freed_memory()
         devices = [self.material.device] if self.material.device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices):
             self.net.train()
-            while self.position.epoch < until:
-                self._epoch()
-        self._save()
+            try:
+                while self.position.epoch < until:
+                    self._epoch()
+            except KeyboardInterrupt:
+                if self._between_steps:
+                    self._keep()
+                raise
+        self._keep()
 
     def _epoch(self) -> None:
         recipe, position = self.material.recipe, self.position
         generator = torch.Generator().manual_seed(_number(recipe.seed, _ORDER, position.epoch))
         order = torch.split(torch.randperm(len(self.material.train), generator=generator), recipe.batch_size)
         for rows in order[position.step :]:
+            self._whole_step(rows)
+            now = time.monotonic()
+            if now - self._last_save >= self.checkpoint_seconds:
+                self._save()
+            if now - self._last_word >= self.progress_seconds:
+                self._tell()
+        self._finish_epoch()
+
+    def _whole_step(self, rows: Tensor) -> None:
+        """A step and its place in the epoch, which no interrupt parts but one that comes twice."""
+        position = self.position
+        with interrupts_waiting():
+            self._between_steps = False
             began, cpu_began = time.perf_counter(), time.process_time()
             self._step(rows)
             position.step += 1
             position.seconds += time.perf_counter() - began
             position.cpu_seconds += time.process_time() - cpu_began
-            if time.monotonic() - self._last_save >= self.checkpoint_seconds:
-                self._save()
-        self._finish_epoch()
+            self._between_steps = True
 
     def _step(self, rows: Tensor) -> None:
         recipe, position, done = self.material.recipe, self.position, self._done
@@ -200,7 +195,7 @@ class Trainer:
         losses = self._objective(self.net, self._batch(rows, done))
         values = {name: float(loss.detach()) for name, loss in losses.items()}
         if not math.isfinite(values["loss"]):
-            raise self._diverged(f"the loss is {values['loss']} at step {done + 1}")
+            raise self._diverged(f"the loss is {values['loss']} at step", done + 1)
         self._optimiser.zero_grad()
         losses["loss"].backward(inputs=self._parameters)  # type: ignore[no-untyped-call]
         self._optimiser.step()
@@ -238,27 +233,67 @@ class Trainer:
             seconds_to_go=mean * (recipe.epochs - position.epoch - 1),
         )
         self.position = Position(epoch=position.epoch + 1, reports=[*position.reports, report])
+        pause = min(self.checkpoint_seconds, self._save_seconds / _SAVE_SHARE)
+        if time.monotonic() - self._last_save >= pause:
+            self._save()
         self.report(report)
+        self._last_word = time.monotonic()
+
+    def _tell(self) -> None:
+        recipe, position, images = self.material.recipe, self.position, len(self.material.train)
+        seen = min(position.step * recipe.batch_size, images)
+        rate = seen / max(position.seconds, 1e-9)
+        report = StepReport(
+            epoch=position.epoch + 1,
+            epochs=recipe.epochs,
+            step=position.step,
+            steps=self._steps_per_epoch,
+            loss=position.sums["loss"] / seen,
+            images_per_second=rate,
+            seconds_to_go=((recipe.epochs - position.epoch) * images - seen) / rate,
+        )
+        self.progress(report)
+        self._last_word = time.monotonic()
+
+    def _keep(self) -> None:
+        """Store the state, unless that was done at this place."""
+        if self._stored != self._place:
+            self._save()
 
     def _save(self) -> None:
+        began = time.monotonic()
         if not all(bool(tensor.isfinite().all()) for tensor in self.net.state_dict().values()):
-            raise self._diverged(f"a weight is NaN or infinite after step {self._done}")
+            raise self._diverged("a weight is NaN or infinite after step", self._done)
         state = {
             "net": self.net.state_dict(),
             "optimiser": self._optimiser.state_dict(),
             "position": self.position.as_state(),
         }
         self.checkpoints.save(self._done, state)
+        self._stored = self._place
         self._last_save = time.monotonic()
+        self._save_seconds = self._last_save - began
+
+    @property
+    def _place(self) -> tuple[int, int]:
+        return self.position.epoch, self.position.step
 
     @property
     def _done(self) -> int:
         return self.position.epoch * self._steps_per_epoch + self.position.step
 
-    def _diverged(self, what: str) -> DivergedError:
+    def _diverged(self, what: str, step: int) -> DivergedError:
+        kept = self.checkpoints.newest_steps
+        if kept is None:
+            ending = "no checkpoint had been stored: lower `optimiser.lr`, or check the data"
+        else:
+            ending = (
+                f"the checkpoint of step {kept} is kept in {self.checkpoints.folder}: lower `optimiser.lr` and train "
+                "into another folder with --out, or check the data"
+            )
+        epoch = math.ceil(step / self._steps_per_epoch)
         return DivergedError(
-            f"{self.material.recipe.title}: {what} (epoch {self.position.epoch + 1}), so the training stopped; "
-            f"checkpoints of before are kept in {self.checkpoints.folder}: lower `optimiser.lr`, or check the data"
+            f"{self.material.recipe.title}: {what} {step} (epoch {epoch}), so the training stopped; {ending}"
         )
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from assay.errors import UserError
 from assay.models.info import UNSTATED
 from assay.models.registry import Family, Registry, ZooEntry, pattern_row
-from assay.models.trained import CARD_FILE, PREFIX, WEIGHTS_FILE, read_card
+from assay.models.trained import CARD_FILE, PREFIX, WEIGHTS_FILE, check_weights, read_card
 
 if TYPE_CHECKING:
     from assay.models.loaded import LoadedModel
@@ -32,25 +32,25 @@ def _resolve(name: str) -> ZooEntry | None:
         licence="unstated",
         label_space=UNSTATED,
         load=partial(_load, folder),
-        missing=lambda: None if (folder / CARD_FILE).is_file() else f"there is no {folder / CARD_FILE}",
+        missing=partial(_missing, folder),
     )
+
+
+def _missing(folder: Path) -> str | None:
+    absent = (folder / name for name in (CARD_FILE, WEIGHTS_FILE) if not (folder / name).is_file())
+    return next((f"there is no {path}" for path in absent), None)
 
 
 def _load(folder: Path, weights: Path | None) -> "LoadedModel":
     from assay.models.architectures import build
     from assay.models.build import assemble
-    from assay.models.weights import file_sha256, load_strictly, read_state_dict
+    from assay.models.weights import load_strictly, read_state_dict
 
     if weights is not None:
         raise UserError(f"{PREFIX}{folder}: a trained network has its own weights; leave out --weights")
-    card, path = read_card(folder), folder / WEIGHTS_FILE
+    card = read_card(folder)
+    path = check_weights(folder, card)
     state = read_state_dict(path)
-    sha256 = file_sha256(path)
-    if sha256 != card.weights_sha256:
-        raise UserError(
-            f"{path}: is not the file that {CARD_FILE} beside it describes (SHA-256 {sha256[:8]}…, expected "
-            f"{card.weights_sha256[:8]}…); train it again into an empty folder"
-        )
     net = build(card.architecture, card.input_shape, card.num_classes)
     load_strictly(net, state, str(path))
-    return assemble(net, card.card(f"{PREFIX}{folder.resolve().name}"), sha256)
+    return assemble(net, card.card(f"{PREFIX}{folder.resolve().name}"), card.weights_sha256)
