@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from assay.resources import shipped_folder
+from assay.training.recipe import shipped_recipes
 
 SPEC = """schema: 1
 family: adversarial
@@ -102,6 +103,40 @@ def test_lists_can_be_sorted_and_say_what_is_available(assay):
     code, _, err = assay("list", "data", "--sort", "size")
     assert code == 2
     assert "unknown column 'size'; choose one of name, label_space" in err
+
+
+def test_recipes_are_listed_with_what_they_need(place, assay, monkeypatch):
+    monkeypatch.delenv("ASSAY_DATA", raising=False)
+    code, out, _ = assay("list", "recipes", "--sort", "method")
+    assert code == 0
+    head, _, *lines = out.splitlines()
+    rows = {line.split()[0]: line for line in lines}
+    assert set(rows) == set(shipped_recipes())
+    assert head.split() == ["name", "method", "saliency", "architecture", "data", "available", "title"]
+    assert [line.split()[1] for line in lines] == sorted(line.split()[1] for line in lines)
+    smoke = (
+        "smoke/sat_gradient sat teacher (gradient) digits-cnn digits yes SAT by the gradient, 8 x 8 digits"
+    )
+    assert rows["smoke/sat_gradient"].split() == smoke.split()
+    full = rows["karkehabadi/full-cifar10/regular"]
+    assert "resnet18 cifar10-train, cifar10-test no" in " ".join(full.split())
+
+
+def test_a_recipe_is_available_where_all_its_data_are(place, assay, monkeypatch):
+    monkeypatch.delenv("ASSAY_DATA", raising=False)
+    folder = place / "data" / "cifar-10-batches-bin"
+    folder.mkdir(parents=True)
+
+    def available():
+        _, out, _ = assay("list", "recipes", "--data-root", "data")
+        (row,) = (line for line in out.splitlines() if line.startswith("karkehabadi/full-cifar10/regular "))
+        return " yes " in row
+
+    for number in range(1, 6):
+        (folder / f"data_batch_{number}.bin").touch()
+    assert not available()  # the training images alone
+    (folder / "test_batch.bin").touch()
+    assert available()
 
 
 def test_units_that_fail_leave_a_partial_result_and_exit_code_1(place, assay):

@@ -40,6 +40,7 @@ class Listing(StrEnum):
     MODELS = "models"
     TASKS = "tasks"
     DATA = "data"
+    RECIPES = "recipes"
 
 
 for verb, example in (
@@ -57,11 +58,11 @@ for verb, example in (
 
 @app.command(name="list", epilog="Example: assay list models --sort licence")
 def list_(
-    what: Annotated[Listing, typer.Argument(help="models, tasks or data")],
+    what: Annotated[Listing, typer.Argument(help="models, tasks, data or recipes")],
     sort: Annotated[str, typer.Option("--sort", help="The column to sort by.")] = "name",
     data_root: DataRoots = None,
 ) -> None:
-    """List what there is, with its licence and source, and whether it is available offline now."""
+    """List what there is: where it comes from, and whether it is available offline now."""
     from tabulate import tabulate
 
     from assay import catalogue
@@ -197,8 +198,7 @@ def _guarded(command: Callable[[], Any]) -> int:
         print(f"assay: {error}", file=sys.stderr)
         return 2
     except (KeyboardInterrupt, typer.Abort):
-        print("assay: stopped", file=sys.stderr)
-        return INTERRUPTED
+        code = INTERRUPTED
     except BrokenPipeError:
         return 141
     except Exception as error:
@@ -206,6 +206,8 @@ def _guarded(command: Callable[[], Any]) -> int:
             raise
         print(known[0], file=sys.stderr)
         return known[1]
+    if code == INTERRUPTED:  # so the option parser, too, says that it was Ctrl-C
+        print("assay: stopped", file=sys.stderr)
     return code if isinstance(code, int) else 0
 
 
