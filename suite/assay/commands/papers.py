@@ -1,13 +1,17 @@
 """The verb that reproduces a paper; nothing heavy is imported before it runs."""
 
 import sys
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from assay.commands.options import DataRoots, Devices, Quiet, devices
+
+if TYPE_CHECKING:
+    from assay.papers.plan import Reproduction
 
 app = typer.Typer()
 
@@ -45,11 +49,29 @@ def reproduce(
     quiet: Quiet = False,
 ) -> None:
     """Reproduce a paper: train what is needed, run its tasks, and set published figures and claims beside ours."""
+    if dry_run:
+        print_plan(paper, scale, out, data_root, device)
+    else:
+        _carry_out(_planned(paper, scale, out, data_root, device), workers, quiet)
+
+
+def print_plan(
+    paper: str, scale: ScaleOption, out: Path | None, data_root: Sequence[Path] | None, device: str
+) -> None:
+    """What ``assay plan --paper`` and ``assay reproduce --dry-run`` say."""
+    from assay.papers.estimate import plan_text
+
+    print(plan_text(_planned(paper, scale, out, data_root, device)))
+
+
+def _planned(
+    paper: str, scale: ScaleOption, out: Path | None, data_root: Sequence[Path] | None, device: str
+) -> "Reproduction":
     from assay.papers.plan import Reproduction
     from assay.papers.spec import load_paper
 
     found, home = load_paper(paper)
-    plan = Reproduction(
+    return Reproduction(
         paper=found,
         scale_name=scale.value,
         home=home,
@@ -57,15 +79,9 @@ def reproduce(
         data_roots=tuple(str(root) for root in data_root or ()),
         device=devices(device)[0],
     )
-    if dry_run:
-        from assay.papers.estimate import plan_text
-
-        print(plan_text(plan))
-        return
-    _carry_out(plan, workers, quiet)
 
 
-def _carry_out(plan: Any, workers: str, quiet: bool) -> None:
+def _carry_out(plan: "Reproduction", workers: str, quiet: bool) -> None:
     from assay.papers.execute import reproduce as carry_out
     from assay.papers.report import terminal_text, write
     from assay.runner import progress

@@ -26,6 +26,7 @@ from assay.commands.options import (
     Weights,
     devices,
 )  # fmt: skip
+from assay.commands.papers import ScaleOption, print_plan
 from assay.errors import UserError
 
 
@@ -169,6 +170,12 @@ def plan(
         float, typer.Option("--calibrate", min=0, help="Seconds to spend on measuring jobs; 0 for none.")
     ] = 20.0,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON, for `assay run --plan`.")] = False,
+    paper: Annotated[
+        str | None, typer.Option("--paper", help="Instead of tasks: a paper that `assay reproduce` knows.")
+    ] = None,
+    scale: Annotated[
+        ScaleOption, typer.Option("--scale", help="How much of the paper is reproduced.")
+    ] = ScaleOption.SMOKE,
 ) -> None:
     """Show what a run would do: jobs, keys, chunks, what is stored, and estimates of time and memory."""
     from assay.runner.estimate import estimates
@@ -179,6 +186,11 @@ def plan(
     asked = Asked(
         task or (), model or (), weights, limit, dtype, tf32, threads, batch_size, data_root or (), switches
     )
+    if paper is not None:
+        if asked != Asked(data_roots=data_root or ()) or as_json:
+            raise UserError("--paper: goes with --scale, --out, --data-root and --device alone")
+        print_plan(paper, scale, out, data_root, device)
+        return
     chosen = devices(device)[0] if device != "cpu" else "cpu"
     surveys = survey(plan_jobs(asked.requests(chosen)), out)
     document = plan_document(surveys, estimates(surveys, out, calibrate))

@@ -2,16 +2,15 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
-from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from assay.canonical import canonical_sha256
+from assay.children import ChildLostError, made_by_children
 from assay.errors import UserError
 from assay.papers.spec import RecipeModel, SmallNet, Trained, task_at
 from assay.runner.files import write_atomically
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 FORMAT = 1  # of a small net's folder; raised whenever the same recipe would give another net
-_WEIGHTS = "weights.safetensors"
+SMALL_WEIGHTS = "weights.safetensors"
 _MNIST = ("mnist-train", "mnist-test")
 
 
@@ -96,7 +95,7 @@ class Net:
     def request(self) -> tuple[str, str | None]:
         """The model's name and weights, as the runner takes them."""
         if isinstance(self.model, SmallNet):
-            return self.model.architecture, str(self.folder / _WEIGHTS)
+            return self.model.architecture, str(self.folder / SMALL_WEIGHTS)
         return f"trained:{self.folder}", None
 
     def record(self) -> TrainingRecord | None:
@@ -118,7 +117,7 @@ def _small_record(folder: Path) -> TrainingRecord | None:
         found = TrainingRecord(**json.loads((folder / "net.json").read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None
-    return found if (folder / _WEIGHTS).is_file() else None
+    return found if (folder / SMALL_WEIGHTS).is_file() else None
 
 
 def missing_data(net: Net) -> list[str]:
@@ -152,33 +151,24 @@ def train_missing(nets: Sequence[Net], workers: int, say: Callable[[str], None])
 
 
 def _train_wave(nets: Sequence[Net], workers: int, say: Callable[[str], None]) -> None:
-    for count, (net, record) in enumerate(_trained(nets, workers), 1):
-        say(
-            f"{count}/{len(nets)} {net.title}: trained in {record.seconds:.1f} s, "
-            f"test accuracy {100 * record.test_accuracy:.2f} %"
-        )
+    with closing(_trained(nets, workers)) as trained:
+        for count, (net, record) in enumerate(trained, 1):
+            say(
+                f"{count}/{len(nets)} {net.title}: trained in {record.seconds:.1f} s, "
+                f"test accuracy {100 * record.test_accuracy:.2f} %"
+            )
 
 
-def _trained(nets: Sequence[Net], workers: int) -> Iterator[tuple[Net, TrainingRecord]]:
+def _trained(nets: Sequence[Net], workers: int) -> Generator[tuple[Net, TrainingRecord], None, None]:
     """Each net as soon as it is trained: in this process, or in several."""
     if workers == 1:
         yield from ((net, train(net)) for net in nets)
         return
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        running = {pool.submit(train, net): net for net in nets}
-        try:
-            yield from ((running[done], _result(done, running[done])) for done in as_completed(running))
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-
-
-def _result(done: Future[TrainingRecord], net: Net) -> TrainingRecord:
     try:
-        return done.result()
-    except BrokenProcessPool as error:
+        yield from made_by_children(train, nets, workers)
+    except ChildLostError as error:
         raise UserError(
-            f"{net.title}: a training process died (out of memory?); the same command goes on from what is stored, "
+            f"{error.item.title}: a training process died ({error}); the same command goes on from what is stored, "
             "with fewer --workers where memory is short"
         ) from error
 
@@ -223,7 +213,7 @@ def _train_small(net: Net, model: SmallNet) -> TrainingRecord:
     network = small_nets.ARCHITECTURES[model.architecture]()
     small_nets.train(network, images, labels, model.epochs, net.seed)
     record = TrainingRecord(time.process_time() - began, small_nets.accuracy(network, *held_out))
-    write_atomically(net.folder / _WEIGHTS, save(network.state_dict()))
+    write_atomically(net.folder / SMALL_WEIGHTS, save(network.state_dict()))
     write_atomically(
         net.folder / "net.json", json.dumps(record.__dict__) + "\n"
     )  # last: it makes the net whole

@@ -1,24 +1,18 @@
 """A worker: one child process that keeps its models, can be killed when it hangs, and is begun anew when it died."""
 
-import multiprocessing
-import os
-import signal
 import threading
 import time
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from assay.errors import UserError
+from assay.children import Child, ChildLostError, answer, taken
 from assay.runner.chunks import ChunkResult, ChunkTask, compute
 from assay.tasks.base import Record
 
 ATTEMPTS = 2
 PROGRESS_EVERY_SECONDS = 0.2
-# A spawned child, never a forked one: CUDA and threads do not survive a fork.
-_CONTEXT = multiprocessing.get_context("spawn")
 
 
 class WorkerLostError(Exception):
@@ -56,8 +50,7 @@ class Worker:
 
     def __init__(self, device: str) -> None:
         self._device = device
-        self._process: Any = None
-        self._connection: Connection | None = None
+        self._child: Child | None = None
         self._stopped = False
         self._lock = threading.Lock()
 
@@ -68,24 +61,23 @@ class Worker:
             WorkerLostError: the child died, or took longer than ``limit_seconds`` and was killed.
             UserError: the job cannot be opened.
         """
-        connection = self._ready()
+        child = self._ready()
         progress = 0.0
         try:
-            connection.send(task)
+            child.connection.send(task)
             deadline: float | None = None
             while True:
-                kind, content = self._message(deadline, limit_seconds)
+                kind, content = _message(child, deadline, limit_seconds)
                 if kind == "started":
                     deadline = None if limit_seconds is None else time.monotonic() + limit_seconds
                 elif kind == "advance":
                     progress += content
                     listener.advance(task, content)
-                elif kind == "result":
-                    listener.advance(task, len(task.unit_ids) - progress)
-                    return content  # type: ignore[no-any-return]
                 else:
-                    raise UserError(content) if kind == "user_error" else RuntimeError(content)
-        except (WorkerLostError, OSError) as error:
+                    result: ChunkResult = taken(kind, content)
+                    listener.advance(task, len(task.unit_ids) - progress)
+                    return result
+        except (WorkerLostError, ChildLostError, OSError) as error:
             self.kill()
             listener.advance(task, -progress)
             raise WorkerLostError(str(error)) from error
@@ -94,50 +86,31 @@ class Worker:
         """End the child for good, from another thread than the one that runs tasks, which then loses its worker."""
         with self._lock:
             self._stopped = True
-            if self._process is not None:
-                self._process.kill()
+            if self._child is not None:
+                self._child.stop()
 
     def kill(self) -> None:
         """End the child at once; the next task begins a new one."""
-        process, connection = self._process, self._connection
-        self._process = self._connection = None
-        if process is not None:
-            process.kill()
-            process.join()
-        if connection is not None:
-            connection.close()
+        child, self._child = self._child, None
+        if child is not None:
+            child.kill()
 
-    def _ready(self) -> Connection:
+    def _ready(self) -> Child:
         with self._lock:
             if self._stopped:
                 raise WorkerLostError("the run was stopped")
-            if self._connection is None:
-                ours, theirs = _CONTEXT.Pipe()
-                self._process = _CONTEXT.Process(target=_serve, args=(theirs, self._device))
-                self._process.start()
-                theirs.close()
-                self._connection = ours
-            return self._connection
-
-    def _message(self, deadline: float | None, limit_seconds: float | None) -> tuple[str, Any]:
-        """The child's next message."""
-        assert self._connection is not None
-        left = None if deadline is None else max(0.0, deadline - time.monotonic())
-        if not wait([self._connection], left):
-            raise WorkerLostError(f"took longer than {limit_seconds:g} s")
-        try:
-            message: tuple[str, Any] = self._connection.recv()
-        except (EOFError, ConnectionResetError):
-            self._process.join(5)
-            raise WorkerLostError(_cause(self._process.exitcode)) from None
-        return message
+            if self._child is None:
+                self._child = Child(_serve, self._device)
+            return self._child
 
 
-def _cause(exit_code: int | None) -> str:
-    if exit_code is None or exit_code >= 0:
-        return f"its worker process ended by itself (exit code {exit_code})"
-    hint = " (out of memory?)" if -exit_code == signal.SIGKILL else ""
-    return f"its worker process was killed by {signal.Signals(-exit_code).name}{hint}"
+def _message(child: Child, deadline: float | None, limit_seconds: float | None) -> tuple[str, Any]:
+    """The child's next message."""
+    left = None if deadline is None else max(0.0, deadline - time.monotonic())
+    if not wait([child.connection], left):
+        raise WorkerLostError(f"took longer than {limit_seconds:g} s")
+    message: tuple[str, Any] = child.receive()
+    return message
 
 
 def run_surely(worker: Worker, task: ChunkTask, limits: Limits, listener: Listener) -> ChunkResult:
@@ -185,23 +158,9 @@ def _unit_by_unit(worker: Worker, task: ChunkTask, limits: Limits, listener: Lis
 
 
 def _serve(connection: Connection, device: str) -> None:
-    """The child: compute what comes until the driver is gone."""
-    for number in (signal.SIGINT, signal.SIGTERM):  # both reach the whole group; the driver decides
-        signal.signal(number, signal.SIG_IGN)
-    threading.Thread(target=_die_with_parent, daemon=True).start()
+    """The child: compute what comes."""
     while True:
-        try:
-            task: ChunkTask = connection.recv()
-            connection.send(_answer(task, device, connection))
-        except (EOFError, OSError):
-            return
-
-
-def _die_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-    os._exit(1)
+        connection.send(_answer(connection.recv(), device, connection))
 
 
 def _answer(task: ChunkTask, device: str, connection: Connection) -> tuple[str, Any]:
@@ -214,12 +173,7 @@ def _answer(task: ChunkTask, device: str, connection: Connection) -> tuple[str, 
             connection.send(("advance", pending))
             pending, last = 0.0, time.monotonic()
 
-    try:
-        result = compute(task, device, advance, lambda: connection.send(("started", None)))
-        return "result", replace(result, task=task)
-    except UserError as error:
-        return "user_error", str(error)
-    except Exception:
-        # A defect of ours, for what a unit raises is its record already. The driver raises it again, with where it
-        # came from: an exception itself may not survive the way through the pipe.
-        return "failure", traceback.format_exc()
+    def result() -> ChunkResult:
+        return replace(compute(task, device, advance, lambda: connection.send(("started", None))), task=task)
+
+    return answer(result)
