@@ -176,7 +176,7 @@ ARCHITECTURES: dict[str, Architecture] = {
     "mnist-cnn": Architecture(mnist_cnn, 6),
     "resnet10": Architecture(resnet10, 8),
     "resnet18": Architecture(resnet18, 8),
-    "resnet18-imagenet": Architecture(_torchvision("resnet18"), 64, rgb=True),
+    "resnet18-imagenet": Architecture(_torchvision("resnet18"), 32, rgb=True),
     "alexnet": Architecture(_torchvision("alexnet"), 64, rgb=True),
     "vgg16": Architecture(_torchvision("vgg16"), 64, rgb=True),
 }

@@ -18,6 +18,7 @@ from assay.papers.spec import (
     Measurement,
     MetricMeasurement,
     Paper,
+    RecipeModel,
     RegionsMeasurement,
     Scale,
     ScaleName,
@@ -203,11 +204,19 @@ class Reproduction:
     def _missing_models(self) -> Iterator[str]:
         from assay.models.zoo import registry
 
+        for name, model in self._zoo_models():
+            reason = registry().find(model).available()
+            if reason is not None:
+                yield f"model {name}: {reason}; ASSAY_DOWNLOAD=1 lets published weights be fetched"
+
+    def _zoo_models(self) -> Iterator[tuple[str, str]]:
+        """Every network of the zoo, with the name that it has here: those to be measured, and those to start from."""
         for name, model in self.scale.models.items():
             if isinstance(model, ZooModel):
-                reason = registry().find(model.model).available()
-                if reason is not None:
-                    yield f"model {name}: {reason}; ASSAY_DOWNLOAD=1 lets published weights be fetched"
+                yield name, model.model
+        for net in self.nets:
+            if isinstance(net.model, RecipeModel) and net.recipe.start_from is not None:
+                yield f"that {net.name} starts from", net.recipe.start_from
 
     def _missing_task_data(self) -> Iterator[str]:
         from assay.runner.jobs import open_question

@@ -165,6 +165,8 @@ class Recipe(StrictModel):
         description: prose: what the paper says, what it leaves open, what was chosen.
         method: a block of :mod:`assay.training.methods`, told by its ``name``.
         architecture: a name in :data:`assay.models.architectures.ARCHITECTURES`.
+        start_from: a network of the zoo, of the same architecture, whose weights the training begins with; its last
+            layer is left out where it has other classes. The weights' hash is in the training's key, the name is not.
         input: size and normalisation.
         data: what is trained and tested on.
         optimiser: ``sgd``, ``adam`` or ``adadelta``.
@@ -179,6 +181,7 @@ class Recipe(StrictModel):
     description: Annotated[str, RUNTIME] = ""
     method: Annotated[Method, IDENTITY]
     architecture: Annotated[str, AfterValidator(_known), IDENTITY]
+    start_from: Annotated[str | None, RUNTIME] = None
     input: Annotated[Input, IDENTITY]
     data: Annotated[Data, IDENTITY]
     optimiser: Annotated[Optimiser, IDENTITY]

@@ -18,7 +18,7 @@ from assay.atomic import make_writable, write_atomically
 from assay.canonical import canonical_sha256
 from assay.errors import UserError
 from assay.models.architectures import build, trains_on_one
-from assay.models.loaded import normalised, torch_device
+from assay.models.loaded import LoadedModel, normalised, torch_device
 from assay.models.trained import (
     CARD_FILE,
     PREFIX,
@@ -35,6 +35,7 @@ from assay.training.pictures import Pictures, open_pictures
 from assay.training.recipe import Recipe
 from assay.training.reports import EpochReport, StepReport, silent
 from assay.training.salient import Guide, check_teacher, guide_of
+from assay.training.start import begin_with, start_of
 from assay.training.trainer import Material, Trainer, initialised
 
 FORMAT = 1  # of the training; raised whenever the same recipe would give other weights
@@ -123,6 +124,7 @@ class _Plan:
     options: Options
     parts: tuple[Pictures, Pictures]
     guide: Guide
+    start: LoadedModel | None
     device: torch.device
 
     @classmethod
@@ -132,7 +134,7 @@ class _Plan:
         parts = open_pictures(recipe, options.data_roots, options.relative_to, device)
         guide = guide_of(recipe, device)
         check_teacher(guide, parts[0])
-        plan = cls(recipe, out, options, parts, guide, device)
+        plan = cls(recipe, out, options, parts, guide, start_of(recipe, device), device)
         plan.check_last_step()
         return plan
 
@@ -142,14 +144,15 @@ class _Plan:
 
     @property
     def key(self) -> str:
-        return canonical_sha256(
-            {
-                "format": FORMAT,
-                "recipe": self.recipe.sha256,
-                "data": self.data_sha256,
-                "teacher": self.guide.identity,
-            }
-        )
+        parts: dict[str, Any] = {
+            "format": FORMAT,
+            "recipe": self.recipe.sha256,
+            "data": self.data_sha256,
+            "teacher": self.guide.identity,
+        }
+        if self.start is not None:
+            parts["start_weights_sha256"] = self.start.info.weights_sha256
+        return canonical_sha256(parts)
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
@@ -204,9 +207,10 @@ class _Plan:
 
     def _fresh(self) -> nn.Module:
         recipe = self.recipe
-        return initialised(
-            recipe.seed, lambda: build(recipe.architecture, self.input_shape, self.num_classes)
-        )
+        net = initialised(recipe.seed, lambda: build(recipe.architecture, self.input_shape, self.num_classes))
+        if self.start is not None:
+            begin_with(net, self.start)
+        return net
 
     def _seen_test_images(self) -> Iterator[str]:
         """A sentence where images are trained and tested on."""
