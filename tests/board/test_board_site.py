@@ -10,9 +10,12 @@ import yaml
 from board_place import RANK_BY, TASK, edit_result, rewrite
 
 from assay.board.html import breakable
+from assay.board.site import build
 from assay.board.site.build import build_site
 from assay.board.site.documents import cell, curve_tables, provenance_rows
 from assay.board.site.pages import data_script, family_title, script_json
+from assay.children import ChildLostError
+from assay.errors import UserError
 
 
 @pytest.fixture
@@ -55,6 +58,31 @@ def test_building_again_writes_the_same_bytes_and_renders_nothing(built):
         path: (path.read_bytes(), path.stat().st_mtime_ns) for path in (site / "models").iterdir()
     }
     assert tables == [(board / name).read_bytes() for name in ("leaderboard.csv", "results_long.csv")]
+
+
+def test_several_processes_write_the_same_site(built, tmp_path, monkeypatch):
+    report, board, site = built
+    monkeypatch.setattr(build, "_MODELS_A_PROCESS", 1)
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    assert build_site(board, tmp_path / "again") == report
+    for path in site.rglob("*"):
+        if path.is_file():
+            assert (tmp_path / "again" / path.relative_to(site)).read_bytes() == path.read_bytes(), path
+
+
+def test_a_page_whose_writer_died_is_named(place, tmp_path, monkeypatch):
+    def died(*_):
+        error = ChildLostError("its worker process was killed by SIGKILL")
+        error.item = "digits-linear"
+        raise error
+        yield
+
+    monkeypatch.setattr(build, "_MODELS_A_PROCESS", 1)
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    monkeypatch.setattr(build, "made_by_children", died)
+    with pytest.raises(UserError, match=r"digits-linear.*SIGKILL"):
+        build_site(place.board, tmp_path / "site")
+    assert not (place.board / "results_long.csv").exists()
 
 
 def test_one_changed_submission_is_one_page(built, place):

@@ -1,11 +1,9 @@
 """The site and the CSV files, from the submissions; a model's page is written again only when it has to change."""
 
 import json
-import multiprocessing
 import os
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +17,8 @@ from assay.board.site.tables import LONG_COLUMNS, long_csv, wide_csv
 from assay.board.submissions.check import other_names
 from assay.board.submissions.register import read_register
 from assay.board.submissions.results import current_hashes
+from assay.children import ChildLostError, made_by_children
+from assay.errors import UserError
 from assay.specs import shipped_specs
 from assay.tasks.families import load_spec
 
@@ -84,9 +84,14 @@ class _Builder:
         if processes < 2:
             yield from map(writer.write, names)
             return
-        # Not forked: this process may have threads, whose locks a fork would copy as they are.
-        with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
-            yield from pool.map(writer.write, names, chunksize=_MODELS_A_PROCESS // 4)
+        try:
+            written = dict(made_by_children(writer.write, names, processes))
+        except ChildLostError as error:
+            raise UserError(
+                f"{error.item}: its page was not written, for {error}; run the same command again, which keeps the "
+                "pages that are there"
+            ) from error
+        yield from (written[name] for name in names)
 
     def _take(self, model: WrittenModel) -> None:
         self._hidden += model.hidden
