@@ -7,7 +7,6 @@ import pytest
 from assay.papers.spec import shipped_papers
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", shipped_papers())
 def test_smoke(name, assay, tmp_path):
     assert assay("reproduce", name, "--scale", "smoke", "--out", tmp_path / "o", "--quiet")[0] == 0
