@@ -1,5 +1,7 @@
 """Trainings that begin with a known network's weights."""
 
+from pathlib import Path
+
 import pytest
 import torch
 from training_recipes import recipe
@@ -10,7 +12,7 @@ from assay.models.info import Preprocessing
 from assay.models.loaded import LoadedModel, normalised
 from assay.models.zoo import load_model
 from assay.training.start import begin_with
-from assay.training.train import train
+from assay.training.train import Options, train
 
 STANDSTILL = {"optimiser": {"name": "sgd", "lr": 1e-30}, "epochs": 1}
 
@@ -32,6 +34,17 @@ def test_the_first_step_starts_at_the_known_weights(known, tmp_path):
     assert all(torch.equal(tensor, before[name]) for name, tensor in weights(found.model).items())
     assert not any(torch.equal(tensor, before[name]) for name, tensor in weights(fresh.model).items())
     assert found.card.accuracy > fresh.card.accuracy
+
+
+def test_a_relative_path_starts_where_the_recipe_lies(known, tmp_path, monkeypatch):
+    folder = Path(known.removeprefix("trained:"))
+    monkeypatch.chdir(tmp_path)
+    begun = recipe(start_from=f"trained:{folder.name}", **STANDSTILL)
+    with pytest.raises(UserError, match="holds no trained network"):
+        train(begun, tmp_path / "o")
+    found = train(begun, tmp_path / "o", Options(relative_to=folder.parent))
+    before = weights(known)
+    assert all(torch.equal(tensor, before[name]) for name, tensor in weights(found.model).items())
 
 
 def test_a_last_layer_of_other_classes_stays_fresh(known):

@@ -166,7 +166,8 @@ class Recipe(StrictModel):
         method: a block of :mod:`assay.training.methods`, told by its ``name``.
         architecture: a name in :data:`assay.models.architectures.ARCHITECTURES`.
         start_from: a network of the zoo, of the same architecture, whose weights the training begins with; its last
-            layer is left out where it has other classes. The weights' hash is in the training's key, the name is not.
+            layer is left out where it has other classes. A path in its name starts at the recipe's folder. The weights'
+            hash is in the training's key, the name is not.
         input: size and normalisation.
         data: what is trained and tested on.
         optimiser: ``sgd``, ``adam`` or ``adadelta``.

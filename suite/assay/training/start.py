@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 from torch import nn
 
 from assay.models.loaded import LoadedModel, Normalised
 from assay.models.weights import load_strictly
-from assay.models.zoo import load_model
+from assay.models.zoo import load_model, named_in
 from assay.training.recipe import Recipe
 
 
-def start_of(recipe: Recipe, device: torch.device) -> LoadedModel | None:
+def start_of(recipe: Recipe, folder: Path, device: torch.device) -> LoadedModel | None:
     """The network whose weights a recipe begins with; None for fresh ones.
+
+    Args:
+        recipe: may name it.
+        folder: where a relative path in the name starts.
+        device: where the network goes.
 
     Raises:
         UserError: it is unknown, or its weights are missing.
     """
-    return None if recipe.start_from is None else load_model(recipe.start_from, device=str(device))
+    if recipe.start_from is None:
+        return None
+    return load_model(named_in(folder, recipe.start_from), device=str(device))
 
 
 def begin_with(net: nn.Module, start: LoadedModel) -> None:

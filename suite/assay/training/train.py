@@ -48,7 +48,7 @@ class Options:
 
     Attributes:
         data_roots: folders to look for data in.
-        relative_to: the file that names the data, where its manifests are paths.
+        relative_to: where the paths of manifests, and of the network to start from, begin.
         device: ``cpu``, ``cuda`` or ``cuda:1``.
         checkpoint_seconds: a checkpoint is stored after so many seconds, and at the end of all but short epochs.
         report: called after each epoch.
@@ -134,7 +134,8 @@ class _Plan:
         parts = open_pictures(recipe, options.data_roots, options.relative_to, device)
         guide = guide_of(recipe, device)
         check_teacher(guide, parts[0])
-        plan = cls(recipe, out, options, parts, guide, start_of(recipe, device), device)
+        start = start_of(recipe, options.relative_to or Path(), device)
+        plan = cls(recipe, out, options, parts, guide, start, device)
         plan.check_last_step()
         return plan
 
