@@ -119,7 +119,7 @@ def test_recipes_are_listed_with_what_they_need(place, assay, monkeypatch):
     )
     assert rows["smoke/sat_gradient"].split() == smoke.split()
     full = rows["karkehabadi/full-cifar10/regular"]
-    assert "resnet18 cifar10-train, cifar10-test no" in " ".join(full.split())
+    assert "resnet18-imagenet cifar10-train, cifar10-test no" in " ".join(full.split())
 
 
 def test_a_recipe_is_available_where_all_its_data_are(place, assay, monkeypatch):

@@ -209,6 +209,15 @@ def test_a_short_training_that_diverges_keeps_the_end_of_its_first_epoch(tmp_pat
     assert [row["epoch"] for row in log_rows(tmp_path)] == ["1"]
 
 
+@pytest.fixture
+def _listening():
+    """Ctrl-C is heard here, also where the tests run in the background of a shell, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_listening")
 def test_ctrl_c_stores_the_step_under_way_and_goes_on_to_the_same_bytes(whole, tmp_path, monkeypatch):
     interrupt_in_step(6, 1, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
@@ -220,6 +229,7 @@ def test_ctrl_c_stores_the_step_under_way_and_goes_on_to_the_same_bytes(whole, t
     assert weights(train(recipe(), tmp_path).folder) == weights(whole.folder)
 
 
+@pytest.mark.usefixtures("_listening")
 def test_a_second_ctrl_c_does_not_wait_and_stores_no_half_step(whole, tmp_path, monkeypatch):
     interrupt_in_step(6, 2, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
