@@ -6,7 +6,8 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from assay.models import entries
+from assay.models import entries, trained
+from assay.models.entries import onnx_file
 from assay.models.registry import Registry, ZooEntry
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ZooEntry", "list_models", "load_model", "named_in"]
 
-_WITH_PATHS = ("trained:", "onnx:")
+_WITH_PATHS = (trained.PREFIX, onnx_file.PREFIX)
 
 
 @cache

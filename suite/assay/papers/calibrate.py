@@ -6,15 +6,14 @@ work on the machine lengthens the clock's.
 
 import hashlib
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import TYPE_CHECKING
 
 from assay.data.manifest import load_manifest
 from assay.models.trained import WEIGHTS_FILE, TrainedCard, write_card
-from assay.papers.nets import SMALL_WEIGHTS, Net
+from assay.papers.nets import SMALL_WEIGHTS, Net, one_thread
 from assay.papers.spec import SmallNet
 from assay.runner.files import write_atomically
 from assay.runner.usage import Usage
@@ -45,19 +44,6 @@ class Size:
         """What a recipe's network takes and answers."""
         classes = load_manifest(recipe.data.train.manifest).num_classes
         return cls((len(recipe.input.mean), *recipe.input.crop), classes)
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """As networks are trained."""
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def step_seconds(recipe: Recipe, device: str, budget: float) -> float:

@@ -2,8 +2,8 @@
 
 import json
 import time
-from collections.abc import Callable, Generator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -179,12 +179,19 @@ def train(net: Net) -> TrainingRecord:
     Raises:
         UserError: as :func:`train_missing`.
     """
+    with one_thread():
+        return _train_small(net, net.model) if isinstance(net.model, SmallNet) else _train_recipe(net)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Torch on one thread, as networks are trained and timed."""
     import torch
 
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        return _train_small(net, net.model) if isinstance(net.model, SmallNet) else _train_recipe(net)
+        yield
     finally:
         torch.set_num_threads(threads)
 

@@ -11,7 +11,7 @@ from assay.models.registry import Family, Registry, ZooEntry, pattern_row
 if TYPE_CHECKING:
     from assay.models.loaded import LoadedModel
 
-_PREFIX = "onnx:"
+PREFIX = "onnx:"
 
 
 def register(registry: Registry) -> None:
@@ -21,9 +21,9 @@ def register(registry: Registry) -> None:
 
 
 def _resolve(name: str) -> ZooEntry | None:
-    if not name.startswith(_PREFIX):
+    if not name.startswith(PREFIX):
         return None
-    path = Path(name.removeprefix(_PREFIX))
+    path = Path(name.removeprefix(PREFIX))
     return ZooEntry(
         name=name,
         title=f"the ONNX file {path.name}",
@@ -44,7 +44,7 @@ def _load(path: Path, weights: Path | None) -> "LoadedModel":
         raise UserError(f"onnx:{path}: an ONNX file has its weights inside; leave out --weights")
     net, shape, num_classes = network(path)
     card = Card(
-        name=f"{_PREFIX}{path.name}",
+        name=f"{PREFIX}{path.name}",
         source="the user's file",
         licence="unstated",
         architecture="onnx",
