@@ -1,5 +1,7 @@
 """The small job's spec, and its answers when nothing disturbs it."""
 
+import sys
+
 import pytest
 
 from small_jobs import chunks, request, run, write_spec
@@ -47,6 +49,7 @@ def spoilt(tmp_path, monkeypatch):
         (tmp_path / "marks").mkdir()
         (tmp_path / "spoilt_model.py").write_text(SPOILT.replace("TIMES", str(times)).replace("WHAT", what))
         monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.delitem(sys.modules, "spoilt_model", raising=False)  # another test's has other code
         return "spoilt_model:net"
 
     return make

@@ -1,7 +1,8 @@
 """What a model says of itself: everything that a task, a job key or a table needs to know (no torch)."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
@@ -16,6 +17,23 @@ IMAGENET = "imagenet-1k"
 
 UNSTATED = "unstated"
 """The label space of a model whose author did not name one; only the number of classes can be compared."""
+
+
+Fingerprint = tuple[float, ...]
+"""Some numbers of a network's answers to seeded pictures, from :func:`assay.models.fingerprint.fingerprint`."""
+
+_TOLERANCE = 1e-3
+"""Of the largest number: hundreds of times what machines, threads and versions of libraries differ by."""
+
+
+def same_answers(one: Sequence[float] | None, other: Sequence[float] | None) -> bool:
+    """Whether two fingerprints are of networks that answer alike."""
+    if one is None or other is None:
+        return one is other
+    largest = max((abs(number) for number in (*one, *other)), default=0.0)
+    return len(one) == len(other) and all(
+        abs(mine - theirs) <= _TOLERANCE * largest for mine, theirs in zip(one, other, strict=True)
+    )
 
 
 class Preprocessing(StrictModel):
@@ -76,6 +94,9 @@ class ModelInfo(StrictModel):
         input_shape: (channels, height, width).
         preprocessing: from image to input.
         piecewise_linear: whether the logits are known to be a piecewise linear function of the pixels.
+        structure_sha256: of what the network does beside its weights (:mod:`assay.models.structure`); None in
+            documents of before it was noted.
+        fingerprint: of its answers (:mod:`assay.models.fingerprint`); None where there are none to compare.
     """
 
     name: str
@@ -88,6 +109,8 @@ class ModelInfo(StrictModel):
     input_shape: tuple[Size, Size, Size]
     preprocessing: Preprocessing
     piecewise_linear: bool
+    structure_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
+    fingerprint: Fingerprint | None = None
 
     @model_validator(mode="after")
     def _shapes_fit(self) -> "ModelInfo":
@@ -101,3 +124,12 @@ class ModelInfo(StrictModel):
                 f"input {tuple(size)} and crop {self.preprocessing.crop} differ; make them equal"
             )
         return self
+
+    def identity(self) -> dict[str, Any]:
+        """What decides the network's answers, as plain JSON: a part of the key of whatever is made with it."""
+        return {
+            "architecture": self.architecture,
+            "weights_sha256": self.weights_sha256,
+            "structure_sha256": self.structure_sha256,
+            "preprocessing": self.preprocessing.model_dump(mode="json"),
+        }

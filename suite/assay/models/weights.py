@@ -3,7 +3,7 @@
 import hashlib
 import pickle
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
@@ -43,6 +43,14 @@ def file_sha256(path: Path) -> str:
         seen.append(path)
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def files_sha256(paths: Sequence[Path]) -> str:
+    """SHA-256 (hex) of all files that a network's weights lie in: one file's own, or that of their names and hashes."""
+    if len(paths) == 1:
+        return file_sha256(paths[0])
+    hashes = sorted((path.name, file_sha256(path)) for path in paths)
+    return hashlib.sha256("".join(f"{name}\0{each}\0" for name, each in hashes).encode()).hexdigest()
 
 
 def state_dict_sha256(state: StateDict) -> str:

@@ -71,6 +71,10 @@ class Coverage(_Document):
     limited: bool
 
 
+def _is_none(value: object) -> bool:
+    return value is None
+
+
 class ModelCard(_Document):
     """What the model is, as far as it changes or explains the answer."""
 
@@ -79,6 +83,9 @@ class ModelCard(_Document):
     licence: str
     architecture: str
     weights_sha256: Sha256
+    structure_sha256: Annotated[Sha256 | None, Field(exclude_if=_is_none)] = (
+        None  # None: made before it was noted
+    )
     label_space: str
     num_classes: int
     input_shape: tuple[int, int, int]

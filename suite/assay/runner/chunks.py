@@ -6,6 +6,7 @@ from typing import Any
 
 from assay.canonical import canonical_json
 from assay.errors import UserError
+from assay.models.info import Fingerprint, same_answers
 from assay.runner.environment import environment
 from assay.runner.jobs import JobRequest, OpenJob, open_job
 from assay.runner.precision import apply
@@ -22,6 +23,7 @@ class ChunkTask:
 
     ``key`` is the job's as planned: a worker that finds another one refuses. ``only`` picks one unit of the chunk.
     ``ahead`` is the job's chunk that the same worker will most likely be given next, whose pictures it may load.
+    ``fingerprint`` is that of the network as planned.
     """
 
     request: JobRequest
@@ -30,6 +32,7 @@ class ChunkTask:
     unit_ids: tuple[str, ...]
     only: int | None = None
     ahead: int | None = None
+    fingerprint: Fingerprint | None = None
 
     def before(self, following: "ChunkTask | None") -> "ChunkTask":
         """The same task, told what its worker is to do next."""
@@ -68,10 +71,11 @@ def compute(task: ChunkTask, device: str, advance: Advance, on_start: Callable[[
     request = replace(task.request, device=device)
     apply(request.precision, device)
     opened = open_job(request)
-    if opened.job.key != task.key:
+    if opened.job.key != task.key or not same_answers(opened.job.info.fingerprint, task.fingerprint):
         _forget_card(request)
         raise UserError(
-            f"{opened.job.title}: its weights, data or spec changed while the run was under way; run the command again"
+            f"{opened.job.title}: its network, weights, data or spec changed while the run was under way; "
+            "run the command again"
         )
     units = opened.job.chunk(task.chunk)
     if task.only is not None:
@@ -158,7 +162,7 @@ class Block:
         job = self._opened.job
         question = job.question
         progress = _Progress(self._advance, len(units))
-        context = RunContext(job.key, job.request.device, self.batch_size, progress.add, self._loader)
+        context = RunContext(job.seed_root, job.request.device, self.batch_size, progress.add, self._loader)
         try:
             run = question.task.run(question.spec.spec, self._opened.model, question.data, units, context)
             records = [storable(record) for record in run]

@@ -56,10 +56,12 @@ MODEL_SIDES: Mapping[str, str] = {
     "weights_sha256": IDENTITY,
     "architecture": IDENTITY,
     "label_space": IDENTITY,
-    "num_classes": RUNTIME,  # follows from architecture and weights
+    "num_classes": RUNTIME,  # follows from structure and weights
     "input_shape": RUNTIME,  # follows from the preprocessing
     "preprocessing": IDENTITY,
-    "piecewise_linear": RUNTIME,  # follows from the architecture
+    "piecewise_linear": RUNTIME,  # follows from the structure
+    "structure_sha256": IDENTITY,
+    "fingerprint": RUNTIME,  # last bits differ between machines: compared with a tolerance whenever a run goes on
 }
 
 
@@ -89,7 +91,8 @@ def job_identity(
         card: the model's, of a live model or of a result document.
         precision: :meth:`Precision.identity`.
     """
-    model = {name: card[name] for name, side in MODEL_SIDES.items() if side == IDENTITY}
+    known = [name for name, side in MODEL_SIDES.items() if side == IDENTITY and card.get(name) is not None]
+    model = {name: card[name] for name in known}  # a document of before its structure was noted keeps its key
     return {**question, "model": model, "precision": dict(precision)}
 
 
@@ -168,6 +171,16 @@ class Job:
     def key(self) -> str:
         """SHA-256 of :attr:`identity`."""
         return canonical_sha256(self.identity)
+
+    @cached_property
+    def seed_root(self) -> str:
+        """SHA-256 of :attr:`identity` without the network's structure: the root of all seeds.
+
+        So a defence around a network's weights meets the random numbers that the network alone met.
+        """
+        identity = self.identity
+        model = {name: value for name, value in identity["model"].items() if name != "structure_sha256"}
+        return canonical_sha256({**identity, "model": model})
 
     @property
     def units(self) -> Sequence[Unit]:
@@ -302,7 +315,7 @@ def model_card(info: "ModelInfo") -> dict[str, Any]:
     return {
         name: card[name]
         for name in (
-            "name", "source", "licence", "architecture", "weights_sha256",
+            "name", "source", "licence", "architecture", "weights_sha256", "structure_sha256",
             "label_space", "num_classes", "input_shape", "preprocessing",
         )
     }  # fmt: skip

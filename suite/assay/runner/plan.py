@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from assay.errors import UserError
+from assay.models.info import same_answers
 from assay.runner.cards import Cards
 from assay.runner.chunks import ChunkTask
 from assay.runner.jobs import Job, JobRequest, forget, open_question
@@ -50,6 +51,7 @@ def plan_jobs(requests: Sequence[JobRequest]) -> list[Job]:
     for job in jobs:
         job.check()
     _refuse_twins(jobs)
+    _refuse_doubles(jobs)
     return jobs
 
 
@@ -60,6 +62,18 @@ def _refuse_twins(jobs: Sequence[Job]) -> None:
             f"model {name[0]!r} with task {name[1]!r} is asked for twice; name each once "
             "(two spec files of one name need two --out folders)"
         )
+
+
+def _refuse_doubles(jobs: Sequence[Job]) -> None:
+    """Two networks whose key is one must answer alike, or one would be given the other's figures."""
+    first: dict[str, Job] = {}
+    for job in jobs:
+        other = first.setdefault(job.key, job)
+        if not same_answers(job.info.fingerprint, other.info.fingerprint):
+            raise UserError(
+                f"{other.info.name} and {job.info.name} have the same weights, structure and code but answer "
+                "otherwise (does their code read a file, a setting or a clock?); run each into an --out of its own"
+            )
 
 
 @dataclass(frozen=True)
@@ -74,7 +88,9 @@ class Survey:
         """The chunks that are missing, ready to be computed."""
         for chunk in self.missing:
             unit_ids = tuple(unit.id for unit in self.job.chunk(chunk))
-            yield ChunkTask(self.job.request, self.job.key, chunk, unit_ids)
+            yield ChunkTask(
+                self.job.request, self.job.key, chunk, unit_ids, fingerprint=self.job.info.fingerprint
+            )
 
     @property
     def missing_units(self) -> int:

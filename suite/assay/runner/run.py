@@ -58,7 +58,17 @@ def run_jobs(jobs: Sequence[Job], out: Path, runtime: Runtime | None = None) -> 
 
 
 def _begin(folder: RunFolder, jobs: Sequence[Job], say: Callable[[str], None]) -> None:
-    """Store what every job is, so that a report made at any time names them all."""
+    """Store what every job is, so that a report made at any time names them all.
+
+    Raises:
+        UserError: a job was begun by a network that answers otherwise; nothing is written then.
+    """
+    for job in jobs:
+        if not folder.job(job.key).is_of(job.info.fingerprint):
+            raise UserError(
+                f"{job.title}: {folder.path} holds chunks of a network of the same weights, structure and code that "
+                "answers otherwise (does its code read a file, a setting or a clock?); give this one another --out"
+            )
     before = {(entry["model"], entry["task"]): entry["key"] for entry in folder.index()}
     for job in jobs:
         name = job.names
@@ -69,6 +79,7 @@ def _begin(folder: RunFolder, jobs: Sequence[Job], say: Callable[[str], None]) -
         store = folder.job(job.key)
         store.sweep()
         store.write_job(job.names, job.document())
+        store.write_fingerprint(job.info.fingerprint)
     folder.point((*job.names, job.key) for job in jobs)
 
 

@@ -119,6 +119,13 @@ def _check_same_run(parts: Sequence[Part]) -> None:
                 f"{part.folder.path} and {first.folder.path}: are shards of different runs "
                 f"({_first_difference(first, part)}); merge shards of the same models, weights, specs and data"
             )
+        for key, _ in part.jobs:
+            for fingerprint in part.folder.job(key).begun_by():
+                if not first.folder.job(key).is_of(fingerprint):
+                    raise UserError(
+                        f"{part.folder.path} and {first.folder.path}: their networks answer otherwise in job "
+                        f"{key[:12]}, though weights, structure and code are the same; merge shards of one network"
+                    )
 
 
 def _first_difference(first: Part, other: Part) -> str:
@@ -179,6 +186,8 @@ def _copy(parts: Sequence[Part], folder: RunFolder) -> None:
             for name in ("files", "chunks"):
                 if (source.path / name).is_dir():
                     shutil.copytree(source.path / name, target.path / name, dirs_exist_ok=True)
+            for fingerprint in source.begun_by():
+                target.write_fingerprint(fingerprint)
             for entry in source.read_times():
                 append_line(target.times_path, entry)
     folder.point((entry["model"], entry["task"], entry["key"]) for entry in index)

@@ -6,6 +6,7 @@
     DIR/lock                          who is writing, while somebody is
     DIR/index.json                    which job stands behind each (model, task)
     DIR/jobs/<key>/job-<names>.json   the job: identity, cards, number of units; one for each of its names
+    DIR/jobs/<key>/fingerprint.json   how its network answered when the job began; no part of an answer
     DIR/jobs/<key>/chunks/000000.jsonl the SHA-256 of the rest; a header; then one record a line
     DIR/jobs/<key>/files/…            the records' files (their hashes are in the records)
     DIR/jobs/<key>/times.jsonl        how long each chunk took, and where; never part of an answer
@@ -25,6 +26,7 @@ from typing import Any
 
 from assay.canonical import canonical_json
 from assay.errors import UserError
+from assay.models.info import Fingerprint, same_answers
 from assay.runner.files import read_lines, write_atomically
 from assay.tasks.base import Record
 
@@ -192,6 +194,35 @@ class JobStore:
                 f"{path}: belongs to another job; delete its folder and run the same command again"
             )
         return document
+
+    @property
+    def _fingerprint_path(self) -> Path:
+        return self.path / "fingerprint.json"
+
+    def write_fingerprint(self, fingerprint: Fingerprint | None) -> None:
+        """Store how the network answered when the job began; what is there stays."""
+        if not self._fingerprint_path.is_file():
+            write_atomically(self._fingerprint_path, json.dumps(fingerprint) + "\n", sync_folder=False)
+
+    def begun_by(self) -> tuple[Fingerprint | None, ...]:
+        """How the network answered that began the job; empty where none did.
+
+        Raises:
+            UserError: what is stored is damaged.
+        """
+        try:
+            stored = json.loads(self._fingerprint_path.read_text(encoding="utf-8"))
+            return (None if stored is None else tuple(float(number) for number in stored),)
+        except FileNotFoundError:
+            return ()
+        except (OSError, ValueError, TypeError) as error:
+            raise UserError(
+                f"{self._fingerprint_path}: is damaged ({error}); delete its folder and run the same command again"
+            ) from error
+
+    def is_of(self, fingerprint: Fingerprint | None) -> bool:
+        """Whether the job is not begun, or was by a network that answers like that of ``fingerprint``."""
+        return all(same_answers(known, fingerprint) for known in self.begun_by())
 
     def _job_path(self, names: tuple[str, str]) -> Path:
         return self.path / f"job-{_sha256(canonical_json(list(names)))[:12]}.json"

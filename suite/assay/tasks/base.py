@@ -62,9 +62,9 @@ class Figure:
 
 @dataclass(frozen=True)
 class RunContext:
-    """What a task may know of its run. Nothing here is part of the answer but ``job_key``, the root of all seeds."""
+    """What a task may know of its run. Nothing here is part of the answer but ``seed_root``."""
 
-    job_key: str
+    seed_root: str
     device: str = "cpu"
     batch_size: int = 32
     advance: Callable[[float], None] = lambda _units: None  # progress, in units (fractions allowed)
@@ -72,7 +72,7 @@ class RunContext:
 
     def seed(self, unit_id: str, stream: str = "") -> int:
         """A 63-bit seed that depends on the job, the unit and the stream's name alone."""
-        digest = hashlib.sha256(f"{self.job_key}\0{unit_id}\0{stream}".encode()).digest()
+        digest = hashlib.sha256(f"{self.seed_root}\0{unit_id}\0{stream}".encode()).digest()
         return int.from_bytes(digest[:8], "big") >> 1
 
 

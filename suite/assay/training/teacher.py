@@ -32,12 +32,9 @@ _BATCH = 64
 
 def identity_of_teacher(teacher: LoadedModel, block: TeacherSaliency) -> dict[str, Any]:
     """What decides a teacher's saliency of an image; settings that are left out stand with their defaults."""
-    info = teacher.info
     return {
         "format": FORMAT,
-        "architecture": info.architecture,
-        "weights_sha256": info.weights_sha256,
-        "preprocessing": info.preprocessing.model_dump(mode="json"),
+        **teacher.info.identity(),
         "method": block.method,
         "settings": settings_of(block.method, block.settings).model_dump(mode="json"),
     }

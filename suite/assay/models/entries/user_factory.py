@@ -8,6 +8,7 @@ fields of :class:`Preprocessing` (``label_space``, ``source`` and ``licence`` to
 import importlib
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,7 +66,7 @@ def _load(name: str, weights: Path | None) -> "LoadedModel":
     if isinstance(product, LoadedModel):
         if weights is not None:
             raise UserError(f"{name}: returns a LoadedModel, which has its weights; leave out --weights")
-        return product
+        return _described(product, name)
     net, said = product if isinstance(product, tuple) and len(product) == 2 else (product, None)
     if not isinstance(net, nn.Module):
         raise UserError(
@@ -85,7 +86,23 @@ def _load(name: str, weights: Path | None) -> "LoadedModel":
         num_classes=_num_classes(name, net, (len(description.mean), *description.crop)),
         preprocessing=description.preprocessing(),
     )
-    return assemble(net, card, file_sha256(weights) if weights else state_dict_sha256(net.state_dict()))
+    weights_sha256 = file_sha256(weights) if weights else state_dict_sha256(net.state_dict())
+    return assemble(net, card, weights_sha256, code=[name.partition(":")[0]])
+
+
+def _described(model: "LoadedModel", name: str) -> "LoadedModel":
+    """A model that the factory made whole, with what its network does: it need not be what its card says."""
+    from assay.canonical import canonical_sha256
+    from assay.models.fingerprint import fingerprint
+    from assay.models.structure import structure_sha256
+    from assay.models.weights import state_dict_sha256
+
+    structure = structure_sha256(model.module, [name.partition(":")[0]])
+    found = {
+        "structure_sha256": canonical_sha256([structure, state_dict_sha256(model.module.state_dict())]),
+        "fingerprint": fingerprint(model.module, model.info.input_shape),
+    }
+    return replace(model, info=model.info.model_copy(update=found))
 
 
 def _factory(name: str) -> Callable[[], Any]:

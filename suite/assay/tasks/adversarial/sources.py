@@ -42,12 +42,5 @@ def with_sources(spec: AdversarialSpec, data: "Dataset") -> "Dataset":
         return data
     source_model.cache_clear()
     cards = {name: source_model(name, "cpu").info for name in names}
-    identity = {
-        name: {
-            "architecture": card.architecture,
-            "weights_sha256": card.weights_sha256,
-            "preprocessing": card.preprocessing.model_dump(mode="json"),
-        }
-        for name, card in cards.items()
-    }
+    identity = {name: card.identity() for name, card in cards.items()}
     return replace(data, sha256=canonical_sha256({"images": data.sha256, "transfer_from": identity}))

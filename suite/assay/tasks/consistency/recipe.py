@@ -88,13 +88,7 @@ class Recipe:
 
 
 def _identity(model: LoadedModel) -> dict[str, Any]:
-    info = model.info
-    return {
-        "name": info.name,
-        "architecture": info.architecture,
-        "weights_sha256": info.weights_sha256,
-        "preprocessing": info.preprocessing.model_dump(mode="json"),
-    }
+    return {"name": model.info.name, **model.info.identity()}
 
 
 def read_recipe(spec: EnsembleSpec, data: Dataset, folder: Path) -> Recipe:
