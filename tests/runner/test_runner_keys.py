@@ -68,7 +68,21 @@ def test_every_field_of_requests_and_model_cards_is_on_a_side():
 def test_precision_and_preprocessing_are_identity_as_a_whole(task):
     (job,) = plan_jobs([request(task)])
     assert set(job.identity["precision"]) == {field.name for field in fields(Precision)}
-    assert set(job.identity["model"]["preprocessing"]) == set(Preprocessing.model_fields)
+    as_published = {"resize", "crop", "interpolation", "mean", "std"}
+    assert (
+        set(job.identity["model"]["preprocessing"]) == as_published
+    )  # later fields are silent at their default
+
+
+def test_a_later_field_of_preprocessing_is_identity_once_it_says_something(task):
+    (job,) = plan_jobs([request(task)])
+    padded = job.info.preprocessing.model_copy(update={"pad": (7,)})
+    other = replace(job, info=job.info.model_copy(update={"preprocessing": padded}))
+    assert other.identity["model"]["preprocessing"] == {
+        **job.identity["model"]["preprocessing"],
+        "pad": [7],
+    }
+    assert other.key != job.key
 
 
 def test_the_classes_that_are_runtime_as_a_whole_are_known():

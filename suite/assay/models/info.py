@@ -4,13 +4,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from assay.validation import StrictModel
 
-Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
-Resize = Annotated[int, Field(gt=0)] | Literal["direct"] | None
 Size = Annotated[int, Field(gt=0)]
+Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos", "box", "hamming"]
+Resize = Size | tuple[Size, Size] | Literal["direct"] | None
+Fit = Literal["exact", "cover", "contain"]
+Brightness = Annotated[int, Field(ge=0, le=255)]
+
+_LATER_FIELDS = ("fit", "pad")
+"""Fields that came after results were published: at their default they are left out of every dump, and so of keys."""
 
 IMAGENET = "imagenet-1k"
 """The label space of the 1,000 ImageNet classes in their usual order."""
@@ -40,12 +45,16 @@ class Preprocessing(StrictModel):
     """How an image becomes the network's input; every field is part of a job's identity.
 
     Attributes:
-        resize: the shorter side in pixels before the crop, ``"direct"`` to resize to ``crop`` whatever the
-            image's aspect ratio, or None to leave the image as it is.
+        resize: the shorter side in pixels before the crop; (height, width), reached as ``fit`` says; ``"direct"`` to
+            resize to ``crop`` whatever the image's aspect ratio; or None to leave the image as it is.
         crop: (height, width) in pixels of the central crop.
         interpolation: Pillow's filter of the resize.
         mean: a value a channel, in [0, 1] units, subtracted inside the model.
         std: a value a channel, in [0, 1] units, divided by inside the model.
+        fit: how an image comes to a ``resize`` of (height, width): ``"exact"`` ignores its aspect ratio; the others
+            keep it: ``"cover"`` covers that rectangle, ``"contain"`` lies inside it.
+        pad: the colour (0 to 255, a value a channel) around an image that is smaller than the crop after the resize;
+            None to refuse such an image.
     """
 
     resize: Resize = None
@@ -53,14 +62,45 @@ class Preprocessing(StrictModel):
     interpolation: Interpolation = "bilinear"
     mean: tuple[float, ...]
     std: tuple[Annotated[float, Field(gt=0)], ...]
+    fit: Fit = "exact"
+    pad: tuple[Brightness, ...] | None = None
 
     @model_validator(mode="after")
     def _fields_fit(self) -> "Preprocessing":
         if len(self.mean) != len(self.std):
             raise ValueError(f"mean has {len(self.mean)} values and std {len(self.std)}; give one a channel")
-        if isinstance(self.resize, int) and self.resize < min(self.crop):
-            raise ValueError(f"resize {self.resize} is smaller than the crop {self.crop}")
+        if self.pad is not None and len(self.pad) != len(self.mean):
+            raise ValueError(f"pad has {len(self.pad)} values and mean {len(self.mean)}; give one a channel")
+        if self.fit != "exact" and not isinstance(self.resize, tuple):
+            raise ValueError(f"fit {self.fit!r} needs a resize to (height, width), not {self.resize!r}")
+        if self.resize == self.crop and self.fit == "exact":
+            raise ValueError(f"resize {self.resize} is the crop itself; write 'direct'")
+        if self.pad is None and self._may_be_smaller_than_the_crop():
+            raise ValueError(
+                f"resize {self.resize} is smaller than the crop {self.crop}; give `pad`, the colour around it"
+                if self.fit != "contain"
+                else "fit 'contain' leaves a border; give `pad`, its colour"
+            )
         return self
+
+    def _may_be_smaller_than_the_crop(self) -> bool:
+        """Whether the resize makes images that are smaller than the crop."""
+        if isinstance(self.resize, int):
+            return self.resize < min(self.crop)
+        if isinstance(self.resize, tuple):
+            below = any(side < cropped for side, cropped in zip(self.resize, self.crop, strict=True))
+            return below or self.fit == "contain"
+        return False
+
+    @model_serializer(mode="wrap")
+    def _dumped(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """The fields, those of :data:`_LATER_FIELDS` only where they say something."""
+        fields = type(self).model_fields
+        return {
+            name: value
+            for name, value in dump(self).items()
+            if name not in _LATER_FIELDS or getattr(self, name) != fields[name].default
+        }
 
 
 @dataclass(frozen=True)
