@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from assay.resources import shipped_folder
-from assay.training.recipe import shipped_recipes
+from assay.training.recipe_files import shipped_recipes
 
 SPEC = """schema: 1
 family: adversarial

@@ -85,7 +85,7 @@ def recipes(roots: Sequence[Path] = ()) -> list[Row]:
     """Id, method, saliency, architecture, data, whether they are available, and title of every shipped recipe."""
     from assay.data.dataset import is_available
     from assay.data.manifest import load_manifest
-    from assay.training.recipe import load_recipe, shipped_recipes
+    from assay.training.recipe_files import load_recipe, shipped_recipes
 
     @cache
     def there(manifest: str) -> bool:
@@ -139,9 +139,10 @@ def kind_of(path: Path) -> str:
         read_spec(path)
         return "task spec"
     if "optimiser" in document or "extends" in document:
-        from assay.training.recipe import load_recipe
+        from assay.training.recipe_files import load_recipe, variants_in
 
-        load_recipe(path)
+        for name in [f"{path}:{variant}" for variant in variants_in(path)] or [str(path)]:
+            load_recipe(name)
         return "recipe"
     if document.get("kind") == "shapes":
         from assay.tasks.srvr.shapes import load_shapes

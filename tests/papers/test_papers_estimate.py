@@ -10,7 +10,7 @@ from assay.papers.calibrate import seconds_an_image, step_seconds
 from assay.papers.estimate import UNTRAINED, Rates, plan_text
 from assay.papers.plan import Reproduction
 from assay.papers.spec import load_paper
-from assay.training.recipe import load_recipe
+from assay.training.recipe_files import load_recipe
 
 
 def plan_of(paper, scale, out):

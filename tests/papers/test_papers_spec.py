@@ -21,7 +21,7 @@ from assay.papers.spec import (
     task_at,
 )  # fmt: skip
 from assay.tasks.families import load_spec
-from assay.training.recipe import load_recipe
+from assay.training.recipe_files import load_recipe
 
 PAPERS = ("dong", "hamdi", "karkehabadi", "mangla", "munakata")
 

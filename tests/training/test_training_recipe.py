@@ -9,7 +9,8 @@ from training_recipes import DOCUMENT, FOREGROUND, METHODS, climb, recipe
 from assay.data.manifest import load_manifest
 from assay.errors import UserError
 from assay.specs import IDENTITY, RUNTIME, field_sides
-from assay.training.recipe import Cosine, Drops, Recipe, load_recipe, shipped_recipes
+from assay.training.recipe import Cosine, Drops, Recipe
+from assay.training.recipe_files import load_recipe, recipe_file, shipped_recipes, variants_in
 from spec_classes import models_within
 
 RECIPES = models_within(Recipe)
@@ -123,6 +124,42 @@ def test_a_recipe_that_extends_itself_or_nothing_is_refused(tmp_path, text, says
         load_recipe(tmp_path / "mine.yaml")
 
 
+SWEEP = "variants:\n  long: {title: Longer, epochs: 7}\n  twice: {title: Twice, batch_size: 64, seed: 3}\n"
+
+
+def test_a_sweep_holds_a_base_and_what_differs(tmp_path):
+    path = tmp_path / "sweep.yaml"
+    path.write_text(yaml.safe_dump(DOCUMENT) + SWEEP)
+    assert variants_in(path) == ["long", "twice"]
+    title = DOCUMENT["title"]
+    assert load_recipe(f"{path}:long") == recipe(epochs=7, title=f"Longer, {title}")
+    assert load_recipe(f"{path}:twice") == recipe(batch_size=64, seed=3, title=f"Twice, {title}")
+    assert recipe_file(f"{path}:long") == recipe_file(str(path)) == path
+    assert recipe_file("smoke/regular") is None
+
+
+@pytest.mark.parametrize(
+    ("variant", "says"),
+    [
+        ("", r"sweep.yaml: holds several recipes; choose one, such as .*sweep.yaml:long"),
+        (":lnog", "has no variant 'lnog'; did you mean long"),
+        (":wrong", r"sweep.yaml:wrong: .*epochs"),
+    ],
+)
+def test_a_variant_that_is_not_there_or_wrong_is_a_sentence(tmp_path, variant, says):
+    path = tmp_path / "sweep.yaml"
+    path.write_text(yaml.safe_dump(DOCUMENT) + SWEEP + "  wrong: {epochs: -1}\n")
+    with pytest.raises(UserError, match=says):
+        load_recipe(f"{path}{variant}")
+
+
+@pytest.mark.parametrize("variants", ["3", "[a, b]", "{a: 3}"])
+def test_variants_are_names_with_what_differs(tmp_path, variants):
+    (tmp_path / "sweep.yaml").write_text(yaml.safe_dump(DOCUMENT) + f"variants: {variants}\n")
+    with pytest.raises(UserError, match="`variants`: expected a name and what differs"):
+        load_recipe(tmp_path / "sweep.yaml")
+
+
 def test_an_unknown_recipe_names_the_nearest():
     with pytest.raises(UserError, match=r"did you mean smoke/regular"):
         load_recipe("smoke/regulr")
@@ -130,7 +167,7 @@ def test_an_unknown_recipe_names_the_nearest():
         load_recipe("nowhere.yaml")
 
 
-@pytest.mark.parametrize("name", sorted(shipped_recipes()))
+@pytest.mark.parametrize("name", shipped_recipes())
 def test_every_shipped_recipe_reads_and_fits_its_data(name):
     shipped = load_recipe(name)
     manifests = [load_manifest(part.manifest) for part in (shipped.data.train, shipped.data.test)]

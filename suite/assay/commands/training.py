@@ -46,7 +46,7 @@ def train(
     """Train a network by a recipe; then use it as --model trained:DIR."""
     import torch
 
-    from assay.training.recipe import load_recipe
+    from assay.training.recipe_files import load_recipe, recipe_file
     from assay.training.reports import silent
     from assay.training.train import Options, train_part
     from assay.training.train import train as train_whole
@@ -56,9 +56,10 @@ def train(
     chosen = load_recipe(recipe)
     chosen = chosen if seed is None else chosen.with_seed(seed)
     chosen = chosen if teacher is None else chosen.with_teacher(teacher)
+    own = recipe_file(recipe)
     options = Options(
         data_roots=tuple(data_root or ()),
-        relative_to=Path(recipe).parent if Path(recipe).is_file() else None,
+        relative_to=own.parent if own else None,
         device=devices(device)[0],
         checkpoint_seconds=checkpoint_seconds,
         report=silent if quiet else _report,

@@ -14,7 +14,8 @@ from assay.children import ChildLostError, made_by_children
 from assay.errors import UserError
 from assay.papers.spec import RecipeModel, SmallNet, Trained, task_at
 from assay.runner.files import write_atomically
-from assay.training.recipe import Recipe, load_recipe
+from assay.training.recipe import Recipe
+from assay.training.recipe_files import load_recipe
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
@@ -12,10 +11,9 @@ from assay.canonical import canonical_sha256
 from assay.errors import UserError
 from assay.models.architectures import ARCHITECTURES
 from assay.models.info import Interpolation, Preprocessing, Resize, Size
-from assay.resources import shipped_folder
 from assay.specs import IDENTITY, RUNTIME, identity_of
 from assay.training.methods import Method, Salient, TeacherSaliency
-from assay.validation import StrictModel, read_yaml, validate
+from assay.validation import StrictModel
 
 _MOST = 2**31  # of images and epochs: torch counts in 64 bits
 _MOST_SEED = 2**63 - 1
@@ -229,54 +227,3 @@ class Recipe(StrictModel):
             )
         saliency = block.saliency.model_copy(update={"teacher": teacher})
         return self.model_copy(update={"method": block.model_copy(update={"saliency": saliency})})
-
-
-def shipped_recipes() -> dict[str, Path]:
-    """Id (``folder/name``) to file of every recipe that ships with Assay, sorted by id; bases are left out."""
-    folder = shipped_folder("benchmarks") / "recipes"
-    found = {
-        path.relative_to(folder).with_suffix("").as_posix(): path
-        for path in folder.rglob("*.yaml")
-        if not path.stem.startswith("_")
-    }
-    return dict(sorted(found.items()))
-
-
-def load_recipe(name_or_path: str | Path) -> Recipe:
-    """A shipped recipe by id, or a file; a recipe with ``extends: FILE`` takes the keys that it lacks from that file.
-
-    Raises:
-        UserError: no such recipe, or it is not a valid one: names the field.
-    """
-    path = _locate(str(name_or_path))
-    return validate(Recipe, _document(path), str(path))
-
-
-def _document(path: Path, extended: tuple[Path, ...] = ()) -> dict[str, Any]:
-    document = read_yaml(path)
-    base = document.pop("extends", None)
-    if base is None:
-        return document
-    if not isinstance(base, str):
-        raise UserError(f"{path}: `extends`: expected the name of a file beside it, found {base!r}")
-    other = path.parent / base
-    if other.resolve() in extended:
-        raise UserError(f"{path}: `extends` {base}, which extends this file again; remove one of the two")
-    return _document(other, (*extended, path.resolve())) | document
-
-
-def _locate(name: str) -> Path:
-    shipped = shipped_recipes()
-    if name in shipped:
-        return shipped[name]
-    path = Path(name)
-    if path.suffix in {".yaml", ".yml"}:
-        if path.is_file():
-            return path
-        raise UserError(f"recipe {name!r}: there is no such file; check the path")
-    from difflib import get_close_matches
-
-    nearest = get_close_matches(name, shipped, n=3, cutoff=0.4) or list(shipped)[:3]
-    raise UserError(
-        f"unknown recipe {name!r}; did you mean {' or '.join(nearest)}? (your own file ends in .yaml)"
-    )
