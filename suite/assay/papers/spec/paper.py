@@ -16,6 +16,7 @@ from assay.papers.spec.measurements import (
     RegionsMeasurement,
 )
 from assay.papers.spec.names import Name
+from assay.papers.spec.rules import without_rules
 from assay.papers.spec.scales import Scale, ScaleName
 from assay.resources import shipped_folder
 from assay.validation import StrictModel, read_yaml, validate
@@ -176,7 +177,7 @@ def load_paper(name: str) -> tuple[Paper, Path]:
     path = shipped.get(name, Path(name))
     if name not in shipped and (path.suffix not in {".yaml", ".yml"} or not path.is_file()):
         raise UserError(f"unknown paper {name!r}; choose one of {', '.join(shipped)}, or give a YAML file")
-    return validate(Paper, read_yaml(path), str(path)), path.parent
+    return validate(Paper, without_rules(read_yaml(path), str(path)), str(path)), path.parent
 
 
 def task_at(task: str, folder: Path) -> str:
