@@ -6,8 +6,8 @@
       - for: {model: {sat: SAT, pgd: PGD}, point: {1: 1/255, 2: 2/255}}
         put: {"{model}_{point}": {text: "{model.text} at {point.text}", model: "{model}"}}
 
-gives four entries, the first ``sat_1: {text: SAT at 1/255, model: sat}``. A list in place of ``{name: text}`` gives each
-name as its own text. Other braces are left as they are.
+gives four entries, the first ``sat_1: {text: SAT at 1/255, model: sat}``. A list in place of ``{name: text}`` gives
+each name as its own text. Other braces are left as they are.
 """
 
 from collections.abc import Iterator, Mapping
