@@ -1,20 +1,18 @@
-"""Shapes that need no download: surfaces of revolution, tubes and boxes, and one that a package carries.
+"""Shapes that need no download: surfaces of revolution, tubes, plates and boxes.
 
 Everything here is y-up. The shapes made by code are plain; a result on them is one on *procedural* shapes,
 and whoever reports it says so.
 """
 
-import importlib.util
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from scipy.interpolate import PchipInterpolator
 
 from assay.errors import UserError
 from assay.tasks.srvr.arrays import FloatArray, IntArray
-from assay.tasks.srvr.mesh import Mesh, build_mesh, load_mesh
+from assay.tasks.srvr.mesh import Mesh, build_mesh
 
 Part = tuple[FloatArray, IntArray]
 """Vertices (V, 3) and faces (F, 3) of a part of a shape."""
@@ -25,18 +23,16 @@ SEGMENTS = 48
 
 @dataclass(frozen=True)
 class EmbeddedShape:
-    """A shape that comes with the program or with one of its packages.
+    """A shape that comes with the program.
 
     Attributes:
         name: stable id.
         imagenet_index: the label it shows.
-        origin: ``procedural``, or the package that carries the file.
         build: makes its mesh.
     """
 
     name: str
     imagenet_index: int
-    origin: str
     build: Callable[[], Mesh]
 
 
@@ -75,6 +71,23 @@ def box(low: Sequence[float], high: Sequence[float]) -> Part:
         [(a, b, c) for p, q, r, s in quads for a, b, c in ((p, q, r), (p, r, s))], dtype=np.int64
     )
     return np.asarray(low) + corners * (np.asarray(high, dtype=np.float64) - np.asarray(low)), faces
+
+
+def plate(outline: Sequence[tuple[float, float]], low: float, high: float) -> Part:
+    """A convex outline of (x, z) points as a flat body between two heights."""
+    flat, count = np.array(outline, dtype=np.float64), len(outline)
+    bottom, top = (np.stack((flat[:, 0], np.full(count, y), flat[:, 1]), axis=1) for y in (low, high))
+    lid = [(count, count + k, count + k + 1) for k in range(1, count - 1)]
+    floor = [(0, k + 1, k) for k in range(1, count - 1)]
+    ahead = [(k, (k + 1) % count) for k in range(count)]
+    sides = [face for a, b in ahead for face in ((a, b, count + b), (a, count + b, count + a))]
+    return np.concatenate((bottom, top)), np.array([*lid, *floor, *sides], dtype=np.int64)
+
+
+def _along_x(part: Part) -> Part:
+    """A part whose own axis is y, laid along x."""
+    vertices, faces = part
+    return vertices[:, [1, 0, 2]], faces
 
 
 def _grid_faces(rows: int, columns: int) -> IntArray:
@@ -191,40 +204,43 @@ def dumbbell() -> Mesh:
         (0.07, -0.5),
     ]
     profile = [*weights, *[(r, -y) for r, y in reversed(weights)]]
-    vertices, faces = revolve(profile)
-    return _join("dumbbell", [(vertices[:, [1, 0, 2]], faces)])
+    return _join("dumbbell", [_along_x(revolve(profile))])
 
 
 def airplane() -> Mesh:
-    """The aeroplane that pyvista's wheel carries, turned y-up; read without importing pyvista.
+    """An airliner, its nose along x: a round fuselage, swept wings with two engines, and a tail."""
+    fuselage = _smooth(
+        [(0, -1.9), (0.06, -1.8), (0.2, -1.0), (0.22, -0.6), (0.22, 1.3), (0.17, 1.7), (0.08, 1.9), (0, 1.95)]
+    )
+    parts = [_along_x(revolve(fuselage))]
+    for side in (1, -1):
+        wing = [(0.55, 0.15), (0.05, 0.15), (-0.75, 1.9), (-0.5, 1.9)]
+        stabiliser = [(-1.35, 0.08), (-1.7, 0.08), (-1.95, 0.7), (-1.75, 0.7)]
+        engine = _along_x(
+            revolve([(0, -0.22), (0.07, -0.22), (0.1, 0.0), (0.1, 0.22), (0.07, 0.24), (0.07, 0.1), (0, 0.1)])
+        )
+        parts += [
+            plate([(x, side * z) for x, z in wing], -0.12, -0.07),
+            plate([(x, side * z) for x, z in stabiliser], 0.06, 0.09),
+            (engine[0] + [0.28, -0.25, side * 0.65], engine[1]),
+        ]
+    fin, faces = plate([(-1.25, 0.15), (-1.7, 0.15), (-2.0, 0.8), (-1.8, 0.8)], -0.02, 0.02)
+    return _join("airplane", [*parts, (fin[:, [0, 2, 1]], faces[:, ::-1])])
 
-    Raises:
-        UserError: where the package or its file is missing.
-    """
-    spec = importlib.util.find_spec("pyvista")
-    folders = (spec.submodule_search_locations if spec else None) or []
-    files = [path for folder in folders if (path := Path(folder) / "examples" / "airplane.ply").is_file()]
-    if not files:
-        raise UserError("shape airplane: pyvista's examples/airplane.ply is missing; install pyvista")
-    mesh = load_mesh(files[0])
-    turned = mesh.vertices[:, [0, 2, 1]] * [1.0, 1.0, -1.0]
-    return Mesh(vertices=np.ascontiguousarray(turned), faces=mesh.faces, counts=mesh.counts)
 
-
-PROCEDURAL = "procedural"
 EMBEDDED_SHAPES = {
     shape.name: shape
     for shape in (
-        EmbeddedShape("airplane", 404, "pyvista examples/airplane.ply", airplane),
-        EmbeddedShape("bench", 703, PROCEDURAL, bench),
-        EmbeddedShape("bottle", 898, PROCEDURAL, bottle),
-        EmbeddedShape("chair", 559, PROCEDURAL, chair),
-        EmbeddedShape("dumbbell", 543, PROCEDURAL, dumbbell),
-        EmbeddedShape("goblet", 572, PROCEDURAL, goblet),
-        EmbeddedShape("hourglass", 604, PROCEDURAL, hourglass),
-        EmbeddedShape("mug", 504, PROCEDURAL, mug),
-        EmbeddedShape("table_lamp", 846, PROCEDURAL, table_lamp),
-        EmbeddedShape("vase", 883, PROCEDURAL, vase),
+        EmbeddedShape("airplane", 404, airplane),
+        EmbeddedShape("bench", 703, bench),
+        EmbeddedShape("bottle", 898, bottle),
+        EmbeddedShape("chair", 559, chair),
+        EmbeddedShape("dumbbell", 543, dumbbell),
+        EmbeddedShape("goblet", 572, goblet),
+        EmbeddedShape("hourglass", 604, hourglass),
+        EmbeddedShape("mug", 504, mug),
+        EmbeddedShape("table_lamp", 846, table_lamp),
+        EmbeddedShape("vase", 883, vase),
     )
 }
 

@@ -20,7 +20,7 @@ from assay.data.places import locate
 from assay.errors import UserError
 from assay.resources import shipped_folder
 from assay.tasks.srvr.mesh import SUFFIXES, Mesh, load_mesh
-from assay.tasks.srvr.procedural import EMBEDDED_SHAPES, PROCEDURAL, embedded_mesh
+from assay.tasks.srvr.procedural import EMBEDDED_SHAPES, embedded_mesh
 from assay.validation import StrictModel, read_yaml, validate
 
 Labels = Annotated[dict[str, int], Field(min_length=1)]
@@ -52,7 +52,7 @@ class Shape:
 
 
 class EmbeddedLayout(StrictModel):
-    """Shapes that come with the program or one of its packages (:mod:`assay.tasks.srvr.procedural`).
+    """Shapes that come with the program (:mod:`assay.tasks.srvr.procedural`).
 
     Attributes:
         shapes: their names.
@@ -69,17 +69,16 @@ class EmbeddedLayout(StrictModel):
         return self
 
     def required(self) -> tuple[str, ...]:
-        """The files of those shapes that are not made by code."""
-        origins = [EMBEDDED_SHAPES[name].origin for name in self.shapes]
-        return tuple(sorted(PurePosixPath(origin).name for origin in origins if origin != PROCEDURAL))
+        """None: code makes them."""
+        return ()
 
     def declared_classes(self) -> None:
         """None: labels are those of ImageNet."""
         return
 
     def discover(self, folder: Path) -> tuple[str, ...]:
-        """The required files."""
-        return self.required() if folder.is_dir() else ()
+        """None."""
+        return ()
 
     def open(self, files: DataFiles) -> tuple[Shape, ...]:
         """The shapes, in the manifest's order."""
@@ -266,7 +265,7 @@ def open_shapes(manifest: ShapesManifest, roots: tuple[Path, ...] = ()) -> Shape
         UserError: a file is missing or has another hash, a class is unknown or outside the label space, two
             files give one shape, or there is none.
     """
-    made_by_code = isinstance(manifest.layout, EmbeddedLayout) and not manifest.layout.required()
+    made_by_code = isinstance(manifest.layout, EmbeddedLayout)
     files = DataFiles(Path(), ()) if made_by_code else locate(manifest, roots)
     hashes = verified_hashes(manifest, files)
     shapes = manifest.layout.open(files)
