@@ -224,7 +224,7 @@ def airplane() -> Mesh:
             plate([(x, side * z) for x, z in stabiliser], 0.06, 0.09),
             (engine[0] + [0.28, -0.25, side * 0.65], engine[1]),
         ]
-    fin, faces = plate([(-1.25, 0.15), (-1.7, 0.15), (-2.0, 0.8), (-1.8, 0.8)], -0.02, 0.02)
+    fin, faces = plate([(-1.25, 0.15), (-1.7, 0.15), (-2.0, 0.75), (-1.8, 0.75)], -0.02, 0.02)
     return _join("airplane", [*parts, (fin[:, [0, 2, 1]], faces[:, ::-1])])
 
 
