@@ -55,3 +55,8 @@ def nan_on_large_objects():
 def grey():
     net = nn.Sequential(nn.Flatten(), nn.Linear(SIDE * SIDE, 1000))
     return net, DESCRIPTION | {"mean": (0.0,), "std": (1.0,)}
+
+
+def read_wrongly():
+    """The same network behind another network's normalisation: every picture is as dark as none should be."""
+    return Brightness(), DESCRIPTION | {"mean": (5.0,) * 3, "std": (0.2,) * 3}

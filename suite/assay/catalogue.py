@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from assay.errors import UserError
+from assay.models.card_file import KEY, read_card_file
 from assay.specs import shipped_specs
 from assay.validation import read_yaml
 
@@ -122,7 +123,7 @@ def _short(text: str, width: int = 60) -> str:
 
 
 def kind_of(path: Path) -> str:
-    """What valid kind of document a file is: a task spec, a recipe, a data manifest, a paper or a result document.
+    """What valid kind of document a file is, such as a task spec, a recipe, a data manifest or a model card.
 
     Raises:
         UserError: it is none, or not valid.
@@ -133,6 +134,9 @@ def kind_of(path: Path) -> str:
         read_result(path)
         return "result document"
     document = read_yaml(path)
+    if KEY in document:
+        read_card_file(path)
+        return "model card"
     if "family" in document:
         from assay.tasks.families import read_spec
 
@@ -161,5 +165,5 @@ def kind_of(path: Path) -> str:
         return "paper"
     raise UserError(
         f"{path}: neither a task spec (key `family`), nor a data manifest (key `layout`), nor a recipe "
-        "(key `optimiser`), nor a paper (key `claims`); add the key"
+        f"(key `optimiser`), nor a paper (key `claims`), nor a model card (key `{KEY}`); add the key"
     )

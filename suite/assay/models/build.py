@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from torch import nn
 
+from assay.models.adapters import ReversedChannels
 from assay.models.fingerprint import fingerprint
 from assay.models.info import Card, ModelInfo
 from assay.models.loaded import LoadedModel, normalised
@@ -15,12 +16,13 @@ def assemble(net: nn.Module, card: Card, weights_sha256: str, code: Sequence[str
     """``net`` behind its normalisation, with its full card.
 
     Args:
-        net: normalised input (N, C, H, W) to logits (N, classes).
+        net: normalised input (N, C, H, W), its channels in the card's order, to logits (N, classes).
         card: what is known of it.
         weights_sha256: of its weight file or state dict.
         code: modules of Python beside the network's own whose text decides what it does, such as its factory's.
     """
     preprocessing = card.preprocessing
+    net = ReversedChannels(net) if preprocessing.channels == "bgr" else net
     module = normalised(net.eval().requires_grad_(False), preprocessing)
     input_shape = (len(preprocessing.mean), *preprocessing.crop)
     info = ModelInfo(
@@ -36,5 +38,7 @@ def assemble(net: nn.Module, card: Card, weights_sha256: str, code: Sequence[str
         piecewise_linear=is_piecewise_linear(net),
         structure_sha256=structure_sha256(module, code),
         fingerprint=fingerprint(module, input_shape),
+        classes=card.classes,
+        clean_accuracy=card.clean_accuracy,
     )
     return LoadedModel(info, module)

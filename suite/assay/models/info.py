@@ -13,8 +13,10 @@ Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos", "box", "ham
 Resize = Size | tuple[Size, Size] | Literal["direct"] | None
 Fit = Literal["exact", "cover", "contain"]
 Brightness = Annotated[int, Field(ge=0, le=255)]
+Layout = Literal["nchw", "nhwc"]
+Channels = Literal["rgb", "bgr", "grey"]
 
-_LATER_FIELDS = ("fit", "pad")
+_LATER_FIELDS = ("fit", "pad", "channels", "layout")
 """Fields that came after results were published: at their default they are left out of every dump, and so of keys."""
 
 IMAGENET = "imagenet-1k"
@@ -55,6 +57,8 @@ class Preprocessing(StrictModel):
             keep it: ``"cover"`` covers that rectangle, ``"contain"`` lies inside it.
         pad: the colour (0 to 255, a value a channel) around an image that is smaller than the crop after the resize;
             None to refuse such an image.
+        channels: the order in which the network itself takes them; mean and std are in the pictures' order anyway.
+        layout: of the network's own input.
     """
 
     resize: Resize = None
@@ -64,6 +68,8 @@ class Preprocessing(StrictModel):
     std: tuple[Annotated[float, Field(gt=0)], ...]
     fit: Fit = "exact"
     pad: tuple[Brightness, ...] | None = None
+    channels: Literal["rgb", "bgr"] = "rgb"
+    layout: Layout = "nchw"
 
     @model_validator(mode="after")
     def _fields_fit(self) -> "Preprocessing":
@@ -103,6 +109,38 @@ class Preprocessing(StrictModel):
         }
 
 
+class StatedAccuracy(StrictModel):
+    """The clean accuracy that a network's maker states.
+
+    Attributes:
+        value: share of images, in (0, 1].
+        data: the images it was measured on, such as the name of a data manifest.
+        n: how many they were; None where it is not stated.
+    """
+
+    value: Annotated[float, Field(gt=0, le=1)]
+    data: Annotated[str, Field(min_length=1, max_length=200)]
+    n: Size | None = None
+
+
+class OutputChoice(StrictModel):
+    """Which of a network's outputs are its logits.
+
+    Attributes:
+        tensor: of several outputs, its place from 0 or its name; None for the only one, or the one that is known.
+        drop: places of logits that are none of the classes, such as a background class 0 of 1,001.
+    """
+
+    tensor: Annotated[int, Field(ge=0)] | Annotated[str, Field(min_length=1)] | None = None
+    drop: tuple[Annotated[int, Field(ge=0)], ...] = ()
+
+    @model_validator(mode="after")
+    def _drops_differ(self) -> "OutputChoice":
+        if len(set(self.drop)) < len(self.drop):
+            raise ValueError(f"drop {list(self.drop)} names a place twice; name each once")
+        return self
+
+
 @dataclass(frozen=True)
 class Card:
     """What is known of a model before it is loaded: :class:`ModelInfo` less what is read off the network."""
@@ -114,6 +152,8 @@ class Card:
     label_space: str
     num_classes: int
     preprocessing: Preprocessing
+    classes: tuple[str, ...] = ()
+    clean_accuracy: StatedAccuracy | None = None
 
     def of_user(self) -> "Card":
         """The same network with weights that the user brought."""
@@ -137,6 +177,8 @@ class ModelInfo(StrictModel):
         structure_sha256: of what the network does beside its weights (:mod:`assay.models.structure`); None in
             documents of before it was noted.
         fingerprint: of its answers (:mod:`assay.models.fingerprint`); None where there are none to compare.
+        classes: the model's own names of its classes, in the order of the logits; () where it has none of its own.
+        clean_accuracy: as the network's maker states it; a guard compares with it.
     """
 
     name: str
@@ -151,6 +193,8 @@ class ModelInfo(StrictModel):
     piecewise_linear: bool
     structure_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
     fingerprint: Fingerprint | None = None
+    classes: tuple[str, ...] = ()
+    clean_accuracy: StatedAccuracy | None = None
 
     @model_validator(mode="after")
     def _shapes_fit(self) -> "ModelInfo":

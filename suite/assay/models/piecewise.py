@@ -22,7 +22,20 @@ _FUNCTIONS = {
     functional.relu, functional.relu6, functional.leaky_relu, functional.max_pool2d, functional.avg_pool2d,
     functional.adaptive_avg_pool2d, functional.dropout,
 }  # fmt: skip
-_METHODS = {"flatten", "view", "reshape", "relu", "relu_", "squeeze", "unsqueeze", "size", "add", "add_"}
+_METHODS = {
+    "flatten",
+    "view",
+    "reshape",
+    "relu",
+    "relu_",
+    "squeeze",
+    "unsqueeze",
+    "size",
+    "add",
+    "add_",
+    "flip",
+    "permute",
+}
 
 
 class _Tracer(fx.Tracer):

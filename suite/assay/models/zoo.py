@@ -6,7 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from assay.models import entries, trained
+from assay.models import card_file, entries, trained
 from assay.models.entries import onnx_file
 from assay.models.registry import Registry, ZooEntry
 
@@ -34,6 +34,8 @@ def list_models() -> list[ZooEntry]:
 
 def named_in(folder: Path, name: str) -> str:
     """What a name in a file of ``folder`` means: a path in it, if it is relative, starts there."""
+    if name.endswith(card_file.SUFFIXES):
+        return str(folder / name) if (folder / name).is_file() else name
     prefix = next((prefix for prefix in _WITH_PATHS if name.startswith(prefix)), None)
     return name if prefix is None else f"{prefix}{folder / name.removeprefix(prefix)}"
 

@@ -75,6 +75,14 @@ def _is_none(value: object) -> bool:
     return value is None
 
 
+class StatedAccuracy(_Document):
+    """The clean accuracy that a network's maker states, and the images that it was measured on."""
+
+    value: float
+    data: str
+    n: int | None = None
+
+
 class ModelCard(_Document):
     """What the model is, as far as it changes or explains the answer."""
 
@@ -90,6 +98,7 @@ class ModelCard(_Document):
     num_classes: int
     input_shape: tuple[int, int, int]
     preprocessing: dict[str, Any]
+    clean_accuracy: Annotated[StatedAccuracy | None, Field(exclude_if=_is_none)] = None
 
 
 class DataCard(_Document):

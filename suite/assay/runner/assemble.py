@@ -14,6 +14,7 @@ from assay.runner.store import BrokenChunkError, JobStore, RunFolder
 from assay.specs import TaskSpec
 from assay.tasks.base import Figure, Record, Task, clean_records
 from assay.tasks.families import family
+from assay.tasks.plausible import summary_of
 
 TIME_COLUMNS = ("model", "task", "chunks", "wall_seconds", "cpu_seconds", "waiting_seconds", "devices")
 
@@ -45,7 +46,8 @@ class StoredJob:
     def result(self, records: Sequence[Record]) -> ResultDocument:
         """The result document that follows from ``records``."""
         document = self.document
-        summary = self.task.summarise(self.spec, clean_records(records)) if records else None
+        model = ModelCard.model_validate(document["model"])
+        summary = summary_of(self.task, self.spec, clean_records(records), model) if records else None
         errors = sum(record.error is not None for record in records)
         return ResultDocument(
             task=document["task"],
@@ -53,7 +55,7 @@ class StoredJob:
             title=document["spec"]["title"],
             spec=document["spec"],
             spec_sha256=canonical_sha256(document["identity"]["spec"]),
-            model=ModelCard.model_validate(document["model"]),
+            model=model,
             data=DataCard.model_validate(document["data"]),
             precision=document["identity"]["precision"],
             job_key=document["key"],

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from assay.canonical import canonical_json
 from assay.data.hashes import HashMemory
 from assay.errors import UserError
+from assay.models.card_file import SUFFIXES
 from assay.models.places import weight_folders
 from assay.resources import cache_folder
 from assay.runner.files import write_atomically
@@ -25,8 +26,8 @@ class Cards:
     """The cards of this machine's models.
 
     A card is taken from memory only where every weight file that was read for it still has the same SHA-256. A
-    user's own factory has no such file alone to depend on, so it is loaded each time. A memory that cannot be
-    read is an empty one, one that cannot be written is lost.
+    user's own factory or model card has no such file alone to depend on, so it is loaded each time. A memory that
+    cannot be read is an empty one, one that cannot be written is lost.
     """
 
     def __init__(self) -> None:
@@ -76,7 +77,7 @@ class Cards:
 
     def _remembered(self, request: JobRequest) -> "ModelInfo | None":
         entry = None if self._key(request) in self._dropped else self._known.get(self._key(request))
-        if ":" in request.model or not isinstance(entry, dict):
+        if not _is_remembered(request.model) or not isinstance(entry, dict):
             return None
         from pydantic import ValidationError
 
@@ -94,12 +95,16 @@ class Cards:
 
         with weight_files_read() as files:
             info = model_of(request).info
-        if files and ":" not in request.model:
+        if files and _is_remembered(request.model):
             self.remember(request, files, info)
         return info
 
     def _sha256(self, path: Path) -> str:
         return self._hashes.sha256(path, False)
+
+
+def _is_remembered(model: str) -> bool:
+    return ":" not in model and not model.endswith(SUFFIXES)
 
 
 def _read(path: Path) -> dict[str, Any]:

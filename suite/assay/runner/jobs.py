@@ -62,6 +62,8 @@ MODEL_SIDES: Mapping[str, str] = {
     "piecewise_linear": RUNTIME,  # follows from the structure
     "structure_sha256": IDENTITY,
     "fingerprint": RUNTIME,  # last bits differ between machines: compared with a tolerance whenever a run goes on
+    "classes": RUNTIME,  # where a user's folders are matched to them, the data's hash has the outcome
+    "clean_accuracy": IDENTITY,  # a guard compares with it
 }
 
 
@@ -174,12 +176,13 @@ class Job:
 
     @cached_property
     def seed_root(self) -> str:
-        """SHA-256 of :attr:`identity` without the network's structure: the root of all seeds.
+        """SHA-256 of :attr:`identity` without the network's structure and stated accuracy: the root of all seeds.
 
         So a defence around a network's weights meets the random numbers that the network alone met.
         """
         identity = self.identity
-        model = {name: value for name, value in identity["model"].items() if name != "structure_sha256"}
+        unseen = ("structure_sha256", "clean_accuracy")
+        model = {name: value for name, value in identity["model"].items() if name not in unseen}
         return canonical_sha256({**identity, "model": model})
 
     @property
@@ -312,13 +315,14 @@ def repeat_command(request: JobRequest) -> str:
 def model_card(info: "ModelInfo") -> dict[str, Any]:
     """The model's part of a result document."""
     card = info.model_dump(mode="json")
+    stated = {"clean_accuracy": card["clean_accuracy"]} if info.clean_accuracy else {}
     return {
         name: card[name]
         for name in (
             "name", "source", "licence", "architecture", "weights_sha256", "structure_sha256",
             "label_space", "num_classes", "input_shape", "preprocessing",
         )
-    }  # fmt: skip
+    } | stated  # fmt: skip
 
 
 def data_card(data: Any) -> dict[str, Any]:

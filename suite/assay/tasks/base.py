@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, Protocol, TypeVar
 
-from assay.results.document import Guard, Metric
+from assay.results.document import Guard, Metric, ModelCard
 from assay.specs import TaskSpec
 from assay.tasks.loading import Loader, Picture
 
@@ -133,6 +133,10 @@ class Task(Protocol, Generic[SpecT, DataT]):
 
     def summarise(self, spec: SpecT, records: Sequence[Record]) -> Summary:
         """Metrics and guards; pure, and without torch."""
+        ...
+
+    def plausible(self, spec: SpecT, records: Sequence[Record], model: ModelCard) -> Guard | None:
+        """Whether the clean answers can be what the model's maker meant; None where no label is scored."""
         ...
 
     def figures(self, spec: SpecT, records: Sequence[Record]) -> Sequence[Figure]:

@@ -104,3 +104,8 @@ def shattered_gradient():
 
 def rounded_logits():
     return _RoundedLogits(), DESCRIPTION
+
+
+def read_wrongly():
+    """The linear net, which takes [0, 1], behind the normalisation of another network."""
+    return linear_net(), DESCRIPTION | {"mean": (5.0,), "std": (0.2,)}

@@ -6,6 +6,7 @@ import adversarial_models
 import pytest
 
 from assay.tasks.adversarial.guards import OF_ATTACKS_ALONE, casts_doubt
+from plausible_guard import plausible_guard
 
 LINES = """eps: [0, 1/20, 1/10]
 certified: true
@@ -138,3 +139,28 @@ def test_a_net_without_bounds_has_no_certified_figure(run_digits):
     run = run_digits("digits_models:quantised", LINES)
     metric = run.metrics["certified_accuracy@1/20"]
     assert (metric.value, metric.n, metric.headline) == (None, 0, False)
+
+
+def test_a_network_that_gets_its_pictures_wrongly_is_no_better_than_chance(run_digits):
+    right, wrong = run_digits(LINEAR, LINES), run_digits("adversarial_models:read_wrongly", LINES)
+    assert plausible_guard(right.job, right.records).passed
+    guard = plausible_guard(wrong.job, wrong.records)
+    assert not guard.passed
+    assert "reaches down to chance, 10 %; `assay doctor" in guard.detail
+
+
+def test_a_network_that_falls_short_of_its_card_is_told(run_digits):
+    run = run_digits("digits_models:blurred", LINES)
+    share = run.metrics["clean_accuracy"].value
+    assert plausible_guard(run.job, run.records, stated=share, n=1000).passed
+    worse = [
+        type(record)(record.unit_id, {**record.values, "clean_correct": number % 2 == 0})
+        for number, record in enumerate(run.records)
+    ]
+    guard = plausible_guard(run.job, worse, stated=share, n=1000)
+    assert not guard.passed
+    assert "lies wholly below what the card states" in guard.detail
+
+
+def test_failing_it_casts_doubt_on_clean_accuracy_itself():
+    assert casts_doubt("clean_accuracy_plausible", "clean_accuracy")

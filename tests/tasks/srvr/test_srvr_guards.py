@@ -8,6 +8,7 @@ from assay.tasks.srvr import evaluate, reference
 from assay.tasks.srvr.camera import place
 from assay.tasks.srvr.spec import MethodSpec
 from assay.tasks.srvr.task import TASK
+from plausible_guard import plausible_guard
 from tasks.srvr.three_shapes import guards, metrics, planted
 
 
@@ -90,3 +91,16 @@ def test_nan_logits_are_the_error_of_their_row_and_no_score(outcome):
     assert failed
     assert all("NaN" in record.error for record in failed)
     assert sum("error" in row for row in TASK.rows(job.spec.spec, records)) == len(failed)
+
+
+def test_a_network_that_knows_no_shape_better_than_chance_is_told(outcome):
+    sound = plausible_guard(*outcome())
+    assert sound.passed
+    assert "over 3 shapes; chance 0.1 %" in sound.detail
+    guard = plausible_guard(*outcome("read_wrongly"))
+    assert not guard.passed
+    assert "reaches down to chance, 0.1 %; `assay doctor" in guard.detail
+
+
+def test_renders_are_not_the_images_of_a_stated_accuracy(outcome):
+    assert plausible_guard(*outcome(), stated=0.999, n=50_000).passed

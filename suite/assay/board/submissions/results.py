@@ -18,6 +18,7 @@ from assay.runner.jobs import JobRequest, job_identity, question_identity, repea
 from assay.runner.precision import Precision
 from assay.tasks.base import Record, Summary
 from assay.tasks.families import LoadedSpec, family, load_spec
+from assay.tasks.plausible import summary_of
 
 _AGAIN = "run the task again with this version of Assay, then `assay submit`"
 _SHOWN = 10  # problems of one kind; a hostile document may hold thousands
@@ -189,7 +190,8 @@ def figure_problems(checked: CheckedResult, records: Sequence[Record]) -> Iterat
 def summarise(checked: CheckedResult, records: Sequence[Record]) -> Summary | Problem:
     """The family's summary; records that it cannot read are a problem, for a stranger wrote them."""
     try:
-        return family(checked.spec.spec.family).summarise(checked.spec.spec, records)
+        task = family(checked.spec.spec.family)
+        return summary_of(task, checked.spec.spec, records, checked.result.model)
     except Exception as error:  # whatever a hostile record can do to pure code
         text = f"{type(error).__name__}: {error}"
         return Problem(

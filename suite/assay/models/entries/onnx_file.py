@@ -1,10 +1,12 @@
-"""A network in an ONNX file, as ``onnx:FILE``: pixels in [0, 1] as they are, for any batch size."""
+"""A network in an ONNX file, as ``onnx:FILE``: read as the card ``FILE.yaml`` beside it says, where there is one."""
 
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from assay.errors import UserError
+from assay.models.card_file import is_card
+from assay.models.entries.card_file import entry_of_card
 from assay.models.info import UNSTATED, Card, Preprocessing
 from assay.models.registry import Family, Registry, ZooEntry, pattern_row
 
@@ -24,6 +26,9 @@ def _resolve(name: str) -> ZooEntry | None:
     if not name.startswith(PREFIX):
         return None
     path = Path(name.removeprefix(PREFIX))
+    card = path.with_suffix(".yaml")
+    if is_card(card):
+        return entry_of_card(name, card, describes=path)
     return ZooEntry(
         name=name,
         title=f"the ONNX file {path.name}",

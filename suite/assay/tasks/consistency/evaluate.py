@@ -139,7 +139,7 @@ def _block(
         "block": block,
         "layers": list(layers),
         "kept": {kind: stream.kept for kind, stream in streams.items()},
-        "real": _real_values(data, real.numbers),
+        "real": _real_values(data, real.numbers) | {"correct": _correct(data, real, context)},
         "adversarial": _adversarial_values(made),
         "checks": _checks(spec, layers, real, context),
     }
@@ -176,6 +176,19 @@ def _real_values(data: ConsistencyData, numbers: Sequence[int]) -> dict[str, Any
         "images": list(numbers),
         "concepts": [list(concepts_of(data.real.samples[number])) for number in numbers],
     }
+
+
+@torch.no_grad()
+def _correct(data: ConsistencyData, real: Stream, context: RunContext) -> list[bool] | None:
+    """Which of the block's real images the network classifies as labelled; None where labels are concepts."""
+    samples = [data.real.samples[number] for number in real.numbers]
+    if samples[0].concepts:
+        return None
+    predicted: list[int] = []
+    for start in range(0, len(samples), context.batch_size):
+        images = real.load(real.numbers[start : start + context.batch_size], context)
+        predicted += real.model.module(images).argmax(1).tolist()
+    return [sample.label == answer for sample, answer in zip(samples, predicted, strict=True)]
 
 
 def _adversarial_values(made: AdversarialBlock) -> dict[str, Any]:

@@ -3,10 +3,12 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from assay.results.document import Guard, ModelCard
 from assay.tasks.base import DataSource, Figure, Record, RunContext, Summary, Unit
 from assay.tasks.consistency.spec import ConsistencySpec
 from assay.tasks.images import label_space_mismatch, open_images
 from assay.tasks.loading import Picture
+from assay.tasks.plausible import plausible_accuracy
 
 if TYPE_CHECKING:
     from assay.models.info import ModelInfo
@@ -18,7 +20,7 @@ class ConsistencyTask:
     """Does a neuron mean one thing, on real and on adversarial images?"""
 
     family = "consistency"
-    record_version = 1
+    record_version = 2
     dtypes = ("float32",)
     spec_type = ConsistencySpec
     record_columns = ("layer", "neuron", "consis", "consis_adv", "floor", "floor_adv", "top_class", "error")
@@ -86,6 +88,13 @@ class ConsistencyTask:
         from assay.tasks.consistency.summary import summarise
 
         return summarise(spec, records)
+
+    def plausible(self, spec: ConsistencySpec, records: Sequence[Record], model: ModelCard) -> Guard | None:
+        """See :class:`assay.tasks.base.Task`; concepts are no labels of the model's."""
+        correct = [record.values["real"]["correct"] for record in records]
+        if None in correct:
+            return None
+        return plausible_accuracy([right for block in correct for right in block], model)
 
     def figures(self, spec: ConsistencySpec, records: Sequence[Record]) -> Sequence[Figure]:
         """See :func:`assay.tasks.consistency.pictures.figures`."""

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from math import isnan
 from typing import TYPE_CHECKING, Any
 
+from assay.results.document import Guard, ModelCard
 from assay.tasks.base import DataSource, Figure, Record, RunContext, Summary, Unit, clean_records
 from assay.tasks.images import label_space_mismatch
 from assay.tasks.loading import Picture
@@ -93,6 +94,12 @@ class SrvrTask:
         from assay.tasks.srvr.summary import summarise
 
         return summarise(spec, records)
+
+    def plausible(self, spec: SrvrSpec, records: Sequence[Record], model: ModelCard) -> Guard | None:
+        """See :func:`assay.tasks.srvr.summary.plausible_scores`."""
+        from assay.tasks.srvr.summary import plausible_scores
+
+        return plausible_scores(spec, records, model)
 
     def figures(self, spec: SrvrSpec, records: Sequence[Record]) -> Sequence[Figure]:
         """See :func:`assay.tasks.srvr.pictures.pictures`."""

@@ -4,9 +4,11 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from assay.results.document import Guard, ModelCard
 from assay.tasks.base import DataSource, Figure, Record, RunContext, Summary, Unit
 from assay.tasks.images import label_space_mismatch, open_images
 from assay.tasks.loading import Picture
+from assay.tasks.plausible import plausible_accuracy
 from assay.tasks.verification.spec import VerificationSpec
 from assay.tasks.verification.summary import summarise
 
@@ -101,6 +103,13 @@ class VerificationTask:
     def summarise(self, spec: VerificationSpec, records: Sequence[Record]) -> Summary:
         """See :func:`assay.tasks.verification.summary.summarise`."""
         return summarise(spec, records)
+
+    def plausible(self, spec: VerificationSpec, records: Sequence[Record], model: ModelCard) -> Guard:
+        """See :class:`assay.tasks.base.Task`; an image counts once, however many combinations it has."""
+        images = {record.values["image"]: record.values for record in records}
+        return plausible_accuracy(
+            [values["label"] == values["predicted"] for values in images.values()], model
+        )
 
     def figures(self, spec: VerificationSpec, records: Sequence[Record]) -> Sequence[Figure]:
         """The region maps, saliency panels and rays that are stored beside the first images' records."""
