@@ -36,5 +36,6 @@ def assemble(net: nn.Module, card: Card, weights_sha256: str, code: Sequence[str
         piecewise_linear=is_piecewise_linear(net),
         structure_sha256=structure_sha256(module, code),
         fingerprint=fingerprint(module, input_shape),
+        classes=card.classes,
     )
     return LoadedModel(info, module)

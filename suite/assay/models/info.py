@@ -114,6 +114,7 @@ class Card:
     label_space: str
     num_classes: int
     preprocessing: Preprocessing
+    classes: tuple[str, ...] = ()
 
     def of_user(self) -> "Card":
         """The same network with weights that the user brought."""
@@ -137,6 +138,7 @@ class ModelInfo(StrictModel):
         structure_sha256: of what the network does beside its weights (:mod:`assay.models.structure`); None in
             documents of before it was noted.
         fingerprint: of its answers (:mod:`assay.models.fingerprint`); None where there are none to compare.
+        classes: the model's own names of its classes, in the order of the logits; () where it has none of its own.
     """
 
     name: str
@@ -151,6 +153,7 @@ class ModelInfo(StrictModel):
     piecewise_linear: bool
     structure_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
     fingerprint: Fingerprint | None = None
+    classes: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _shapes_fit(self) -> "ModelInfo":
@@ -162,6 +165,10 @@ class ModelInfo(StrictModel):
         if tuple(size) != self.preprocessing.crop:
             raise ValueError(
                 f"input {tuple(size)} and crop {self.preprocessing.crop} differ; make them equal"
+            )
+        if self.classes and len(self.classes) != self.num_classes:
+            raise ValueError(
+                f"names {len(self.classes)} classes where the network has {self.num_classes} logits; make them agree"
             )
         return self
 

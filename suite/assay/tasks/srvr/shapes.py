@@ -5,13 +5,13 @@ same way. The shipped ones lie in ``data_manifests/shapes``.
 """
 
 import difflib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from assay.data.dataset import verified_hashes
+from assay.data.dataset import DataFacts, verified_hashes
 from assay.data.files import DataFiles
 from assay.data.layouts.base import Names
 from assay.data.manifest import Manifest
@@ -217,11 +217,13 @@ class ShapeSet:
         manifest: what it is.
         sha256: the hash of all that decides its shapes: layout, labels and the files' hashes.
         shapes: in a stable order.
+        facts: what was left out and read otherwise than it is stored.
     """
 
     manifest: ShapesManifest
     sha256: str
     shapes: tuple[Shape, ...]
+    facts: DataFacts = field(default_factory=DataFacts)
 
 
 def list_shapes() -> list[str]:
