@@ -116,14 +116,17 @@ def test_label_outside_the_label_space_names_its_file(tmp_path: Path) -> None:
         open_dataset(make_manifest(), [tmp_path])
 
 
-def test_an_unusable_picture_is_that_samples_error_only(tmp_path: Path) -> None:
+def test_an_unusable_picture_of_a_listed_set_is_that_samples_error_only(tmp_path: Path) -> None:
     picture(tmp_path / "p0_0.png", 7)
     picture(tmp_path / "p1_0.png", 7, "RGBA")
     (tmp_path / "p2_0.png").write_text("no picture")
     (tmp_path / "p3_0.png").write_bytes(b"")
-    dataset = open_dataset(make_manifest(), [tmp_path])
+    listed = {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in tmp_path.iterdir()}
+    dataset = open_dataset(make_manifest(alpha="refuse", files=listed), [tmp_path])
     assert dataset.image(dataset.samples[0])[0, 0].tolist() == [7, 0, 0]
-    for sample, complaint in zip(dataset.samples[1:], ["alpha", "image file", "image file"], strict=True):
+    for sample, complaint in zip(
+        dataset.samples[1:], ["transparency", "image file", "image file"], strict=True
+    ):
         with pytest.raises(ImageError, match=rf"{sample.unit_id}: .*{complaint}"):
             dataset.image(sample)
 
@@ -185,7 +188,7 @@ def test_a_corrupt_memory_is_ignored_and_mended(tmp_path: Path, damage: str) -> 
     first = open_dataset(make_manifest(), [tmp_path]).sha256
     assert len(json.loads(memory.read_text())) == 1
     assert open_dataset(make_manifest(), [tmp_path]).sha256 == first
-    assert [path.name for path in memory.parent.iterdir()] == [memory.name]
+    assert sorted(path.name for path in memory.parent.iterdir()) == [memory.name, "pictures.json"]
 
 
 def test_an_unwritable_memory_is_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -46,17 +46,17 @@ def test_alpha_is_composited_over_white_to_the_nearest_level(rgba: np.ndarray) -
 
 
 @pytest.mark.parametrize("mode", ["LA", "RGBA"])
-def test_two_and_four_channels_are_refused_unless_the_manifest_composites(mode: str) -> None:
+def test_transparency_is_refused_where_the_manifest_says_so(mode: str) -> None:
     image = png(Image.new(mode, (4, 3)))
-    with pytest.raises(ImageError, match="alpha"):
-        to_pixels(image, ColourPolicy())
+    with pytest.raises(ImageError, match="transparency"):
+        to_pixels(image, ColourPolicy(alpha="refuse"))
     assert to_pixels(image, ColourPolicy(alpha="composite")).shape == (3, 4, 3)
 
 
-def test_transparency_of_a_palette_counts_as_alpha() -> None:
+def test_a_transparent_colour_counts_as_transparency() -> None:
     palette = png(Image.new("RGB", (4, 3), (9, 8, 7)).convert("P"), transparency=0)
-    with pytest.raises(ImageError, match="alpha"):
-        to_pixels(palette, ColourPolicy())
+    with pytest.raises(ImageError, match="transparency"):
+        to_pixels(palette, ColourPolicy(alpha="refuse"))
 
 
 def test_a_plain_palette_is_rgb() -> None:
@@ -64,19 +64,34 @@ def test_a_plain_palette_is_rgb() -> None:
     assert to_pixels(image, ColourPolicy())[0, 0].tolist() == [255, 0, 0]
 
 
-def test_cmyk_is_refused_unless_the_manifest_converts() -> None:
+def test_cmyk_and_deep_pictures_are_refused_where_the_manifest_says_so() -> None:
     stream = io.BytesIO()
     Image.new("CMYK", (4, 3)).save(stream, "JPEG")
-    with pytest.raises(ImageError, match="4 channel"):
-        to_pixels(Image.open(stream), ColourPolicy())
-    assert to_pixels(Image.open(stream), ColourPolicy(cmyk="convert")).shape == (3, 4, 3)
+    with pytest.raises(ImageError, match="CMYK"):
+        to_pixels(Image.open(stream), ColourPolicy(cmyk="refuse"))
+    with pytest.raises(ImageError, match="more than 8 bits"):
+        to_pixels(png(Image.fromarray(np.zeros((3, 4), np.uint16))), ColourPolicy(deep="refuse"))
 
 
-def test_sixteen_bits_and_colour_in_a_grey_set_are_refused() -> None:
-    with pytest.raises(ImageError, match="8-bit"):
-        to_pixels(png(Image.fromarray(np.zeros((3, 4), np.uint16))), ColourPolicy())
+def test_colour_in_a_grey_set_is_refused_unless_the_manifest_converts() -> None:
+    colour = Image.new("RGB", (4, 3), (10, 200, 30))
     with pytest.raises(ImageError, match="channels: 1"):
-        to_pixels(Image.new("RGB", (4, 3)), ColourPolicy(channels=1))
+        to_pixels(colour, ColourPolicy(channels=1))
+    grey = to_pixels(colour, ColourPolicy(channels=1, to_grey="convert"))
+    np.testing.assert_array_equal(grey[..., 0], np.asarray(colour.convert("L")))
+
+
+@given(arrays(np.uint16, (3, 4)))
+def test_sixteen_bits_are_cut_as_pillow_cuts_them_or_scaled(deep: np.ndarray) -> None:
+    image = png(Image.fromarray(deep))
+    np.testing.assert_array_equal(to_pixels(image, ColourPolicy())[..., 0], np.minimum(deep, 255))
+    scaled = to_pixels(image, ColourPolicy(deep="scale"))[..., 0]
+    np.testing.assert_array_equal(scaled, deep // 256)
+
+
+def test_a_deep_picture_without_a_known_brightest_value_cannot_be_scaled() -> None:
+    with pytest.raises(ImageError, match="brightest value"):
+        to_pixels(Image.new("F", (4, 3)), ColourPolicy(deep="scale"))
 
 
 @given(st.integers(min_value=60, max_value=400))

@@ -59,6 +59,14 @@ Devices = Annotated[
 DataRoots = Annotated[
     list[Path] | None, typer.Option("--data-root", help="A folder to look for data in (repeat it for more).")
 ]
+OwnData = Annotated[
+    str | None,
+    typer.Option(
+        "--data",
+        help="Pictures instead of the task's: a folder with one folder a class (named by WordNet id, ImageNet's or the "
+        "model's class names), or a data set's name or manifest.",
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress, only the table.")]
 
 
@@ -76,6 +84,7 @@ class Asked:
     batch_size: str = "auto"
     data_roots: Sequence[Path] = ()
     switches: Sequence[str] = ()
+    data: str | None = None
 
     def requests(self, device: str) -> "list[JobRequest]":
         """One request a model and task.
@@ -101,6 +110,7 @@ class Asked:
                 batch_size=_batch_size(self.batch_size),
                 data_roots=tuple(str(root) for root in self.data_roots),
                 switches=tuple(self.switches),
+                data=self.data,
             )
             for task in self.tasks
             for model in self.models or [default_model(task)]

@@ -3,9 +3,10 @@
 import json
 import signal
 import sys
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,6 +19,7 @@ from assay.commands.options import (
     Dtypes,
     Limit,
     Models,
+    OwnData,
     Quiet,
     SaveAdversarial,
     Tasks,
@@ -28,6 +30,9 @@ from assay.commands.options import (
 )  # fmt: skip
 from assay.commands.papers import ScaleOption, print_plan
 from assay.errors import UserError
+
+if TYPE_CHECKING:
+    from assay.runner.jobs import Job
 
 
 class ExecutorName(StrEnum):
@@ -56,6 +61,7 @@ def run(
     tf32: Tf32 = False,
     threads: Threads = 1,
     batch_size: BatchSize = "auto",
+    data: OwnData = None,
     data_root: DataRoots = None,
     save_adversarial: SaveAdversarial = False,
     device: Devices = "auto",
@@ -100,7 +106,17 @@ def run(
     chosen = ["cpu"] if on_cluster else devices(device)
     switches = ("save_adversarial",) if save_adversarial else ()
     asked = Asked(
-        task or (), model or (), weights, limit, dtype, tf32, threads, batch_size, data_root or (), switches
+        task or (),
+        model or (),
+        weights,
+        limit,
+        dtype,
+        tf32,
+        threads,
+        batch_size,
+        data_root or (),
+        switches,
+        data,
     )
     part = Shard.parse(shard)
     places = (device,) if on_cluster else tuple(chosen)
@@ -112,6 +128,7 @@ def run(
     jobs = read_plan(plan, chosen[0]) if plan else plan_jobs(asked.requests(chosen[0]))
     runs_on = choice.executor(max(job.request.precision.threads for job in jobs))
     display = progress.display(quiet)
+    _say_remarks(jobs)
     folder = run_jobs(jobs, out, Runtime(runs_on, display, _say, part, retry_errors, with_host))
     if part == WHOLE:
         _report(folder)
@@ -159,6 +176,7 @@ def plan(
     tf32: Tf32 = False,
     threads: Threads = 1,
     batch_size: BatchSize = "auto",
+    data: OwnData = None,
     data_root: DataRoots = None,
     save_adversarial: SaveAdversarial = False,
     device: Devices = "cpu",
@@ -184,7 +202,17 @@ def plan(
 
     switches = ("save_adversarial",) if save_adversarial else ()
     asked = Asked(
-        task or (), model or (), weights, limit, dtype, tf32, threads, batch_size, data_root or (), switches
+        task or (),
+        model or (),
+        weights,
+        limit,
+        dtype,
+        tf32,
+        threads,
+        batch_size,
+        data_root or (),
+        switches,
+        data,
     )
     if paper is not None:
         if asked != Asked(data_roots=data_root or ()) or as_json:
@@ -192,9 +220,24 @@ def plan(
         print_plan(paper, scale, out, data_root, device)
         return
     chosen = devices(device)[0] if device != "cpu" else "cpu"
-    surveys = survey(plan_jobs(asked.requests(chosen)), out)
+    jobs = plan_jobs(asked.requests(chosen))
+    _say_remarks(jobs)
+    surveys = survey(jobs, out)
     document = plan_document(surveys, estimates(surveys, out, calibrate))
     print(json.dumps(document, indent=1) if as_json else plan_table(document))
+
+
+def _say_remarks(jobs: "Sequence[Job]") -> None:
+    """What a reader must know of how the data were read, once for all jobs on the same."""
+    from assay.results.document import DataCard
+    from assay.runner.jobs import data_card
+
+    for name, remarks in {
+        (card.name, card.remarks): None
+        for card in (DataCard.model_validate(data_card(job.question.data)) for job in jobs)
+    }:
+        for remark in remarks:
+            _say(f"{name}: {remark}")
 
 
 def _say(line: str) -> None:

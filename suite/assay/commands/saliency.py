@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
 
+    from assay.models.info import ModelInfo
     from assay.models.loaded import LoadedModel
     from assay.saliency.picture import Caption, Floats
 
@@ -51,7 +52,7 @@ def saliency(
         typer.Option("--set", help="A setting of the one method, KEY=VALUE, such as samples=100."),
     ] = None,
     data: Annotated[
-        str | None, typer.Option("--data", help="The data set whose sample IMAGE is (its id).")
+        str | None, typer.Option("--data", help="The data set or folder whose sample IMAGE is (its id).")
     ] = None,
     weights: Weights = None,
     data_root: DataRoots = None,
@@ -68,7 +69,7 @@ def saliency(
     for name, settings in asked.items():
         settings_of(name, settings)
     loaded = _loaded(model, weights, device)
-    prepared = loaded.prepare(_pixels(image, data, data_root or [], loaded.info.input_shape[0]))
+    prepared = loaded.prepare(_pixels(image, data, data_root or [], loaded.info))
     caption, label = _caption(loaded, prepared, target, Path(image).name)
     maps, left_out = _maps(loaded, prepared, label, asked, batch_size, every)
     from assay.saliency.picture import draw
@@ -82,7 +83,12 @@ def saliency(
 
 def alignment(
     model: Model,
-    data: Annotated[str, typer.Argument(help="A data set's name, or a manifest of your own (.yaml).")],
+    data: Annotated[
+        str,
+        typer.Argument(
+            help="A data set's name, a manifest of your own (.yaml), or a folder with one folder a class."
+        ),
+    ],
     score: Annotated[
         ScoreName,
         typer.Option(
@@ -99,12 +105,11 @@ def alignment(
     """Measure how well a network's gradient aligns with its images (Etmann et al. 2019)."""
     from dataclasses import asdict
 
-    from assay.data.dataset import open_dataset
-    from assay.data.manifest import load_manifest
     from assay.saliency.alignment import dataset_alignment, summarise
+    from assay.tasks.own_pictures import open_pictures
 
-    opened = open_dataset(load_manifest(data), data_root or [])
     loaded = _loaded(model, weights, device)
+    opened = open_pictures(data, loaded.info, data_root or [])
     values = dataset_alignment(loaded, opened, score=score.value, limit=limit, batch_size=batch_size)
     found = summarise(values)
     if as_json:
@@ -148,18 +153,18 @@ def _loaded(model: str, weights: Path | None, device: str) -> "LoadedModel":
     return load_model(model, weights=weights, device=devices(device)[0])
 
 
-def _pixels(image: str, data: str | None, roots: list[Path], channels: int) -> "np.ndarray[Any, Any]":
+def _pixels(image: str, data: str | None, roots: list[Path], info: "ModelInfo") -> "np.ndarray[Any, Any]":
     """The picture, uint8 (H, W, C)."""
     from PIL import Image
 
     from assay.data.pixels import ColourPolicy, ImageError, to_pixels
 
     if data is not None:
-        return _sample(image, data, roots)
-    policy = ColourPolicy(channels=1 if channels == 1 else 3, alpha="composite", cmyk="convert")
+        return _sample(image, data, roots, info)
+    policy = ColourPolicy(channels=1 if info.input_shape[0] == 1 else 3, alpha="composite", to_grey="convert")
     try:
         with Image.open(image) as picture:
-            return to_pixels(picture.convert("L") if channels == 1 else picture, policy)
+            return to_pixels(picture, policy)
     except ImageError as error:
         raise UserError(f"{image}: {error}") from error
     except FileNotFoundError as error:
@@ -170,13 +175,12 @@ def _pixels(image: str, data: str | None, roots: list[Path], channels: int) -> "
         raise UserError(f"{image}: cannot be read as a picture ({error}); give a PNG or JPEG") from error
 
 
-def _sample(unit_id: str, data: str, roots: list[Path]) -> "np.ndarray[Any, Any]":
+def _sample(unit_id: str, data: str, roots: list[Path], info: "ModelInfo") -> "np.ndarray[Any, Any]":
     import difflib
 
-    from assay.data.dataset import open_dataset
-    from assay.data.manifest import load_manifest
+    from assay.tasks.own_pictures import open_pictures
 
-    opened = open_dataset(load_manifest(data), roots)
+    opened = open_pictures(data, info, roots)
     known = {sample.unit_id: sample for sample in opened.samples}
     if unit_id not in known:
         padded = [name for name in known if name.lstrip("0") == unit_id]

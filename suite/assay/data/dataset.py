@@ -1,13 +1,14 @@
 """Manifest → verified files → samples with stable ids and their pictures."""
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from weakref import WeakValueDictionary
 
-from assay.data.files import DataFiles
+from assay.data.files import UNREADABLE, DataFiles
 from assay.data.hashes import HashMemory, is_packed
+from assay.data.inspection import Inspection, inspect
 from assay.data.layouts import Contents, Sample
 from assay.data.layouts.base import Mask
 from assay.data.manifest import Manifest
@@ -15,11 +16,39 @@ from assay.data.pixels import ImageError, Pixels, to_pixels
 from assay.data.places import locate
 from assay.errors import UserError
 
-__all__ = ["Dataset", "ImageError", "Sample", "is_available", "open_dataset"]
+__all__ = ["DataFacts", "Dataset", "ImageError", "Sample", "is_available", "open_dataset", "open_files"]
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """What a reader must know of how a data set was read; nothing here decides an answer by itself.
+
+    Attributes:
+        left_out: how many files were left out, by reason.
+        converted: how many files are read otherwise than they are stored, by how.
+        classes: how a user's own folders were understood: folder to class index.
+    """
+
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    converted: Mapping[str, int] = field(default_factory=dict)
+    classes: Mapping[str, int] = field(default_factory=dict)
+
+    def document(self) -> dict[str, dict[str, int]]:
+        """What there is to say, as plain JSON; {} for nothing."""
+        return {name: dict(value) for name, value in vars(self).items() if value}
+
+
+@dataclass(frozen=True, eq=False)
+class _Opened:
+    """What is read of a data set's files once: samples that can be read, and what the pictures are like."""
+
+    contents: Contents
+    inspection: Inspection
+    left_out: Mapping[str, int]
 
 
 # What is open already, by folder and identity: many tasks on one data set read and hold it once.
-_OPEN: "WeakValueDictionary[tuple[Path, str], Contents]" = WeakValueDictionary()
+_OPEN: "WeakValueDictionary[tuple[Path, bool, str], _Opened]" = WeakValueDictionary()
 
 
 @dataclass(frozen=True)
@@ -30,12 +59,18 @@ class Dataset:
         manifest: what it is.
         folder: where its files lie (no part of its identity).
         sha256: the hash of all that decides its samples, whether the files' hashes were listed or computed.
+        facts: what was left out and converted.
     """
 
     manifest: Manifest
     folder: Path
     sha256: str
-    _contents: Contents = field(repr=False)
+    facts: DataFacts
+    _opened: _Opened = field(repr=False)
+
+    @property
+    def _contents(self) -> Contents:
+        return self._opened.contents
 
     @property
     def samples(self) -> tuple[Sample, ...]:
@@ -85,15 +120,47 @@ def open_dataset(manifest: Manifest, roots: Sequence[Path] = ()) -> Dataset:
         UserError: a file is missing, has another hash or is malformed; a label lies outside the label space;
             an id occurs twice; there is no sample.
     """
-    files = locate(manifest, roots)
-    hashes = verified_hashes(manifest, files)
-    identity = manifest.identity_sha256(hashes)
-    contents = _OPEN.get((files.folder, identity))
-    if contents is None:
-        contents = manifest.layout.open(files)
-        _check(manifest, contents, files.folder)
-        _OPEN[files.folder, identity] = contents
-    return Dataset(manifest, files.folder, identity, contents)
+    return open_files(manifest, locate(manifest, roots))
+
+
+def open_files(manifest: Manifest, files: DataFiles) -> Dataset:
+    """:func:`open_dataset` of files that are found already."""
+    hashes, silent = _hashes(manifest, files)
+    known = manifest.identity_sha256(hashes | dict.fromkeys(silent, UNREADABLE))
+    place = (files.folder, manifest.files == "unlisted", known)
+    opened = _OPEN.get(place)
+    if opened is None:
+        opened = _OPEN[place] = _open(manifest, files, hashes)
+    converted = opened.inspection.conversions(manifest.colours)
+    unreadable = {*silent, *opened.inspection.unreadable}
+    left_out = Counter(opened.left_out) + Counter({UNREADABLE: len(unreadable)})
+    facts = DataFacts(
+        left_out=dict(sorted(left_out.items())),
+        converted={conversion.words: count for conversion, count in converted.items()},
+    )
+    good = {name: sha256 for name, sha256 in hashes.items() if name not in unreadable}
+    return Dataset(manifest, files.folder, manifest.identity_sha256(good, list(converted)), facts, opened)
+
+
+def _open(manifest: Manifest, files: DataFiles, hashes: Mapping[str, str]) -> _Opened:
+    contents = manifest.layout.open(files)
+    _check(manifest, contents, files.folder)
+    unlisted = manifest.files == "unlisted"
+    left_out = manifest.layout.left_out(files, contents.samples) if unlisted else {}
+    if contents.file is None:
+        return _Opened(contents, Inspection({}), left_out)
+    names = {contents.file(sample.reference): sample for sample in contents.samples}
+    # Where a manifest lists the files they are as their publisher made them: one that cannot be decoded is a unit's
+    # error. Any other folder may hold anything.
+    inspection = inspect(files, {name: hashes[name] for name in names if name in hashes}, decoded=unlisted)
+    lost = {name for name in names if name not in hashes or name in inspection.unreadable}
+    good = tuple(sample for name, sample in names.items() if name not in lost)
+    if not good:
+        raise UserError(
+            f"{files.folder}: none of the {len(names)} pictures of data set {manifest.name} can be read "
+            f"(first: {min(names)}); replace them"
+        )
+    return _Opened(replace(contents, samples=good), inspection, left_out)
 
 
 def is_available(manifest: Manifest, roots: Sequence[Path] = ()) -> str | None:
@@ -111,12 +178,29 @@ def verified_hashes(manifest: Manifest, files: DataFiles) -> dict[str, str]:
     Raises:
         UserError: a file has another hash, or cannot be read.
     """
+    hashes, unreadable = _hashes(manifest, files)
+    for error in unreadable.values():
+        raise error
+    return hashes
+
+
+def _hashes(manifest: Manifest, files: DataFiles) -> tuple[dict[str, str], dict[str, UserError]]:
+    """:func:`verified_hashes`, and the unlisted files that cannot be read, with the reason."""
     listed = {} if manifest.files == "unlisted" else manifest.files
+    needed = {*listed, *manifest.layout.required()}
     memory = HashMemory()
     hashes: dict[str, str] = {}
+    unreadable: dict[str, UserError] = {}
     for name in files.names:
         path = files.path(name)
-        found = hashes[name] = memory.sha256(path, is_packed(path, name))
+        try:
+            found = memory.sha256(path, is_packed(path, name))
+        except UserError as error:
+            if name in needed:
+                raise
+            unreadable[name] = error
+            continue
+        hashes[name] = found
         expected = listed.get(name, found)
         if found != expected:
             raise UserError(
@@ -124,7 +208,7 @@ def verified_hashes(manifest: Manifest, files: DataFiles) -> dict[str, str]:
                 f"expected {expected}; to get the right one: {manifest.how_to_get}"
             )
     memory.save()
-    return hashes
+    return hashes, unreadable
 
 
 def _check(manifest: Manifest, contents: Contents, folder: Path) -> None:

@@ -1,15 +1,38 @@
 """The files of one data set, found in one folder; each may also lie there as ``NAME.gz``."""
 
 import gzip
+import os
 import re
 import zlib
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from assay.data.hashes import is_packed
 from assay.errors import UserError
 
+# Those that torchvision's ImageFolder reads.
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+# Pictures all the same, that are never read: they are counted where they are left out.
+_OTHER_SUFFIXES = frozenset(
+    {
+        ".apng",
+        ".avif",
+        ".dds",
+        ".dng",
+        ".gif",
+        ".heic",
+        ".heif",
+        ".ico",
+        ".jfif",
+        ".jp2",
+        ".jpe",
+        ".pbm",
+        ".pcx",
+    }
+    | {".svg", ".tga"}
+)
 
 
 def is_safe_name(name: str) -> bool:
@@ -29,19 +52,78 @@ def stored_path(folder: Path, name: str) -> Path | None:
     return packed if packed.is_file() else None
 
 
-def image_names(folder: Path, below: str = ".") -> list[str]:
-    """Relative names of the image files in and under ``folder/below``, sorted; hidden ones are left out."""
-    start = folder / below
+def all_names(folder: Path, below: str = ".") -> list[str]:
+    """Relative names of all files in and under ``folder/below``, hidden ones too, sorted; links are followed.
+
+    Raises:
+        OSError: a folder cannot be read.
+    """
+    start, names, entered = folder / below, [], set()
     if not start.is_dir():
         return []
-    found = (path.relative_to(folder) for path in start.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
-    names = sorted(path.as_posix() for path in found if not any(part.startswith(".") for part in path.parts))
+    for path, folders, files in os.walk(start, onerror=_raise, followlinks=True):
+        entered.add(os.path.realpath(path))
+        # A link to a folder above would lead round in circles.
+        folders[:] = [name for name in folders if os.path.realpath(Path(path, name)) not in entered]
+        names += [Path(path, name).relative_to(folder).as_posix() for name in files]
+    return sorted(names)
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def is_hidden(name: str) -> bool:
+    """Whether the file, or a folder that it lies in, has a name that starts with a dot."""
+    return any(part.startswith(".") for part in PurePosixPath(name).parts)
+
+
+def image_names(folder: Path, below: str = ".") -> list[str]:
+    """Relative names of the image files in and under ``folder/below``, sorted; hidden ones are left out."""
+    names = [
+        name
+        for name in all_names(folder, below)
+        if PurePosixPath(name).suffix.lower() in IMAGE_SUFFIXES
+        and not is_hidden(name)
+        and (folder / name).is_file()
+    ]
     for name in names:
         if not name.isprintable():
             raise UserError(
                 f"{folder}: the file name {name!a} has characters that cannot be printed; rename it"
             )
     return names
+
+
+UNREADABLE = "unreadable"
+"""The reason why a file is left out that has a picture's name and is none."""
+
+
+def why_left_out(folder: Path, names: Iterable[str], otherwise: str) -> dict[str, int]:
+    """How many of ``names``, which no layout took, were left out for which reason.
+
+    Args:
+        folder: where they lie.
+        names: relative names of files.
+        otherwise: the reason for pictures of a known format that are not hidden.
+    """
+    reasons = Counter(_why_left_out(folder, name, otherwise) for name in names)
+    return dict(sorted(reasons.items()))
+
+
+def _why_left_out(folder: Path, name: str, otherwise: str) -> str:
+    if is_hidden(name):
+        return "hidden"
+    suffix = PurePosixPath(name).suffix.lower()
+    if suffix not in IMAGE_SUFFIXES:
+        return suffix or "no ending"
+    return otherwise if (folder / name).is_file() else UNREADABLE
+
+
+def pictures_among(names: Iterable[str]) -> list[str]:
+    """Those of ``names`` whose ending is that of a picture, of whatever format."""
+    wanted = IMAGE_SUFFIXES | _OTHER_SUFFIXES
+    return [name for name in names if PurePosixPath(name).suffix.lower() in wanted]
 
 
 @dataclass(frozen=True)

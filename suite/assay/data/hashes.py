@@ -38,39 +38,34 @@ def content_sha256(path: Path, packed: bool) -> str:
     return digest.hexdigest()
 
 
-class HashMemory:
-    """The remembered hashes of this machine's data files.
+class Memory:
+    """What this machine found out about data before: texts by key, in one file of the cache folder.
 
     It only saves time: a memory that cannot be read is an empty one, and one that cannot be written is lost.
     """
 
-    def __init__(self) -> None:
-        self._path = cache_folder() / "file-hashes.json"
+    def __init__(self, name: str) -> None:
+        self._path = cache_folder() / name
         self._known = self._read()
         self._new: dict[str, str] = {}
 
-    def sha256(self, path: Path, packed: bool) -> str:
-        """:func:`content_sha256`, remembered.
+    def get(self, key: str) -> str | None:
+        """What is known under ``key``."""
+        return self._known.get(key)
 
-        Raises:
-            UserError: the file cannot be read or unpacked.
-        """
-        key = self._key(path, packed)
-        known = self._known.get(key)
-        if known is None:
-            known = content_sha256(path, packed)
-            self._known[key] = known
-            if time.time_ns() - path.stat().st_mtime_ns > _SETTLED_NS:
-                self._new[key] = known
-        return known
+    def put(self, key: str, value: str, lasting: bool = True) -> None:
+        """Know ``value`` from now on; after this process only where it is ``lasting``."""
+        self._known[key] = value
+        if lasting:
+            self._new[key] = value
 
     def save(self) -> None:
-        """Adds what was newly computed to the file, atomically."""
+        """Adds what is new to the file, atomically."""
         if not self._new:
             return
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            handle, temporary = tempfile.mkstemp(dir=self._path.parent, prefix=".file-hashes-")
+            handle, temporary = tempfile.mkstemp(dir=self._path.parent, prefix=f".{self._path.stem}-")
             try:
                 with os.fdopen(handle, "w", encoding="utf-8") as stream:
                     json.dump(self._read() | self._new, stream)
@@ -88,6 +83,26 @@ class HashMemory:
         if not isinstance(document, dict):
             return {}
         return {key: value for key, value in document.items() if isinstance(value, str)}
+
+
+class HashMemory(Memory):
+    """The remembered hashes of this machine's data files."""
+
+    def __init__(self) -> None:
+        super().__init__("file-hashes.json")
+
+    def sha256(self, path: Path, packed: bool) -> str:
+        """:func:`content_sha256`, remembered.
+
+        Raises:
+            UserError: the file cannot be read or unpacked.
+        """
+        key = self._key(path, packed)
+        known = self.get(key)
+        if known is None:
+            known = content_sha256(path, packed)
+            self.put(key, known, lasting=time.time_ns() - path.stat().st_mtime_ns > _SETTLED_NS)
+        return known
 
     @staticmethod
     def _key(path: Path, packed: bool) -> str:

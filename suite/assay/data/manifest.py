@@ -2,6 +2,7 @@
 
 import difflib
 import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -18,10 +19,12 @@ from pydantic import (
 from assay.canonical import canonical_sha256
 from assay.data.layouts import AnyLayout
 from assay.data.layouts.base import FileName
-from assay.data.pixels import ColourPolicy
+from assay.data.pixels import ColourPolicy, Conversion
 from assay.errors import UserError
 from assay.resources import shipped_folder
 from assay.validation import StrictModel, read_yaml, validate
+
+_RULES_OF_BEFORE = ("alpha", "cmyk")
 
 #: Label spaces with a public meaning and size; any other name is a manifest's own.
 PUBLIC_LABEL_SPACES = {
@@ -117,7 +120,7 @@ class Manifest(ColourPolicy):
     @property
     def colours(self) -> ColourPolicy:
         """The manifest's colour policy alone."""
-        return ColourPolicy(channels=self.channels, alpha=self.alpha, cmyk=self.cmyk)
+        return ColourPolicy(**{name: getattr(self, name) for name in ColourPolicy.model_fields})
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
@@ -133,15 +136,34 @@ class Manifest(ColourPolicy):
                 raise ValueError(f"the file {name!r} is named but not listed in `files`")
         return self
 
-    def identity_sha256(self, file_hashes: dict[str, str]) -> str:
-        """The hash of what changes a sample's pixels, label or order: not of licence, prose or places."""
+    def identity_sha256(self, file_hashes: Mapping[str, str], conversions: Iterable[Conversion] = ()) -> str:
+        """The hash of what changes a sample's pixels, label or order: not of licence, prose or places.
+
+        Rules on pictures that used to be refused unless the manifest said otherwise are in it only where it says
+        otherwise, or where there are such pictures: any other data set keeps its hash of before.
+
+        Args:
+            file_hashes: SHA-256 by name.
+            conversions: that are made of some picture.
+        """
+        said = self.model_fields_set
+        colours = {"channels": self.channels} | {
+            rule: getattr(self, rule) if rule in said else "refuse" for rule in _RULES_OF_BEFORE
+        }
+        later = {
+            conversion.rule: conversion.value
+            for conversion in conversions
+            if conversion.rule != "orientation"
+            and not (conversion.rule in _RULES_OF_BEFORE and conversion.rule in said)
+        }
         document = {
             "schema": self.schema_version,
             "label_space": self.label_space,
             "num_classes": self.num_classes,
-            "colours": self.colours.model_dump(mode="json"),
+            "colours": colours,
             "layout": self.layout.model_dump(mode="json"),
             "files": sorted(file_hashes.items()),
+            **({"conversions": later} if later else {}),
         }
         return canonical_sha256(document)
 

@@ -207,6 +207,10 @@ class ModelInfo(StrictModel):
             raise ValueError(
                 f"input {tuple(size)} and crop {self.preprocessing.crop} differ; make them equal"
             )
+        if self.classes and len(self.classes) != self.num_classes:
+            raise ValueError(
+                f"names {len(self.classes)} classes where the network has {self.num_classes} logits; make them agree"
+            )
         return self
 
     def identity(self) -> dict[str, Any]:

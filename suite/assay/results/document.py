@@ -5,6 +5,7 @@ provenance file beside it. Neither torch nor any other part of Assay is needed t
 """
 
 import json
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -101,13 +102,42 @@ class ModelCard(_Document):
     clean_accuracy: Annotated[StatedAccuracy | None, Field(exclude_if=_is_none)] = None
 
 
+_FOLDERS_SHOWN = 10
+Counts = Annotated[dict[str, int], Field(default_factory=dict, exclude_if=lambda counts: not counts)]
+
+
 class DataCard(_Document):
-    """What the data are; ``sha256`` covers the files and how they are read."""
+    """What the data are; ``sha256`` covers the files and how they are read.
+
+    Attributes:
+        left_out: how many files were left out, by reason.
+        converted: how many files were read otherwise than they are stored, by how.
+        classes: how a user's own folders were understood: folder to class index.
+    """
 
     name: str
     title: str
     licence: str
     sha256: Sha256
+    left_out: Counts
+    converted: Counts
+    classes: Counts
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What a reader must know of how the data were read, a sentence each."""
+        found = [f"{kind}: {_listed(counts)}" for kind, counts in (
+            ("files left out", self.left_out), ("files converted", self.converted),
+        ) if counts]  # fmt: skip
+        if self.classes:
+            folders = [f"{folder} = {index}" for folder, index in self.classes.items()]
+            more = ", …" if len(folders) > _FOLDERS_SHOWN else ""
+            found.append(f"class folders ({len(folders)}): {', '.join(folders[:_FOLDERS_SHOWN])}{more}")
+        return tuple(found)
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {what}" for what, count in counts.items())
 
 
 class ResultDocument(_Document):

@@ -1,7 +1,7 @@
 """A job: one model on one task. Its key covers exactly what changes the answer."""
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -13,6 +13,7 @@ from assay.runner.precision import Positive, Precision, check_dtype, in_dtype
 from assay.specs import IDENTITY, RUNTIME, TaskSpec
 from assay.tasks.base import DataSource, Task, Unit
 from assay.tasks.families import LoadedSpec, family, load_spec, option_of
+from assay.tasks.own_pictures import OwnFolder, is_folder, own_folder
 
 if TYPE_CHECKING:
     from assay.models.info import ModelInfo
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 class JobRequest:
     """What a user asks for, one model and one task; plain values, so that it can travel to another process.
 
-    ``switches`` are fields of the spec that the command line turns on, such as ``save_adversarial``.
+    ``switches`` are fields of the spec that the command line turns on, such as ``save_adversarial``; ``data`` are the
+    pictures instead of the spec's: a folder with one folder a class, or a data set's name or manifest.
     """
 
     model: str
@@ -35,6 +37,7 @@ class JobRequest:
     batch_size: Positive | None = None  # None: what the family takes
     data_roots: tuple[str, ...] = ()
     switches: tuple[str, ...] = ()
+    data: str | None = None
 
 
 # Which fields change the answer, and are in a job's key; a test fails for a field that is on no side.
@@ -48,6 +51,7 @@ REQUEST_SIDES: Mapping[str, str] = {
     "batch_size": RUNTIME,
     "data_roots": RUNTIME,
     "switches": IDENTITY,  # through the spec's identity
+    "data": IDENTITY,  # through the data's hash
 }
 MODEL_SIDES: Mapping[str, str] = {
     "name": RUNTIME,
@@ -241,25 +245,44 @@ def open_job(request: JobRequest) -> OpenJob:
     return OpenJob(Job(request, question, model.info), model)
 
 
-def open_question(request: JobRequest) -> Question:
+def open_question(request: JobRequest, info: "Callable[[], ModelInfo] | None" = None) -> Question:
     """The task's side of a request.
+
+    Args:
+        request: model and task.
+        info: gives the model's card, which tells what a user's own folders mean; asked only for those.
 
     Raises:
         UserError: as :func:`open_job`, for the task and its data.
     """
-    question = _question(request.task, request.switches, request.data_roots, request.limit)
+    own = None
+    if request.data is not None and is_folder(request.data):
+        own = own_folder(request.data, info() if info else model_of(request).info)
+    question = _question(request.task, request.switches, request.data_roots, request.limit, request.data, own)
     check_dtype(request.precision.dtype, question.task.dtypes, question.spec.id)
     return question
 
 
 @lru_cache(maxsize=32)
 def _question(
-    task_name: str, switches: tuple[str, ...], data_roots: tuple[str, ...], limit: int | None
+    task_name: str,
+    switches: tuple[str, ...],
+    data_roots: tuple[str, ...],
+    limit: int | None,
+    own_data: str | None,
+    own: OwnFolder | None,
 ) -> Question:
     spec = load_spec(task_name, switches)
     task = family(spec.spec.family)
     roots = tuple(Path(root) for root in data_roots)
-    data = task.open_data(spec.spec, DataSource(spec.spec.data, spec.folder, roots))
+    if own_data is None:
+        data = task.open_data(spec.spec, DataSource(spec.spec.data, spec.folder, roots))
+    else:
+        if task.no_own_pictures:
+            raise UserError(f"--data: {spec.id} takes no pictures: {task.no_own_pictures}, or leave it out")
+        path = str(Path(own_data).resolve()) if Path(own_data).is_file() else own_data
+        data = task.open_data(spec.spec, DataSource(path, spec.folder, roots, own))
+        spec = spec.on_other_data(data.manifest.name)
     units = list(task.units(spec.spec, data))
     _check_units(units, spec.id)
     return Question(spec, task, data, units if limit is None else units[:limit], len(units))
@@ -302,6 +325,7 @@ def repeat_command(request: JobRequest) -> str:
     """The command that repeats a job; how and where it ran is no part of it, so that equal answers are equal bytes."""
     words = ["assay", "run", "--model", request.model, "--task", request.task]
     words += ["--weights", request.weights] if request.weights else []
+    words += ["--data", request.data] if request.data else []
     words += [option_of(switch) for switch in request.switches]
     words += ["--limit", str(request.limit)] if request.limit is not None else []
     default, chosen = Precision(), request.precision
@@ -333,4 +357,5 @@ def data_card(data: Any) -> dict[str, Any]:
         "title": manifest.title,
         "licence": manifest.licence,
         "sha256": data.sha256,
+        **data.facts.document(),
     }

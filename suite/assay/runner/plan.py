@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from assay.errors import UserError
@@ -46,7 +47,10 @@ def plan_jobs(requests: Sequence[JobRequest]) -> list[Job]:
     """
     forget()
     cards = Cards()
-    jobs = [Job(request, open_question(request), cards.of(request)) for request in requests]
+    jobs = [
+        Job(request, open_question(request, partial(cards.of, request)), cards.of(request))
+        for request in requests
+    ]
     cards.save()
     for job in jobs:
         job.check()

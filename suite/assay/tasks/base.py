@@ -12,6 +12,7 @@ from assay.tasks.loading import Loader, Picture
 if TYPE_CHECKING:
     from assay.models.info import ModelInfo
     from assay.models.loaded import LoadedModel
+    from assay.tasks.own_pictures import OwnFolder
 
 SpecT = TypeVar("SpecT", bound=TaskSpec)
 DataT = TypeVar("DataT")
@@ -81,7 +82,8 @@ class Task(Protocol, Generic[SpecT, DataT]):
 
     ``record_version`` changes whenever records of before would not be what they would be today; ``dtypes`` are the
     precisions in which its figures keep their meaning, such as ``("float32", "bfloat16")``; ``scored_files`` are the
-    patterns (as in a shell) of the records' files that :meth:`summarise` reads, which travel wherever records do.
+    patterns (as in a shell) of the records' files that :meth:`summarise` reads, which travel wherever records do;
+    ``no_own_pictures`` says why it cannot score a user's own pictures, or is None.
     """
 
     family: str
@@ -90,6 +92,7 @@ class Task(Protocol, Generic[SpecT, DataT]):
     spec_type: type[SpecT]
     record_columns: tuple[str, ...]
     scored_files: tuple[str, ...]
+    no_own_pictures: str | None
 
     def open_data(self, spec: SpecT, source: "DataSource") -> DataT:
         """The data that the spec names, with hashes verified."""
@@ -150,11 +153,19 @@ class Task(Protocol, Generic[SpecT, DataT]):
 
 @dataclass(frozen=True)
 class DataSource:
-    """Where a spec's data are looked for: its manifest's name, the spec's own folder, and the data roots."""
+    """Where a spec's data are looked for.
+
+    Attributes:
+        manifest: its name or path.
+        relative_to: the spec's own folder.
+        roots: the data roots.
+        own: the user's own folder of pictures instead of a manifest.
+    """
 
     manifest: str
     relative_to: Any
     roots: tuple[Any, ...]
+    own: "OwnFolder | None" = None
 
 
 def clean_records(records: Sequence[Record]) -> list[Record]:

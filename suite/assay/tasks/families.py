@@ -1,7 +1,7 @@
 """The families there are, found by name; each is imported only when it is needed."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,11 @@ class LoadedSpec:
     id: str
     spec: TaskSpec
     folder: Path
+
+    def on_other_data(self, name: str) -> "LoadedSpec":
+        """The same question about the data set ``name``; the title says so."""
+        title = f"{self.spec.title} [here on {name} instead of {self.spec.data}]"
+        return replace(self, spec=self.spec.model_copy(update={"title": title, "data": name}))
 
 
 def load_spec(task: str, switches: Sequence[str] = ()) -> LoadedSpec:

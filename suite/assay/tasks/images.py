@@ -21,14 +21,18 @@ class Labelled(Protocol):
 
 
 def open_images(source: DataSource) -> "Dataset":
-    """The data set that a spec names.
+    """The data set that a spec names, or the user's own folder.
 
     Raises:
-        UserError: unknown manifest, missing or altered files, labels outside the label space.
+        UserError: unknown manifest, missing or altered files, labels outside the label space, folders of no class.
     """
     from assay.data.dataset import open_dataset
     from assay.data.manifest import load_manifest
 
+    if source.own is not None:
+        from assay.tasks.own_pictures import open_own
+
+        return open_own(source.own)
     return open_dataset(load_manifest(source.manifest, source.relative_to), source.roots)
 
 

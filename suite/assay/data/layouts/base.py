@@ -69,12 +69,14 @@ class Contents:
         classes_found: how many classes there are, where labels were counted off from what is there.
         mask: a sample's reference to where its object is, or None for a sample without; raises ImageError. None
             where the data set says so of no sample.
+        file: a sample's reference to the name of its picture's own file; None where pictures share files.
     """
 
     samples: tuple[Sample, ...]
     picture: Callable[[Any], Image.Image]
     classes_found: int | None = None
     mask: Callable[[Any], Mask | None] | None = None
+    file: Callable[[Any], str] | None = None
 
 
 class Layout(StrictModel, ABC):
@@ -104,6 +106,10 @@ class Layout(StrictModel, ABC):
             UserError: a file is not what the layout says.
         """
 
+    def left_out(self, files: DataFiles, samples: Sequence[Sample]) -> Mapping[str, int]:
+        """How many pictures in the folder are no samples, by reason; asked where no manifest lists the files."""
+        return {}
+
     def where(self, sample: Sample) -> str:
         """The place of a sample's label, for messages."""
         return f"{sample.reference}"
@@ -127,7 +133,7 @@ def open_picture(files: DataFiles, name: str) -> Image.Image:
 
 def file_contents(files: DataFiles, samples: Sequence[Sample], classes_found: int | None = None) -> Contents:
     """Contents whose references are names of image files."""
-    return Contents(tuple(samples), partial(open_picture, files), classes_found)
+    return Contents(tuple(samples), partial(open_picture, files), classes_found, file=str)
 
 
 def array_contents(images: npt.NDArray[np.uint8], labels: npt.NDArray[Any]) -> Contents:

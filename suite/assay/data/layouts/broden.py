@@ -7,7 +7,7 @@ mask under `images/` whose pixels hold the label number as red + 256 x green, 0 
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -58,9 +58,17 @@ class Broden(Layout):
                 samples.append(Sample(row["image"], indices[0], None, _picture(row), indices))
         return file_contents(files, samples)
 
+    def left_out(self, files: DataFiles, samples: Sequence[Sample]) -> Mapping[str, int]:
+        """The index's pictures that show none of the concepts."""
+        without = len(self._all_rows(files)) - len(samples)
+        return {f"shows no {' or '.join(self.categories)}": without} if without else {}
+
     def _rows(self, files: DataFiles) -> Iterator[dict[str, str]]:
-        rows = _read_table(files, INDEX, ["image", *self.categories])
+        rows = self._all_rows(files)
         return (row for row in rows if any(row[category] for category in self.categories))
+
+    def _all_rows(self, files: DataFiles) -> list[dict[str, str]]:
+        return _read_table(files, INDEX, ["image", *self.categories])
 
     def _entries(self, row: dict[str, str]) -> list[str]:
         return [item for category in self.categories for item in row[category].split(";") if item]

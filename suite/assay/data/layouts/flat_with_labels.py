@@ -1,10 +1,17 @@
 """One folder of image files, and a text file of their labels."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-from assay.data.files import DataFiles, image_names, stored_path
+from assay.data.files import (
+    DataFiles,
+    all_names,
+    image_names,
+    pictures_among,
+    stored_path,
+    why_left_out,
+)
 from assay.data.layouts.base import Contents, FileName, Layout, Names, Sample, file_contents, parse_label
 from assay.errors import UserError
 
@@ -49,6 +56,11 @@ class FlatWithLabels(Layout):
             problem = "has a label but is missing" if name in labelled else "has no label"
             raise UserError(f"{where}: the image {name} {problem}; make the folder and the label file agree")
         return file_contents(files, samples)
+
+    def left_out(self, files: DataFiles, samples: Sequence[Sample]) -> Mapping[str, int]:
+        """The other pictures among the images."""
+        there = pictures_among(all_names(files.folder, self.images or "."))
+        return why_left_out(files.folder, set(there) - set(files.names), "no label")
 
     def where(self, sample: Sample) -> str:
         """The label file and the image's name."""

@@ -1,12 +1,13 @@
 """Image files whose names hold their labels."""
 
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator
 
-from assay.data.files import DataFiles, image_names
+from assay.data.files import DataFiles, all_names, image_names, pictures_among, why_left_out
 from assay.data.layouts.base import Contents, Layout, Sample, file_contents, parse_label
 from assay.errors import UserError
 
@@ -34,6 +35,11 @@ class LabelledNames(Layout):
     def open(self, files: DataFiles) -> Contents:
         """One sample a file, in the order of names."""
         return file_contents(files, [self._sample(name) for name in files.names])
+
+    def left_out(self, files: DataFiles, samples: Sequence[Sample]) -> Mapping[str, int]:
+        """The other pictures in the folder."""
+        there = pictures_among(all_names(files.folder))
+        return why_left_out(files.folder, set(there) - set(files.names), "name does not match the pattern")
 
     def _sample(self, name: str) -> Sample:
         match = re.fullmatch(self.pattern, name)

@@ -58,7 +58,9 @@ class OxfordFlowers17(Layout):
         there = frozenset(files.names)
         segmented = any(_trimap(number) in there for number in numbers)
         mask = partial(_mask, files, there) if segmented else None
-        return Contents(tuple(samples), lambda number: open_picture(files, _picture(number)), mask=mask)
+        return Contents(
+            tuple(samples), lambda number: open_picture(files, _picture(number)), mask=mask, file=_picture
+        )
 
     def where(self, sample: Sample) -> str:
         """The picture's number in the divisions."""

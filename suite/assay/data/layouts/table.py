@@ -2,11 +2,18 @@
 
 import csv
 import io
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from assay.data.files import DataFiles, is_safe_name, stored_path
+from assay.data.files import (
+    DataFiles,
+    all_names,
+    is_safe_name,
+    pictures_among,
+    stored_path,
+    why_left_out,
+)
 from assay.data.layouts.base import Contents, FileName, Layout, Sample, file_contents, parse_label
 from assay.errors import UserError
 
@@ -55,6 +62,14 @@ class Table(Layout):
             )
             raise UserError(f"{files.path(self.table)}: {name} {problem}; make them agree")
         return file_contents(files, samples)
+
+    def left_out(self, files: DataFiles, samples: Sequence[Sample]) -> Mapping[str, int]:
+        """The other pictures in the folders that the table names."""
+        folders = {PurePosixPath(name).parent for name in files.names if name != self.table}
+        there = [
+            name for name in pictures_among(all_names(files.folder)) if PurePosixPath(name).parent in folders
+        ]
+        return why_left_out(files.folder, set(there) - set(files.names), "no row in the table")
 
     def where(self, sample: Sample) -> str:
         """The table and the row's file."""

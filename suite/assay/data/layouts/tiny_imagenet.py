@@ -5,14 +5,21 @@ line for each: file name, x_min, y_min, x_max, y_max, tabs between them. `val/im
 pictures and `val/val_annotations.txt` a line for each, with the WordNet id after the name.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from assay.data.files import DataFiles, image_names, stored_path
+from assay.data.files import (
+    DataFiles,
+    all_names,
+    image_names,
+    pictures_among,
+    stored_path,
+    why_left_out,
+)
 from assay.data.layouts.base import Contents, Layout, Mask, Sample, open_picture
 from assay.data.pixels import ImageError
 from assay.errors import UserError
@@ -60,7 +67,14 @@ class TinyImageNet(Layout):
             raise UserError(f"{files.folder}: the image {name} {problem}; get the data set again")
         samples = [Sample(name, found[name][0], None, name) for name in sorted(found)]
         boxes = {name: box for name, (_, box) in found.items()}
-        return Contents(tuple(samples), partial(open_picture, files), mask=partial(_mask, files, boxes))
+        return Contents(
+            tuple(samples), partial(open_picture, files), mask=partial(_mask, files, boxes), file=str
+        )
+
+    def left_out(self, files: DataFiles, samples: Sequence[Sample]) -> Mapping[str, int]:
+        """What lies in the split's picture folders and is no picture."""
+        there = pictures_among(all_names(files.folder, self.split))
+        return why_left_out(files.folder, set(there) - set(files.names), "outside a folder of pictures")
 
     @staticmethod
     def _train(files: DataFiles, labels: dict[str, int]) -> Iterator[tuple[str, tuple[int, Box]]]:

@@ -37,6 +37,7 @@ class AdversarialTask:
         "adversarial_correct", "linf", "steps_used", "smallest_eps", "error",
     )  # fmt: skip
     scored_files = ()
+    no_own_pictures = None
 
     def open_data(self, spec: AdversarialSpec, source: DataSource) -> "Dataset":
         """See :class:`assay.tasks.base.Task`."""

@@ -25,6 +25,11 @@ def open_data(spec: ConsistencySpec, real: Dataset, source: DataSource) -> Consi
         UserError: fewer than 3 images, labels outside the hierarchy, a wrong hierarchy file, an ensemble that
             cannot make the set, or an adversarial set that is missing or does not belong to the real images.
     """
+    if source.own is not None and spec.adversarial is None:
+        raise UserError(
+            f"--data: this task's adversarial images ({spec.adversarial_data}) were made from other pictures; use a "
+            "task whose spec says how they are made (`adversarial`)"
+        )
     top_count(len(real.samples))
     folder = Path(source.relative_to)
     hierarchy = _hierarchy(spec.hierarchy, real, folder)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from assay.canonical import canonical_sha256
-from assay.data.dataset import Dataset, Sample, open_dataset
+from assay.data.dataset import DataFacts, Dataset, Sample, open_dataset
 from assay.data.files import DataFiles
 from assay.data.layouts.table import Table
 from assay.data.manifest import Manifest, load_manifest
@@ -87,6 +87,11 @@ class ConsistencyData:
     def manifest(self) -> Manifest:
         """The real images' manifest."""
         return self.real.manifest
+
+    @property
+    def facts(self) -> DataFacts:
+        """What was left out and converted of the real images."""
+        return self.real.facts
 
     @cached_property
     def sha256(self) -> str:

@@ -25,6 +25,7 @@ class ConsistencyTask:
     spec_type = ConsistencySpec
     record_columns = ("layer", "neuron", "consis", "consis_adv", "floor", "floor_adv", "top_class", "error")
     scored_files = ("blocks/*.npz", "hierarchy.json")
+    no_own_pictures = None
 
     def open_data(self, spec: ConsistencySpec, source: DataSource) -> "ConsistencyData":
         """The real images, the hierarchy, and the adversarial set, of which each unit makes what it lacks."""

@@ -1,16 +1,27 @@
-"""Triangle meshes: read through trimesh, cleaned of faces that change nothing, and normalised."""
+"""Triangle meshes: read through trimesh, polygons cut rightly, cleaned of faces that change nothing, normalised."""
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import trimesh
 
+from assay.data.pixels import Conversion
 from assay.errors import UserError
 from assay.tasks.srvr.arrays import FloatArray, IntArray
+from assay.tasks.srvr.mesh_text import tidied_obj, tidied_off
+from assay.tasks.srvr.polygons import ear_clipped, fan
 
 SUFFIXES = (".obj", ".ply", ".stl", ".off", ".glb")
+# What changes a mesh's surface, and so is in its data set's hash.
+EARS = Conversion("polygons", "ears", "with concave polygons, cut by ear clipping")
+TIDIED = Conversion(
+    "mesh text", "tidied", "with comments behind lines, relative numbers, or lines put in order"
+)
 
 
 @dataclass(frozen=True)
@@ -67,15 +78,76 @@ def load_mesh(path: Path) -> Mesh:
         raise UserError(f"mesh {path}: cannot read '{path.suffix}' files; use one of {', '.join(SUFFIXES)}")
     if not path.is_file():
         raise UserError(f"mesh {path}: no such file; check the path, or the folder the manifest names")
-    options = {"maintain_order": True, "skip_materials": True} if path.suffix.lower() == ".obj" else {}
     try:
-        loaded = trimesh.load_mesh(path, process=False, **options)
-    except Exception as error:  # trimesh raises whatever its parsers stumble on
+        vertices, faces, _ = _read(path)
+    except UserError:
+        raise
+    except Exception as error:  # readers raise whatever their parsers stumble on
         reason = f"{type(error).__name__}: {error}"
         raise UserError(
             f"mesh {path}: not a readable {path.suffix} file ({reason}); export it again"
         ) from error
-    return build_mesh(np.asarray(loaded.vertices), np.asarray(loaded.faces), name=str(path))
+    return build_mesh(vertices, faces, name=str(path))
+
+
+def conversions_of(path: Path) -> list[Conversion]:
+    """How a mesh file is read otherwise than trimesh alone would; [] for one that cannot be read."""
+    try:
+        return list(_read(path)[2])
+    except Exception:  # whoever loads the mesh is told
+        return []
+
+
+def _read(path: Path) -> tuple[FloatArray, IntArray, Sequence[Conversion]]:
+    """Vertices (V, 3), triangles (F, 3), and what was not left to trimesh."""
+    suffix = path.suffix.lower()
+    if suffix in (".obj", ".off"):
+        return _read_text(path, suffix)
+    loaded = trimesh.load_mesh(path, process=False)
+    vertices, faces = np.asarray(loaded.vertices), np.asarray(loaded.faces)
+    if suffix == ".ply" and len(faces) != _ply_faces(path):
+        ears = _ply_ears(path)
+        if ears is not None:
+            return *ears, [EARS]
+    return vertices, faces, []
+
+
+def _read_text(path: Path, suffix: str) -> tuple[FloatArray, IntArray, Sequence[Conversion]]:
+    text = path.read_bytes().decode("latin-1")  # names may be in any encoding; only they have more than ASCII
+    tidied = tidied_obj(text, str(path)) if suffix == ".obj" else tidied_off(text)
+    options = {"maintain_order": True, "skip_materials": True} if suffix == ".obj" else {}
+    made: list[Conversion] = []
+    if tidied.text == text:
+        loaded = trimesh.load_mesh(path, process=False, **options)
+    else:
+        stream = BytesIO(tidied.text.encode("latin-1"))
+        loaded = trimesh.load_mesh(stream, file_type=suffix[1:], process=False, **options)
+        made = [EARS] if tidied.ear_clipped else [TIDIED]
+    return np.asarray(loaded.vertices), np.asarray(loaded.faces), made
+
+
+def _ply_faces(path: Path) -> int | None:
+    """How many faces the header of a .ply file promises."""
+    header = path.read_bytes().partition(b"end_header")[0]
+    found = re.search(rb"^element\s+face\s+(\d+)", header, re.MULTILINE)
+    return int(found[1]) if found else None
+
+
+def _ply_ears(path: Path) -> tuple[FloatArray, IntArray] | None:
+    """Vertices and triangles of a .ply file by VTK, which keeps polygons whole; None where fans cover them rightly."""
+    import pyvista
+
+    surface = pyvista.read(path)
+    vertices = np.asarray(surface.points, dtype=np.float64)
+    polygons = [np.asarray(corners, dtype=np.int64) for corners in surface.irregular_faces]
+    ears = [ear_clipped(vertices[corners]) if len(corners) > 3 else None for corners in polygons]
+    if all(cut is None for cut in ears):
+        return None
+    pieces = [
+        corners[fan(len(corners)) if cut is None else cut]
+        for corners, cut in zip(polygons, ears, strict=True)
+    ]
+    return vertices, np.concatenate(pieces)
 
 
 def build_mesh(vertices: npt.ArrayLike, faces: npt.ArrayLike, name: str = "mesh") -> Mesh:

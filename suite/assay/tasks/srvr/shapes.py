@@ -5,23 +5,29 @@ same way. The shipped ones lie in ``data_manifests/shapes``.
 """
 
 import difflib
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from assay.data.dataset import verified_hashes
+from assay.data.dataset import DataFacts, verified_hashes
 from assay.data.files import DataFiles
+from assay.data.hashes import Memory
 from assay.data.layouts.base import Names
 from assay.data.manifest import Manifest
-from assay.data.pixels import ColourPolicy
+from assay.data.pixels import ColourPolicy, Conversion
 from assay.data.places import locate
 from assay.errors import UserError
 from assay.resources import shipped_folder
-from assay.tasks.srvr.mesh import SUFFIXES, Mesh, load_mesh
+from assay.tasks.srvr.mesh import EARS, SUFFIXES, TIDIED, Mesh, conversions_of, load_mesh
 from assay.tasks.srvr.procedural import EMBEDDED_SHAPES, embedded_mesh
 from assay.validation import StrictModel, read_yaml, validate
+
+_POLYGONAL = (".obj", ".off", ".ply")  # formats whose faces may have more than three corners
+_READING = 1  # raised whenever `conversions_of` would say otherwise of some file
 
 Labels = Annotated[dict[str, int], Field(min_length=1)]
 
@@ -216,11 +222,13 @@ class ShapeSet:
         manifest: what it is.
         sha256: the hash of all that decides its shapes: layout, labels and the files' hashes.
         shapes: in a stable order.
+        facts: what was left out and read otherwise than it is stored.
     """
 
     manifest: ShapesManifest
     sha256: str
     shapes: tuple[Shape, ...]
+    facts: DataFacts = field(default_factory=DataFacts)
 
 
 def list_shapes() -> list[str]:
@@ -279,4 +287,24 @@ def open_shapes(manifest: ShapesManifest, roots: tuple[Path, ...] = ()) -> Shape
     twice = sorted({each for each in ids if ids.count(each) > 1})
     if twice:
         raise UserError(f"data set {manifest.name}: two files give the shape {twice[0]!r}; remove one")
-    return ShapeSet(manifest, manifest.identity_sha256(hashes), shapes)
+    made = _conversions(files, hashes)
+    facts = DataFacts(converted={conversion.words: count for conversion, count in sorted(made.items())})
+    return ShapeSet(manifest, manifest.identity_sha256(hashes, list(made)), shapes, facts)
+
+
+def _conversions(files: DataFiles, hashes: Mapping[str, str]) -> Counter[Conversion]:
+    """How many mesh files are read otherwise than trimesh alone would; remembered by their contents."""
+    memory = Memory("meshes.json")
+    found: Counter[Conversion] = Counter()
+    for name, sha256 in hashes.items():
+        path = files.path(name)
+        if path.suffix.lower() not in _POLYGONAL:
+            continue
+        key = f"{_READING} {path.suffix.lower()} {sha256}"
+        known = memory.get(key)
+        if known is None:
+            known = " ".join(conversion.value for conversion in conversions_of(path))
+            memory.put(key, known)
+        found.update(conversion for conversion in (EARS, TIDIED) if conversion.value in known)
+    memory.save()
+    return found

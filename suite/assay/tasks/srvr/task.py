@@ -30,6 +30,7 @@ class SrvrTask:
         "steps", "converged", "error",
     )  # fmt: skip
     scored_files = ()
+    no_own_pictures = "it renders 3-D shapes; give its spec a manifest of shapes"
 
     def open_data(self, spec: SrvrSpec, source: DataSource) -> "ShapeSet":
         """See :class:`assay.tasks.base.Task`."""

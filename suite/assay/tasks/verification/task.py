@@ -48,6 +48,7 @@ class VerificationTask:
         "share_satisfied", "share_violated", "share_partial", "cells", "seconds", "error",
     )  # fmt: skip
     scored_files = ()
+    no_own_pictures = None
 
     def open_data(self, spec: VerificationSpec, source: DataSource) -> "Dataset":
         """See :class:`assay.tasks.base.Task`."""

@@ -1,0 +1,91 @@
+"""A look at every picture file of a data set before anything is computed: its colours, and whether it can be read."""
+
+import json
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+
+import PIL
+
+from assay.canonical import canonical_sha256
+from assay.data.files import DataFiles
+from assay.data.hashes import Memory
+from assay.data.layouts.base import open_picture
+from assay.data.pixels import ColourPolicy, Conversion, ImageError, Traits, conversions, decode, traits
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What the pictures of a data set are like.
+
+    Attributes:
+        traits: how many pictures have them.
+        unreadable: the files that are no pictures, sorted; only looked for where every picture was decoded.
+    """
+
+    traits: Mapping[Traits, int]
+    unreadable: tuple[str, ...] = ()
+
+    def conversions(self, policy: ColourPolicy) -> dict[Conversion, int]:
+        """How many pictures ``policy`` reads otherwise than they are stored, by how."""
+        found: Counter[Conversion] = Counter()
+        for kind, count in self.traits.items():
+            for conversion in conversions(kind, policy):
+                found[conversion] += count
+        return dict(sorted(found.items()))
+
+
+def inspect(files: DataFiles, hashes: Mapping[str, str], decoded: bool) -> Inspection:
+    """The look; what was seen of the same contents before is remembered.
+
+    Args:
+        files: of the data set.
+        hashes: of its picture files, by name.
+        decoded: decode every picture, to find those that cannot be; else only headers are read.
+    """
+    document = {"pillow": PIL.__version__, "decoded": decoded, "pictures": sorted(hashes.items())}
+    memory, key = Memory("pictures.json"), canonical_sha256(document)
+    known = _parsed(memory.get(key))
+    if known is not None:
+        return known
+    found = _seen(files, sorted(hashes), decoded)
+    memory.put(key, _written(found))
+    memory.save()
+    return found
+
+
+def _seen(files: DataFiles, names: Sequence[str], decoded: bool) -> Inspection:
+    # Pillow decodes without Python's lock.
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1), thread_name_prefix="assay-inspection") as pool:
+        seen = list(pool.map(partial(_traits_of, files, decoded), names))
+    unreadable = [name for name, kind in zip(names, seen, strict=True) if kind is None]
+    return Inspection(Counter(kind for kind in seen if kind), tuple(unreadable if decoded else ()))
+
+
+def _traits_of(files: DataFiles, decoded: bool, name: str) -> Traits | None:
+    """The traits of one picture, or None where it is none."""
+    try:
+        with open_picture(files, name) as image:
+            kind = traits(image)
+            if decoded:
+                decode(image)
+    except ImageError:
+        return None
+    return kind
+
+
+def _written(found: Inspection) -> str:
+    kinds = [[*kind, count] for kind, count in sorted(found.traits.items())]
+    return json.dumps({"traits": kinds, "unreadable": found.unreadable})
+
+
+def _parsed(text: str | None) -> Inspection | None:
+    try:
+        document = json.loads(text or "")
+        kinds = {Traits(*kind): int(count) for *kind, count in document["traits"]}
+        return Inspection(kinds, tuple(map(str, document["unreadable"])))
+    except (ValueError, TypeError, KeyError):
+        return None

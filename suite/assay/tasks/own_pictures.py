@@ -1,0 +1,180 @@
+"""A user's own folder of pictures, one folder a class, as a data set for one model: no YAML is written."""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from assay.errors import UserError
+
+if TYPE_CHECKING:
+    from assay.data.dataset import Dataset
+    from assay.data.manifest import Manifest
+    from assay.models.class_names import ClassNames
+    from assay.models.info import ModelInfo
+
+_SHOWN = 5  # names in a message
+
+
+@dataclass(frozen=True)
+class OwnFolder:
+    """A folder, and what of a model decides how its pictures are read and labelled.
+
+    Attributes:
+        path: the folder.
+        model: the model's name, for messages.
+        label_space: of the model's logits.
+        num_classes: how many there are.
+        channels: of the model's input; a network of one channel sees colour pictures in grey.
+        names: what its classes are called, or None where nobody says.
+    """
+
+    path: str
+    model: str
+    label_space: str
+    num_classes: int
+    channels: int
+    names: "ClassNames | None"
+
+
+def own_folder(path: str, info: "ModelInfo") -> OwnFolder:
+    """``path`` as a model with this card reads it."""
+    from assay.models.class_names import class_names
+    from assay.models.info import IMAGENET, UNSTATED
+
+    names = class_names(info)
+    # Only a network of 1,000 classes has names that neither it nor its label space states.
+    taken_for_imagenet = names is not None and not info.classes and info.label_space == UNSTATED
+    space = IMAGENET if taken_for_imagenet else info.label_space
+    return OwnFolder(path, info.name, space, info.num_classes, info.input_shape[0], names)
+
+
+def open_pictures(data: str, info: "ModelInfo", roots: Sequence[Path] = ()) -> "Dataset":
+    """The pictures that ``--data`` names for a model: a data set by name, a manifest, or a folder of class folders.
+
+    Raises:
+        UserError: there is no such thing, or its files or folders are not what they should be.
+    """
+    from assay.data.dataset import open_dataset
+    from assay.data.manifest import load_manifest
+
+    if is_folder(data):
+        return open_own(own_folder(data, info))
+    return open_dataset(load_manifest(data), roots)
+
+
+def is_folder(data: str) -> bool:
+    """Whether ``--data`` names a folder; else it names a data set or a manifest, if that is there.
+
+    Raises:
+        UserError: it names neither.
+    """
+    from assay.data.manifest import list_manifests
+
+    if Path(data).is_dir():
+        return True
+    if data not in list_manifests() and not Path(data).is_file():
+        raise UserError(
+            f"--data {data}: there is no such folder or manifest, and no data set of that name; give a folder with "
+            "one folder a class, or a name of `assay list data`"
+        )
+    return False
+
+
+def open_own(own: OwnFolder) -> "Dataset":
+    """The folder's pictures, labelled by the folders' names.
+
+    Raises:
+        UserError: it has no class folders, none has a picture, or a name means no class or two.
+    """
+    from assay.data.dataset import open_files
+    from assay.data.files import DataFiles
+
+    folder = Path(own.path)
+    try:
+        labels = _labels(folder, own)
+        manifest = _manifest(folder, own, labels)
+        files = DataFiles(folder, manifest.layout.discover(folder))
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be read ({error.strerror}); check its permissions") from error
+    if not files.names:
+        raise UserError(f"{folder}: the class folders {_some(list(labels))} have no picture; put some in")
+    data = open_files(manifest, files)
+    there = {name.split("/", 1)[0] for name in files.names}
+    classes = {name: index for name, index in labels.items() if name in there}
+    return replace(data, facts=replace(data.facts, classes=classes))
+
+
+def _labels(folder: Path, own: OwnFolder) -> dict[str, int]:
+    """Class folder to class index."""
+    from assay.data.layouts.folder_per_class import class_folders
+
+    present = class_folders(folder)
+    if not present:
+        raise UserError(f"{folder}: has no folders; put the pictures of each class into a folder of its name")
+    if own.names is None:
+        return _counted_off(folder, present, own)
+    found = {name: own.names.classes_of(name) for name in present}
+    for name, classes in found.items():
+        if len(classes) > 1:
+            meant = " or ".join(
+                f"{index} ({', '.join(own.names.first[index])})" for index in classes[:_SHOWN]
+            )
+            raise UserError(f"{folder / name}: may be class {meant} of {own.model}; rename it to tell which")
+    labels = {name: classes[0] for name, classes in found.items() if classes}
+    if not labels:
+        known = _some([names[-1] for names in own.names.first])
+        raise UserError(
+            f"{folder}: no folder is named like a class of {own.model} ({own.label_space}): there are "
+            f"{_some(present)}; rename them to class names such as {known}"
+        )
+    return labels
+
+
+def _counted_off(folder: Path, present: list[str], own: OwnFolder) -> dict[str, int]:
+    """The folders of a model whose classes have no names: counted off as ImageFolder does, or numbers of classes."""
+    numbers = [int(name) for name in present if name.isascii() and name.isdecimal()]
+    all_numbers = len(numbers) == len(present)
+    if len(present) == own.num_classes:
+        if all_numbers and numbers != sorted(numbers):
+            raise UserError(
+                f"{folder}: are its folders {_some(present)} numbers of classes, or counted off in alphabetical order? "
+                f"Write the numbers with leading zeros (such as {numbers[0]:04d}), so that both are the same"
+            )
+        return {name: index for index, name in enumerate(present)}
+    if all_numbers and max(numbers) < own.num_classes:
+        return dict(zip(present, numbers, strict=True))
+    raise UserError(
+        f"{folder}: has {len(present)} folders ({_some(present)}) where {own.model} has {own.num_classes} classes, "
+        "whose names it does not say; give one folder a class, name them by class numbers from 0, or say the names "
+        "as the model's `classes`"
+    )
+
+
+def _manifest(folder: Path, own: OwnFolder, labels: dict[str, int]) -> "Manifest":
+    from assay.data.manifest import Manifest
+    from assay.validation import validate
+
+    name = re.sub(r"[^a-z0-9._-]+", "-", folder.resolve().name.lower()).strip("-._") or "pictures"
+    grey = {"channels": 1, "to_grey": "convert"} if own.channels == 1 else {}
+    document = {
+        "schema": 1,
+        "name": name,
+        "title": f"Own pictures: folder {name}",
+        "label_space": own.label_space,
+        "num_classes": own.num_classes,
+        "licence": "unstated",
+        "source": "the user's own folder",
+        "get": "ask its owner",
+        "layout": {"type": "folder-per-class", "labels": labels},
+        "files": "unlisted",
+        **grey,
+    }
+    return validate(Manifest, document, f"{own.model} on {folder}")
+
+
+def _some(names: Sequence[str]) -> str:
+    """The first few of ``names``, for a message."""
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return ", ".join(names[:_SHOWN]) + more
