@@ -75,7 +75,7 @@ def test_a_graph_that_mixes_the_images_of_a_batch_is_refused(tmp_path: Path) -> 
         helper.make_node("MatMul", ["flat", "w"], ["y"]),
     ]
     with pytest.raises(UserError, match="does not answer a batch as it does its images alone"):
-        load_model(saved(tmp_path / "net.onnx", nodes, [1, 1, 2, 2], {"w": weight(4)}))
+        load_model(saved(tmp_path / "net.onnx", nodes, [2, 1, 2, 2], {"w": weight(4)}))
 
 
 def test_an_input_that_is_no_image_is_refused(tmp_path: Path) -> None:

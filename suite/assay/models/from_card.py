@@ -16,7 +16,7 @@ from assay.models.info import UNSTATED, Card, Preprocessing
 from assay.models.loaded import LoadedModel
 from assay.models.onnx_graph import network as onnx_network
 from assay.models.program_file import read_program
-from assay.models.weights import file_sha256
+from assay.models.weights import file_sha256, files_sha256
 
 
 @dataclass(frozen=True)
@@ -63,9 +63,12 @@ def load_card(path: Path, card: CardFile) -> LoadedModel:
 
 def _onnx(path: Path, card: CardFile) -> Network:
     file = file_of(path, card.network.value)
-    module, shape, num_classes = onnx_network(file)
-    plain = Preprocessing(crop=shape[1:], mean=(0.0,) * shape[0], std=(1.0,) * shape[0])
-    return Network(module, file_sha256(file), "onnx", num_classes, plain)
+    found = onnx_network(file, layout=card.input.layout, output=card.output.tensor)
+    channels, *size = found.shape
+    plain = Preprocessing(
+        crop=(size[0], size[1]), mean=(0.0,) * channels, std=(1.0,) * channels, layout=found.layout
+    )
+    return Network(found.module, files_sha256(found.files), "onnx", found.num_classes, plain)
 
 
 def _program(path: Path, card: CardFile) -> Network:

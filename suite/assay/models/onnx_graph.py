@@ -1,66 +1,184 @@
 """ONNX graphs as PyTorch networks that take a batch of images of any size."""
 
+import copy
 import math
+from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
 import torch
-from onnx import ModelProto, NodeProto, numpy_helper
+from onnx import ModelProto, NodeProto, version_converter
 from onnx2torch import convert
 from onnx2torch.node_converters import get_converter
-from torch import nn
+from onnx2torch.node_converters.registry import _CONVERTER_REGISTRY
+from torch import Tensor, nn
 
 from assay.errors import UserError
+from assay.models import onnx_rewrite
+from assay.models.adapters import FixedBatch, in_layout
+from assay.models.image_shape import Shape, image_shape
+from assay.models.info import Layout
+from assay.models.onnx_model import keep_output, read
 
 _PROBES = 3
+_OPSET = 17  # the newest of which the converter knows every operator that it knows at all
+_SAME = 1e-4
 
 
-def network(path: Path) -> tuple[nn.Module, tuple[int, int, int], int]:
+@dataclass(frozen=True)
+class OnnxNetwork:
+    """A network of an ONNX file.
+
+    Attributes:
+        module: (N, C, H, W) pixels, for any N, to (N, classes).
+        shape: (channels, height, width) of its input.
+        num_classes: the number of its logits.
+        layout: of the graph's own input.
+        files: every file that its weights lie in.
+        notes: what a reader of its figures must know.
+    """
+
+    module: nn.Module
+    shape: Shape
+    num_classes: int
+    layout: Layout
+    files: tuple[Path, ...]
+    notes: tuple[str, ...] = ()
+
+
+def network(path: Path, *, layout: Layout | None = None, output: int | str | None = None) -> OnnxNetwork:
     """The network of an ONNX file.
 
-    Returns:
-        The module (pixels to logits), its input's (channels, height, width), and its number of classes.
+    Args:
+        path: of the file; external data lie beside it.
+        layout: of the input, where its shape leaves it open.
+        output: the place or the name of the logits among several outputs.
 
     Raises:
-        UserError: no ONNX file, several inputs, an operator that cannot be converted (named), or a graph that
-            answers one image differently when others are in the batch.
+        UserError: no ONNX file, several inputs or outputs to choose from, a layout that contradicts the input, an
+            operator that cannot be converted (named with its version), or a graph that answers one image differently
+            when others are in the batch.
     """
-    model = _read(path)
-    _refuse_unsupported(model, path)
-    shape = _input_shape(model, path)
-    _free_batch(model)
+    file = read(path)
+    model = file.model
+    sizes = _input_sizes(model, path)
+    keep_output(model, output, path)
+    shape, found = _image_shape(sizes[1:], layout, path)
+    module = _converted(model, sizes, shape, found, path)
+    num_classes = _num_classes(module.eval(), shape, path)
+    return OnnxNetwork(module, shape, num_classes, found, file.files)
+
+
+def _input_sizes(model: ModelProto, path: Path) -> tuple[int, ...]:
+    """The sizes of the graph's input in its own layout; the batch is 0 where it is free."""
+    constants = {constant.name for constant in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in constants]
+    if len(inputs) != 1:
+        raise UserError(f"{path}: the graph has {len(inputs)} inputs; a classifier has one, the image")
+    sizes = tuple(int(dim.dim_value) for dim in inputs[0].type.tensor_type.shape.dim)
+    if len(sizes) < 2 or min(sizes[1:]) < 1:
+        raise UserError(f"{path}: the graph does not fix its input's size; export it for one image size")
+    return sizes
+
+
+def _image_shape(sizes: tuple[int, ...], layout: Layout | None, path: Path) -> tuple[Shape, Layout]:
+    """(channels, height, width) and layout of one image: its own, or the square image of as many values in a row."""
+    if len(sizes) == 3:
+        return image_shape(sizes, layout, str(path))
+    values = math.prod(sizes)
+    for channels in (1, 3):
+        side = math.isqrt(values // channels)
+        if channels * side * side == values:
+            if layout == "nhwc" and channels > 1:
+                raise UserError(
+                    f"{path}: `layout` nhwc contradicts its input {sizes}, a row of values; leave `layout` out"
+                )
+            return (channels, side, side), "nchw"
+    raise UserError(
+        f"{path}: its input {sizes} is no image and no square one of 1 or 3 channels laid out in a row; load "
+        "it by a factory of your own (package.module:factory)"
+    )
+
+
+def _converted(
+    model: ModelProto, sizes: tuple[int, ...], shape: Shape, layout: Layout, path: Path
+) -> nn.Module:
+    """The graph as a module for any batch; where its batch is fixed for good, it is run in groups of that size."""
+    batch = sizes[0]
+    onnx_rewrite.lift_constants(model)
+    onnx_rewrite.drop_allowzero(model)
+    model = _in_known_opset(model, batch or 1, path)
+    fixed = copy.deepcopy(model)
+    onnx_rewrite.free_batch(model, batch)
+    module = _module(model, sizes[1:], shape, layout, path)
+    if not batch or _answers(module.eval(), shape) is not None:
+        return module
+    return FixedBatch(_module(fixed, sizes[1:], shape, layout, path), batch)
+
+
+def _module(model: ModelProto, sizes: tuple[int, ...], shape: Shape, layout: Layout, path: Path) -> nn.Module:
+    onnx_rewrite.explicit_padding(model)
+    onnx_rewrite.even_average_pools(model)
+    onnx_rewrite.plain_layers(model)
     try:
-        graph = convert(model)
+        graph: nn.Module = convert(model)
     except Exception as error:  # the converter raises whatever the first node that it cannot take raises
         raise UserError(f"{path}: the graph cannot be converted to PyTorch ({error})") from error
-    image_shape = _image_shape(shape, path)
-    net = graph if shape == image_shape else nn.Sequential(nn.Flatten(), nn.Unflatten(1, shape), graph)
-    return net, image_shape, _num_classes(net.eval(), image_shape, path)
+    turned = _input_sizes(model, path)[1:] != sizes  # a graph that began by turning its input no longer does
+    if len(sizes) == 3:
+        return graph if turned else in_layout(graph, layout)
+    return graph if sizes == shape else nn.Sequential(nn.Flatten(), nn.Unflatten(1, sizes), graph)
 
 
-def _read(path: Path) -> ModelProto:
-    if not path.is_file():
-        raise UserError(f"onnx:{path}: there is no such file; check the path")
-    try:
-        model = onnx.load(path)
-        onnx.checker.check_model(model)
-    except Exception as error:  # protobuf's decoding error has no typed name
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"{path}: is not a valid ONNX file ({reason}); export it again") from error
-    return model
+def _in_known_opset(model: ModelProto, batch: int, path: Path) -> ModelProto:
+    """The graph with operators of versions that the converter knows.
 
+    Args:
+        model: the graph.
+        batch: a number of images that it takes, for versions cannot be changed where a size is open.
+        path: for messages.
 
-def _refuse_unsupported(model: ModelProto, path: Path) -> None:
-    versions = {opset.domain: opset.version for opset in model.opset_import}
-    unsupported = sorted({node.op_type for node in model.graph.node if not _is_supported(node, versions)})
-    if unsupported:
+    Raises:
+        UserError: names each operator that it does not know, and the version where that is what it does not know.
+    """
+    unknown = _unknown(model)
+    if not unknown:
+        return model
+    version = next((opset.version for opset in model.opset_import if not opset.domain), 1)
+    never = sorted({node.op_type for node in unknown if not _is_known_at_all(node)})
+    if never:
         raise UserError(
-            f"{path}: the ONNX operator {', '.join(unsupported)} cannot be converted to PyTorch; export the "
+            f"{path}: the ONNX operator {', '.join(never)} cannot be converted to PyTorch; export the "
             "network without it, or load it by a factory of your own (package.module:factory)"
         )
+    onnx_rewrite.set_batch(model, batch)
+    try:
+        moved: ModelProto = version_converter.convert_version(model, _OPSET)
+        onnx.checker.check_model(
+            moved
+        )  # settings that the older version does not have are kept without a word
+    except Exception as error:  # the converter's errors have no type of their own
+        reason = " ".join(str(error).split())[-160:]
+        raise _other_version(path, unknown, version, reason) from error
+    if still := _unknown(moved):
+        raise _other_version(path, still, version, f"opset {_OPSET} has another version too")
+    return moved
 
 
-def _is_supported(node: NodeProto, versions: dict[str, int]) -> bool:
+def _other_version(path: Path, nodes: list[NodeProto], version: int, reason: str) -> UserError:
+    names = ", ".join(sorted({node.op_type for node in nodes}))
+    return UserError(
+        f"{path}: the ONNX operator {names} of opset {version} cannot be converted to PyTorch, other versions of it "
+        f"can ({reason}); export the network with opset {_OPSET}"
+    )
+
+
+def _unknown(model: ModelProto) -> list[NodeProto]:
+    versions = {opset.domain: opset.version for opset in model.opset_import}
+    return [node for node in model.graph.node if not _is_known(node, versions)]
+
+
+def _is_known(node: NodeProto, versions: dict[str, int]) -> bool:
     try:
         get_converter(domain=node.domain, operation_type=node.op_type, version=versions.get(node.domain, 1))
     except NotImplementedError:
@@ -68,58 +186,26 @@ def _is_supported(node: NodeProto, versions: dict[str, int]) -> bool:
     return True
 
 
-def _input_shape(model: ModelProto, path: Path) -> tuple[int, ...]:
-    """The shape of one image in the graph's own layout, without the batch."""
-    constants = {constant.name for constant in model.graph.initializer}
-    inputs = [value for value in model.graph.input if value.name not in constants]
-    if len(inputs) != 1:
-        raise UserError(f"{path}: the graph has {len(inputs)} inputs; a classifier has one, the image")
-    sizes = tuple(int(dim.dim_value) for dim in inputs[0].type.tensor_type.shape.dim)[1:]
-    if not sizes or min(sizes) < 1:
-        raise UserError(f"{path}: the graph does not fix its input's size; export it for one image size")
-    return sizes
-
-
-def _image_shape(shape: tuple[int, ...], path: Path) -> tuple[int, int, int]:
-    """(channels, height, width) of a graph's input: its own, or the square image of as many values."""
-    if len(shape) == 3 and shape[0] in {1, 3}:
-        return shape[0], shape[1], shape[2]
-    values = math.prod(shape)
-    for channels in (1, 3):
-        side = math.isqrt(values // channels)
-        if channels * side * side == values:
-            return channels, side, side
-    raise UserError(
-        f"{path}: its input {shape} is no image and no square one of 1 or 3 channels laid out in a row; load "
-        "it by a factory of your own (package.module:factory)"
+def _is_known_at_all(node: NodeProto) -> bool:
+    return any(
+        (known.domain, known.operation_type) == (node.domain, node.op_type) for known in _CONVERTER_REGISTRY
     )
 
 
-def _free_batch(model: ModelProto) -> None:
-    """Frees the batch size written into the graph's input, output and Reshape constants, in place."""
-    batch = model.graph.input[0].type.tensor_type.shape.dim[0].dim_value
-    for value in (*model.graph.input, *model.graph.output):
-        dims = value.type.tensor_type.shape.dim
-        if batch and len(dims) > 1 and dims[0].dim_value == batch:
-            dims[0].dim_param = "batch"
-    del model.graph.value_info[:]
-    if not batch:
-        return
-    targets = {node.input[1] for node in model.graph.node if node.op_type == "Reshape"}
-    for constant in model.graph.initializer:
-        if constant.name in targets:
-            constant.CopyFrom(_with_free_first(constant, batch))
+def _answers(net: nn.Module, shape: Shape) -> Tensor | None:
+    """Logits of some images in a batch; None where the network fails on it, or answers them otherwise alone."""
+    pixels = torch.rand((_PROBES, *shape), generator=torch.Generator().manual_seed(0))
+    try:
+        with torch.no_grad():
+            together = net(pixels)
+            alone = torch.cat([net(image[None]) for image in pixels])
+    except (RuntimeError, IndexError, ValueError):
+        return None
+    close = together.shape == alone.shape and torch.allclose(together, alone, atol=_SAME)
+    return together if close else None
 
 
-def _with_free_first(constant: onnx.TensorProto, batch: int) -> onnx.TensorProto:
-    """A Reshape's target whose first size is the batch, with that size copied from the input (ONNX's 0)."""
-    sizes = numpy_helper.to_array(constant).copy()
-    if sizes.size > 1 and sizes[0] == batch:
-        sizes[0] = 0
-    return numpy_helper.from_array(sizes, constant.name)
-
-
-def _num_classes(net: nn.Module, shape: tuple[int, int, int], path: Path) -> int:
+def _num_classes(net: nn.Module, shape: Shape, path: Path) -> int:
     """The number of logits, after a check that a batch is answered as its images alone are."""
     pixels = torch.rand((_PROBES, *shape), generator=torch.Generator().manual_seed(0))
     try:
@@ -131,7 +217,7 @@ def _num_classes(net: nn.Module, shape: tuple[int, int, int], path: Path) -> int
         raise UserError(
             f"{path}: the graph does not take a batch of images ({reason}); export it so"
         ) from error
-    if together.ndim != 2 or together.shape != alone.shape or not torch.allclose(together, alone, atol=1e-4):
+    if together.ndim != 2 or together.shape != alone.shape or not torch.allclose(together, alone, atol=_SAME):
         raise UserError(
             f"{path}: the graph does not answer a batch as it does its images alone; export it so"
         )

@@ -15,11 +15,21 @@ _LAYERS: tuple[type[nn.Module], ...] = (
 )  # fmt: skip
 _FOREIGN_LAYERS = {
     "timm": {"Conv2dSame", "BatchNormAct2d", "SelectAdaptivePool2d", "FastAdaptiveAvgPool", "MaxPool2dSame"},
-    "onnx2torch": {"OnnxFlatten", "OnnxReshape", "OnnxTranspose", "OnnxConstant"},
+    "onnx2torch": {
+        "OnnxFlatten",
+        "OnnxReshape",
+        "OnnxTranspose",
+        "OnnxConstant",
+        "OnnxPadStatic",
+        "OnnxPadDynamic",
+        "OnnxGlobalAveragePool",
+        "OnnxGlobalAveragePoolWithKnownInputShape",
+        "OnnxCopyIdentity",
+    },
 }
 _FUNCTIONS = {
-    torch.add, torch.flatten, torch.relu, torch.cat, torch.reshape, operator.add, operator.iadd, operator.sub,
-    functional.relu, functional.relu6, functional.leaky_relu, functional.max_pool2d, functional.avg_pool2d,
+    torch.add, torch.sub, torch.flatten, torch.relu, torch.cat, torch.reshape, operator.add, operator.iadd,
+    operator.sub, functional.relu, functional.relu6, functional.leaky_relu, functional.max_pool2d, functional.avg_pool2d,
     functional.adaptive_avg_pool2d, functional.dropout,
 }  # fmt: skip
 _METHODS = {

@@ -1,4 +1,7 @@
-"""A network in an ONNX file, as ``onnx:FILE``: read as the card ``FILE.yaml`` beside it says, where there is one."""
+"""A network in an ONNX file, as ``onnx:FILE``: read as the card ``FILE.yaml`` beside it says, where there is one.
+
+Without a card the pixels go in as they are, in [0, 1], and pictures of another size are resized whole to the input.
+"""
 
 from functools import partial
 from pathlib import Path
@@ -43,18 +46,25 @@ def _resolve(name: str) -> ZooEntry | None:
 def _load(path: Path, weights: Path | None) -> "LoadedModel":
     from assay.models.build import assemble
     from assay.models.onnx_graph import network
-    from assay.models.weights import file_sha256
+    from assay.models.weights import files_sha256
 
     if weights is not None:
         raise UserError(f"onnx:{path}: an ONNX file has its weights inside; leave out --weights")
-    net, shape, num_classes = network(path)
+    found = network(path)
+    channels, *size = found.shape
     card = Card(
         name=f"{PREFIX}{path.name}",
         source="the user's file",
         licence="unstated",
         architecture="onnx",
         label_space=UNSTATED,
-        num_classes=num_classes,
-        preprocessing=Preprocessing(crop=shape[1:], mean=(0.0,) * shape[0], std=(1.0,) * shape[0]),
+        num_classes=found.num_classes,
+        preprocessing=Preprocessing(
+            resize="direct",
+            crop=(size[0], size[1]),
+            mean=(0.0,) * channels,
+            std=(1.0,) * channels,
+            layout=found.layout,
+        ),
     )
-    return assemble(net, card, file_sha256(path))
+    return assemble(found.module, card, files_sha256(found.files))

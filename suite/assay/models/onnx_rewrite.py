@@ -1,0 +1,378 @@
+"""Rewritings of an ONNX graph that leave its answers as they are, all in place.
+
+They bring graphs as exporters write them into the form that the converter takes and that readers of layers know:
+constants as initializers, any batch size, explicit padding, arithmetic with constants as a batch norm, and a
+product with a constant matrix as a fully connected layer.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Iterator
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import ModelProto, NodeProto, helper, numpy_helper
+
+from assay.models.onnx_model import drop_unused
+
+Array = NDArray[np.generic]
+Shapes = dict[str, tuple[int | None, ...]]
+
+TO_FIRST = [0, 3, 1, 2]  # (N, H, W, C) to (N, C, H, W)
+_TO_LAST = [0, 2, 3, 1]
+_CONSTANT_ATTRIBUTES = ("value_float", "value_int", "value_floats", "value_ints")
+
+
+def lift_constants(model: ModelProto) -> None:
+    """Constant nodes become initializers."""
+    lifted = []
+    for node in list(model.graph.node):
+        if node.op_type == "Constant" and not node.domain and len(node.attribute) == 1:
+            value = _constant(node.attribute[0])
+            if value is not None:
+                lifted.append(numpy_helper.from_array(value, node.output[0]))
+                model.graph.node.remove(node)
+    model.graph.initializer.extend(lifted)
+
+
+def _constant(attribute: onnx.AttributeProto) -> Array | None:
+    if attribute.name == "value":
+        value: Array = numpy_helper.to_array(attribute.t)
+        return value
+    if attribute.name in _CONSTANT_ATTRIBUTES:
+        plain = np.asarray(helper.get_attribute_value(attribute))
+        return plain.astype(np.float32 if plain.dtype.kind == "f" else np.int64)
+    return None
+
+
+def constants_of(model: ModelProto) -> dict[str, Array]:
+    """The graph's constants by name."""
+    return {constant.name: numpy_helper.to_array(constant) for constant in model.graph.initializer}
+
+
+def set_batch(model: ModelProto, size: int | None) -> None:
+    """Write the number of images into the graph's input and outputs; None leaves it open."""
+    for value in (_images(model), *model.graph.output):
+        dims = value.type.tensor_type.shape.dim
+        if len(dims) > 1:
+            dims[0].Clear()
+            if size is None:
+                dims[0].dim_param = "batch"
+            else:
+                dims[0].dim_value = size
+    del model.graph.value_info[:]
+
+
+def free_batch(model: ModelProto, size: int) -> None:
+    """Let the graph take any number of images: its Reshapes to ``size`` of them take as many as come.
+
+    Args:
+        model: the graph, its constants lifted.
+        size: the number of images that was written into it; 0 where it was open.
+    """
+    set_batch(model, None)
+    constants = constants_of(model)
+    for number, node in enumerate(model.graph.node):
+        if node.op_type == "Reshape" and len(node.input) > 1 and node.input[1] in constants:
+            target = constants[node.input[1]].astype(np.int64).copy()
+            if size and target.size > 1 and target[0] == size and (target[1:] != 0).all():
+                target[0] = 0  # copied from the input
+            node.input[1] = f"{node.input[1]} of Reshape {number}"
+            model.graph.initializer.append(numpy_helper.from_array(target, node.input[1]))
+    drop_unused(model)
+
+
+def drop_allowzero(model: ModelProto) -> None:
+    """Where no size of a Reshape's target is 0, what 0 means makes no difference."""
+    constants = constants_of(model)
+    for node in model.graph.node:
+        if node.op_type == "Reshape" and (constants.get(node.input[1], np.zeros(1)) != 0).all():
+            _drop_attribute(node, "allowzero")
+
+
+def _images(model: ModelProto) -> onnx.ValueInfoProto:
+    """The graph's input that is no constant."""
+    constants = {constant.name for constant in model.graph.initializer}
+    return next(value for value in model.graph.input if value.name not in constants)
+
+
+def _drop_attribute(node: NodeProto, name: str) -> None:
+    for attribute in list(node.attribute):
+        if attribute.name == name:
+            node.attribute.remove(attribute)
+
+
+def shapes_of(model: ModelProto) -> Shapes:
+    """The sizes of every value as far as they can be inferred; None for one that is open."""
+    inferred = onnx.shape_inference.infer_shapes(model).graph
+    return {
+        value.name: tuple(dim.dim_value or None for dim in value.type.tensor_type.shape.dim)
+        for value in (*inferred.input, *inferred.value_info, *inferred.output)
+        if value.type.tensor_type.HasField("shape")
+    }
+
+
+def explicit_padding(model: ModelProto) -> None:
+    """``auto_pad`` of convolutions and pools becomes the pads that it means for the graph's own sizes."""
+    shapes = shapes_of(model)
+    constants = constants_of(model)
+    for node in model.graph.node:
+        settings = {one.name: helper.get_attribute_value(one) for one in node.attribute}
+        mode = settings.get("auto_pad", b"NOTSET").decode()
+        if node.op_type not in {"Conv", "MaxPool", "AveragePool"} or mode == "NOTSET":
+            continue
+        sizes = shapes.get(node.input[0], ())[2:]
+        if not sizes or None in sizes:
+            continue
+        kernel = settings.get("kernel_shape") or constants[node.input[1]].shape[2:]
+        strides = settings.get("strides") or [1] * len(kernel)
+        gaps = settings.get("dilations") or [1] * len(kernel)
+        pads = [
+            _same(int(size or 0), one, stride, gap, mode) if mode != "VALID" else (0, 0)
+            for size, one, stride, gap in zip(sizes, kernel, strides, gaps, strict=True)
+        ]
+        _drop_attribute(node, "auto_pad")
+        _drop_attribute(node, "pads")
+        node.attribute.append(
+            helper.make_attribute("pads", [low for low, _ in pads] + [high for _, high in pads])
+        )
+
+
+def _same(size: int, kernel: int, stride: int, gap: int, mode: str) -> tuple[int, int]:
+    """Pads before and after, so that as many windows fit as there are strides (ONNX's SAME_UPPER, SAME_LOWER)."""
+    missing = max((-(-size // stride) - 1) * stride + (kernel - 1) * gap + 1 - size, 0)
+    small, large = missing // 2, missing - missing // 2
+    return (small, large) if mode == "SAME_UPPER" else (large, small)
+
+
+def even_average_pools(model: ModelProto) -> None:
+    """Average pools whose pads differ before and after, which the converter does not take, in three steps.
+
+    The map is padded with zeros, then pooled without padding; where padding does not count, each mean is multiplied
+    with the window's size over the number of its places inside the map.
+    """
+    shapes = shapes_of(model)
+    version = next((opset.version for opset in model.opset_import if not opset.domain), 1)
+    for node in list(model.graph.node):
+        settings = {one.name: helper.get_attribute_value(one) for one in node.attribute}
+        pads, kernel = settings.get("pads", []), settings.get("kernel_shape", [])
+        half, sizes = len(pads) // 2, shapes.get(node.input[0] if node.input else "", ())[2:]
+        if (
+            node.op_type != "AveragePool"
+            or pads[:half] == pads[half:]
+            or None in sizes
+            or settings.get("ceil_mode")
+        ):
+            continue
+        strides = settings.get("strides") or [1] * half
+        padded, pooled = f"{node.output[0]}: padded", f"{node.output[0]}: pooled"
+        around = [0, 0, *pads[:half], 0, 0, *pads[half:]]
+        pool = helper.make_node("AveragePool", [padded], [pooled], kernel_shape=kernel, strides=strides)
+        counts = _counts([int(size or 0) for size in sizes], kernel, strides, pads)
+        weights = (
+            math.prod(kernel) / counts if not settings.get("count_include_pad") else np.ones_like(counts)
+        )
+        factor = f"{node.output[0]}: factor"
+        model.graph.initializer.append(numpy_helper.from_array(weights.astype(np.float32), factor))
+        steps = [_pad_node(model, node.input[0], padded, around, version), pool]
+        steps.append(helper.make_node("Mul", [pooled, factor], list(node.output), name=node.name))
+        where = list(model.graph.node).index(node)
+        model.graph.node.remove(node)
+        for step in reversed(steps):
+            model.graph.node.insert(where, step)
+
+
+def _counts(sizes: list[int], kernel: list[int], strides: list[int], pads: list[int]) -> NDArray[np.float64]:
+    """How many places of each window lie inside the map."""
+    half = len(pads) // 2
+    lines = []
+    for axis in range(half):
+        inside = np.zeros(pads[axis] + sizes[axis] + pads[half + axis])
+        inside[pads[axis] : pads[axis] + sizes[axis]] = 1
+        starts = range(0, len(inside) - kernel[axis] + 1, strides[axis])
+        lines.append(np.array([inside[start : start + kernel[axis]].sum() for start in starts]))
+    counts: NDArray[np.float64] = np.multiply.outer(lines[0], lines[1]) if half == 2 else lines[0]
+    return counts
+
+
+def _pad_node(model: ModelProto, given: str, padded: str, around: list[int], version: int) -> NodeProto:
+    if version < 11:
+        return helper.make_node("Pad", [given], [padded], pads=around)
+    name = f"{padded}: sizes"
+    model.graph.initializer.append(numpy_helper.from_array(np.array(around, dtype=np.int64), name))
+    return helper.make_node("Pad", [given, name], [padded])
+
+
+def plain_layers(model: ModelProto) -> None:
+    """Arithmetic with constants, products with matrices and channels-last flattening become plain layers."""
+    _channels_first(model)
+    _fully_connected(model)
+    _flattened_first(model)
+    _constant_arithmetic(model)
+    drop_unused(model)
+
+
+def _channels_first(model: ModelProto) -> None:
+    """An input (N, H, W, C) that is only turned to (N, C, H, W) is given so in the first place."""
+    image = _images(model)
+    readers = [node for node in model.graph.node if image.name in node.input]
+    dims = image.type.tensor_type.shape.dim
+    if len(dims) != 4 or not readers or any(_permutation(node) != TO_FIRST for node in readers):
+        return
+    sizes = [dims[place].dim_value for place in TO_FIRST[1:]]
+    for dim, size in zip(dims[1:], sizes, strict=True):
+        dim.dim_value = size
+    for node in readers:
+        _replace(model, node.output[0], image.name)
+        model.graph.node.remove(node)
+
+
+def _permutation(node: NodeProto) -> list[int] | None:
+    if node.op_type != "Transpose":
+        return None
+    return next((list(one.ints) for one in node.attribute if one.name == "perm"), None)
+
+
+def _replace(model: ModelProto, old: str, new: str) -> None:
+    """Every reader of ``old`` reads ``new``."""
+    for node in model.graph.node:
+        for place, name in enumerate(node.input):
+            if name == old:
+                node.input[place] = new
+
+
+def _fully_connected(model: ModelProto) -> None:
+    """A product of rows with a constant matrix, and the constant that is added to it, become one Gemm."""
+    shapes, constants, readers = shapes_of(model), constants_of(model), _readers(model)
+    for node in list(model.graph.node):
+        matrix = constants.get(node.input[1]) if node.op_type == "MatMul" else None
+        if matrix is None or matrix.ndim != 2 or len(shapes.get(node.input[0], ())) != 2:
+            continue
+        inputs, output = list(node.input), node.output[0]
+        following = readers.get(output, [])
+        if len(following) == 1 and following[0].op_type == "Add":
+            other = next((name for name in following[0].input if name != output), "")
+            bias = constants.get(other)
+            if bias is not None and bias.size == matrix.shape[1] and bias.shape[-1:] == (bias.size,):
+                name = f"{other} of {output}"
+                model.graph.initializer.append(numpy_helper.from_array(bias.reshape(-1), name))
+                inputs.append(name)
+                output = following[0].output[0]
+                model.graph.node.remove(following[0])
+        place = list(model.graph.node).index(node)
+        model.graph.node.remove(node)
+        model.graph.node.insert(place, helper.make_node("Gemm", inputs, [output], name=node.name))
+
+
+def _readers(model: ModelProto) -> dict[str, list[NodeProto]]:
+    found: dict[str, list[NodeProto]] = {}
+    for node in model.graph.node:
+        for name in node.input:
+            found.setdefault(name, []).append(node)
+    return found
+
+
+def _flattened_first(model: ModelProto) -> None:
+    """Maps that are turned to channels last only to be flattened for a Gemm are flattened as they are.
+
+    The matrix's rows are put into the order of channels first.
+    """
+    shapes, constants, readers = shapes_of(model), constants_of(model), _readers(model)
+    for turn in list(model.graph.node):
+        flatten = _only(readers, turn)
+        gemm = _only(readers, flatten)
+        shape = shapes.get(turn.input[0], ())
+        if _permutation(turn) != _TO_LAST or flatten is None or gemm is None or None in shape[1:]:
+            continue
+        matrix = (
+            constants.get(gemm.input[1])
+            if gemm.op_type == "Gemm" and gemm.input[0] in flatten.output
+            else None
+        )
+        values = math.prod(int(size or 0) for size in shape[1:])
+        if matrix is None or not _flattens(flatten, shapes, values):
+            continue
+        across = _is_set(gemm, "transB")
+        rows = matrix.T if across else matrix
+        channels, height, width = (int(size or 0) for size in shape[1:])
+        ordered = rows.reshape(height, width, channels, -1).transpose(2, 0, 1, 3).reshape(values, -1)
+        name = f"{gemm.input[1]} for channels first"
+        kept = np.ascontiguousarray(ordered.T if across else ordered)
+        model.graph.initializer.append(numpy_helper.from_array(kept, name))
+        gemm.input[1], flatten.input[0] = name, turn.input[0]
+        model.graph.node.remove(turn)
+
+
+def _only(readers: dict[str, list[NodeProto]], node: NodeProto | None) -> NodeProto | None:
+    """The one node that reads what ``node`` gives; None where it is not one."""
+    found = readers.get(node.output[0], []) if node is not None else []
+    return found[0] if len(found) == 1 else None
+
+
+def _flattens(node: NodeProto, shapes: Shapes, values: int) -> bool:
+    return node.op_type in {"Reshape", "Flatten"} and shapes.get(node.output[0], ())[1:] == (values,)
+
+
+def _is_set(node: NodeProto, name: str) -> bool:
+    return any(one.name == name and one.i for one in node.attribute)
+
+
+def _constant_arithmetic(model: ModelProto) -> None:
+    """``x + c``, ``x - c``, ``x * c`` and ``x / c`` with a constant per channel become a batch norm."""
+    shapes, constants, written = shapes_of(model), constants_of(model), Counter[str]()
+    for place, node in enumerate(list(model.graph.node)):
+        for name, value in _as_batch_norm(node, shapes, constants):
+            written[node.output[0]] += 1
+            model.graph.initializer.append(numpy_helper.from_array(value, f"{node.output[0]}: {name}"))
+        if written[node.output[0]]:
+            images = next(name for name in node.input if name not in constants)
+            given = [images, *(f"{node.output[0]}: {name}" for name in ("scale", "bias", "mean", "var"))]
+            norm = helper.make_node(
+                "BatchNormalization", given, list(node.output), name=node.name, epsilon=0.0
+            )
+            model.graph.node.remove(node)
+            model.graph.node.insert(place, norm)
+
+
+def _as_batch_norm(
+    node: NodeProto, shapes: Shapes, constants: dict[str, Array]
+) -> Iterator[tuple[str, NDArray[np.float32]]]:
+    """Scale, bias, mean and variance, a value a channel; nothing where the node is no such arithmetic."""
+    if node.op_type not in {"Add", "Sub", "Mul", "Div"} or len(node.attribute) > 0:
+        return
+    known = [name for name in node.input if name in constants]
+    shape = shapes.get(next((name for name in node.input if name not in constants), ""), ())
+    if len(known) != 1 or len(shape) not in (2, 4) or shape[1] is None:
+        return
+    constant, first = constants[known[0]], node.input[0] == known[0]
+    value = _per_channel(constant, shape)
+    if (
+        value is None
+        or (first and node.op_type == "Div")
+        or (node.op_type == "Div" and not (value != 0).all())
+    ):
+        return
+    one, nought = np.ones_like(value), np.zeros_like(value)
+    scale, bias, mean = {
+        "Add": (one, value, nought),
+        "Sub": (-one, value, nought) if first else (one, nought, value),
+        "Mul": (value, nought, nought),
+        "Div": (np.sign(value), nought, nought),
+    }[node.op_type]
+    yield from (("scale", scale), ("bias", bias), ("mean", mean))
+    yield "var", np.square(value) if node.op_type == "Div" else one
+
+
+def _per_channel(constant: Array, shape: tuple[int | None, ...]) -> NDArray[np.float32] | None:
+    """The constant as one value a channel of values of ``shape``, or None where it is something else."""
+    channels = int(shape[1] or 0)
+    if constant.dtype.kind != "f":
+        return None
+    wanted = (1, channels, *(1,) * (len(shape) - 2))
+    if constant.ndim > len(shape):
+        return None
+    padded = constant.reshape((1,) * (len(shape) - constant.ndim) + constant.shape)
+    if any(size not in (1, full) for size, full in zip(padded.shape, wanted, strict=True)):
+        return None
+    return np.broadcast_to(padded.astype(np.float32), wanted).reshape(channels).copy()
