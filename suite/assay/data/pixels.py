@@ -1,5 +1,6 @@
 """Pictures of every colour mode to uint8 arrays of one or three channels, as Pillow and torchvision read them."""
 
+from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -127,6 +128,26 @@ def to_pixels(image: Image.Image, policy: ColourPolicy) -> Pixels:
     if pixels.ndim == 2:
         return np.ascontiguousarray(np.repeat(pixels[..., np.newaxis], policy.channels, axis=2))
     return pixels
+
+
+def read_picture(path: Path, channels: int) -> Pixels:
+    """The picture in a file of a user's, uint8 (H, W, C), as a data set without rules of its own has it.
+
+    Args:
+        path: of the file.
+        channels: 1 for a network of one channel, which sees colours in grey; else the picture has 3.
+
+    Raises:
+        UserError: there is no such file, or it is no picture.
+    """
+    policy = ColourPolicy(channels=1 if channels == 1 else 3, to_grey="convert")
+    try:
+        with Image.open(path) as picture:
+            return to_pixels(picture, policy)
+    except ImageError as error:
+        raise UserError(f"{path}: {error}") from error
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise UserError(f"{path}: cannot be read as a picture ({error}); give a PNG or JPEG") from error
 
 
 def decode(image: Image.Image) -> None:
