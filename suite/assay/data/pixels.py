@@ -14,10 +14,8 @@ Pixels = npt.NDArray[np.uint8]
 
 _ALPHA = ("LA", "La", "PA", "RGBA", "RGBa")
 _MAY_BE_TRANSPARENT = ("L", "P", "RGB", *_ALPHA)
-_ORIENTATION, _UPRIGHT = (
-    0x0112,
-    1,
-)  # EXIF's tag, and its value for a picture that is stored as it is to be seen
+_ORIENTATION = 0x0112  # EXIF's tag
+_UPRIGHT = 1  # its value for a picture that is stored as it is to be seen
 
 
 class ImageError(UserError):
@@ -44,12 +42,12 @@ class ColourPolicy(StrictModel):
 
 
 class Traits(NamedTuple):
-    """What a picture's header says of its colours.
+    """What a picture says of its colours.
 
     Attributes:
         mode: Pillow's.
         transparent: it has an alpha channel, or a colour that is transparent.
-        turned: its metadata ask for it to be turned or mirrored before it is seen.
+        turned: its metadata ask for it to be turned or mirrored, which Pillow does of itself for TIFF alone.
     """
 
     mode: str
@@ -86,10 +84,16 @@ _WORDS = {
 
 
 def traits(image: Image.Image) -> Traits:
-    """What the header of ``image``, which need not be decoded yet, says."""
+    """What ``image``, which is decoded (only then are all its metadata known), says of its colours."""
     transparent = image.mode in _ALPHA or (image.mode in _MAY_BE_TRANSPARENT and "transparency" in image.info)
-    turned = image.getexif().get(_ORIENTATION, _UPRIGHT) != _UPRIGHT
-    return Traits(image.mode, transparent, turned)
+    return Traits(image.mode, transparent, _is_turned(image))
+
+
+def _is_turned(image: Image.Image) -> bool:
+    try:
+        return bool(image.getexif().get(_ORIENTATION, _UPRIGHT) != _UPRIGHT)
+    except Exception:  # metadata are damaged in any way, and are not what is looked at
+        return False
 
 
 def conversions(found: Traits, policy: ColourPolicy) -> list[Conversion]:
