@@ -237,7 +237,7 @@ def test_an_image_that_cannot_be_used_is_an_error_of_its_unit_alone(place, assay
     Image.fromarray(rgba).save(place / "mine" / "one" / "b.png")
     Path("mine.yaml").write_text(
         "schema: 1\nname: mine\ntitle: mine\nlabel_space: mine\nnum_classes: 2\nlicence: mine\nsource: me\n"
-        "get: draw them\nlocation: {folder: mine}\nlayout: {type: folder-per-class}\nfiles: unlisted\n"
+        "get: draw them\nlocation: {folder: mine}\nlayout: {type: folder-per-class}\nfiles: unlisted\nalpha: refuse\n"
     )
     Path("m.yaml").write_text(SPEC.format(data="mine.yaml"))
     Path("two_classes.py").write_text(
@@ -249,10 +249,11 @@ def test_an_image_that_cannot_be_used_is_an_error_of_its_unit_alone(place, assay
     )
     code, _, err = assay("run", "--model", "two_classes:net", "--task", "m.yaml", "--out", "o", "--quiet")
     assert code == 1, err
+    assert "mine: files left out: 1 unreadable" in err
     records = assay("records", "o", "--model", "two_classes:net", "--task", "m")[1]
     failed = [row for row in csv.DictReader(io.StringIO(records)) if row["error"]]
-    assert len(failed) == 2
-    assert any("alpha" in row["error"] for row in failed)
+    assert len(failed) == 1
+    assert "has transparency (RGBA), which its manifest refuses" in failed[0]["error"]
 
 
 def test_show_and_report_refuse_what_is_no_result(place, assay):

@@ -78,16 +78,30 @@ def test_a_transparent_colour_is_read_as_torchvision_reads_it(tmp_path: Path, mo
     )
 
 
-def test_an_orientation_in_the_metadata_is_not_applied_and_is_counted(
-    tmp_path: Path, write_manifest: Writer
+@pytest.mark.parametrize("kind", ["jpg", "png", "tiff", "webp"])
+def test_an_orientation_in_the_metadata_is_applied_and_counted_as_torchvision_applies_it(
+    tmp_path: Path, write_manifest: Writer, kind: str
 ) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # turn by 90 degrees
-    path = tmp_path / "p0_0.png"
+    path = tmp_path / f"p0_0.{kind}"
     of_mode("RGB").save(path, exif=exif)
+    layout = {"type": "labelled-names", "pattern": r"p\d+_(?P<label>\d+)\.\w+"}
+    data = open_dataset(write_manifest(layout=layout), [])
+    pixels = data.image(data.samples[0])
+    np.testing.assert_array_equal(pixels, np.asarray(default_loader(path)))
+    turned_by_pillow = pixels.shape == (9, 8, 3)
+    assert turned_by_pillow == (kind == "tiff")
+    assert data.facts.converted == (
+        {} if turned_by_pillow else {"orientation in the metadata not applied": 1}
+    )
+
+
+def test_damaged_metadata_are_no_damaged_picture(tmp_path: Path, write_manifest: Writer) -> None:
+    of_mode("RGB").save(tmp_path / "p0_0.png", exif=b"Exif\x00\x00II*\x00\xff\xff\xff\xff")
     data = open_dataset(write_manifest(), [])
-    np.testing.assert_array_equal(data.image(data.samples[0]), np.asarray(default_loader(path)))
-    assert data.facts.converted == {"orientation in the metadata not applied": 1}
+    assert len(data.samples) == 1
+    assert not data.facts.document()
 
 
 COUNTED = {
@@ -162,6 +176,9 @@ def clutter(folder: Path) -> None:
         stream, "JPEG"
     )
     (folder / "cut.jpg").write_bytes(stream.getvalue()[: len(stream.getvalue()) // 2])
+    whole = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)).save(whole, "PNG")
+    (folder / "cut.png").write_bytes(whole.getvalue()[:-4000])
     (folder / "gone.png").symlink_to(folder / "nowhere.png")
 
 
@@ -175,7 +192,7 @@ def test_a_class_folder_s_other_files_are_counted(tmp_path: Path, write_manifest
     of_mode("RGB").save(tmp_path / "loose.png")
     data = open_dataset(write_manifest(**FOLDERS), [])
     assert data.facts.left_out == {
-        ".gif": 1, ".txt": 1, "hidden": 2, "in no class folder": 1, "unreadable": 4,
+        ".gif": 1, ".txt": 1, "hidden": 2, "in no class folder": 1, "unreadable": 5,
     }  # fmt: skip
     assert [sample.unit_id for sample in data.samples] == ["cat/a.png", "dog/a.png", "emu/a.png"]
     assert data.sha256 == plain.sha256, "what is no sample decides no answer"
@@ -188,21 +205,23 @@ def test_other_files_of_every_layout_of_pictures_are_counted(tmp_path: Path, wri
     of_mode("RGB").save(tmp_path / "p0_0.png")
     of_mode("RGB").save(tmp_path / "other.png")
     clutter(tmp_path)
-    # empty.png, text.jpg and cut.jpg are not asked for here; a broken link is none of the folder's pictures
+    # empty.png, text.jpg, cut.jpg and cut.png are not asked for here; a broken link is none of the folder's pictures
     assert left_out(tmp_path) == {
         ".gif": 1,
         "hidden": 1,
-        "name does not match the pattern": 4,
+        "name does not match the pattern": 5,
         "unreadable": 1,
     }
 
-    (tmp_path / "labels.txt").write_text("p0_0.png 0\nempty.png 1\ntext.jpg 1\ncut.jpg 1\nother.png 2\n")
+    (tmp_path / "labels.txt").write_text(
+        "p0_0.png 0\nempty.png 1\ntext.jpg 1\ncut.jpg 1\ncut.png 1\nother.png 2\n"
+    )
     flat = {"layout": {"type": "flat-with-labels", "labels": "labels.txt"}}
-    assert left_out(tmp_path, **flat) == {".gif": 1, "hidden": 1, "unreadable": 4}
+    assert left_out(tmp_path, **flat) == {".gif": 1, "hidden": 1, "unreadable": 5}
 
     (tmp_path / "t.csv").write_text("file,label\np0_0.png,0\ncut.jpg,1\n")
     table = {"layout": {"type": "table", "table": "t.csv"}}
-    assert left_out(tmp_path, **table) == {".gif": 1, "hidden": 1, "no row in the table": 3, "unreadable": 2}
+    assert left_out(tmp_path, **table) == {".gif": 1, "hidden": 1, "no row in the table": 4, "unreadable": 2}
 
 
 def test_pictures_that_published_layouts_do_not_take_are_counted(tmp_path: Path) -> None:

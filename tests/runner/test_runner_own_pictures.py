@@ -275,7 +275,7 @@ def test_what_is_no_folder_writes_nothing(assay, task, tmp_path):
         "run", "--model", LINEAR, "--task", task, "--data", tmp_path / "none", "--out", tmp_path / "o"
     )
     assert code == 2
-    assert "there is no such folder or manifest, and no data set of that name" in errors
+    assert "no such folder or manifest, and unknown data set" in errors
     assert not (tmp_path / "o").exists()
 
 

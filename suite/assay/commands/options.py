@@ -83,7 +83,7 @@ class Asked:
     threads: int = 1
     batch_size: str = "auto"
     data_roots: Sequence[Path] = ()
-    switches: Sequence[str] = ()
+    save_adversarial: bool = False
     data: str | None = None
 
     def requests(self, device: str) -> "list[JobRequest]":
@@ -109,7 +109,7 @@ class Asked:
                 device=device,
                 batch_size=_batch_size(self.batch_size),
                 data_roots=tuple(str(root) for root in self.data_roots),
-                switches=tuple(self.switches),
+                switches=("save_adversarial",) if self.save_adversarial else (),
                 data=self.data,
             )
             for task in self.tasks

@@ -104,20 +104,10 @@ def run(
     # A cluster's GPUs are not this machine's, which only plans.
     on_cluster = executor is ExecutorName.RAY
     chosen = ["cpu"] if on_cluster else devices(device)
-    switches = ("save_adversarial",) if save_adversarial else ()
     asked = Asked(
-        task or (),
-        model or (),
-        weights,
-        limit,
-        dtype,
-        tf32,
-        threads,
-        batch_size,
-        data_root or (),
-        switches,
-        data,
-    )
+        task or (), model or (), weights, limit, dtype, tf32, threads, batch_size,
+        data_root or (), save_adversarial, data,
+    )  # fmt: skip
     part = Shard.parse(shard)
     places = (device,) if on_cluster else tuple(chosen)
     choice = Choice(executor.value, places, workers, address, Limits(unit_timeout, chunk_timeout))
@@ -200,20 +190,10 @@ def plan(
     from assay.runner.plan import plan_jobs, survey
     from assay.runner.planfile import plan_document, plan_table
 
-    switches = ("save_adversarial",) if save_adversarial else ()
     asked = Asked(
-        task or (),
-        model or (),
-        weights,
-        limit,
-        dtype,
-        tf32,
-        threads,
-        batch_size,
-        data_root or (),
-        switches,
-        data,
-    )
+        task or (), model or (), weights, limit, dtype, tf32, threads, batch_size,
+        data_root or (), save_adversarial, data,
+    )  # fmt: skip
     if paper is not None:
         if asked != Asked(data_roots=data_root or ()) or as_json:
             raise UserError("--paper: goes with --scale, --out, --data-root and --device alone")

@@ -155,24 +155,13 @@ def _loaded(model: str, weights: Path | None, device: str) -> "LoadedModel":
 
 def _pixels(image: str, data: str | None, roots: list[Path], info: "ModelInfo") -> "np.ndarray[Any, Any]":
     """The picture, uint8 (H, W, C)."""
-    from PIL import Image
-
-    from assay.data.pixels import ColourPolicy, ImageError, to_pixels
+    from assay.data.pixels import read_picture
 
     if data is not None:
         return _sample(image, data, roots, info)
-    policy = ColourPolicy(channels=1 if info.input_shape[0] == 1 else 3, alpha="composite", to_grey="convert")
-    try:
-        with Image.open(image) as picture:
-            return to_pixels(picture, policy)
-    except ImageError as error:
-        raise UserError(f"{image}: {error}") from error
-    except FileNotFoundError as error:
-        raise UserError(
-            f"{image}: no such file; give a picture's path, or a sample's id with --data NAME"
-        ) from error
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise UserError(f"{image}: cannot be read as a picture ({error}); give a PNG or JPEG") from error
+    if not Path(image).is_file():
+        raise UserError(f"{image}: no such file; give a picture's path, or a sample's id with --data NAME")
+    return read_picture(Path(image), info.input_shape[0])
 
 
 def _sample(unit_id: str, data: str, roots: list[Path], info: "ModelInfo") -> "np.ndarray[Any, Any]":

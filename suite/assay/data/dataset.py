@@ -152,7 +152,9 @@ def _open(manifest: Manifest, files: DataFiles, hashes: Mapping[str, str]) -> _O
     names = {contents.file(sample.reference): sample for sample in contents.samples}
     # Where a manifest lists the files they are as their publisher made them: one that cannot be decoded is a unit's
     # error. Any other folder may hold anything.
-    inspection = inspect(files, {name: hashes[name] for name in names if name in hashes}, decoded=unlisted)
+    inspection = inspect(files, {name: hashes[name] for name in names if name in hashes})
+    if not unlisted:
+        return _Opened(contents, replace(inspection, unreadable=()), left_out)
     lost = {name for name in names if name not in hashes or name in inspection.unreadable}
     good = tuple(sample for name, sample in names.items() if name not in lost)
     if not good:

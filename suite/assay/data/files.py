@@ -138,6 +138,11 @@ class DataFiles:
     folder: Path
     names: tuple[str, ...]
 
+    def left_out(self, otherwise: str, below: str = ".") -> dict[str, int]:
+        """:func:`why_left_out` for the other pictures in and under the folder ``below``."""
+        there = pictures_among(all_names(self.folder, below))
+        return why_left_out(self.folder, set(there) - set(self.names), otherwise)
+
     def path(self, name: str) -> Path:
         """Where ``name`` lies.
 

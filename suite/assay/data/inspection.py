@@ -23,7 +23,7 @@ class Inspection:
 
     Attributes:
         traits: how many pictures have them.
-        unreadable: the files that are no pictures, sorted; only looked for where every picture was decoded.
+        unreadable: the files that cannot be decoded, sorted.
     """
 
     traits: Mapping[Traits, int]
@@ -38,43 +38,40 @@ class Inspection:
         return dict(sorted(found.items()))
 
 
-def inspect(files: DataFiles, hashes: Mapping[str, str], decoded: bool) -> Inspection:
-    """The look; what was seen of the same contents before is remembered.
+def inspect(files: DataFiles, hashes: Mapping[str, str]) -> Inspection:
+    """Decode every picture once; what was seen of the same contents before is remembered.
 
     Args:
         files: of the data set.
         hashes: of its picture files, by name.
-        decoded: decode every picture, to find those that cannot be; else only headers are read.
     """
-    document = {"pillow": PIL.__version__, "decoded": decoded, "pictures": sorted(hashes.items())}
-    memory, key = Memory("pictures.json"), canonical_sha256(document)
+    memory = Memory("pictures.json")
+    key = canonical_sha256({"pillow": PIL.__version__, "pictures": sorted(hashes.items())})
     known = _parsed(memory.get(key))
     if known is not None:
         return known
-    found = _seen(files, sorted(hashes), decoded)
+    found = _seen(files, sorted(hashes))
     memory.put(key, _written(found))
     memory.save()
     return found
 
 
-def _seen(files: DataFiles, names: Sequence[str], decoded: bool) -> Inspection:
+def _seen(files: DataFiles, names: Sequence[str]) -> Inspection:
     # Pillow decodes without Python's lock.
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1), thread_name_prefix="assay-inspection") as pool:
-        seen = list(pool.map(partial(_traits_of, files, decoded), names))
+        seen = list(pool.map(partial(_traits_of, files), names))
     unreadable = [name for name, kind in zip(names, seen, strict=True) if kind is None]
-    return Inspection(Counter(kind for kind in seen if kind), tuple(unreadable if decoded else ()))
+    return Inspection(Counter(kind for kind in seen if kind), tuple(unreadable))
 
 
-def _traits_of(files: DataFiles, decoded: bool, name: str) -> Traits | None:
+def _traits_of(files: DataFiles, name: str) -> Traits | None:
     """The traits of one picture, or None where it is none."""
     try:
         with open_picture(files, name) as image:
-            kind = traits(image)
-            if decoded:
-                decode(image)
+            decode(image)
+            return traits(image)
     except ImageError:
         return None
-    return kind
 
 
 def _written(found: Inspection) -> str:

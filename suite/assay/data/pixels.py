@@ -1,5 +1,6 @@
 """Pictures of every colour mode to uint8 arrays of one or three channels, as Pillow and torchvision read them."""
 
+from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -13,10 +14,8 @@ Pixels = npt.NDArray[np.uint8]
 
 _ALPHA = ("LA", "La", "PA", "RGBA", "RGBa")
 _MAY_BE_TRANSPARENT = ("L", "P", "RGB", *_ALPHA)
-_ORIENTATION, _UPRIGHT = (
-    0x0112,
-    1,
-)  # EXIF's tag, and its value for a picture that is stored as it is to be seen
+_ORIENTATION = 0x0112  # EXIF's tag
+_UPRIGHT = 1  # its value for a picture that is stored as it is to be seen
 
 
 class ImageError(UserError):
@@ -43,12 +42,12 @@ class ColourPolicy(StrictModel):
 
 
 class Traits(NamedTuple):
-    """What a picture's header says of its colours.
+    """What a picture says of its colours.
 
     Attributes:
         mode: Pillow's.
         transparent: it has an alpha channel, or a colour that is transparent.
-        turned: its metadata ask for it to be turned or mirrored before it is seen.
+        turned: its metadata ask for it to be turned or mirrored, which Pillow does of itself for TIFF alone.
     """
 
     mode: str
@@ -85,10 +84,16 @@ _WORDS = {
 
 
 def traits(image: Image.Image) -> Traits:
-    """What the header of ``image``, which need not be decoded yet, says."""
+    """What ``image``, which is decoded (only then are all its metadata known), says of its colours."""
     transparent = image.mode in _ALPHA or (image.mode in _MAY_BE_TRANSPARENT and "transparency" in image.info)
-    turned = image.getexif().get(_ORIENTATION, _UPRIGHT) != _UPRIGHT
-    return Traits(image.mode, transparent, turned)
+    return Traits(image.mode, transparent, _is_turned(image))
+
+
+def _is_turned(image: Image.Image) -> bool:
+    try:
+        return bool(image.getexif().get(_ORIENTATION, _UPRIGHT) != _UPRIGHT)
+    except Exception:  # metadata are damaged in any way, and are not what is looked at
+        return False
 
 
 def conversions(found: Traits, policy: ColourPolicy) -> list[Conversion]:
@@ -127,6 +132,26 @@ def to_pixels(image: Image.Image, policy: ColourPolicy) -> Pixels:
     if pixels.ndim == 2:
         return np.ascontiguousarray(np.repeat(pixels[..., np.newaxis], policy.channels, axis=2))
     return pixels
+
+
+def read_picture(path: Path, channels: int) -> Pixels:
+    """The picture in a file of a user's, uint8 (H, W, C), as a data set without rules of its own has it.
+
+    Args:
+        path: of the file.
+        channels: 1 for a network of one channel, which sees colours in grey; else the picture has 3.
+
+    Raises:
+        UserError: there is no such file, or it is no picture.
+    """
+    policy = ColourPolicy(channels=1 if channels == 1 else 3, to_grey="convert")
+    try:
+        with Image.open(path) as picture:
+            return to_pixels(picture, policy)
+    except ImageError as error:
+        raise UserError(f"{path}: {error}") from error
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise UserError(f"{path}: cannot be read as a picture ({error}); give a PNG or JPEG") from error
 
 
 def decode(image: Image.Image) -> None:

@@ -1,5 +1,6 @@
 """A user's own folder of pictures, one folder a class, as a data set for one model: no YAML is written."""
 
+import difflib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -74,10 +75,13 @@ def is_folder(data: str) -> bool:
 
     if Path(data).is_dir():
         return True
-    if data not in list_manifests() and not Path(data).is_file():
+    known = list_manifests()
+    if data not in known and not Path(data).is_file():
+        nearest = difflib.get_close_matches(data, known, n=3, cutoff=0.6)
+        hint = f"; did you mean {' or '.join(nearest)}?" if nearest else ""
         raise UserError(
-            f"--data {data}: there is no such folder or manifest, and no data set of that name; give a folder with "
-            "one folder a class, or a name of `assay list data`"
+            f"no such folder or manifest, and unknown data set {data!r}{hint} (give a folder with one folder a class, "
+            "or a name of `assay list data`)"
         )
     return False
 

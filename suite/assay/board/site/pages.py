@@ -19,6 +19,7 @@ from assay.board.site.entries import Entry, Result
 from assay.board.site.history import history
 from assay.data.manifest import load_manifest
 from assay.errors import UserError
+from assay.results.document import DataCard
 from assay.tasks.families import family
 
 _HERE = Path(__file__).resolve().parents[1]
@@ -74,6 +75,7 @@ class Pages:
                 "result": result,
                 "singles": singles(result["metrics"]),
                 "guards": guard_rows(result["guards"]),
+                "remarks": DataCard.model_validate(result["data"]).remarks,
                 "curves": curve_tables(result["metrics"]),
                 "pictures": pictures[result["task"]],
                 "provenance": provenance_rows(_plain(entry.read(f"provenance/{result['task']}.json"))),

@@ -4,14 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-from assay.data.files import (
-    DataFiles,
-    all_names,
-    image_names,
-    pictures_among,
-    stored_path,
-    why_left_out,
-)
+from assay.data.files import DataFiles, image_names, stored_path
 from assay.data.layouts.base import Contents, FileName, Layout, Names, Sample, file_contents, parse_label
 from assay.errors import UserError
 
@@ -59,8 +52,7 @@ class FlatWithLabels(Layout):
 
     def left_out(self, files: DataFiles, samples: Sequence[Sample]) -> Mapping[str, int]:
         """The other pictures among the images."""
-        there = pictures_among(all_names(files.folder, self.images or "."))
-        return why_left_out(files.folder, set(there) - set(files.names), "no label")
+        return files.left_out("no label", self.images or ".")
 
     def where(self, sample: Sample) -> str:
         """The label file and the image's name."""

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator
 
-from assay.data.files import DataFiles, all_names, image_names, pictures_among, why_left_out
+from assay.data.files import DataFiles, image_names
 from assay.data.layouts.base import Contents, Layout, Sample, file_contents, parse_label
 from assay.errors import UserError
 
@@ -38,8 +38,7 @@ class LabelledNames(Layout):
 
     def left_out(self, files: DataFiles, samples: Sequence[Sample]) -> Mapping[str, int]:
         """The other pictures in the folder."""
-        there = pictures_among(all_names(files.folder))
-        return why_left_out(files.folder, set(there) - set(files.names), "name does not match the pattern")
+        return files.left_out("name does not match the pattern")
 
     def _sample(self, name: str) -> Sample:
         match = re.fullmatch(self.pattern, name)

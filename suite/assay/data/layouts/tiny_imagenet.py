@@ -12,14 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from assay.data.files import (
-    DataFiles,
-    all_names,
-    image_names,
-    pictures_among,
-    stored_path,
-    why_left_out,
-)
+from assay.data.files import DataFiles, image_names, stored_path
 from assay.data.layouts.base import Contents, Layout, Mask, Sample, open_picture
 from assay.data.pixels import ImageError
 from assay.errors import UserError
@@ -73,8 +66,7 @@ class TinyImageNet(Layout):
 
     def left_out(self, files: DataFiles, samples: Sequence[Sample]) -> Mapping[str, int]:
         """What lies in the split's picture folders and is no picture."""
-        there = pictures_among(all_names(files.folder, self.split))
-        return why_left_out(files.folder, set(there) - set(files.names), "outside a folder of pictures")
+        return files.left_out("outside a folder of pictures", self.split)
 
     @staticmethod
     def _train(files: DataFiles, labels: dict[str, int]) -> Iterator[tuple[str, tuple[int, Box]]]:

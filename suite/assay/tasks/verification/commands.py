@@ -120,16 +120,9 @@ def _spec(perturbations: list[str], delta: float, labels: str, timeout_s: float)
 
 def _read(path: Path, model: "LoadedModel") -> "Tensor":
     """The picture as the model sees it, (C, H, W) float64; refuses what the model does not resize."""
-    import numpy as np
-    from PIL import Image, UnidentifiedImageError
+    from assay.data.pixels import read_picture
 
-    mode = "L" if model.info.input_shape[0] == 1 else "RGB"
-    try:
-        with Image.open(path) as picture:
-            pixels = np.asarray(picture.convert(mode), dtype=np.uint8)
-    except (OSError, UnidentifiedImageError) as error:
-        raise UserError(f"{path}: cannot be read as a picture ({error}); give a PNG or JPEG") from error
-    image = model.prepare(pixels if pixels.ndim == 3 else pixels[:, :, None])
+    image = model.prepare(read_picture(path, model.info.input_shape[0]))
     if tuple(image.shape) != model.info.input_shape:
         raise UserError(
             f"{path}: is {tuple(image.shape)} where {model.info.name} reads {model.info.input_shape}; resize it"
