@@ -29,8 +29,8 @@ _FOREIGN_LAYERS = {
 }
 _FUNCTIONS = {
     torch.add, torch.sub, torch.flatten, torch.relu, torch.cat, torch.reshape, operator.add, operator.iadd,
-    operator.sub, functional.relu, functional.relu6, functional.leaky_relu, functional.max_pool2d, functional.avg_pool2d,
-    functional.adaptive_avg_pool2d, functional.dropout,
+    operator.sub, functional.relu, functional.relu6, functional.leaky_relu, functional.max_pool2d,
+    functional.avg_pool2d, functional.adaptive_avg_pool2d, functional.dropout,
 }  # fmt: skip
 _METHODS = {
     "flatten",
