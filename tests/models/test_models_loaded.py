@@ -36,48 +36,6 @@ def noise(height: int, width: int, channels: int) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (height, width, channels), dtype=np.uint8)
 
 
-@pytest.mark.parametrize("name", ["resnet50", "alexnet", "efficientnet_b3", "swin_t"])
-def test_preparation_equals_torchvisions_transform(name: str) -> None:
-    from torchvision import models
-
-    from assay.models.entries.torchvision_names import _entry
-
-    preprocessing = _entry(name).load.args[0].preprocessing  # type: ignore[attr-defined]
-    expected = models.get_model_weights(name).DEFAULT.transforms()(photo())
-    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (preprocessing.mean, preprocessing.std))
-    prepared = (model(preprocessing).prepare(np.asarray(photo())) - mean) / std
-    assert torch.allclose(prepared, expected, atol=1e-6)
-
-
-@pytest.mark.parametrize("name", ["resnet18", "tf_efficientnet_lite0", "vit_base_patch16_clip_224"])
-def test_preparation_equals_timms_transform(name: str) -> None:
-    import timm
-
-    from assay.models.entries.timm_names import timm_preprocessing
-
-    config = timm.models.get_pretrained_cfg(name).to_dict()
-    preprocessing = timm_preprocessing(name, config)
-    data = timm.data.resolve_data_config({}, pretrained_cfg=config)
-    expected = timm.data.create_transform(**data)(photo())
-    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (preprocessing.mean, preprocessing.std))
-    prepared = (model(preprocessing).prepare(np.asarray(photo())) - mean) / std
-    assert torch.allclose(prepared, expected, atol=1e-6)
-
-
-def test_timms_border_crop_is_refused() -> None:
-    from assay.models.entries.timm_names import timm_preprocessing
-
-    config = {
-        "input_size": (3, 8, 8),
-        "crop_mode": "border",
-        "interpolation": "bicubic",
-        "mean": [0],
-        "std": [1],
-    }
-    with pytest.raises(UserError, match="crop mode 'border'"):
-        timm_preprocessing("timm/net", config)
-
-
 def test_normalisation_is_inside_the_module() -> None:
     loaded = model(RGB)
     pixels = loaded.prepare(noise(50, 60, 3))[None]
@@ -99,6 +57,36 @@ def test_a_single_channel_is_repeated_for_a_network_of_three() -> None:
     grey = noise(50, 60, 1)
     prepared = model(RGB).prepare(grey)
     assert torch.equal(prepared, model(RGB).prepare(np.repeat(grey, 3, axis=2)))
+
+
+def test_a_border_is_of_its_colour_and_an_odd_pixel_goes_below_and_to_the_right() -> None:
+    padded = Preprocessing(crop=(5, 4), mean=(0.0,) * 3, std=(1.0,) * 3, pad=(10, 20, 30))
+    image = noise(2, 3, 3)
+    prepared = (model(padded).prepare(image) * 255).round().byte().numpy().transpose(1, 2, 0)
+    expected = np.full((5, 4, 3), (10, 20, 30), np.uint8)
+    expected[1:3, :3] = image
+    assert np.array_equal(prepared, expected)
+
+
+@pytest.mark.parametrize(
+    ("fit", "height", "width", "size"),
+    [("exact", 10, 40, (8, 8)), ("cover", 10, 40, (8, 32)), ("contain", 10, 40, (2, 8)), ("cover", 40, 10, (32, 8))],
+)  # fmt: skip
+def test_a_resize_to_a_rectangle_fits_as_asked(
+    fit: str, height: int, width: int, size: tuple[int, int]
+) -> None:
+    rectangle = Preprocessing.model_validate(
+        {"resize": (8, 8), "crop": (32, 32), "mean": (0.0,), "std": (1.0,), "fit": fit, "pad": (0,)}
+    )
+    white = np.full((height, width, 1), 255, np.uint8)
+    seen = model(rectangle).prepare(white)[0] > 0
+    assert (int(seen.any(dim=1).sum()), int(seen.any(dim=0).sum())) == size
+
+
+def test_an_image_that_a_resize_leaves_no_pixel_of_is_refused() -> None:
+    contained = Preprocessing(resize=(8, 8), fit="contain", crop=(8, 8), mean=(0.0,), std=(1.0,), pad=(0,))
+    with pytest.raises(UserError, match="1 x 50 would have no pixel left"):
+        model(contained).prepare(noise(1, 50, 1))
 
 
 def test_an_image_of_the_crops_size_is_kept_to_the_pixel() -> None:

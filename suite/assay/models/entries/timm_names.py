@@ -1,30 +1,46 @@
-"""Timm's pretrained networks as ``timm/NAME``, from the Hugging Face cache or a user's weight file."""
+"""Timm's networks as ``timm/NAME``, and those in Hugging Face's repositories as ``hf-hub:OWNER/NAME``.
 
-import math
-from collections.abc import Mapping
+Weights come from Hugging Face's cache or a user's file; the preprocessing from the configuration that comes with the
+weights. ``:test`` after the name takes the input size and crop that it states for testing.
+"""
+
+import json
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from assay.errors import UserError
-from assay.models.info import IMAGENET, UNSTATED, Card, Preprocessing
-from assay.models.places import downloads_allowed
+from assay.models.hub import WEIGHT_FILES, Repository
+from assay.models.info import IMAGENET, UNSTATED, Card
 from assay.models.registry import Family, Registry, ZooEntry, entry_of, pattern_row, unknown_name
+from assay.models.timm_data import has_test_values, timm_preprocessing
 
 if TYPE_CHECKING:
     from assay.models.loaded import LoadedModel
 
 _PREFIX = "timm/"
-_FILES = ("model.safetensors", "pytorch_model.bin")
+_HUB_PREFIXES = ("hf-hub:", "timm/hf-hub:")
+_AT_TEST = "test"
+_CONFIG = "config.json"
 _SHA256_LENGTH = 64
+_IMAGENET_CLASSES = 1000
+_OWN_WEIGHTS = "give a checkpoint with --weights FILE (make: WEIGHTS=FILE)"
 
 
 def register(registry: Registry) -> None:
-    """Adds the pattern ``timm/NAME``."""
-    row = pattern_row(
-        "timm/NAME", "any of timm's networks", "timm", "needs --weights or Hugging Face's cache"
-    )
-    registry.add_family(Family(resolve=_resolve, listed=lambda: [row], names=lambda: []))
+    """Adds the patterns ``timm/NAME`` and ``hf-hub:OWNER/NAME``."""
+    rows = (
+        pattern_row(
+            "timm/NAME", "any of timm's networks; NAME:test for its test size", "timm",
+            "needs --weights or Hugging Face's cache",
+        ),
+        pattern_row(
+            "hf-hub:OWNER/NAME", "a timm network in a Hugging Face repository", "its owner",
+            "needs Hugging Face's cache",
+        ),
+    )  # fmt: skip
+    registry.add_family(Family(resolve=_resolve_hub, listed=lambda: [rows[1]], names=lambda: []))
+    registry.add_family(Family(resolve=_resolve, listed=lambda: [rows[0]], names=lambda: []))
 
 
 def _resolve(asked: str) -> ZooEntry | None:
@@ -32,73 +48,121 @@ def _resolve(asked: str) -> ZooEntry | None:
         return None
     import timm
 
-    name = asked.removeprefix(_PREFIX)
+    name, at_test = _option(asked, asked.removeprefix(_PREFIX))
     config = timm.models.get_pretrained_cfg(name) if timm.is_model(name.split(".")[0]) else None
     if config is None:
         known = {*timm.list_models(), *timm.list_pretrained()}
         raise unknown_name(asked, [f"{_PREFIX}{one}" for one in known])
-    card = Card(
-        name=asked,
+    card = _card(
+        asked,
+        config.to_dict(),
         source=f"timm, {config.hf_hub_id or config.url or 'no published weights'}",
-        licence=config.license or "unstated",
         architecture=asked,
-        label_space=IMAGENET if config.num_classes == 1000 else UNSTATED,
-        num_classes=config.num_classes,
-        preprocessing=timm_preprocessing(asked, config.to_dict()),
+        at_test=at_test,
     )
-    title = f"timm's {name}"
-    return entry_of(card, title, partial(_load, card, config.hf_hub_id), partial(_missing, config.hf_hub_id))
+    repository = Repository(config.hf_hub_id) if config.hf_hub_id else None
+    load = partial(_load, card, repository, name)
+    return entry_of(card, f"timm's {name}", load, partial(_missing, repository))
 
 
-def timm_preprocessing(name: str, config: Mapping[str, Any]) -> Preprocessing:
-    """Timm's evaluation transform as its ``pretrained_cfg`` describes it.
+def _resolve_hub(asked: str) -> ZooEntry | None:
+    prefix = next((prefix for prefix in _HUB_PREFIXES if asked.startswith(prefix)), None)
+    if prefix is None:
+        return None
+    name, at_test = _option(asked, asked.removeprefix(prefix))
+    owned, _, revision = name.partition("@")
+    repository = Repository(owned, revision or None)
+    try:
+        described = repository.cached(_CONFIG)
+    except ValueError as error:  # huggingface_hub's own complaint about the form of a name
+        raise UserError(f"{asked}: is no repository of Hugging Face's ({error}); write OWNER/NAME") from error
+    return ZooEntry(
+        name=asked,
+        title=f"{owned} of Hugging Face",
+        source=f"Hugging Face, {name}",
+        licence="as its owner states",
+        label_space=UNSTATED,
+        load=partial(_load_hub, asked, repository, at_test),
+        missing=lambda: _missing(repository) if described else f"{_CONFIG} of {owned} is not in Hugging Face's cache",
+    )  # fmt: skip
 
-    Raises:
-        UserError: a crop that Assay does not know.
-    """
-    _, height, width = config["input_size"]
-    crop_pct = config.get("crop_pct") or 0.875
-    squashed = config.get("crop_mode", "center") == "squash" and crop_pct == 1
-    if not squashed and config.get("crop_mode", "center") != "center":
+
+def _option(asked: str, name: str) -> tuple[str, bool]:
+    """The name without its option, and whether the option asks for the test size."""
+    plain, colon, option = name.partition(":")
+    if colon and option != _AT_TEST:
         raise UserError(
-            f"{name}: timm's crop mode {config['crop_mode']!r} is not supported; load it by a factory of "
-            "your own, which returns (module, preprocessing)"
+            f"unknown model {asked!r}: {option!r} is no option; write {plain}:{_AT_TEST} or {plain}"
         )
-    return Preprocessing(
-        resize="direct" if squashed else math.floor(min(height, width) / crop_pct),
-        crop=(height, width),
-        interpolation=config["interpolation"],
-        mean=tuple(config["mean"]),
-        std=tuple(config["std"]),
+    return plain, bool(colon)
+
+
+def _card(name: str, config: dict[str, Any], *, source: str, architecture: str, at_test: bool) -> Card:
+    if at_test and not has_test_values(config):
+        raise UserError(f"{name}: timm states no input size or crop for testing; leave out :{_AT_TEST}")
+    if at_test and config.get("fixed_input_size") and config.get("test_input_size"):
+        raise UserError(f"{name}: the network takes one input size only; leave out :{_AT_TEST}")
+    imagenet = config["num_classes"] == _IMAGENET_CLASSES and not config.get("label_names")
+    return Card(
+        name=name,
+        source=source,
+        licence=config.get("license") or "unstated",
+        architecture=architecture,
+        label_space=IMAGENET if imagenet else UNSTATED,
+        num_classes=config["num_classes"],
+        preprocessing=timm_preprocessing(name, config, at_test=at_test),
     )
 
 
-def _cached(repository: str | None) -> Path | None:
+def _missing(repository: Repository | None) -> str | None:
     if repository is None:
+        return "no published weights"
+    if repository.cached(*WEIGHT_FILES) is not None:
         return None
-    from huggingface_hub import try_to_load_from_cache
-
-    found = (try_to_load_from_cache(repository, file) for file in _FILES)
-    return next((Path(path) for path in found if isinstance(path, str)), None)
+    return f"the weights of {repository.name} are not in Hugging Face's cache"
 
 
-def _missing(repository: str | None) -> str | None:
-    if _cached(repository) is not None:
-        return None
-    return (
-        f"the weights of {repository} are not in Hugging Face's cache"
-        if repository
-        else "no published weights"
+def _load_hub(asked: str, repository: Repository, at_test: bool, weights: Path | None) -> "LoadedModel":
+    from timm.models import is_model
+    from timm.models._hub import load_model_config_from_path
+
+    folder = repository.file(asked, f"put its {_CONFIG} there", _CONFIG).parent
+    try:
+        config, architecture, arguments = load_model_config_from_path(folder)
+        known = is_model(architecture)
+        config.setdefault("num_classes", None)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"{asked}: its {_CONFIG} is none that timm writes ({type(error).__name__}: {error}); choose a repository "
+            "of a timm network"
+        ) from error
+    if not known or not isinstance(config["num_classes"], int):
+        raise UserError(
+            f"{asked}: its {_CONFIG} names {architecture!r} with {config['num_classes']} classes, which is none of "
+            "timm's networks; choose a repository of a timm network"
+        )
+    card = _card(
+        asked,
+        config,
+        source=f"Hugging Face, {repository.name}",
+        architecture=f"{_PREFIX}{architecture}"
+        + (json.dumps(arguments, sort_keys=True) if arguments else ""),
+        at_test=at_test,
     )
+    return _load(card, repository, f"local-dir:{folder}", weights)
 
 
-def _load(card: Card, repository: str | None, weights: Path | None) -> "LoadedModel":
+def _load(card: Card, repository: Repository | None, timm_name: str, weights: Path | None) -> "LoadedModel":
     import timm
 
     from assay.models.build import assemble
     from assay.models.weights import file_sha256, load_strictly, read_state_dict
 
-    path = weights or _cached(repository) or _fetched(card.name, repository)
+    if card.num_classes == 0:
+        raise UserError(
+            f"{card.name}: timm's network gives features and has no classes; choose one with a classifier"
+        )
+    path = weights or _published(card.name, repository)
     sha256 = file_sha256(path) if path.is_file() else ""
     stored_as = path.resolve().name
     if weights is None and len(stored_as) == _SHA256_LENGTH and stored_as != sha256:
@@ -106,23 +170,12 @@ def _load(card: Card, repository: str | None, weights: Path | None) -> "LoadedMo
             f"{path}: its SHA-256 is not the one under which it is cached; delete it and get it again"
         )
     state = read_state_dict(path)
-    net = timm.create_model(card.name.removeprefix(_PREFIX), pretrained=False)
+    net = timm.create_model(timm_name, pretrained=False)
     load_strictly(net, state, str(path))
     return assemble(net, card if weights is None else card.of_user(), sha256)
 
 
-def _fetched(name: str, repository: str | None) -> Path:
-    if repository is None or not downloads_allowed():
-        raise UserError(
-            f"{name}: {_missing(repository)}; give a checkpoint with --weights FILE (make: WEIGHTS=FILE)"
-            + (f", or let {_FILES[0]} be fetched with ASSAY_DOWNLOAD=1" if repository else "")
-        )
-    from huggingface_hub import hf_hub_download
-
-    try:
-        return Path(hf_hub_download(repository, _FILES[0]))
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"{name}: fetching {_FILES[0]} of {repository} failed ({' '.join(str(error).split())}); "
-            "give a checkpoint with --weights FILE"
-        ) from error
+def _published(name: str, repository: Repository | None) -> Path:
+    if repository is None:
+        raise UserError(f"{name}: no published weights; {_OWN_WEIGHTS}")
+    return repository.file(name, _OWN_WEIGHTS, *WEIGHT_FILES)

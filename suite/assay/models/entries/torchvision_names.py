@@ -57,9 +57,17 @@ def _default_weights(name: str) -> Any:
 
 
 def _entry(name: str) -> ZooEntry:
+    card = card_of(name)
+    title = f"torchvision's {name}, ImageNet, {card.preprocessing.crop[0]} x {card.preprocessing.crop[1]}"
+    url = _default_weights(name).url
+    return entry_of(card, title, partial(_load, card), partial(_missing, url))
+
+
+def card_of(name: str) -> Card:
+    """The card of torchvision's network ``name`` with its default weights."""
     published = _default_weights(name)
     transform = published.transforms()
-    card = Card(
+    return Card(
         name=name,
         source=f"torchvision, {published}",
         licence="BSD-3-Clause",
@@ -74,8 +82,6 @@ def _entry(name: str) -> ZooEntry:
             std=tuple(transform.std),
         ),
     )
-    title = f"torchvision's {name}, ImageNet, {card.preprocessing.crop[0]} x {card.preprocessing.crop[1]}"
-    return entry_of(card, title, partial(_load, card), partial(_missing, published.url))
 
 
 def _missing(url: str) -> str | None:
