@@ -350,12 +350,12 @@ class Aside(nn.Module):
         ),
         (small_conv().double(), "occlusion", {"window": 2, "stride": 3}, "a stride of 3 pixels leaves gaps"),
         (small_conv().double(), "grad_cam", {"layer": "30"}, "no layer '30'; nearest: 3"),
-        (small_conv().double(), "grad_cam", {"layer": "7"}, "layer '7' gives no .* map"),
-        (small_conv().double(), "grad_cam_pp", {"layer": "7"}, "layer '7' gives no .* map"),
+        (small_conv().double(), "grad_cam", {"layer": "7"}, "layer '7' gives no map"),
+        (small_conv().double(), "grad_cam_pp", {"layer": "7"}, "layer '7' gives no map"),
         (flat(), "grad_cam", {}, "no convolution over a spatial map"),
         (flat(), "guided_grad_cam_pp", {}, "no convolution over a spatial map"),
         (Aside().double(), "grad_cam", {"layer": "aside"}, "the logits do not depend on layer 'aside'"),
-        (Aside().double(), "grad_cam", {"layer": "unused"}, "layer 'unused' gives no .* map"),
+        (Aside().double(), "grad_cam", {"layer": "unused"}, "layer 'unused' gives no map"),
         (nn.Conv2d(3, 5, 1).double(), "gradient", {}, "does not answer with logits"),
     ],
 )
@@ -407,3 +407,91 @@ def test_no_pass_is_larger_than_asked(method: str) -> None:
     net = Sizes()
     maps(net, IMAGES, TARGET, method, batch_size=3, **FEW.get(method, {}))
     assert max(net.seen) == 3
+
+
+# --- transformers
+
+
+class CellVotes(nn.Module):
+    """A token a cell of 4 x 4 pixels, its mean; a block of identities; the logits are averages of all or of one token.
+
+    With ``pooled`` logit k is the mean over cells of weight[k] times the cell; else the class token, which attention
+    (here an equal share of every cell) has filled in the block, makes the same logits.
+    """
+
+    def __init__(self, *, pooled: bool) -> None:
+        super().__init__()
+        self.pooled, self.num_prefix_tokens = pooled, 0 if pooled else 1
+        self.blocks = nn.Sequential(Block(pooled), Block(pooled))
+        self.head = nn.Linear(3, 5, bias=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        tokens = nn.functional.avg_pool2d(images, 4).flatten(2).transpose(1, 2)
+        if not self.pooled:
+            tokens = torch.cat([torch.zeros_like(tokens[:, :1]), tokens], dim=1)
+        tokens = self.blocks(tokens)
+        return self.head(tokens.mean(1) if self.pooled else tokens[:, 0])  # type: ignore[no-any-return]
+
+
+class Block(nn.Module):
+    """Passes its cells on; the class token becomes the mean of the cells."""
+
+    num_heads = 1
+
+    def __init__(self, pooled: bool) -> None:
+        super().__init__()
+        self.pooled, self.norm1, self.unused = pooled, nn.Identity(), nn.Linear(3, 3)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        inside = self.norm1(tokens)
+        if self.pooled:
+            return inside  # type: ignore[no-any-return]
+        return torch.cat([inside[:, 1:].mean(1, keepdim=True), inside[:, 1:]], dim=1)
+
+
+@pytest.mark.parametrize(("pooled", "layer"), [(True, "blocks.1"), (False, "blocks.1.norm1")])
+@pytest.mark.parametrize("size", [(16, 16), (16, 24)])
+def test_a_transformers_grad_cam_is_a_map_over_its_cells(
+    pooled: bool, layer: str, size: tuple[int, int]
+) -> None:
+    """By hand: logit k has the gradient weight[k] / n at each of n cells, so the map is relu(cell . weight[k]) / n."""
+    torch.manual_seed(0)
+    net, images = CellVotes(pooled=pooled).double().eval(), torch.rand(2, 3, *size, dtype=torch.float64)
+    target = torch.tensor([1, 3])
+    assert default_layer(net, images[:1]) == layer
+    cells = nn.functional.avg_pool2d(images, 4)
+    weights = net.head.weight[target][:, :, None, None] / cells[0, 0].numel()
+    coarse = (weights * cells).sum(1, keepdim=True).relu().detach()
+    expected = nn.functional.interpolate(coarse, size, mode="bilinear")[:, 0]
+    torch.testing.assert_close(maps(net, images, target, "grad_cam"), expected)
+    torch.testing.assert_close(maps(net, images, target, "grad_cam", layer=layer), expected)
+
+
+def test_a_map_that_only_the_class_token_leaves_is_refused() -> None:
+    with pytest.raises(UserError, match=r"depend on the class token alone after layer 'blocks\.1'"):
+        maps(
+            CellVotes(pooled=False).double().eval(), torch.rand(1, 3, 16, 16, dtype=torch.float64),
+            torch.tensor([0]), "grad_cam", layer="blocks.1",
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "layer", "side"),
+    [
+        ("vit_tiny_patch16_224", {"depth": 3}, "blocks.2.norm1", 224),
+        ("deit_tiny_distilled_patch16_224", {"depth": 2}, "blocks.1.norm1", 224),
+        ("swin_tiny_patch4_window7_224", {"depths": (1, 1, 1, 1)}, "layers.3.blocks.0", 224),
+        ("mixer_s32_224", {}, "blocks.7", 224),
+    ],
+)
+def test_timms_transformers_have_maps(name: str, arguments: dict[str, object], layer: str, side: int) -> None:
+    import timm
+
+    torch.manual_seed(0)
+    net, images = timm.create_model(name, **arguments).eval(), torch.rand(2, 3, side, side)
+    nn.init.normal_(net.get_classifier().weight)  # some start at zero, and then no pixel has a gradient
+    assert default_layer(net, images[:1]) == layer
+    for method in ("grad_cam", "grad_cam_pp"):
+        found = maps(net, images, torch.tensor([3, 7]), method)
+        assert found.shape == (2, side, side)
+        assert found.amax((1, 2)).gt(0).all()

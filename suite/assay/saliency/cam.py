@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -11,14 +12,16 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from assay.errors import UserError
-from assay.models.layers import hooked, last_convolution
+from assay.models.layer_maps import Reading, reading
+from assay.models.layers import default_layer as last_layer
+from assay.models.layers import full_name, hooked
 from assay.saliency.backprop import guided_backprop, leaf
 
 _MODE = "bilinear"
 
 
 class Tap(nn.Module):
-    """What a layer gives, read where nothing that works in place later can overwrite it."""
+    """What a layer gives as (N, C, h, w), read where nothing that works in place later can overwrite it."""
 
     def forward(self, features: Tensor) -> Tensor:
         """The features, in memory of their own."""
@@ -34,52 +37,106 @@ def tapped(twin: nn.Module, layer: str | None, image: Tensor) -> Tap:
         image: (1, C, H, W), to see what the layer gives.
 
     Raises:
-        UserError: no such layer; it gives no (N, C, H, W) map; the logits do not depend on it.
+        UserError: no such layer; it gives no map; the logits do not depend on it.
     """
-    name = default_layer(twin, image) if layer is None else layer
-    with hooked(twin, [name], lambda _name, _output: None):  # refuses unknown names
-        module = twin.get_submodule(name)
-    tap = Tap()
-    seen: list[Any] = []
-    module.register_forward_hook(lambda _module, _inputs, output: seen.append(output))
-    logits = twin(leaf(image))
-    if not seen or not isinstance(seen[-1], Tensor) or seen[-1].ndim != 4:
-        raise UserError(f"layer '{name}' gives no (N, C, H, W) map in a forward pass; name a convolution")
-    module._forward_hooks.popitem()
-    if torch.autograd.grad(logits.sum(), seen[-1], allow_unused=True)[0] is None:
+    name = full_name(twin, default_layer(twin, image) if layer is None else layer)
+    output, slopes = _with_slopes(twin, [name], image).get(name, (None, None))
+    read = None if output is None else _read(twin, name, output, image)
+    if read is None or read.kind == "vector":
+        raise UserError(f"layer '{name}' gives no map in a forward pass; name a convolution or a block")
+    if slopes is None:
         raise UserError(f"the logits do not depend on layer '{name}'; name a layer before them")
-    module.register_forward_hook(lambda _module, _inputs, output: tap(output))
+    if read.prefix and not _reaches(read, slopes):
+        raise UserError(
+            f"the logits depend on the class token alone after layer '{name}', not on its map; name a layer before it"
+        )
+    tap = Tap()
+
+    def through_tap(_module: nn.Module, _inputs: Any, output: Tensor) -> Tensor:
+        changed: Tensor = tap(read.channels_first(output))
+        return read.put_back(output, changed)
+
+    twin.get_submodule(name).register_forward_hook(through_tap)
     return tap
 
 
 def default_layer(network: nn.Module, image: Tensor) -> str:
-    """Where the last convolution's map ends.
+    """Where the last convolution's map ends, or what a transformer's last block still makes the logits of.
 
-    That is the last module to give a map of the same height and width before another convolution (such as a
-    convolutional classifier) runs: the map after its normalisation, activation, concatenation and residual sum,
-    which is the "last convolutional layer" of the papers' own programs.
+    After a convolution that is the last module to give a map of the same height and width before another convolution
+    (such as a convolutional classifier) runs: the map after its normalisation, activation, concatenation and residual
+    sum, which is the "last convolutional layer" of the papers' own programs.
+
+    Of a transformer it is the last block. Where the logits are made of its class token alone its map has no gradient;
+    then it is the last module in it that gives a map of the block's width whose gradient is not zero (what enters its
+    attention, after the normalisation), or else the block before.
 
     Args:
         network: in eval mode.
         image: (1, C, H, W).
 
     Raises:
-        UserError: the network has no convolution over a spatial map.
+        UserError: the network has neither.
     """
-    convolution = last_convolution(network, image)
+    layer = last_layer(network, image)
+    if not isinstance(network.get_submodule(layer), nn.Conv2d):
+        return _with_gradient(network, layer, image)
     runs: list[tuple[str, Any]] = []
     names = [name for name, _ in network.named_modules()]
     with torch.no_grad(), hooked(network, names, lambda name, output: runs.append((name, output))):
         network(image)
     modules = dict(network.named_modules())
-    start = max(place for place, (name, _) in enumerate(runs) if name == convolution)
-    found, size = convolution, runs[start][1].shape[2:]
+    start = max(place for place, (name, _) in enumerate(runs) if name == layer)
+    found, size = layer, runs[start][1].shape[2:]
     for name, output in runs[start + 1 :]:
         if isinstance(modules[name], nn.Conv2d):
             break
         if isinstance(output, Tensor) and output.ndim == 4 and output.shape[2:] == size:
             found = name
     return found
+
+
+def _with_gradient(network: nn.Module, block: str, image: Tensor) -> str:
+    """The last module up to the end of ``block`` that gives a map like the block's, one that the logits depend on."""
+    names = [name for name, _ in network.named_modules() if name]
+    seen = _with_slopes(network, names, image)
+    like = seen[block][0].shape
+    found = block
+    for name, (output, slopes) in seen.items():  # in the order of their runs
+        if slopes is not None and output.shape == like:
+            found = name if _reaches(_read(network, name, output, image), slopes) else found
+        if name == block:
+            break
+    return found
+
+
+def _read(network: nn.Module, name: str, output: Any, image: Tensor) -> Reading:
+    return reading(network, name, output, tuple(image.shape))
+
+
+def _reaches(read: Reading, slopes: Tensor) -> bool:
+    """Whether any place of a layer's map moves the logits."""
+    return bool(read.channels_first(slopes).any())
+
+
+def _with_slopes(
+    network: nn.Module, layers: Sequence[str], image: Tensor
+) -> dict[str, tuple[Any, Tensor | None]]:
+    """What each layer that runs gives, in the order of their last runs, and the gradient of the logits' sum."""
+    seen: dict[str, Any] = {}
+
+    def note(name: str, output: Any) -> None:
+        seen.pop(name, None)
+        seen[name] = output
+
+    with torch.enable_grad(), hooked(network, layers, note):
+        logits = network(leaf(image))
+    tensors = {
+        name: output for name, output in seen.items() if isinstance(output, Tensor) and output.requires_grad
+    }
+    slopes = torch.autograd.grad(logits.sum(), list(tensors.values()), allow_unused=True) if tensors else ()
+    found = dict(zip(tensors, slopes, strict=True))
+    return {name: (output, found.get(name)) for name, output in seen.items()}
 
 
 def grad_cam(network: nn.Module, tap: Tap, images: Tensor, target: Tensor) -> Tensor:

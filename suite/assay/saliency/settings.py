@@ -73,7 +73,8 @@ class _Cam(Settings):
 
     Attributes:
         layer: its name in the network; when left out, where the last convolution's map leaves the
-            normalisation and activation that follow it.
+            normalisation and activation that follow it, or a transformer's last block (of a class token's block what
+            enters its attention, as only the class token leaves it for the logits).
     """
 
     layer: str | None = None

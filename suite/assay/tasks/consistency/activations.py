@@ -1,7 +1,9 @@
 """What the neurons of a layer answer to an image.
 
-A neuron is a channel; its activation for an image is the channel's spatial maximum (or mean). Layers are
-read by forward hooks, so any module of any network can be asked, and several in one pass.
+A neuron is a channel; its activation for an image is the channel's spatial maximum (or mean). Channels may come first
+or last, or be the width of tokens, of which class and other prefix tokens do not count (see
+:mod:`assay.models.layer_maps`). Layers are read by forward hooks, so any module of any network can be asked, and
+several in one pass.
 """
 
 from __future__ import annotations
@@ -13,7 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from assay.errors import UserError
-from assay.models.layers import hooked
+from assay.models.layer_maps import reading
+from assay.models.layers import full_name, hooked
 from assay.models.loaded import LoadedModel
 
 Pool = Literal["max", "mean"]
@@ -27,20 +30,20 @@ def pooled_activations(
     Args:
         model: in evaluation mode, pixels in [0, 1] to logits.
         images: (N, C, H, W) float32 in [0, 1].
-        layers: module names as in `model.named_modules()`; where a module runs several times in a pass its
-            last output counts.
+        layers: module names as in `model.named_modules()`, or as in the network inside; where a module runs several
+            times in a pass its last output counts.
         pool: the spatial maximum (Dong et al.) or mean.
 
     Returns:
         layer to (N, neurons) float32 on the model's device.
 
     Raises:
-        UserError: a layer does not exist, did not run, or gives something else than (N, C, H, W) or (N, C).
+        UserError: a layer does not exist, did not run, or gives neither a map, nor tokens, nor a vector.
     """
     pooled: dict[str, Tensor] = {}
 
     def keep(name: str, output: Any) -> None:
-        pooled[name] = pool_map(_checked_map(name, output), pool)
+        pooled[name] = pool_map(_channels_first(model, name, output, images), pool)
 
     with torch.no_grad(), hooked(model, layers, keep):
         model(images)
@@ -64,7 +67,7 @@ def check_layers(model: LoadedModel, layers: Sequence[str]) -> None:
 
 
 def feature_map(model: nn.Module, images: Tensor, layer: str) -> Tensor:
-    """The layer's output for the images, (N, C, H, W), differentiable with respect to them.
+    """The layer's map for the images, (N, C, h, w), differentiable with respect to them.
 
     Raises:
         UserError: the layer does not exist, did not run, or its output has no spatial extent.
@@ -72,9 +75,10 @@ def feature_map(model: nn.Module, images: Tensor, layer: str) -> Tensor:
     maps: dict[str, Tensor] = {}
     with hooked(model, [layer], lambda name, output: maps.update({name: output})):
         model(images)
-    if layer not in maps or _checked_map(layer, maps[layer]).ndim != 4:
-        raise UserError(f"layer '{layer}' gives no (N, C, H, W) map in a forward pass; name a convolution")
-    return maps[layer]
+    found = _channels_first(model, layer, maps[layer], images) if layer in maps else None
+    if found is None or found.ndim != 4:
+        raise UserError(f"layer '{layer}' gives no map in a forward pass; name a convolution or a block")
+    return found
 
 
 def pool_map(output: Tensor, pool: Pool) -> Tensor:
@@ -84,11 +88,5 @@ def pool_map(output: Tensor, pool: Pool) -> Tensor:
     return (output.amax((2, 3)) if pool == "max" else output.mean((2, 3))).float()
 
 
-def _checked_map(name: str, output: Any) -> Tensor:
-    if not isinstance(output, Tensor) or output.ndim not in (2, 4):
-        shape = tuple(output.shape) if isinstance(output, Tensor) else type(output).__name__
-        raise UserError(
-            f"layer '{name}' gives {shape}, not (images, channels, height, width) or (images, channels); "
-            "name another layer"
-        )
-    return output
+def _channels_first(model: nn.Module, name: str, output: Any, images: Tensor) -> Tensor:
+    return reading(model, full_name(model, name), output, tuple(images.shape)).channels_first(output)

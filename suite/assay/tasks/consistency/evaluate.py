@@ -13,7 +13,7 @@ from torch import Tensor
 
 from assay.data.pixels import Pixels
 from assay.errors import UserError
-from assay.models.layers import last_convolution
+from assay.models.layers import default_layer
 from assay.models.loaded import LoadedModel
 from assay.tasks.base import NotApplicableError, Record, RunContext, Unit
 from assay.tasks.consistency.activations import pooled_activations
@@ -69,7 +69,7 @@ def evaluate(
     """One record a block.
 
     Raises:
-        NotApplicableError: the network has no convolution to look at.
+        NotApplicableError: the network has no convolution and no block to look at.
         UserError: an image cannot be read, or a layer is not what it was said to be.
         ValueError: an activation is not finite.
     """
@@ -104,11 +104,11 @@ def _adversarial(
 
 
 def _layers(spec: ConsistencySpec, model: LoadedModel, image: Tensor) -> tuple[str, ...]:
-    """The spec's layers, or the network's last convolution."""
+    """The spec's layers, or the network's default layer."""
     if spec.layers:
         return spec.layers
     try:
-        return (last_convolution(model.module, image),)
+        return (default_layer(model.module, image),)
     except UserError as error:
         raise NotApplicableError(str(error)) from error
 

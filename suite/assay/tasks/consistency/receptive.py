@@ -18,7 +18,7 @@ def argmax_field(model: nn.Module, image: Tensor, layer: str, neuron: int) -> Ma
     Args:
         model: in evaluation mode.
         image: (C, H, W) float32 in [0, 1].
-        layer: a layer with a spatial map.
+        layer: a layer with a spatial map, or of tokens.
         neuron: channel index.
 
     Returns:

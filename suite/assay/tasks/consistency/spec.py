@@ -53,7 +53,8 @@ class ConsistencySpec(TaskSpec):
     """Neuron consistency on real and on adversarial images.
 
     Attributes:
-        layers: module names; the last one gives the headline figures. Without it, the last convolution is found.
+        layers: module names; the last one gives the headline figures. Without it, the last convolution is found, or a
+            transformer's last block.
         pool: how a channel's map becomes one activation.
         top_share: share of the images that stand for a neuron; at least 3 images do.
         sigmas: widths of the similarity in edges of the hierarchy.
