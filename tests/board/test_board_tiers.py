@@ -129,6 +129,15 @@ def test_a_function_that_a_stranger_named_is_not_called_unseen(place):
     assert model_of(place.submission, "digits_models:linear") == "digits_models:linear"
 
 
+@pytest.mark.parametrize(
+    "name", ["timm/resnet10t.c3_in1k:test", "hf-hub:me/net", "robustbench/Standard:Linf", "onnx:net.onnx"]
+)
+def test_a_name_of_a_zoo_or_a_file_is_no_function(place, name):
+    metadata = place.submission / "metadata.yaml"
+    metadata.write_text(metadata.read_text().replace("digits_models:linear", name))
+    assert model_of(place.submission) == name
+
+
 def test_another_model_than_the_submission_s_is_refused(place, against, tmp_path):
     with pytest.raises(UserError, match="weights_sha256"):
         rerun(place.submission, against, JobRequest("digits_models:constant", ""), tmp_path / "again")

@@ -63,10 +63,14 @@ def state_dict_sha256(state: StateDict) -> str:
     return digest.hexdigest()
 
 
-def read_state_dict(path: Path) -> StateDict:
+def read_state_dict(path: Path, key: str | None = None) -> StateDict:
     """The tensors of a ``.safetensors`` file or a PyTorch checkpoint (``weights_only``), by name.
 
     A dictionary under ``state_dict`` or ``model`` is unwrapped, and a ``module.`` before every name removed.
+
+    Args:
+        path: the file.
+        key: of the checkpoint, under which the weights lie where it has that key.
 
     Raises:
         UserError: the file is missing, no checkpoint, wants to run code, or holds NaN or infinite weights.
@@ -74,6 +78,8 @@ def read_state_dict(path: Path) -> StateDict:
     if not path.is_file():
         raise UserError(f"{path}: there is no such weight file; check the path given as --weights")
     content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
+    if key is not None and isinstance(content, dict) and isinstance(content.get(key), dict):
+        content = content[key]
     state = _unwrapped(content, path)
     for name, tensor in state.items():
         if tensor.is_floating_point() and not bool(tensor.isfinite().all()):

@@ -32,7 +32,7 @@ from assay.tasks.families import family
 Tier = Literal["re-scored", "re-run"]
 TIER_FILES: Mapping[Tier, str] = {"re-scored": "re-scored.json", "re-run": "re-run.json"}  # the lowest first
 _MACHINE_UNITS = {"s"}  # how long it took says nothing about the model, and differs on every machine
-_FILES = ("onnx:", "trained:")  # names of a graph or of weights, which run nothing
+_NO_FUNCTIONS = ("onnx:", "trained:", "timm/", "hf-hub:", "robustbench/")  # names of graphs, weights and zoos
 _IMAGES = "adversarial/"  # the folder of a record's adversarial images
 _SHOWN = 20  # differences that a finding lists of one result
 
@@ -221,7 +221,7 @@ def model_of(folder: Path, allowed: str | None = None) -> str:
         model = read_metadata(Metadata, folder, METADATA).model
     except UnreadableError as error:
         raise UserError(f"{folder}: {error}") from error
-    if ":" in model and not model.startswith(_FILES) and model != allowed:
+    if ":" in model and not model.startswith(_NO_FUNCTIONS) and model != allowed:
         raise UserError(
             f"{folder}: its model is the Python function {printable(model)}, which is not run unseen; "
             f"get that code from its authors, read it, then add --model {printable(model)}"
