@@ -66,7 +66,11 @@ def _onnx(path: Path, card: CardFile) -> Network:
     found = onnx_network(file, layout=card.input.layout, output=card.output.tensor)
     channels, *size = found.shape
     plain = Preprocessing(
-        crop=(size[0], size[1]), mean=(0.0,) * channels, std=(1.0,) * channels, layout=found.layout
+        resize="direct",
+        crop=(size[0], size[1]),
+        mean=(0.0,) * channels,
+        std=(1.0,) * channels,
+        layout=found.layout,
     )
     return Network(found.module, files_sha256(found.files), "onnx", found.num_classes, plain)
 
