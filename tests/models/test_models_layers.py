@@ -7,17 +7,21 @@ its values is shown on the trained Lites and on small transformers whose tokens 
 import re
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import timm
 import torch
 from torch import Tensor, nn
 from torchvision import models
+from varied_pictures import twenty_pictures
 
 from assay.errors import UserError
 from assay.models.info import Preprocessing
 from assay.models.layer_maps import reading
 from assay.models.layers import default_layer, full_name, hooked
-from assay.models.loaded import Normalised
+from assay.models.loaded import LoadedModel, Normalised
+from assay.models.zoo import load_model
+from assay.saliency import maps
 from assay.tasks.consistency.activations import feature_map, pooled_activations
 
 Make = Callable[[], nn.Module]
@@ -222,8 +226,10 @@ def test_a_layer_is_found_under_the_name_that_its_own_network_gives_it() -> None
     model = wrapped(net)
     assert full_name(model, "blocks.1") == "net.blocks.1"
     assert full_name(model, "net.blocks.1") == "net.blocks.1"
-    with pytest.raises(UserError, match=r"no layer 'mlp'; nearest: net\.blocks\.0\.mlp, net\.blocks\.1\.mlp"):
-        full_name(model, "mlp")
+    with pytest.raises(UserError, match=r"no layer 'blocks\.1\.mpl'; nearest: .*net\.blocks\.1\.mlp"):
+        full_name(model, "blocks.1.mpl")
+    with pytest.raises(UserError, match="no layer 'proj'"):  # deeper in the network is another name
+        full_name(model, "proj")
     with pytest.raises(UserError, match=r"no layer 'blocks\.99'; nearest: "):
         full_name(model, "blocks.99")
 
@@ -232,3 +238,47 @@ def test_a_network_without_convolution_or_block_has_no_default_layer() -> None:
     net = nn.Sequential(nn.Flatten(), nn.Linear(12, 2))
     with pytest.raises(UserError, match="no convolution over a spatial map"):
         default_layer(net, torch.zeros(1, 3, 2, 2))
+
+
+@pytest.fixture(scope="module")
+def lite0() -> LoadedModel:
+    return load_model("efficientnet_lite0")
+
+
+class Rearranged(nn.Module):
+    """Lite0 whose last map is handed on in another order, as a transformer would, and put back for the head."""
+
+    def __init__(self, lite0: nn.Module, kind: str) -> None:
+        super().__init__()
+        self.lite0, self.kind, self.last, self.width = lite0, kind, nn.Identity(), nn.Linear(1280, 1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        features = self.lite0.forward_features(images)  # type: ignore[operator]
+        if self.kind == "nhwc":
+            features = self.last(features.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        else:
+            cells = features.flatten(2).transpose(1, 2)
+            tokens = self.last(torch.cat([torch.full_like(cells[:, :1], 1e6), cells], dim=1))
+            features = tokens[:, 1:].transpose(1, 2).reshape(features.shape)
+        return self.lite0.forward_head(features)  # type: ignore[operator,no-any-return]
+
+
+@pytest.mark.parametrize("kind", ["nhwc", "tokens"])
+def test_trained_features_have_the_same_activations_and_maps_in_any_order(
+    lite0: LoadedModel, kind: str
+) -> None:
+    net = lite0.module.net
+    assert isinstance(net, nn.Module)
+    images = torch.stack([lite0.prepare(np.asarray(picture)) for picture in twenty_pictures()[-3:]])
+    other = Rearranged(net, kind).eval()
+    assert default_layer(lite0.module, images) == "net.conv_head"
+    assert torch.equal(
+        pooled_activations(other, images, ["last"])["last"], pooled_activations(net, images, ["bn2"])["bn2"]
+    )
+    target = net(images).argmax(1)
+    for method in ("grad_cam", "grad_cam_pp"):
+        plain, rearranged = (
+            maps(some, images, target, method, layer=layer) for some, layer in ((net, "bn2"), (other, "last"))
+        )
+        torch.testing.assert_close(rearranged, plain, rtol=1e-4, atol=1e-6)
+        assert plain.amax((1, 2)).gt(0).all()

@@ -196,6 +196,21 @@ def test_weights_in_the_folder_that_its_loader_fills_are_found(
 
 
 @needs_robustbench
+def test_weights_that_timm_keeps_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    name = "robustbench/cifar10/Debenedetti2022Light_XCiT-S12:Linf"
+    assert registry().find(name).available() is not None
+    file = tmp_path / "hub" / "checkpoints" / "debenedetti2022light-xcit-s-cifar10-linf.pth.tar"
+    file.parent.mkdir(parents=True)
+    net = timm.create_model("debenedetti2022light_xcit_s12_cifar10_linf", num_classes=10).eval()
+    torch.save({"state_dict": net.state_dict()}, file)
+    model = load_model(name)
+    pixels = torch.rand(2, 3, 32, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(model.module(pixels), net(pixels))
+
+
+@needs_robustbench
 def test_its_preprocessing_is_the_packages_own(zoo: dict[str, Published]) -> None:
     """The package's transforms, from its source: torchvision's, which its module of data makes."""
     transforms = its_transforms()

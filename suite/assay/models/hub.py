@@ -28,6 +28,11 @@ class Repository:
         found = (try_to_load_from_cache(self.name, file, None, self.revision) for file in files)
         return next((Path(path) for path in found if isinstance(path, str)), None)
 
+    def absent(self, *files: str) -> str:
+        """That none of ``files`` is in the cache, in words."""
+        what = f"the weights of {self.name} are" if files == WEIGHT_FILES else f"{files[0]} of {self.name} is"
+        return f"{what} not in Hugging Face's cache"
+
     def file(self, model: str, instead: str, *files: str) -> Path:
         """The first of ``files`` in the cache, else the first of all, fetched if ``ASSAY_DOWNLOAD=1``.
 
@@ -44,8 +49,7 @@ class Repository:
             return cached
         if not downloads_allowed():
             raise UserError(
-                f"{model}: the {_kind(files)} of {self.name} {_are(files)} not in Hugging Face's cache; {instead}, "
-                f"or let {files[0]} be fetched with ASSAY_DOWNLOAD=1"
+                f"{model}: {self.absent(*files)}; {instead}, or let {files[0]} be fetched with ASSAY_DOWNLOAD=1"
             )
         from huggingface_hub import hf_hub_download
 
@@ -55,11 +59,3 @@ class Repository:
             raise UserError(
                 f"{model}: fetching {files[0]} of {self.name} failed ({' '.join(str(error).split())}); {instead}"
             ) from error
-
-
-def _kind(files: tuple[str, ...]) -> str:
-    return "weights" if files == WEIGHT_FILES else files[0]
-
-
-def _are(files: tuple[str, ...]) -> str:
-    return "are" if files == WEIGHT_FILES else "is"

@@ -20,22 +20,26 @@ _CONTAINERS = (nn.Sequential, nn.ModuleList)
 def full_name(model: nn.Module, layer: str) -> str:
     """The name in ``model.named_modules()`` of the layer called ``layer`` there or in the network that it wraps.
 
-    A model wraps its network (in a normalisation, say), so that ``blocks.11`` of the network is ``net.blocks.11``.
+    A model wraps its network (in a normalisation, say), so that ``blocks.11`` of the network is ``net.blocks.11``: a
+    wrapper is a module with one child that has weights.
 
     Raises:
-        UserError: there is none, or several are as near to the top; the nearest names are given.
+        UserError: there is none; the nearest names are given.
     """
-    names: list[str] = [name for name, _ in model.named_modules()]
-    if layer in names:
-        return layer
-    inside = [name for name in names if layer and name.endswith(f".{layer}")]
-    depth = min((name.count(".") for name in inside), default=0)
-    found = [name for name in inside if name.count(".") == depth]
-    if len(found) == 1:
-        return found[0]
-    near = found or difflib.get_close_matches(layer, names, n=3, cutoff=0.3)
-    hint = f"; nearest: {', '.join(near)}" if near else ""
-    raise UserError(f"the model has no layer '{layer}'{hint}")
+    prefix, inside = "", model
+    while layer not in dict(inside.named_modules()):
+        weighted = [
+            (name, child)
+            for name, child in inside.named_children()
+            if next(child.parameters(), None) is not None
+        ]
+        if len(weighted) != 1:
+            near = difflib.get_close_matches(layer, dict(model.named_modules()), n=3, cutoff=0.3)
+            hint = f"; nearest: {', '.join(near)}" if near else ""
+            raise UserError(f"the model has no layer '{layer}'{hint}")
+        name, inside = weighted[0]
+        prefix += f"{name}."
+    return prefix + layer
 
 
 @contextmanager

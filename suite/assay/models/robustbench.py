@@ -92,6 +92,14 @@ class Published:
         name = f"{self.name.lower().replace('-', '_')}_{self.dataset}_{self.threat.lower()}"
         return name if timm.is_model(name) else None
 
+    @property
+    def timm_file(self) -> str | None:
+        """The file under which timm keeps the weights of a network that is registered there."""
+        import timm
+
+        config = timm.models.get_pretrained_cfg(self.timm_name) if self.timm_name is not None else None
+        return config.url.rsplit("/", 1)[-1] if config is not None and config.url else None
+
     def network(self) -> nn.Module:
         """The architecture with fresh weights.
 

@@ -1,7 +1,8 @@
 """RobustBench's networks as ``robustbench/NAME:THREAT``, from a user's weight file or the folder its loader fills.
 
-Architectures and preprocessing are the Python package's (the extra ``robustbench``); nothing is downloaded. Where two
-data sets have a network of that name, ``robustbench/DATASET/NAME:THREAT`` says which.
+Architectures and preprocessing are the Python package's (the extra ``robustbench``); nothing is downloaded. The
+networks that it registers in timm may lie in torch hub's cache, where timm keeps them. Where two data sets have a
+network of that name, ``robustbench/DATASET/NAME:THREAT`` says which.
 """
 
 from functools import cache, partial
@@ -90,7 +91,12 @@ def _named(asked: str) -> Published:
 
 
 def _find(found: Published) -> Path | None:
-    return find_weights(str(found.file), _ITS_FOLDER)
+    path = find_weights(str(found.file), _ITS_FOLDER)
+    if path is not None or found.timm_file is None:
+        return path
+    from assay.models.download import hub_folder
+
+    return find_weights(found.timm_file, hub_folder())
 
 
 def _missing(found: Published) -> str | None:

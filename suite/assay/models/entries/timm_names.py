@@ -83,8 +83,8 @@ def _resolve_hub(asked: str) -> ZooEntry | None:
         licence="as its owner states",
         label_space=UNSTATED,
         load=partial(_load_hub, asked, repository, at_test),
-        missing=lambda: _missing(repository) if described else f"{_CONFIG} of {owned} is not in Hugging Face's cache",
-    )  # fmt: skip
+        missing=lambda: _missing(repository) if described else repository.absent(_CONFIG),
+    )
 
 
 def _option(asked: str, name: str) -> tuple[str, bool]:
@@ -117,9 +117,7 @@ def _card(name: str, config: dict[str, Any], *, source: str, architecture: str, 
 def _missing(repository: Repository | None) -> str | None:
     if repository is None:
         return "no published weights"
-    if repository.cached(*WEIGHT_FILES) is not None:
-        return None
-    return f"the weights of {repository.name} are not in Hugging Face's cache"
+    return None if repository.cached(*WEIGHT_FILES) else repository.absent(*WEIGHT_FILES)
 
 
 def _load_hub(asked: str, repository: Repository, at_test: bool, weights: Path | None) -> "LoadedModel":
