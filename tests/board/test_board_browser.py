@@ -189,7 +189,7 @@ def test_scores_of_both_kinds_are_read(open_page):
 
 
 def test_the_page_s_paired_test_is_the_command_line_s(open_page):
-    from assay.board.compare import mcnemar_p_value
+    from assay.results.statistics import mcnemar_p_value
 
     page = open_page()
     for only_a, only_b in ((0, 0), (5, 1), (12, 30), (700, 650)):

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from assay.board.compare import compare, mcnemar_p_value, paired_test, sides
+from assay.board.compare import compare, paired_test, sides
 from assay.errors import UserError
+from assay.results.statistics import mcnemar_p_value
 
 outcomes = st.lists(
     st.tuples(st.sampled_from([0.0, 1.0]), st.sampled_from([0.0, 1.0])), min_size=1, max_size=80

@@ -15,6 +15,7 @@ from assay.board.submissions.reader import UnreadableError
 from assay.board.submissions.results import parse_result
 from assay.errors import UserError
 from assay.results.document import ResultDocument, Status
+from assay.results.statistics import mcnemar_p_value
 from assay.runner.assemble import stored_jobs
 from assay.runner.store import RunFolder
 from assay.specs import TaskSpec
@@ -81,14 +82,6 @@ def paired_test(
         only_a=more,
         only_b=less,
     )
-
-
-def mcnemar_p_value(only_a: int, only_b: int) -> float:
-    """Exact two-sided p-value of McNemar's test (McNemar 1947): the discordant units fall either way equally often."""
-    from scipy import stats
-
-    discordant = only_a + only_b
-    return float(stats.binomtest(only_a, discordant, 0.5).pvalue) if discordant else 1.0
 
 
 def _bootstrap_means(gaps: Gaps, seed: int) -> Gaps:

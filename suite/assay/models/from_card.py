@@ -44,7 +44,7 @@ def load_card(path: Path, card: CardFile) -> LoadedModel:
     Raises:
         UserError: a file is missing or of another network, or the network is not what the card says.
     """
-    found = _NETWORKS[card.network.kind](path, card)
+    found = network_of(path, card)
     preprocessing = card.input.preprocessing(found.preprocessing, str(path))
     card.check_count(found.num_classes, str(path))
     described = Card(
@@ -59,6 +59,15 @@ def load_card(path: Path, card: CardFile) -> LoadedModel:
         classes=card.classes,
     )
     return assemble(found.module, described, found.weights_sha256)
+
+
+def network_of(path: Path, card: CardFile) -> Network:
+    """The network that a card names, in the layout that it says, whatever it says of values and classes.
+
+    Raises:
+        UserError: a file is missing or of another network, or the layout contradicts the network.
+    """
+    return _NETWORKS[card.network.kind](path, card)
 
 
 def _onnx(path: Path, card: CardFile) -> Network:

@@ -33,6 +33,14 @@ def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> tuple[f
     return float(interval.low), float(interval.high)
 
 
+def mcnemar_p_value(only_a: int, only_b: int) -> float:
+    """Exact two-sided p-value of McNemar's test (McNemar 1947): the discordant units fall either way equally often."""
+    from scipy import stats
+
+    discordant = only_a + only_b
+    return float(stats.binomtest(only_a, discordant, 0.5).pvalue) if discordant else 1.0
+
+
 def bootstrap_interval(
     values: Sequence[float], seed: int, resamples: int = 2000, confidence: float = 0.95
 ) -> tuple[float, float]:

@@ -18,7 +18,7 @@ from assay.runner.jobs import JobRequest, job_identity, question_identity, repea
 from assay.runner.precision import Precision
 from assay.tasks.base import Record, Summary
 from assay.tasks.families import LoadedSpec, family, load_spec
-from assay.tasks.plausible import summary_of
+from assay.tasks.plausible import GUARD, summary_of
 
 _AGAIN = "run the task again with this version of Assay, then `assay submit`"
 _SHOWN = 10  # problems of one kind; a hostile document may hold thousands
@@ -179,12 +179,19 @@ def figure_problems(checked: CheckedResult, records: Sequence[Record]) -> Iterat
             )
     found = [
         *_differences("metrics", checked.result.metrics, summary.metrics),
-        *_differences("guards", checked.result.guards, summary.guards),
+        *_differences("guards", checked.result.guards, _stated_guards(checked.result, summary.guards)),
     ]
     for field, value, expected in found[:_SHOWN]:
         yield checked.problem(field, value, f"{expected}, which follows from the records")
     if len(found) > _SHOWN:
         yield checked.problem("metrics", f"{len(found)} figures differ", "none")
+
+
+def _stated_guards(result: ResultDocument, follows: Sequence[Guard]) -> Sequence[Guard]:
+    """The guards that a document has to state; one of before a network's structure was noted has not the last."""
+    if result.model.structure_sha256 is not None or any(guard.name == GUARD for guard in result.guards):
+        return follows
+    return [guard for guard in follows if guard.name != GUARD]
 
 
 def summarise(checked: CheckedResult, records: Sequence[Record]) -> Summary | Problem:

@@ -1,0 +1,197 @@
+"""The conventions by which trained networks take their pictures: what `assay doctor` tries. No torch.
+
+Each is said in a model card's own words, so that the one that fits can be written down as it is.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from assay.models.card_file import InputPart
+from assay.models.info import Layout, Preprocessing
+from assay.validation import validate
+
+PLAIN = "[0, 1]"
+AS_DESCRIBED = "as the model is described"
+
+_IMAGENET = (0.485, 0.456, 0.406)
+
+
+@dataclass(frozen=True)
+class Normalisation:
+    """What happens to the values of a picture.
+
+    Attributes:
+        name: for tables.
+        said: the card's fields of it; mean and std in the order RGB.
+        bgr_only: of networks that take BGR alone.
+    """
+
+    name: str
+    said: Mapping[str, Any]
+    bgr_only: bool = False
+
+
+COLOUR = (
+    Normalisation(PLAIN, {}),
+    Normalisation("[0, 255]", {"range": (0, 255)}),
+    Normalisation("[-1, 1]", {"mean": (0.5,) * 3, "std": (0.5,) * 3}),
+    Normalisation("ImageNet", {"mean": _IMAGENET, "std": (0.229, 0.224, 0.225)}),
+    Normalisation("ImageNet, std 0.225", {"mean": _IMAGENET, "std": (0.225,) * 3}),
+    Normalisation("CIFAR-10", {"mean": (0.4914, 0.4822, 0.4465), "std": (0.2471, 0.2435, 0.2616)}),
+    Normalisation("Caffe", {"range": (0, 255), "mean": (123.68, 116.779, 103.939)}, bgr_only=True),
+)
+GREY = (
+    Normalisation(PLAIN, {}),
+    Normalisation("[0, 255]", {"range": (0, 255)}),
+    Normalisation("[-1, 1]", {"mean": (0.5,), "std": (0.5,)}),
+    Normalisation("MNIST", {"mean": (0.1307,), "std": (0.3081,)}),
+    Normalisation("Fashion-MNIST", {"mean": (0.2860,), "std": (0.3530,)}),
+)
+
+
+@dataclass(frozen=True)
+class Convention:
+    """One way to make a network's input of a picture, and one to read its output.
+
+    Attributes:
+        values: what happens to the pixels' values, for tables.
+        input: as a card says it.
+        resize: how a picture comes to the input's size, for tables.
+        drop: places of logits that are none of the classes.
+        label_shift: what is added to the data's labels; not 0 where these seem to be shifted by one.
+    """
+
+    values: str
+    input: InputPart
+    resize: str = ""
+    drop: tuple[int, ...] = ()
+    label_shift: int = 0
+
+    @property
+    def name(self) -> str:
+        """All of it in words."""
+        order = self.input.channels if self.input.channels != "grey" else None
+        output = [f"without class {place}" for place in self.drop]
+        output += [f"labels shifted by {self.label_shift:+d}"] if self.label_shift else []
+        words = (self.values, order, self.input.layout, self.resize, *output)
+        return ", ".join(word for word in words if word)
+
+    @property
+    def settings(self) -> int:
+        """How much it does beside handing over the pixels in [0, 1]; nothing for what the model itself says."""
+        if self.values == AS_DESCRIBED:
+            return -1
+        return (self.values != PLAIN) + (self.input.channels == "bgr") + abs(self.label_shift)
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """As the models have it."""
+        return self.input.preprocessing(None, self.values)
+
+    @property
+    def of_input(self) -> "Convention":
+        """The same input, its output read as it comes."""
+        return replace(self, drop=(), label_shift=0)
+
+    def output(self) -> dict[str, Any]:
+        """As a card says it, and the shift of labels, which no card can say."""
+        shifted = {"label_shift": self.label_shift} if self.label_shift else {}
+        return ({"drop": list(self.drop)} if self.drop else {}) | shifted
+
+
+def input_conventions(
+    shape: tuple[int, int, int], layouts: Sequence[Layout | None], coloured: bool
+) -> Iterator[Convention]:
+    """Every normalisation, order of channels and layout, without a resize.
+
+    Args:
+        shape: channels, height, width of the input.
+        layouts: those to try; None stands for the one that the network's own shape tells.
+        coloured: whether the pictures have colours, so that the order of channels matters.
+    """
+    channels, *size = shape
+    for layout in layouts:
+        for norm in COLOUR if channels == 3 else GREY:
+            for order in _orders(norm, channels, coloured):
+                said = {
+                    key: list(value[::-1] if order == "bgr" and key != "range" else value)
+                    for key, value in norm.said.items()
+                }
+                part = {"size": size, "channels": order, **said} | ({"layout": layout} if layout else {})
+                yield Convention(norm.name, validate(InputPart, part, norm.name))
+
+
+def _orders(norm: Normalisation, channels: int, coloured: bool) -> tuple[str, ...]:
+    if channels == 1:
+        return ("grey",)
+    if norm.bgr_only:
+        return ("bgr",)
+    return ("rgb", "bgr") if coloured else ("rgb",)
+
+
+def resizes(convention: Convention, sizes: Sequence[tuple[int, int]]) -> Iterator[Convention]:
+    """The convention with each plausible way to bring pictures to the input's size, the usual one first.
+
+    Args:
+        convention: its own resize is left aside.
+        sizes: (height, width) of the pictures; where all have the input's size there is nothing to resize.
+    """
+    size = convention.input.size
+    assert size is not None
+    if all(each == size for each in sizes):
+        yield convention
+        return
+    shorter = round(min(size) / 0.875)
+    tried: list[tuple[str, dict[str, Any] | None]] = [
+        ("whole picture, bilinear", {"exact": size}),
+        ("0.875 crop, bilinear", {"shorter": shorter}),
+        ("whole picture, bicubic", {"exact": size, "interpolation": "bicubic"}),
+        ("0.875 crop, bicubic", {"shorter": shorter, "interpolation": "bicubic"}),
+    ]
+    if all(height >= size[0] and width >= size[1] for height, width in sizes):
+        tried.append(("crop alone", None))
+    said = convention.input.model_dump(exclude={"resize"})
+    for name, resize in tried:
+        yield replace(convention, input=validate(InputPart, said | {"resize": resize}, name), resize=name)
+
+
+def outputs(convention: Convention, logits: int, classes: int) -> list[Convention]:
+    """The convention with each plausible reading of so many logits for so many classes; [] if there is none."""
+    if logits == classes + 1:
+        return [replace(convention, drop=(place,)) for place in (0, classes)]
+    if logits == classes:
+        return [replace(convention, label_shift=shift) for shift in (0, 1, -1)]
+    return []
+
+
+def described(preprocessing: Preprocessing) -> Convention | None:
+    """What a model says of itself, as a convention; None where a card has no words for it."""
+    if preprocessing.fit != "exact" or preprocessing.pad is not None:
+        return None
+    reverse = preprocessing.channels == "bgr"
+    mean, std = (values[::-1] if reverse else values for values in (preprocessing.mean, preprocessing.std))
+    resize = preprocessing.resize
+    way: dict[str, Any] | None = {"shorter": resize} if isinstance(resize, int) else {"exact": resize}
+    if resize is None:
+        way = None
+    elif resize == "direct":
+        way = {"exact": preprocessing.crop}
+    part = {
+        "size": preprocessing.crop,
+        "channels": "grey" if len(mean) == 1 else preprocessing.channels,
+        "mean": mean,
+        "std": std,
+        "resize": way and way | {"interpolation": preprocessing.interpolation},
+    } | ({"layout": preprocessing.layout} if preprocessing.layout != "nchw" else {})
+    return Convention(AS_DESCRIBED, validate(InputPart, part, AS_DESCRIBED))
+
+
+def as_said(part: InputPart) -> dict[str, Any]:
+    """The fields of an input that say something, as a card writes them."""
+    said = part.model_dump(mode="json", exclude_defaults=True)
+    if part.resize is not None:
+        said["resize"] = part.resize.model_dump(mode="json", exclude_none=True)
+    if "range" in said:
+        said["range"] = [int(each) for each in part.range]
+    return said
