@@ -119,6 +119,8 @@ def show(result: Annotated[Path, typer.Argument(help="A result document.")]) -> 
     print(f"{document.title}\n{document.model.name}: {display_status(document)}")
     if document.reason:
         print(document.reason)
+    for note in document.model.notes:
+        print(f"{document.model.name}: {note}")
     for remark in document.data.remarks:
         print(f"{document.data.name}: {remark}")
     print(terminal_table([document]))

@@ -113,7 +113,7 @@ def test_a_loaded_model_is_taken_as_it_is(tmp_path: Path) -> None:
     ("name", "complaint"),
     [
         (own("wrong_key"), "unknown key `means`"),
-        (own("wrong_channels"), r"does not return \(images, classes\) for images of shape \(1, 32, 32\)"),
+        (own("wrong_channels"), r"fails on 2 images of 1 x 32 x 32 \(RuntimeError: mat1 and mat2"),
         (own("wrong_second"), "its preprocessing is a str"),
         (own("text"), "returned str; return a torch module"),
         (own("broken"), "RuntimeError: no weights today"),

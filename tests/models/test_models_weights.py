@@ -1,8 +1,5 @@
-"""Weight files: what is read, what is refused, and what a hash depends on."""
+"""Weights in a network: which names and shapes fit it, and what a hash depends on."""
 
-import os
-import pickle
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,17 +7,21 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import nn
+from torch.optim.swa_utils import AveragedModel
 
 from assay.errors import UserError
-from assay.models.weights import load_strictly, read_state_dict, state_dict_sha256
+from assay.models.weights import (
+    file_sha256,
+    files_sha256,
+    fitted,
+    load_strictly,
+    load_weights,
+    state_dict_sha256,
+    weight_files_read,
+)
 
-
-class RunsCode:
-    """Asks for a function call when it is unpickled."""
-
-    def __reduce__(self) -> tuple[Callable[[str], int], tuple[str]]:
-        return os.system, ("echo this must not run",)
+PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "network.", "backbone.")
 
 
 def linear(seed: int = 0) -> nn.Linear:
@@ -28,72 +29,107 @@ def linear(seed: int = 0) -> nn.Linear:
     return nn.Linear(3, 2)
 
 
-def same(first: dict[str, Tensor], second: dict[str, Tensor]) -> bool:
-    return first.keys() == second.keys() and all(bool((first[key] == second[key]).all()) for key in first)
+class Around(nn.Module):
+    """A network that keeps another under a name that is also a trainer's prefix."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.model = linear()
+        self.bias = nn.Parameter(torch.zeros(1))
 
 
-@pytest.mark.parametrize(
-    "wrap", [lambda s: s, lambda s: {"state_dict": s, "epoch": 3}, lambda s: {"model": s}]
-)
-@pytest.mark.parametrize("prefix", ["", "module."])
-def test_a_checkpoint_is_unwrapped(tmp_path: Path, wrap: Callable[[object], object], prefix: str) -> None:
+@given(st.lists(st.sampled_from(PREFIXES), max_size=4))
+def test_any_chain_of_prefixes_comes_off(chain: list[str]) -> None:
     state = linear().state_dict()
-    torch.save(wrap({f"{prefix}{key}": value for key, value in state.items()}), tmp_path / "net.pth")
-    assert same(dict(read_state_dict(tmp_path / "net.pth")), state)
+    named = {"".join(chain) + name: tensor for name, tensor in state.items()}
+    assert fitted(linear(1), named).keys() == state.keys()
 
 
-def test_safetensors_and_pth_give_the_same_tensors(tmp_path: Path) -> None:
-    save_file(linear().state_dict(), tmp_path / "net.safetensors")
-    assert same(dict(read_state_dict(tmp_path / "net.safetensors")), linear().state_dict())
+@given(st.lists(st.sampled_from(PREFIXES), max_size=3))
+def test_a_prefix_that_is_the_networks_own_stays(chain: list[str]) -> None:
+    state = Around().state_dict()
+    named = {"".join(chain) + name: tensor for name, tensor in state.items()}
+    assert fitted(Around(), named).keys() == state.keys()
 
 
-@pytest.mark.parametrize("save", ["zip", "legacy", "pickle"])
-def test_a_pickle_that_wants_code_is_refused_and_does_not_run(
-    tmp_path: Path, save: str, capfd: pytest.CaptureFixture[str]
-) -> None:
-    path = tmp_path / "evil.pth"
-    if save == "pickle":
-        path.write_bytes(pickle.dumps(RunsCode()))
-    else:
-        torch.save(RunsCode(), path, _use_new_zipfile_serialization=save == "zip")
-    with pytest.raises(UserError, match="wants to run code"):
-        read_state_dict(path)
-    assert "must not run" not in capfd.readouterr().out
+def test_a_prefix_of_some_names_only_stays_and_is_refused() -> None:
+    state = {"module.weight": torch.zeros(2, 3), "bias": torch.zeros(2)}
+    assert fitted(linear(), state).keys() == state.keys()
+    with pytest.raises(UserError, match=r"missing: weight; unexpected: module\.weight"):
+        load_strictly(linear(), fitted(linear(), state), "net.pth")
 
 
-@pytest.mark.parametrize(
-    "content", [b"", b"# a text", b"<html>404</html>", b"PK\x03\x04broken", bytes(range(256))]
-)
-@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
-def test_a_file_that_is_no_checkpoint_is_said(tmp_path: Path, content: bytes, suffix: str) -> None:
-    path = tmp_path / f"net{suffix}"
-    path.write_bytes(content)
-    with pytest.raises(UserError, match=r"net\.\w+: is not a (checkpoint|safetensors file)"):
-        read_state_dict(path)
+def test_an_averaged_model_is_read_as_the_model_that_it_averages() -> None:
+    averaged = AveragedModel(linear())
+    assert fitted(linear(1), averaged.state_dict()).keys() == linear().state_dict().keys()
 
 
-def test_a_truncated_checkpoint_is_said(tmp_path: Path) -> None:
-    path = tmp_path / "net.pth"
-    torch.save(linear().state_dict(), path)
-    path.write_bytes(path.read_bytes()[:-200])
-    with pytest.raises(UserError, match="is not a checkpoint"):
-        read_state_dict(path)
-
-
-@pytest.mark.parametrize("content", [torch.zeros(3), [1, 2], {}, {"epoch": 3}, {1: torch.zeros(1)}])
-def test_a_checkpoint_without_a_state_dict_is_said(tmp_path: Path, content: object) -> None:
-    torch.save(content, tmp_path / "net.pth")
-    with pytest.raises(UserError, match="not a state dict"):
-        read_state_dict(tmp_path / "net.pth")
-
-
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_weights_that_are_not_finite_are_refused_by_name(tmp_path: Path, value: float) -> None:
-    state = linear().state_dict()
-    state["bias"][1] = value
+def test_published_names_are_renamed_behind_their_prefixes(tmp_path: Path) -> None:
+    state = {f"module.{name}_old": tensor for name, tensor in linear().state_dict().items()}
     torch.save(state, tmp_path / "net.pth")
-    with pytest.raises(UserError, match="'bias' holds NaN or infinite"):
-        read_state_dict(tmp_path / "net.pth")
+    net = linear(1)
+    load_weights(
+        net, tmp_path / "net.pth", renamed=lambda old: {k.removesuffix("_old"): v for k, v in old.items()}
+    )
+    assert torch.equal(net.weight, linear().weight)
+
+
+def test_a_file_of_one_state_dict_has_the_files_hash_and_no_note(tmp_path: Path) -> None:
+    path = tmp_path / "net.pth"
+    torch.save({"net": linear().state_dict(), "acc": 71.3, "stats": {"mean": torch.zeros(3)}}, path)
+    taken = load_weights(linear(1), path)
+    assert (taken.sha256, taken.notes) == (file_sha256(path), ())
+
+
+def test_of_several_that_fit_the_choice_is_noted_and_hashed(tmp_path: Path) -> None:
+    path = tmp_path / "net.pth"
+    torch.save({"state_dict_ema": linear(1).state_dict(), "state_dict": linear(0).state_dict()}, path)
+    net = linear(2)
+    plain, averaged, again = (load_weights(net, path, key) for key in (None, "state_dict_ema", "state_dict"))
+    assert torch.equal(net.weight, linear(0).weight)
+    assert plain == again
+    assert plain.sha256 != averaged.sha256
+    assert "weights taken from state_dict (the file has state_dict_ema too" in plain.notes[0]
+    assert "weights taken from state_dict_ema (the file has state_dict too" in averaged.notes[0]
+
+
+def test_what_does_not_fit_the_network_is_not_taken(tmp_path: Path) -> None:
+    path = tmp_path / "gan.pth"
+    torch.save({"model": nn.Linear(7, 7).state_dict(), "classifier": linear(0).state_dict()}, path)
+    net = linear(1)
+    assert load_weights(net, path).notes == ()
+    assert torch.equal(net.weight, linear(0).weight)
+
+
+def test_shards_are_loaded_together_and_hashed_together(tmp_path: Path) -> None:
+    index = write_shards(tmp_path)
+    shards = [tmp_path / "one.safetensors", tmp_path / "two.safetensors"]
+    net = linear(1)
+    with weight_files_read() as files:
+        taken = load_weights(net, index)
+    assert set(files) == {index, *shards}
+    assert torch.equal(net.bias, linear().bias)
+    assert taken.sha256 == files_sha256(shards)
+    save_file({"bias": linear().bias.data + 1}, shards[1])
+    assert load_weights(net, index).sha256 != taken.sha256
+
+
+def write_shards(folder: Path) -> Path:
+    """Two shards of a linear layer and their index."""
+    state = linear().state_dict()
+    save_file({"weight": state["weight"]}, folder / "one.safetensors")
+    save_file({"bias": state["bias"]}, folder / "two.safetensors")
+    index = folder / "model.safetensors.index.json"
+    index.write_text('{"weight_map": {"weight": "one.safetensors", "bias": "two.safetensors"}}')
+    return index
+
+
+def test_a_head_of_other_classes_is_told(tmp_path: Path) -> None:
+    body = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 10))
+    with pytest.raises(UserError, match="of 7 classes: write a model card with `num_classes: 7`"):
+        load_strictly(body, nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 7)).state_dict(), "net.pth")
+    with pytest.raises(UserError, match="choose the model that they were trained for"):
+        load_strictly(body, nn.Sequential(nn.Linear(3, 5), nn.Linear(5, 10)).state_dict(), "net.pth")
 
 
 def test_another_architecture_is_refused_with_the_first_keys_that_differ() -> None:

@@ -12,6 +12,7 @@ from assay.attacks.losses import LOSSES
 from assay.attacks.rows import Inputs
 from assay.attacks.settings import AttackSettings
 from assay.errors import UserError
+from assay.models.check import check_type
 
 Model = Callable[[Tensor], Tensor]
 """Pixels (N, C, H, W) in [0, 1] to logits (N, K)."""
@@ -61,6 +62,7 @@ def checked_logits(model: Model, images: Tensor, positions: Tensor) -> Tensor:
         NonFiniteLogitsError: Some logits are NaN or infinite.
     """
     logits = model(images)
+    check_type(logits)
     if logits.dim() != 2 or logits.shape[0] != images.shape[0] or logits.shape[1] < 2:
         raise UserError(
             f"the model returned shape {tuple(logits.shape)} for {len(images)} images: "

@@ -208,14 +208,15 @@ def plan(
 
 
 def _say_remarks(jobs: "Sequence[Job]") -> None:
-    """What a reader must know of how the data were read, once for all jobs on the same."""
+    """What a reader must know of how networks and data were read, once for all jobs on the same."""
     from assay.results.document import DataCard
     from assay.runner.jobs import data_card
 
-    for name, remarks in {
-        (card.name, card.remarks): None
+    read = [
+        (card.name, card.remarks)
         for card in (DataCard.model_validate(data_card(job.question.data)) for job in jobs)
-    }:
+    ]
+    for name, remarks in dict.fromkeys([*((job.info.name, job.info.notes) for job in jobs), *read]):
         for remark in remarks:
             _say(f"{name}: {remark}")
 

@@ -277,13 +277,18 @@ class CardFields(StrictModel):
         """The model's own class names; () where it lists none."""
         return () if isinstance(self.label_space, str) else self.label_space
 
+    @property
+    def class_count(self) -> int | None:
+        """The number of classes, as far as it is said."""
+        return len(self.classes) if self.classes else self.num_classes
+
     def check_count(self, num_classes: int, where: str) -> None:
         """Refuse another number of logits than is said.
 
         Raises:
             UserError: with both numbers.
         """
-        said = len(self.classes) if self.classes else self.num_classes
+        said = self.class_count
         if said is not None and said != num_classes:
             key = "label_space" if self.classes else "num_classes"
             raise UserError(

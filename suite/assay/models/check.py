@@ -1,7 +1,8 @@
 """Whether what a network returned can be logits."""
 
 import math
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -10,6 +11,9 @@ from assay.errors import UserError
 
 if TYPE_CHECKING:
     from assay.models.loaded import LoadedModel
+
+
+_LONGEST = 300  # letters of somebody's exception that are quoted
 
 
 class LogitsError(UserError):
@@ -24,6 +28,37 @@ class LogitsShapeError(LogitsError):
     """The output is not one row of ``num_classes`` logits an image."""
 
 
+class LogitsCountError(LogitsShapeError):
+    """The output has another number of logits than is said; ``found`` is how many it has."""
+
+    def __init__(self, said: str, found: int) -> None:
+        super().__init__(said)
+        self.found = found
+
+
+def ask(net: Callable[[Tensor], Any], images: Tensor, name: str) -> Any:
+    """What a network returns for some images, without gradients.
+
+    Raises:
+        UserError: it fails, or ends the program; its own words are quoted.
+    """
+    try:
+        with torch.no_grad():
+            return net(images)
+    except (Exception, SystemExit) as error:  # a foreign forward may fail in any way
+        shape = " x ".join(map(str, images.shape[1:]))
+        raise UserError(
+            f"{name}: the network fails on {len(images)} images of {shape} ({quoted(error)}); mend it, or correct "
+            "the size and the channels of its input"
+        ) from error
+
+
+def quoted(error: BaseException) -> str:
+    """The type and the words of somebody's exception, in one line."""
+    words = " ".join(str(error).split())[:_LONGEST]
+    return f"{type(error).__name__}: {words}" if words else type(error).__name__
+
+
 def check_logits(logits: Tensor, num_classes: int) -> None:
     """Refuses an output that cannot be scored.
 
@@ -35,6 +70,7 @@ def check_logits(logits: Tensor, num_classes: int) -> None:
         LogitsShapeError: another shape.
         NonFiniteLogitsError: NaN or an infinity; never counted as a misclassification.
     """
+    check_type(logits)
     if logits.ndim != 2 or logits.shape[1] != num_classes:
         raise LogitsShapeError(
             f"the model returned {tuple(logits.shape)} where (images, {num_classes}) logits were expected; "
@@ -45,6 +81,19 @@ def check_logits(logits: Tensor, num_classes: int) -> None:
         raise NonFiniteLogitsError(
             f"the model returned NaN or infinite logits for {int((~finite).sum())} of {len(logits)} images; "
             "check its weights and its precision"
+        )
+
+
+def check_type(logits: object) -> None:
+    """Refuses an output that is no tensor.
+
+    Raises:
+        LogitsShapeError: it is none; its type is named.
+    """
+    if not isinstance(logits, Tensor):
+        raise LogitsShapeError(
+            f"the model returned an object of type {type(logits).__name__} where a tensor (images, classes) of "
+            "logits was expected; correct its output"
         )
 
 
@@ -60,11 +109,12 @@ def probe(model: "LoadedModel", device: str) -> None:
     """One small pass before any work starts, so that a model that can't be scored is refused at once.
 
     Raises:
+        UserError: the model fails; its words are quoted.
         LogitsError: the model returns NaN for every input, another shape than its card says, or probabilities.
     """
     images = torch.linspace(0, 1, 2 * math.prod(model.info.input_shape), device=device)
-    with torch.no_grad():
-        logits = model.module(images.reshape(2, *model.info.input_shape))
+    logits = ask(model.module, images.reshape(2, *model.info.input_shape), model.info.name)
+    check_type(logits)
     # One image may well be a unit's own error; a model that can do none is refused.
     finite = logits.isfinite().flatten(1).all(1)
     check_logits(logits[finite] if finite.any() else logits, model.info.num_classes)

@@ -3,20 +3,23 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from assay.errors import UserError
 from assay.models.adapters import in_layout
 from assay.models.build import assemble
 from assay.models.card_file import CardFile, Kind, file_of
+from assay.models.check import LogitsCountError
+from assay.models.checkpoints import StateDict
+from assay.models.entries import timm_names, torchvision_names, user_factory
 from assay.models.image_shape import image_shape
-from assay.models.info import UNSTATED, Card, Preprocessing
+from assay.models.info import PLAIN_OUTPUT, UNSTATED, Card, OutputChoice, Preprocessing
 from assay.models.loaded import LoadedModel
 from assay.models.onnx_graph import network as onnx_network
 from assay.models.program_file import read_program
-from assay.models.weights import file_sha256, files_sha256
+from assay.models.weights import file_sha256, files_sha256, load_weights
 
 
 @dataclass(frozen=True)
@@ -24,18 +27,40 @@ class Network:
     """What a card's ``network`` and ``weights`` are.
 
     Attributes:
-        module: from (N, C, H, W), channels in the card's order and normalised, to logits.
+        module: from (N, C, H, W), channels in the card's order and normalised, to what the network returns.
         weights_sha256: of everything its weights lie in.
         architecture: the network without its weights.
-        num_classes: the number of its logits.
         preprocessing: as its own source says, for what the card leaves out; None where it says nothing.
+        label_space: as its own source says.
+        output: which of its outputs are the logits, as the card says and as far as ``module`` does not obey it already.
+        code: modules of Python whose text decides what the network does.
+        notes: what a reader must know of how it was read.
     """
 
     module: nn.Module
     weights_sha256: str
     architecture: str
-    num_classes: int
     preprocessing: Preprocessing | None
+    label_space: str = UNSTATED
+    output: OutputChoice = PLAIN_OUTPUT
+    code: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+class Source(Protocol):
+    """A library of architectures, as a module of :mod:`assay.models.entries` knows it; errors are UserErrors."""
+
+    def card_of(self, asked: str) -> Card:
+        """What the library says of the network with its published weights."""
+
+    def build(self, asked: str, num_classes: int | None = None) -> nn.Module:
+        """The network with fresh weights, of as many classes as the published ones where ``num_classes`` is None."""
+
+    def published(self, asked: str) -> Path:
+        """The file of the published weights."""
+
+    def current_names(self, state: StateDict) -> StateDict:
+        """Published tensors under the names of ``build``."""
 
 
 def load_card(path: Path, card: CardFile) -> LoadedModel:
@@ -46,19 +71,25 @@ def load_card(path: Path, card: CardFile) -> LoadedModel:
     """
     found = network_of(path, card)
     preprocessing = card.input.preprocessing(found.preprocessing, str(path))
-    card.check_count(found.num_classes, str(path))
+    label_space = card.label_space if isinstance(card.label_space, str) else UNSTATED
     described = Card(
         name=card.name,
         source=card.source,
         licence=card.licence,
         architecture=found.architecture,
-        label_space=card.label_space if isinstance(card.label_space, str) else UNSTATED,
-        num_classes=found.num_classes,
+        label_space=label_space if "label_space" in card.model_fields_set else found.label_space,
+        num_classes=card.class_count,
         preprocessing=preprocessing,
         clean_accuracy=card.clean_accuracy,
         classes=card.classes,
+        output=found.output,
+        notes=found.notes,
     )
-    return assemble(found.module, described, found.weights_sha256)
+    try:
+        return assemble(found.module, described, found.weights_sha256, found.code)
+    except LogitsCountError as error:
+        card.check_count(error.found, str(path))
+        raise
 
 
 def network_of(path: Path, card: CardFile) -> Network:
@@ -81,7 +112,8 @@ def _onnx(path: Path, card: CardFile) -> Network:
         std=(1.0,) * channels,
         layout=found.layout,
     )
-    return Network(found.module, files_sha256(found.files), "onnx", found.num_classes, plain)
+    rest = card.output.model_copy(update={"tensor": None})  # the graph has the one that was chosen
+    return Network(found.module, files_sha256(found.files), "onnx", plain, output=rest, notes=found.notes)
 
 
 def _program(path: Path, card: CardFile) -> Network:
@@ -90,15 +122,65 @@ def _program(path: Path, card: CardFile) -> Network:
     shape, layout = image_shape(program.shape, card.input.layout, str(path))
     module = in_layout(program.module, layout)
     plain = Preprocessing(crop=shape[1:], mean=(0.0,) * shape[0], std=(1.0,) * shape[0], layout=layout)
-    return Network(module, file_sha256(file), "torch.export", _count_logits(module, shape, file), plain)
+    return Network(module, file_sha256(file), "torch.export", plain, output=card.output)
 
 
-def _count_logits(module: nn.Module, shape: tuple[int, int, int], file: Path) -> int:
-    with torch.no_grad():
-        logits = module(torch.full((2, *shape), 0.5))
-    if not isinstance(logits, Tensor) or logits.ndim != 2:
-        raise UserError(f"{file}: does not return (images, classes); export a classifier that does")
-    return logits.shape[1]
+def _of_library(source: Source, path: Path, card: CardFile) -> Network:
+    """An architecture of a library, with its published weights or the card's."""
+    name = card.network.value
+    published = source.card_of(name)
+    logits = None if card.class_count is None else card.class_count + len(card.output.drop)
+    trained_anew = logits not in (None, published.num_classes)
+    if card.weights is None and trained_anew:
+        raise UserError(
+            f"{path}: the published weights of {name} are of {published.num_classes} classes, not {logits}; name the "
+            "fine-tuned ones by `weights: {file: …}`"
+        )
+    file = file_of(path, card.weights.file) if card.weights else source.published(name)
+    module = source.build(name, logits)
+    taken = load_weights(module, file, card.weights.key if card.weights else None, source.current_names)
+    return Network(
+        in_layout(module, card.input.layout or "nchw"),
+        taken.sha256,
+        published.architecture,
+        published.preprocessing,
+        UNSTATED if trained_anew else published.label_space,
+        card.output,
+        notes=taken.notes,
+    )
 
 
-_NETWORKS: Mapping[Kind, Callable[[Path, CardFile], Network]] = {"onnx": _onnx, "program": _program}
+def _timm(path: Path, card: CardFile) -> Network:
+    return _of_library(timm_names, path, card)
+
+
+def _torchvision(path: Path, card: CardFile) -> Network:
+    return _of_library(torchvision_names, path, card)
+
+
+def _factory(path: Path, card: CardFile) -> Network:
+    """A factory's network; what it says of itself counts where the card says nothing."""
+    name = card.network.value
+    made = user_factory.made_by(name)
+    weights = card.weights
+    taken = made.weights(file_of(path, weights.file), weights.key) if weights else made.weights()
+    said = made.preprocessing
+    return Network(
+        in_layout(made.module, card.input.layout or (said.layout if said else "nchw")),
+        taken.sha256,
+        made.architecture,
+        said,
+        made.fields.label_space if isinstance(made.fields.label_space, str) else UNSTATED,
+        card.output if card.output != PLAIN_OUTPUT else made.fields.output,
+        made.code,
+        taken.notes,
+    )
+
+
+_NETWORKS: Mapping[Kind, Callable[[Path, CardFile], Network]] = {
+    "onnx": _onnx,
+    "program": _program,
+    "timm": _timm,
+    "torchvision": _torchvision,
+    "factory": _factory,
+}

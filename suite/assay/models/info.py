@@ -141,23 +141,37 @@ class OutputChoice(StrictModel):
         return self
 
 
+PLAIN_OUTPUT = OutputChoice()
+"""Nothing is said of the output."""
+
+
 @dataclass(frozen=True)
 class Card:
-    """What is known of a model before it is loaded: :class:`ModelInfo` less what is read off the network."""
+    """What is known of a model before it is loaded: :class:`ModelInfo` less what is read off the network.
+
+    ``num_classes`` is None where nobody says it, and then what the network returns; ``output`` is what a user says of
+    where its logits are.
+    """
 
     name: str
     source: str
     licence: str
     architecture: str
     label_space: str
-    num_classes: int
+    num_classes: int | None
     preprocessing: Preprocessing
     classes: tuple[str, ...] = ()
     clean_accuracy: StatedAccuracy | None = None
+    output: OutputChoice = PLAIN_OUTPUT
+    notes: tuple[str, ...] = ()
 
     def of_user(self) -> "Card":
         """The same network with weights that the user brought."""
         return replace(self, source="the user's weights", licence="unstated")
+
+    def noting(self, *notes: str) -> "Card":
+        """The same network with further notes."""
+        return replace(self, notes=(*self.notes, *notes))
 
 
 class ModelInfo(StrictModel):
@@ -179,6 +193,7 @@ class ModelInfo(StrictModel):
         fingerprint: of its answers (:mod:`assay.models.fingerprint`); None where there are none to compare.
         classes: the model's own names of its classes, in the order of the logits; () where it has none of its own.
         clean_accuracy: as the network's maker states it; a guard compares with it.
+        notes: what a reader must know of how the network was read, a sentence each.
     """
 
     name: str
@@ -195,6 +210,7 @@ class ModelInfo(StrictModel):
     fingerprint: Fingerprint | None = None
     classes: tuple[str, ...] = ()
     clean_accuracy: StatedAccuracy | None = None
+    notes: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _shapes_fit(self) -> "ModelInfo":

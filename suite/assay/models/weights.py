@@ -1,26 +1,23 @@
-"""Weight files: read without running anybody's code, hashed, and loaded strictly."""
+"""Weights: hashed, and put strictly into a network."""
 
 import hashlib
-import pickle
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import nn
 
 from assay.errors import UserError
+from assay.models.checkpoints import StateDict, read_checkpoint
 
-StateDict = Mapping[str, Tensor]
-
-_WRAPPERS = ("state_dict", "model")
-_PARALLEL_PREFIX = "module."
+_PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "network.", "backbone.")
+"""What DataParallel, torch.compile and the classes around a network put before every tensor's name."""
+_AVERAGED = "n_averaged"
+"""The counter that PyTorch's AveragedModel saves beside its ``module.``."""
 _SHOWN_KEYS = 3
-
 
 _witness: ContextVar[list[Path] | None] = ContextVar("weight_files", default=None)
 
@@ -36,11 +33,16 @@ def weight_files_read() -> Iterator[list[Path]]:
         _witness.reset(token)
 
 
+def _note(path: Path) -> None:
+    """A file that a model's card depends on."""
+    seen = _witness.get()
+    if seen is not None and path not in seen:
+        seen.append(path)
+
+
 def file_sha256(path: Path) -> str:
     """SHA-256 (hex) of a file's bytes."""
-    seen = _witness.get()
-    if seen is not None:
-        seen.append(path)
+    _note(path)
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
@@ -63,28 +65,75 @@ def state_dict_sha256(state: StateDict) -> str:
     return digest.hexdigest()
 
 
-def read_state_dict(path: Path, key: str | None = None) -> StateDict:
-    """The tensors of a ``.safetensors`` file or a PyTorch checkpoint (``weights_only``), by name.
+@dataclass(frozen=True)
+class TakenWeights:
+    """What was put into a network.
 
-    A dictionary under ``state_dict`` or ``model`` is unwrapped, and a ``module.`` before every name removed.
+    Attributes:
+        sha256: of the file, or of all files that hold the tensors; of the state dict that was taken, where the file has
+            several that fit.
+        notes: what a reader must know of the choice, a sentence each.
+    """
+
+    sha256: str
+    notes: tuple[str, ...]
+
+
+def load_weights(
+    net: nn.Module,
+    path: Path,
+    key: str | None = None,
+    renamed: Callable[[StateDict], StateDict] | None = None,
+) -> TakenWeights:
+    """Puts the weights of a file into ``net``.
+
+    Args:
+        net: with fresh weights.
+        path: as :func:`assay.models.checkpoints.read_checkpoint` reads it.
+        key: which of several state dicts in the file.
+        renamed: from published names of tensors to those of ``net``.
 
     Args:
         path: the file.
         key: of the checkpoint, under which the weights lie where it has that key.
 
     Raises:
-        UserError: the file is missing, no checkpoint, wants to run code, or holds NaN or infinite weights.
+        UserError: the file cannot be read, or is for another architecture.
     """
-    if not path.is_file():
-        raise UserError(f"{path}: there is no such weight file; check the path given as --weights")
-    content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
-    if key is not None and isinstance(content, dict) and isinstance(content.get(key), dict):
-        content = content[key]
-    state = _unwrapped(content, path)
-    for name, tensor in state.items():
-        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
-            raise UserError(f"{path}: the tensor {name!r} holds NaN or infinite values; use sound weights")
-    return state
+    found = read_checkpoint(path, key, lambda state: not _complaints(net, fitted(net, state, renamed)))
+    load_strictly(net, fitted(net, found.state, renamed), str(path))
+    _note(path)
+    sha256 = files_sha256(found.files)
+    return TakenWeights(state_dict_sha256(found.state) if found.others else sha256, found.notes)
+
+
+def fitted(
+    net: nn.Module, state: StateDict, renamed: Callable[[StateDict], StateDict] | None = None
+) -> StateDict:
+    """``state`` without the prefixes that trainers put before every name, where the names then are those of ``net``.
+
+    Args:
+        net: whose names are wanted.
+        state: as saved: ``module._orig_mod.conv1.weight``.
+        renamed: from published names to those of ``net``, applied without the prefixes.
+    """
+    known = net.state_dict().keys()
+    candidates = (renamed(bare) if renamed else bare for bare in _without_prefixes(state))
+    return max(candidates, key=lambda names: len(known & names.keys()))  # of equals the first
+
+
+def _without_prefixes(state: StateDict) -> Iterator[StateDict]:
+    """The state itself, then without the first prefix of all its names, the first two, and so on."""
+    if _AVERAGED in state and all(name == _AVERAGED or name.startswith("module.") for name in state):
+        state = {name: tensor for name, tensor in state.items() if name != _AVERAGED}
+    yield state
+    while (prefix := _common_prefix(state)) is not None:
+        state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
+        yield state
+
+
+def _common_prefix(state: StateDict) -> str | None:
+    return next((each for each in _PREFIXES if state and all(name.startswith(each) for name in state)), None)
 
 
 def load_strictly(net: nn.Module, state: StateDict, where: str) -> None:
@@ -93,20 +142,17 @@ def load_strictly(net: nn.Module, state: StateDict, where: str) -> None:
     Raises:
         UserError: ``where`` is for another architecture; names the first tensors that differ.
     """
-    expected = net.state_dict()
-    missing = [key for key in expected if key not in state and not key.endswith(".num_batches_tracked")]
-    unexpected = [key for key in state if key not in expected]
-    reshaped = [
-        f"{key} {tuple(state[key].shape)} instead of {tuple(expected[key].shape)}"
-        for key in expected
-        if key in state and state[key].shape != expected[key].shape
-    ]
-    found = (("missing", missing), ("unexpected", unexpected), ("of another shape", reshaped))
-    complaints = [f"{kind}: {_first(keys)}" for kind, keys in found if keys]
+    complaints = _complaints(net, state)
     if complaints:
+        classes = _classes_of_head(net, state)
+        remedy = (
+            f"they are of {classes} classes: write a model card with `num_classes: {classes}`"
+            if classes
+            else "choose the model that they were trained for"
+        )
         raise UserError(
             f"{where}: these weights are of another architecture than {type(net).__name__} "
-            f"({'; '.join(complaints)}); choose the model that they were trained for"
+            f"({'; '.join(complaints)}); {remedy}"
         )
     try:
         net.load_state_dict(state, strict=True)
@@ -114,65 +160,37 @@ def load_strictly(net: nn.Module, state: StateDict, where: str) -> None:
         raise UserError(f"{where}: {' '.join(str(error).split())}") from error
 
 
+def _complaints(net: nn.Module, state: StateDict) -> list[str]:
+    """What of ``state`` does not fit ``net``, with the first tensors' names; empty where all does."""
+    expected = net.state_dict()
+    missing = [key for key in expected if key not in state and not key.endswith(".num_batches_tracked")]
+    unexpected = [key for key in state if key not in expected]
+    reshaped = [
+        f"{key} {tuple(state[key].shape)} instead of {tuple(expected[key].shape)}"
+        for key in _reshaped(expected, state)
+    ]
+    found = (("missing", missing), ("unexpected", unexpected), ("of another shape", reshaped))
+    return [f"{kind}: {_first(keys)}" for kind, keys in found if keys]
+
+
+def _reshaped(expected: StateDict, state: StateDict) -> list[str]:
+    return [key for key in expected if key in state and state[key].shape != expected[key].shape]
+
+
+def _classes_of_head(net: nn.Module, state: StateDict) -> int | None:
+    """The number of classes of a head that was trained anew, where nothing else differs; else None."""
+    expected = net.state_dict()
+    reshaped = _reshaped(expected, state)
+    if (
+        state.keys() - expected.keys()
+        or expected.keys() - state.keys()
+        or not all(state[key].ndim and state[key].shape[1:] == expected[key].shape[1:] for key in reshaped)
+    ):
+        return None
+    counts = {(expected[key].shape[0], state[key].shape[0]) for key in reshaped}
+    return int(counts.pop()[1]) if len(counts) == 1 else None
+
+
 def _first(keys: list[str]) -> str:
     more = f" and {len(keys) - _SHOWN_KEYS} more" if len(keys) > _SHOWN_KEYS else ""
     return ", ".join(keys[:_SHOWN_KEYS]) + more
-
-
-def _read_safetensors(path: Path) -> object:
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise UserError(
-            f"{path}: is not a safetensors file ({error}); save it again or name it .pth"
-        ) from error
-
-
-def _read_pickle(path: Path) -> object:
-    try:
-        with warnings.catch_warnings(action="ignore"):  # what they announce is raised and said below
-            return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if "GLOBAL" in str(error) or _is_plain_pickle(path):
-            raise UserError(
-                f"{path}: this checkpoint wants to run code when it is read, which is refused; "
-                "save the state dict alone: torch.save(model.state_dict(), 'weights.pth')"
-            ) from error
-        raise _not_a_checkpoint(path) from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError, AttributeError, IndexError) as error:
-        raise _not_a_checkpoint(path) from error
-
-
-def _is_plain_pickle(path: Path) -> bool:
-    """Whether the file begins as ``pickle.dump`` writes it, which PyTorch's safe reader does not follow."""
-    with path.open("rb") as stream:
-        return stream.read(1) == pickle.PROTO
-
-
-def _not_a_checkpoint(path: Path) -> UserError:
-    return UserError(
-        f"{path}: is not a checkpoint that PyTorch can read; give a state dict saved as .safetensors or .pth"
-    )
-
-
-def _unwrapped(content: object, path: Path) -> StateDict:
-    """The state dict itself; kept as the same object where possible, for PyTorch's version notes on it."""
-    if isinstance(content, dict):
-        for wrapper in _WRAPPERS:
-            if isinstance(content.get(wrapper), dict):
-                return _unwrapped(content[wrapper], path)
-    if not isinstance(content, dict) or not content:
-        raise UserError(
-            f"{path}: holds a {type(content).__name__}, not a state dict; save model.state_dict()"
-        )
-    strangers = [
-        key for key, value in content.items() if not (isinstance(key, str) and isinstance(value, Tensor))
-    ]
-    if strangers:
-        raise UserError(
-            f"{path}: is not a state dict ({strangers[0]!r} is a {type(content[strangers[0]]).__name__}, "
-            "not a tensor); save model.state_dict()"
-        )
-    if all(key.startswith(_PARALLEL_PREFIX) for key in content):
-        return {key.removeprefix(_PARALLEL_PREFIX): value for key, value in content.items()}
-    return content

@@ -85,7 +85,11 @@ class StatedAccuracy(_Document):
 
 
 class ModelCard(_Document):
-    """What the model is, as far as it changes or explains the answer."""
+    """What the model is, as far as it changes or explains the answer.
+
+    Attributes:
+        notes: what a reader must know of how the network was read, a sentence each.
+    """
 
     name: str
     source: str
@@ -100,6 +104,7 @@ class ModelCard(_Document):
     input_shape: tuple[int, int, int]
     preprocessing: dict[str, Any]
     clean_accuracy: Annotated[StatedAccuracy | None, Field(exclude_if=_is_none)] = None
+    notes: Annotated[tuple[str, ...], Field(exclude_if=lambda notes: not notes)] = ()
 
 
 _FOLDERS_SHOWN = 10

@@ -68,6 +68,7 @@ MODEL_SIDES: Mapping[str, str] = {
     "fingerprint": RUNTIME,  # last bits differ between machines: compared with a tolerance whenever a run goes on
     "classes": RUNTIME,  # where a user's folders are matched to them, the data's hash has the outcome
     "clean_accuracy": IDENTITY,  # a guard compares with it
+    "notes": RUNTIME,  # words on what structure and weights decide
 }
 
 
@@ -339,7 +340,7 @@ def repeat_command(request: JobRequest) -> str:
 def model_card(info: "ModelInfo") -> dict[str, Any]:
     """The model's part of a result document."""
     card = info.model_dump(mode="json")
-    stated = {"clean_accuracy": card["clean_accuracy"]} if info.clean_accuracy else {}
+    stated = {name: card[name] for name in ("clean_accuracy", "notes") if card[name]}
     return {
         name: card[name]
         for name in (

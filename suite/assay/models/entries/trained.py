@@ -44,13 +44,12 @@ def _missing(folder: Path) -> str | None:
 def _load(folder: Path, weights: Path | None) -> "LoadedModel":
     from assay.models.architectures import build
     from assay.models.build import assemble
-    from assay.models.weights import load_strictly, read_state_dict
+    from assay.models.weights import load_weights
 
     if weights is not None:
         raise UserError(f"{PREFIX}{folder}: a trained network has its own weights; leave out --weights")
     card = read_card(folder)
     path = check_weights(folder, card)
-    state = read_state_dict(path)
     net = build(card.architecture, card.input_shape, card.num_classes)
-    load_strictly(net, state, str(path))
+    load_weights(net, path)
     return assemble(net, card.card(f"{PREFIX}{folder.resolve().name}"), card.weights_sha256)

@@ -1,14 +1,13 @@
 """A user's own model: ``package.module:factory``, a callable without arguments, importable from here too.
 
-It returns a module that takes pixels in [0, 1], or ``(module, preprocessing)`` with a dictionary of the
-fields of :class:`Preprocessing` (``label_space``, ``source`` and ``licence`` too if wanted), or a
-``LoadedModel``.
+It returns a module that takes pixels in [0, 1]; or ``(module, description)`` with a dictionary of a model card's fields
+(``input``, ``output``, ``num_classes``, ``label_space``, ``clean_accuracy``, ``source``, ``licence``), or of the fields
+of :class:`Preprocessing` (``label_space``, ``source`` and ``licence`` too if wanted); or a ``LoadedModel``.
 """
 
 import importlib
 import sys
-from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import ValidationError
 
 from assay.errors import UserError
+from assay.models.card_file import CardFields, as_card_fields
 from assay.models.info import UNSTATED, Card, Preprocessing
 from assay.models.registry import Family, Registry, ZooEntry, pattern_row
 from assay.validation import describe
@@ -24,8 +24,12 @@ if TYPE_CHECKING:
     from torch import nn
 
     from assay.models.loaded import LoadedModel
+    from assay.models.weights import TakenWeights
 
 _SOURCE = "the user's factory"
+_SAY_SHAPE = (
+    "return (module, preprocessing), such as (net, {'crop': (32, 32), 'mean': (0, 0, 0), 'std': (1, 1, 1)})"
+)
 _COMMON_SHAPES = ((3, 224, 224), (3, 32, 32), (1, 28, 28), (1, 8, 8))
 _IMAGENET_CLASSES = 1000
 
@@ -40,6 +44,45 @@ class Description(Preprocessing):
     def preprocessing(self) -> Preprocessing:
         """The part that changes the answer."""
         return Preprocessing(**{name: getattr(self, name) for name in Preprocessing.model_fields})
+
+    def fields(self) -> CardFields:
+        """The rest."""
+        return CardFields(label_space=self.label_space, source=self.source, licence=self.licence)
+
+
+@dataclass(frozen=True)
+class Made:
+    """What a factory made.
+
+    Attributes:
+        name: the factory's.
+        module: with its weights, on the CPU.
+        preprocessing: as the factory says; None where it says no size.
+        fields: what else it says.
+    """
+
+    name: str
+    module: "nn.Module"
+    preprocessing: Preprocessing | None
+    fields: CardFields
+
+    @property
+    def architecture(self) -> str:
+        """The module's class."""
+        return f"{type(self.module).__module__}.{type(self.module).__qualname__}"
+
+    @property
+    def code(self) -> tuple[str, ...]:
+        """The modules of Python whose text decides what it does."""
+        return (self.name.partition(":")[0],)
+
+    def weights(self, file: Path | None = None, key: str | None = None) -> "TakenWeights":
+        """Put in the weights of a file, if one is given, in place of the factory's own; errors are UserErrors."""
+        from assay.models.weights import TakenWeights, load_weights, state_dict_sha256
+
+        if file is not None:
+            return load_weights(self.module, file, key)
+        return TakenWeights(state_dict_sha256(self.module.state_dict()), ())
 
 
 def register(registry: Registry) -> None:
@@ -56,38 +99,55 @@ def _resolve(name: str) -> ZooEntry | None:
 
 
 def _load(name: str, weights: Path | None) -> "LoadedModel":
-    from torch import nn
-
+    from assay.models.adapters import in_layout
     from assay.models.build import assemble
     from assay.models.loaded import LoadedModel
-    from assay.models.weights import file_sha256, load_strictly, read_state_dict, state_dict_sha256
 
-    product = _call(name, _factory(name))
+    product = _product(name)
     if isinstance(product, LoadedModel):
         if weights is not None:
             raise UserError(f"{name}: returns a LoadedModel, which has its weights; leave out --weights")
         return _described(product, name)
+    made = _made(name, product)
+    taken = made.weights(weights)
+    fields = made.fields
+    preprocessing = made.preprocessing or fields.input.preprocessing(_guessed(made), name)
+    card = Card(
+        name=name,
+        source=fields.source if fields.source != UNSTATED else _SOURCE,
+        licence=fields.licence,
+        architecture=made.architecture,
+        label_space=UNSTATED if fields.classes else str(fields.label_space),
+        num_classes=fields.class_count,
+        preprocessing=preprocessing,
+        classes=fields.classes,
+        clean_accuracy=fields.clean_accuracy,
+        output=fields.output,
+        notes=taken.notes,
+    )
+    return assemble(in_layout(made.module, preprocessing.layout), card, taken.sha256, made.code)
+
+
+def made_by(name: str) -> Made:
+    """What the factory called ``name`` makes.
+
+    Raises:
+        UserError: it cannot be imported or called, or what it makes is no network to be described.
+    """
+    return _made(name, _product(name))
+
+
+def _made(name: str, product: object) -> Made:
+    from torch import nn
+
     net, said = product if isinstance(product, tuple) and len(product) == 2 else (product, None)
     if not isinstance(net, nn.Module):
         raise UserError(
-            f"{name}: returned {type(product).__name__}; return a torch module, (module, preprocessing) "
-            "or a LoadedModel"
+            f"{name}: returned {type(product).__name__}; return a torch module, (module, description) "
+            "or, where no card describes it, a LoadedModel"
         )
-    if weights is not None:
-        load_strictly(net, read_state_dict(weights), str(weights))
-    net.cpu().eval()
-    description = _description(name, net, said)
-    card = Card(
-        name=name,
-        source=description.source,
-        licence=description.licence,
-        architecture=f"{type(net).__module__}.{type(net).__qualname__}",
-        label_space=description.label_space,
-        num_classes=_num_classes(name, net, (len(description.mean), *description.crop)),
-        preprocessing=description.preprocessing(),
-    )
-    weights_sha256 = file_sha256(weights) if weights else state_dict_sha256(net.state_dict())
-    return assemble(net, card, weights_sha256, code=[name.partition(":")[0]])
+    preprocessing, fields = _said(name, said)
+    return Made(name, net.cpu().eval(), preprocessing, fields)
 
 
 def _described(model: "LoadedModel", name: str) -> "LoadedModel":
@@ -105,79 +165,80 @@ def _described(model: "LoadedModel", name: str) -> "LoadedModel":
     return replace(model, info=model.info.model_copy(update=found))
 
 
-def _factory(name: str) -> Callable[[], Any]:
+def _product(name: str) -> Any:
+    """What the factory returns.
+
+    Raises:
+        UserError: it cannot be imported or called; its own words are quoted.
+    """
+    from assay.models.check import quoted
+
     module_name, _, attribute = name.partition(":")
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.append(here)
     try:
         module = importlib.import_module(module_name)
-    except Exception as error:  # a user's module may fail in any way
-        raise UserError(
-            f"{name}: importing {module_name} failed ({type(error).__name__}: {error})"
-        ) from error
+    except (Exception, SystemExit) as error:  # a user's module may fail in any way
+        raise UserError(f"{name}: importing {module_name} {_ended(error)} ({quoted(error)})") from error
     factory = getattr(module, attribute, None)
     if not callable(factory):
         raise UserError(f"{name}: {module_name} has no callable {attribute!r}; check its spelling")
-    return factory  # type: ignore[no-any-return]
-
-
-def _call(name: str, factory: Callable[[], Any]) -> Any:
     try:
         return factory()
     except UserError:
         raise
-    except Exception as error:  # a user's factory may fail in any way
-        raise UserError(
-            f"{name}: calling it without arguments failed ({type(error).__name__}: {error})"
-        ) from error
+    except (Exception, SystemExit) as error:  # a user's factory may fail in any way
+        raise UserError(f"{name}: calling it without arguments {_ended(error)} ({quoted(error)})") from error
 
 
-def _description(name: str, net: "nn.Module", said: object) -> Description:
+def _ended(error: BaseException) -> str:
+    return "ended the program instead of returning" if isinstance(error, SystemExit) else "failed"
+
+
+def _said(name: str, said: object) -> tuple[Preprocessing | None, CardFields]:
+    """What a factory says of its module: the preprocessing, None where it gives no size, and the other fields.
+
+    Raises:
+        UserError: it is no dictionary, or a field is wrong.
+    """
     if said is None:
-        return _guessed(name, net)
+        return None, CardFields()
     if isinstance(said, Preprocessing):
         said = said.model_dump()
     if not isinstance(said, dict):
         raise UserError(f"{name}: its preprocessing is a {type(said).__name__}; return a dictionary")
+    if not said.keys() & Preprocessing.model_fields.keys():
+        fields = as_card_fields(said, f"{name}: its description")
+        return fields.input.preprocessing(None, name) if fields.input.size else None, fields
     try:
-        return Description.model_validate(said, strict=False)
+        description = Description.model_validate(said, strict=False)
     except ValidationError as error:
         raise UserError(f"{name}: its preprocessing is wrong: {describe(error)}") from error
+    return description.preprocessing(), description.fields()
 
 
-def _guessed(name: str, net: "nn.Module") -> Description:
+def _guessed(made: Made) -> Preprocessing:
     """A bare module takes plain pixels in the one common shape it accepts; ImageNet's for 1,000 classes."""
-    accepted = {shape: count for shape in _COMMON_SHAPES if (count := _classes(net, shape)) is not None}
-    shape = next(iter(accepted), None)
-    if shape is not None and accepted[shape] == _IMAGENET_CLASSES and shape == _COMMON_SHAPES[0]:
-        return Description(resize=256, crop=shape[1:], mean=(0.0,) * 3, std=(1.0,) * 3)
-    if shape is None or len(accepted) > 1:
-        raise UserError(
-            f"{name}: its input shape cannot be told from the module; return (module, preprocessing), "
-            "such as (net, {'crop': (32, 32), 'mean': (0, 0, 0), 'std': (1, 1, 1)})"
-        )
-    return Description(crop=shape[1:], mean=(0.0,) * shape[0], std=(1.0,) * shape[0])
-
-
-def _num_classes(name: str, net: "nn.Module", shape: tuple[int, int, int]) -> int:
-    count = _classes(net, shape)
-    if count is None:
-        raise UserError(
-            f"{name}: does not return (images, classes) for images of shape {shape}; correct its "
-            "preprocessing's crop and mean, or the module"
-        )
-    return count
-
-
-def _classes(net: "nn.Module", shape: tuple[int, int, int]) -> int | None:
-    """The number of logits for images of ``shape``, or None if the network does not take them."""
     import torch
 
-    try:
-        with torch.no_grad():
-            logits = net(torch.full((2, *shape), 0.5))
-    except Exception:  # a foreign forward may refuse a shape in any way
-        return None
-    is_logits = isinstance(logits, torch.Tensor) and logits.ndim == 2 and len(logits) == 2
-    return int(logits.shape[1]) if is_logits else None
+    from assay.models.adapters import in_layout
+    from assay.models.outputs import IMAGES, read_output
+
+    net = in_layout(made.module, made.fields.input.layout or "nchw")
+    accepted: dict[tuple[int, int, int], int] = {}
+    failures: list[str] = []
+    for shape in _COMMON_SHAPES:
+        images = torch.full((IMAGES, *shape), 0.5)
+        try:
+            reading = read_output(net, images, made.name, made.fields.output, made.fields.class_count)
+            accepted[shape] = reading.num_classes
+        except UserError as error:
+            failures.append(str(error))
+    if not accepted:
+        raise UserError(f"{failures[0]}; or its input is of another shape: {_SAY_SHAPE}")
+    if len(accepted) > 1 and next(iter(accepted.items())) != (_COMMON_SHAPES[0], _IMAGENET_CLASSES):
+        raise UserError(f"{made.name}: its input shape cannot be told from the module; {_SAY_SHAPE}")
+    shape, count = next(iter(accepted.items()))
+    resize = 256 if (shape, count) == (_COMMON_SHAPES[0], _IMAGENET_CLASSES) else None
+    return Preprocessing(resize=resize, crop=shape[1:], mean=(0.0,) * shape[0], std=(1.0,) * shape[0])

@@ -65,18 +65,17 @@ def _missing(name: str) -> str | None:
 
 def _load(card: Card, weights: Path | None) -> "LoadedModel":
     from assay.models.build import assemble
-    from assay.models.weights import file_sha256, load_strictly, read_state_dict
+    from assay.models.weights import load_weights
 
     path = weights or find_weights(f"{card.name}.safetensors")
     if path is None:
         raise UserError(f"{card.name}: {_missing(card.name)}; put it there or give it as --weights")
     net = convnet()
-    load_strictly(net, read_state_dict(path), str(path))
-    sha256 = file_sha256(path)
-    published = sha256 == _SHA256[card.name]
+    taken = load_weights(net, path)
+    published = taken.sha256 == _SHA256[card.name]
     if weights is None and not published:
         raise UserError(
-            f"{path}: is not the published {card.name} (SHA-256 {sha256[:8]}…, published "
+            f"{path}: is not the published {card.name} (SHA-256 {taken.sha256[:8]}…, published "
             f"{_SHA256[card.name][:8]}…); replace it, or give it as --weights if that is meant"
         )
-    return assemble(net, card if published else card.of_user(), sha256)
+    return assemble(net, (card if published else card.of_user()).noting(*taken.notes), taken.sha256)
