@@ -183,9 +183,7 @@ def test_scores_of_both_kinds_are_read(open_page):
     assert page.evaluate('Statistics.paired("110-", "0101")') == {
         "test": "McNemar", "difference": pytest.approx(1 / 3), "p": 1, "n": 3, "onlyA": 1, "onlyB": 0,
     }  # fmt: skip
-    assert (
-        page.evaluate("Statistics.paired([0.5, null, 0.25], [0.25, 1, 0.25])")["test"] == "paired bootstrap"
-    )
+    assert page.evaluate("Statistics.paired([0.5, null, 0.25], [0.25, 1, 0.25])")["test"] == "sign flips"
 
 
 def test_the_page_s_paired_test_is_the_command_line_s(open_page):
@@ -195,6 +193,16 @@ def test_the_page_s_paired_test_is_the_command_line_s(open_page):
     for only_a, only_b in ((0, 0), (5, 1), (12, 30), (700, 650)):
         found = page.evaluate(f"Statistics.mcnemar({only_a}, {only_b})")
         assert found == pytest.approx(mcnemar_p_value(only_a, only_b), rel=1e-9)
+
+
+@pytest.mark.parametrize("gaps", [[0.3, -0.1, 0.25, 0.4, 0.2], [0.0, 0.0], [0.5]])
+def test_the_page_s_sign_flips_are_the_command_line_s(open_page, gaps):
+    import numpy as np
+
+    from assay.board.compare import sign_flip_p_value
+
+    found = open_page().evaluate(f"Statistics.paired({gaps}, {[0.0] * len(gaps)})")["p"]
+    assert found == pytest.approx(sign_flip_p_value(np.array(gaps)))
 
 
 def test_downloads(open_page, site):

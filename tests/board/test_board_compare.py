@@ -1,5 +1,7 @@
 """Paired tests against scipy's own, closed forms, and their laws; and `compare` over real submissions."""
 
+import itertools
+
 import numpy as np
 import pytest
 from board_place import RANK_BY, TASK
@@ -7,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from assay.board.compare import compare, paired_test, sides
+from assay.board.compare import compare, paired_test, sides, sign_flip_p_value
 from assay.errors import UserError
-from assay.results.statistics import mcnemar_p_value
+from assay.results.statistics import mcnemar_p_value, wilson_interval
 
 outcomes = st.lists(
     st.tuples(st.sampled_from([0.0, 1.0]), st.sampled_from([0.0, 1.0])), min_size=1, max_size=80
@@ -51,15 +53,32 @@ def test_the_bootstrap_interval_is_scipy_s():
     expected = stats.bootstrap(
         (a - b,), np.mean, n_resamples=10_000, method="percentile", rng=np.random.default_rng(1)
     )
-    assert test.test == "paired bootstrap"
+    assert test.test == "sign flips"
     assert test.low == pytest.approx(expected.confidence_interval.low, abs=0.01)
     assert test.high == pytest.approx(expected.confidence_interval.high, abs=0.01)
 
 
-def test_under_no_difference_p_is_below_5_percent_about_one_time_in_twenty():
+def test_few_units_have_the_exact_p_of_all_sign_patterns():
+    gaps = [0.3, -0.1, 0.25, 0.4, 0.2]
+    test = paired_test(gaps, [0.0] * 5)
+    patterns = np.array(list(itertools.product((1, -1), repeat=5))) * gaps
+    extreme = np.abs(patterns.mean(axis=1)) >= abs(np.mean(gaps)) - 1e-12
+    assert test.p_value == pytest.approx(extreme.mean())
+
+
+@pytest.mark.parametrize("n", [9, 60])
+def test_under_no_difference_p_is_below_5_percent_one_time_in_twenty(n):
+    """The paired bootstrap that stood here before said so in 9.5 % at nine units."""
     rng = np.random.default_rng(3)
-    found = [paired_test(list(rng.normal(size=60)), list(rng.normal(size=60))).p_value for _ in range(200)]
-    assert 0.01 < np.mean(np.array(found) < 0.05) < 0.12
+    found = [sign_flip_p_value(rng.standard_t(4, size=n), seed) for seed in range(400)]
+    share = np.mean(np.array(found) < 0.05)
+    low, high = wilson_interval(round(share * 400), 400)
+    assert low <= 0.05 <= high or share < 0.05
+
+
+def test_equal_models_do_not_differ():
+    assert paired_test([0.5, 0.25, 1 / 3], [0.5, 0.25, 1 / 3]).p_value == 1
+    assert paired_test([0.5], [0.25]).p_value == 1
 
 
 def test_units_that_do_not_count_for_one_side_are_left_out_and_n_says_so():

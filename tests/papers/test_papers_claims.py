@@ -1,8 +1,10 @@
 """Verdicts: a planted case for each, closed forms for the intervals, and laws that hold for any figures."""
 
 import json
+from dataclasses import replace
 from math import sqrt
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,7 +13,7 @@ from scipy import stats
 
 from assay.papers.claims import Measured, Missing, Verdict, difference_interval, judge_all, student_interval
 from assay.papers.spec import Claim, Test
-from assay.results.statistics import wilson_interval
+from assay.results.statistics import bootstrap_interval, wilson_interval
 
 TESTS = TypeAdapter(Test)
 FIGURES = st.floats(-1e3, 1e3).map(lambda value: round(value, 3))
@@ -238,3 +240,52 @@ def test_the_interval_covers_as_often_as_it_says():
         low, high, _ = difference_interval(left, right)
         hits += low <= 1 <= high
     assert 0.95 - 4 * sqrt(0.95 * 0.05 / 400) <= hits / 400
+
+
+def family(rng, seeds, images, effect=0.0, spread=1.5):
+    """A training family that is as good as the next over all images, but not on those at hand: outcomes by seed."""
+    ease = effect + rng.normal(0, spread, images) + rng.normal(0, 0.3, (seeds, 1))
+    return rng.random((seeds, images)) < 1 / (1 + np.exp(-ease))
+
+
+def measured_family(outcomes, known=True):
+    """The measurement of a family's outcomes, with the images' own scores or without."""
+    found = over_seeds(*outcomes.mean(axis=1), resolution=1 / outcomes.shape[1])
+    by_unit = dict(enumerate(outcomes.mean(axis=0))) if known else {}
+    return replace(found, by_unit={str(unit): score for unit, score in by_unit.items()})
+
+
+def confirmed(seeds, known, draws):
+    """How often one of two equal families is confirmed to be better."""
+    rng = np.random.default_rng(seeds)
+    pairs = ([measured_family(family(rng, seeds, 300), known) for _ in range(2)] for _ in range(draws))
+    intervals = (difference_interval(a, b) for a, b in pairs)
+    return np.mean([low > 0 or high < 0 for low, high, _ in intervals])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seeds", [3, 5])
+def test_equal_families_on_shared_images_are_told_apart_one_time_in_twenty(seeds):
+    """Seeds alone say so far more often, for the families differ on the images at hand in every seed alike."""
+    with_images, seeds_alone = (confirmed(seeds, known, draws=600) for known in (True, False))
+    assert with_images <= 0.05 < seeds_alone
+
+
+def test_the_images_own_scores_widen_a_difference_over_seeds():
+    rng = np.random.default_rng(0)
+    a, b = family(rng, 3, 200), family(rng, 3, 200, effect=2.0)
+    known = difference_interval(measured_family(b), measured_family(a))
+    alone = difference_interval(measured_family(b, False), measured_family(a, False))
+    assert known[0] < alone[0] < alone[1] < known[1]
+    assert known[2] == f"{alone[2]} and a bootstrap over 200 images"
+    gaps = b.mean(axis=0) - a.mean(axis=0)
+    low, high = bootstrap_interval(gaps, seed=0)
+    middle = gaps.mean()
+    assert known[0] == pytest.approx(middle - np.hypot(middle - alone[0], middle - low))
+    assert known[1] == pytest.approx(middle + np.hypot(alone[1] - middle, high - middle))
+
+
+def test_families_on_other_images_are_not_paired_by_image():
+    rng = np.random.default_rng(0)
+    a, b = measured_family(family(rng, 3, 50)), measured_family(family(rng, 3, 60))
+    assert "bootstrap" not in difference_interval(a, b)[2]

@@ -204,7 +204,7 @@ def compare(
     b: Annotated[str, typer.Argument(help="The other one.")],
     task: Annotated[str | None, typer.Option("--task", help="Only this task.")] = None,
 ) -> None:
-    """Compare two models unit by unit: McNemar's test for outcomes, the paired bootstrap for scores."""
+    """Compare two models unit by unit: McNemar's test for outcomes, sign flips (a permutation test) for scores."""
     from tabulate import tabulate
 
     from assay.board import compare as paired

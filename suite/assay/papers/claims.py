@@ -9,6 +9,10 @@ A difference's interval, by what stands behind its two sides:
 - different repetitions: Welch's t;
 - no repetitions on one side: the square-and-add rule on the two intervals (MOVER; Zou and Donner 2008, equation 3).
 
+Repetitions on the same images say nothing of other images: two equal families of networks differ on the images at hand
+for every seed alike. So, where the images' own scores are known, a bootstrap over the images (both families on each
+drawn one) is squared and added to the interval over seeds.
+
 An interval over repetitions is never narrower than the weight of one unit (``resolution``): three seeds that agree
 to the last image do not make a difference certain.
 """
@@ -31,6 +35,7 @@ from assay.papers.spec import (
     Within,
     names_in,
 )  # fmt: skip
+from assay.results.statistics import bootstrap_interval
 
 MIN_SEEDS = 3
 CONFIDENCE = 0.95
@@ -60,6 +65,8 @@ class Measured:
         trained: whether the model behind it was trained for this reproduction.
         resolution: the least step of one repetition's value (1/n of a proportion).
         doubt: the guards that failed where it was measured; such a figure is shown, but decides no claim.
+        by_unit: the score of each image, by its id, as the mean over repetitions; empty where the value is no mean over
+            images.
     """
 
     value: float
@@ -72,6 +79,7 @@ class Measured:
     trained: bool = False
     resolution: float = 0.0
     doubt: str = ""
+    by_unit: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -274,24 +282,42 @@ def difference_interval(
     """
     least = left.resolution + factor * right.resolution
     same = left.repeated_over == right.repeated_over and set(left.samples) == set(right.samples)
+    value = left.value - factor * right.value
     if same and len(left.samples) > 1:
         differences = [left.samples[name] - factor * right.samples[name] for name in left.samples]
         low, high = student_interval(differences, confidence)
-        how = f"Student's t over {len(differences)} paired {left.repeated_over}"
-        return *_at_least(fmean(differences), low, high, least), how
-    if len(left.samples) > 1 and len(right.samples) > 1:
+        value, how = fmean(differences), f"Student's t over {len(differences)} paired {left.repeated_over}"
+    elif len(left.samples) > 1 and len(right.samples) > 1:
         low, high = _welch(
             list(left.samples.values()), [factor * v for v in right.samples.values()], confidence
         )
         how = f"Welch's t over {len(left.samples)} and {len(right.samples)} {left.repeated_over}"
-        return *_at_least(left.value - factor * right.value, low, high, least), how
+    else:
+        low = high = value
+        how = ""
+    if how:
+        low, high = _at_least(value, low, high, least)
+        if images := _over_images(left, right, factor, confidence):
+            low = value - hypot(value - low, value - images[0])
+            high = value + hypot(high - value, images[1] - value)
+            how += f" and a bootstrap over {len(left.by_unit)} images"
+        return low, high, how
     if None in (left.low, left.high, right.low, right.high):
         raise ValueError("a difference needs repetitions or an interval on both sides")
-    value = left.value - factor * right.value
     wider = _z(confidence) / _z(CONFIDENCE)
     below = wider * hypot(left.value - _end(left.low), factor * (_end(right.high) - right.value))
     above = wider * hypot(_end(left.high) - left.value, factor * (right.value - _end(right.low)))
     return value - below, value + above, "both intervals, squared and added"
+
+
+def _over_images(
+    left: Measured, right: Measured, factor: float, confidence: float
+) -> tuple[float, float] | None:
+    """The interval of the difference over other images, repetitions as they are; None where images are not known."""
+    if not left.by_unit or set(left.by_unit) != set(right.by_unit):
+        return None
+    gaps = [score - factor * right.by_unit[unit] for unit, score in left.by_unit.items()]
+    return bootstrap_interval(gaps, seed=0, confidence=confidence)
 
 
 def _end(bound: float | None) -> float:

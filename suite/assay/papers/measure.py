@@ -16,6 +16,7 @@ from assay.papers.spec import (
     RegionsMeasurement,
     TrainingMeasurement,
 )
+from assay.papers.units import units_behind
 from assay.results.document import Metric, ResultDocument, Status
 from assay.tasks.adversarial.guards import casts_doubt
 
@@ -50,9 +51,11 @@ def _of_results(
     def measured(seed: int | None) -> Measured | Missing:
         result = results[wanted.model, seed, wanted.task]
         found = _of_result(result, wanted)
-        return (
-            _by_shape(plan, result, wanted, found) if seed is ZOO and isinstance(found, Measured) else found
-        )
+        if isinstance(found, Missing):
+            return found
+        if seed is ZOO:
+            return _by_shape(plan, result, wanted, found)
+        return replace(found, by_unit=units_behind(plan.run_folder(seed), result, _points(result, wanted)))
 
     return _of_every_seed(plan, wanted.model, measured)
 
@@ -93,10 +96,7 @@ def _of_result(result: ResultDocument, wanted: MetricMeasurement | CurveMeasurem
     where = f"{result.model.name} · {result.task}"
     if result.status is not Status.COMPLETE:
         return Missing(f"{where} is {result.status.value}: {result.reason}")
-    if isinstance(wanted, CurveMeasurement):
-        points = [m for m in result.metrics if m.series == wanted.series and (m.x or 0) > 0]
-    else:
-        points = [metric for metric in result.metrics if metric.name == wanted.metric]
+    points = _points(result, wanted)
     if not points:
         name = wanted.series if isinstance(wanted, CurveMeasurement) else wanted.metric
         return Missing(f"{where} has no figure {name!r}")
@@ -106,6 +106,13 @@ def _of_result(result: ResultDocument, wanted: MetricMeasurement | CurveMeasurem
         if any(casts_doubt(guard.name, point.name) for point in points)
     )
     return _mean_of(points, doubt)
+
+
+def _points(result: ResultDocument, wanted: MetricMeasurement | CurveMeasurement) -> list[Metric]:
+    """The metric, or the points of the curve."""
+    if isinstance(wanted, CurveMeasurement):
+        return [m for m in result.metrics if m.series == wanted.series and (m.x or 0) > 0]
+    return [metric for metric in result.metrics if metric.name == wanted.metric]
 
 
 def _mean_of(points: Sequence[Metric], doubt: str) -> Measured | Missing:
@@ -157,7 +164,16 @@ def over_seeds(single: Mapping[str, Measured]) -> Measured:
         doubt="; ".join(
             dict.fromkeys(one for each in single.values() for one in each.doubt.split("; ") if one)
         ),
+        by_unit=_mean_by_unit([each.by_unit for each in single.values()]),
     )
+
+
+def _mean_by_unit(columns: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """The mean score of each image; empty where the repetitions are not of the same ones."""
+    first = columns[0]
+    if any(set(column) != set(first) for column in columns):
+        return {}
+    return {unit: fmean(column[unit] for column in columns) for unit in first}
 
 
 def _training(plan: Reproduction, wanted: TrainingMeasurement) -> Measured | Missing:

@@ -81,7 +81,7 @@ def outcome(values, series="pgd", eps="1/10"):
         (lambda v: v["checks"].update(repeat_difference=0.01), "repeat_agrees", 1),
         (lambda v: v["checks"].update(alone_difference=0.01), "alone_agrees", 1),
         (lambda v: outcome(v).update(retried=True), "loss_not_saturated", 1),
-        (lambda v: outcome(v).update(zero_gradient=True), "gradient_not_zero", 1),
+        (lambda v: outcome(v).update(zero_gradient=True), "gradient_not_zero", 2),
         (lambda v: outcome(v, eps="1/20").update(correct=False), "accuracy_falls_with_eps", 40),
         (lambda v: (outcome(v).update(correct=True), outcome(v, "fgsm").update(correct=False)),
          "iterated_beats_single_step", 20),
@@ -95,6 +95,13 @@ def outcome(values, series="pgd", eps="1/10"):
 )  # fmt: skip
 def test_a_planted_defect_of_an_attack_is_caught(run_digits, change, guard, count):
     assert not planted(run_digits(LINEAR, LINES), change, count)[guard].passed
+
+
+def test_one_image_that_an_attack_saw_no_gradient_of_is_no_defect(run_digits):
+    found = planted(run_digits(LINEAR, LINES), lambda v: outcome(v).update(zero_gradient=True), 1)
+    guard = found["gradient_not_zero"]
+    assert guard.passed
+    assert guard.value == pytest.approx(1 / 40) == guard.limit
 
 
 def test_the_guards_that_spare_clean_accuracy_are_guards_of_a_run(run_digits):

@@ -79,7 +79,7 @@ const Compare = (() => {
   function show(place, models, columns, outcomes) {
     place.replaceChildren(
       element("p", {}, "Figures with their 95 % intervals; the small line compares a model with the first one unit by unit: ",
-        "McNemar's exact test where units are right or wrong, the paired bootstrap where they have scores. ",
+        "McNemar's exact test where units are right or wrong, sign flips (a permutation test) where they have scores. ",
         "p is of one test alone: of twenty that compare equals, one falls below 0.05."),
       curves(models, columns), table(models, columns, outcomes));
   }

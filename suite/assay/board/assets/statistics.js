@@ -1,4 +1,4 @@
-// Paired tests of two models over the same units; the same as `assay compare`.
+// Paired tests of two models over the same units; those of `assay compare`, which draws more signs.
 "use strict";
 const Statistics = (() => {
   const RESAMPLES = 2000;
@@ -31,17 +31,18 @@ const Statistics = (() => {
     };
   }
 
-  function bootstrap(gaps) {
+  /** Two-sided: how often differences with signs drawn anew lie as far from zero; all patterns where they are few. */
+  function signFlips(gaps) {
+    const found = Math.abs(gaps.reduce((sum, gap) => sum + gap, 0)) * (1 - 1e-12);
+    const patterns = 2 ** gaps.length;
     const random = generator(1);
-    let below = 0;
-    let above = 0;
-    for (let draw = 0; draw < RESAMPLES; draw += 1) {
-      let sum = 0;
-      for (let at = 0; at < gaps.length; at += 1) sum += gaps[Math.floor(random() * gaps.length)];
-      below += sum <= 0;
-      above += sum >= 0;
+    const all = patterns <= RESAMPLES;
+    let extreme = 0;
+    for (let draw = 0; draw < (all ? patterns : RESAMPLES); draw += 1) {
+      const sum = gaps.reduce((so, gap, at) => so + ((all ? (draw >> at) & 1 : random() < 0.5) ? gap : -gap), 0);
+      extreme += Math.abs(sum) >= found;
     }
-    return Math.min(1, 2 * Math.max(Math.min(below, above) / RESAMPLES, 1 / RESAMPLES));
+    return all ? extreme / patterns : (extreme + 1) / (RESAMPLES + 1);
   }
 
   const SCORES = { 1: 1, 0: 0, "-": null };
@@ -65,9 +66,9 @@ const Statistics = (() => {
     const onlyA = gaps.filter((gap) => gap > 0).length;
     const onlyB = gaps.filter((gap) => gap < 0).length;
     return {
-      test: outcomes ? "McNemar" : "paired bootstrap",
+      test: outcomes ? "McNemar" : "sign flips",
       difference: gaps.reduce((sum, gap) => sum + gap, 0) / gaps.length,
-      p: outcomes ? mcnemar(onlyA, onlyB) : bootstrap(gaps),
+      p: outcomes ? mcnemar(onlyA, onlyB) : signFlips(gaps),
       n: gaps.length,
       onlyA,
       onlyB,

@@ -6,6 +6,7 @@ An image with NaN or infinite logits never gets here: its record is an error, an
 from collections.abc import Callable, Iterator, Sequence
 from itertools import pairwise
 from operator import itemgetter
+from statistics import fmean
 
 from assay.results.document import Guard
 from assay.tasks.adversarial.outcomes import Outcomes, Row
@@ -18,6 +19,7 @@ ALONE_TOLERANCE = 1e-3  # of the largest logit; batched kernels sum in another o
 RESCORE_LIMIT = 0.01  # share of claimed successes that a fresh pass may deny (images on the very boundary)
 CHANCE_LIMIT = 0.05  # share of images in which one attack may beat a better one by luck
 PROBE_LIMIT = 0.02  # share of images that a blind search may break where gradient attacks could not
+MOST_BLIND = 0.01  # share of images that may stand an attack which saw no gradient at some step
 RISE_LIMIT = 0.02  # how much an accuracy may rise from one radius to the next, for the same reason
 
 OF_ATTACKS_ALONE = frozenset(
@@ -101,10 +103,27 @@ def _gradient_guards(outcomes: Outcomes) -> Iterator[Guard]:
         outcomes.count("retried"),
         "outcomes where the loss had a gradient of exactly zero, attacked again with the logit margin",
     )
-    yield Guard.none_found(
-        "gradient_not_zero",
-        outcomes.count("zero_gradient"),
-        "outcomes where even the logit margin had a gradient of exactly zero",
+    yield _little_blind(outcomes)
+
+
+def _little_blind(outcomes: Outcomes) -> Guard:
+    """Attacks that saw no gradient, image by image; few of them lie in sound networks too.
+
+    A ReLU network is flat where all units on the way are off, and one step there is no sign of a network that hides
+    its gradient. What stands for that reason can raise a figure by its own share at the most, so the limit is a share
+    that no interval of a figure is narrower than: one image, or one in a hundred.
+    """
+    shares = [
+        fmean(map(itemgetter("zero_gradient"), column)) for _, _, column in outcomes.columns() if column
+    ]
+    share, limit = max(shares, default=0.0), max(MOST_BLIND, 1 / max(len(outcomes.records), 1))
+    return Guard(
+        name="gradient_not_zero",
+        passed=share <= limit,
+        value=share,
+        limit=limit,
+        detail="largest share of images that stood one attack at one eps while even the logit margin had a gradient of "
+        "exactly zero at some step; it bounds what a figure can be too high by, so one image or one in a hundred may",
     )
 
 
