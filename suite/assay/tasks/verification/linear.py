@@ -131,8 +131,47 @@ class Scale:
 
 
 @dataclass(frozen=True)
+class Copies:
+    """Copies of inputs, output i that of input `index[i]` (the entries of pooling windows)."""
+
+    index: Tensor
+    inputs: int
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """See `Linear`."""
+        return rows[:, self.index]
+
+    def magnitude(self, rows: Tensor) -> Tensor:
+        """See `Linear`."""
+        return rows[:, self.index]
+
+    def transpose(self, rows: Tensor) -> Tensor:
+        """See `Linear`."""
+        return rows.new_zeros(len(rows), self.inputs).index_add_(1, self.index, rows)
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Sums over windows of `size` inputs each."""
+
+    size: int
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """See `Linear`."""
+        return rows.unflatten(1, (-1, self.size)).sum(2)
+
+    def magnitude(self, rows: Tensor) -> Tensor:
+        """See `Linear`."""
+        return self.forward(rows)
+
+    def transpose(self, rows: Tensor) -> Tensor:
+        """See `Linear`."""
+        return rows.repeat_interleave(self.size, 1)
+
+
+@dataclass(frozen=True)
 class Sparse:
-    """A sparse matrix `(outputs, inputs)` in coordinate form (pooling)."""
+    """A sparse matrix `(outputs, inputs)` in coordinate form (average pooling)."""
 
     matrix: Tensor
 
