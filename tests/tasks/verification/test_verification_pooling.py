@@ -125,6 +125,13 @@ def pad_with_the_last_entry(monkeypatch):
     monkeypatch.setattr(network_module, "_windows", windows)
 
 
+def check_all_ties(networks, pictures):
+    for pool in POOLS:
+        for picture in PICTURES:
+            for texts in RANGES.values():
+                check_ties(networks[pool], pictures[picture], texts)
+
+
 @pytest.mark.parametrize(
     "mutant",
     [give_ties_to_the_last, follow_the_noise, pad_with_the_last_entry],
@@ -133,10 +140,7 @@ def pad_with_the_last_entry(monkeypatch):
 def test_a_planted_mutant_of_the_ties_is_caught(mutant, monkeypatch, networks, pictures):
     mutant(monkeypatch)
     with pytest.raises(AssertionError):
-        for pool in POOLS:
-            for picture in PICTURES:
-                for texts in RANGES.values():
-                    check_ties(networks[pool], pictures[picture], texts)
+        check_all_ties(networks, pictures)
 
 
 def pooled_lines(slopes, constants):

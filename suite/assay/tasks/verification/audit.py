@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from assay.tasks.verification.linear import in_windows
 from assay.tasks.verification.network import Layer
 from assay.tasks.verification.perturbations import Theta
 from assay.tasks.verification.subdivide import pattern_keys
@@ -50,9 +51,9 @@ def _plain(values: Tensor, layer: Layer, band: Tensor) -> Tensor:
     """
     if not layer.window:
         return (values.abs() > band) | (values == 0) | ~layer.splits
-    behind = values.unflatten(1, (-1, layer.window))
+    behind = in_windows(values, layer.window)
     behind = behind.amax(2, keepdim=True) - behind
-    widest = band.unflatten(0, (-1, layer.window)).amax(1, keepdim=True)
+    widest = in_windows(band, layer.window).amax(1, keepdim=True)
     return ((behind == 0) | (behind > 2 * widest)).flatten(1)
 
 

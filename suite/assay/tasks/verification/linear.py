@@ -158,7 +158,7 @@ class Sums:
 
     def forward(self, rows: Tensor) -> Tensor:
         """See `Linear`."""
-        return rows.unflatten(1, (-1, self.size)).sum(2)
+        return in_windows(rows, self.size).sum(2)
 
     def magnitude(self, rows: Tensor) -> Tensor:
         """See `Linear`."""
@@ -199,6 +199,11 @@ def sparse(outputs: Tensor, inputs: Tensor, values: Tensor, shape: tuple[int, in
         torch.stack([outputs, inputs]), values.double(), shape, check_invariants=True
     )
     return Sparse(matrix.coalesce())
+
+
+def in_windows(values: Tensor, size: int) -> Tensor:
+    """Values `(..., n)` in windows of `size`, one after the other: `(..., n / size, size)`."""
+    return values.reshape(*values.shape[:-1], -1, size)
 
 
 def windows(

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from assay.tasks.verification.cells import Cells
+from assay.tasks.verification.linear import in_windows
 
 
 @dataclass(frozen=True)
@@ -56,11 +57,10 @@ class Work:
 
     def values(self, lines: Lines) -> Tensor:
         """The forms of the pairs at the corners of their cells: `(P, K, k)`, k = 1 for ReLUs."""
-        forms = lines.forms.unflatten(2, (-1, lines.window or 1))[
-            self.parent[self.pair_cell], :, self.pair_unit
-        ]
+        forms = in_windows(lines.forms, lines.window or 1)[self.parent[self.pair_cell], :, self.pair_unit]
         points = self.cells.points[self.pair_cell]
-        return forms[:, :1] + (points[..., None] * forms[:, None, 1:]).sum(2)
+        values: Tensor = forms[:, :1] + (points[..., None] * forms[:, None, 1:]).sum(2)
+        return values
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,17 @@ from torch import Tensor, nn
 
 from assay.errors import UserError
 from assay.models.chain import ONNX_FLATTENS, NotAChainError, steps_of
-from assay.tasks.verification.linear import Convolution, Copies, Dense, Linear, Scale, Sums, sparse, windows
+from assay.tasks.verification.linear import (
+    Convolution,
+    Copies,
+    Dense,
+    Linear,
+    Scale,
+    Sums,
+    in_windows,
+    sparse,
+    windows,
+)
 
 Shape = tuple[int, int, int]
 
@@ -58,7 +68,7 @@ class Layer:
         """`(N, n)` bool: which of the outputs `(N, n)` of the block pass; those of no gate do."""
         if not self.window:
             return (values > 0) | ~self.splits
-        entries = values.unflatten(1, (-1, self.window))
+        entries = in_windows(values, self.window)
         return first_of(entries == entries.amax(2, keepdim=True)).flatten(1)
 
     def linear(self, rows: Tensor) -> Tensor:

@@ -10,13 +10,14 @@ import torch
 from torch import Tensor
 
 from assay.tasks.verification.cells import Cells
+from assay.tasks.verification.linear import in_windows
 from assay.tasks.verification.lines import Cuts, Lines, Work, box_bounds, in_random_order
 from assay.tasks.verification.network import first_of
 
 
 def screen_windows(cells: Cells, lines: Lines) -> Work:
     """Settle the windows of which a cell's bounding box shows the largest entry; the others become pairs."""
-    middle, reach = (each.unflatten(1, (-1, lines.window)) for each in box_bounds(cells, lines))
+    middle, reach = (in_windows(each, lines.window) for each in box_bounds(cells, lines))
     lower, upper = middle - reach, middle + reach
     slack = _slack(lines)[:, None]
     rivals = upper >= lower.amax(2, keepdim=True) - slack
@@ -51,7 +52,7 @@ def settle_windows(work: Work, lines: Lines) -> tuple[Work, Cuts]:
 
 def _slack(lines: Lines) -> Tensor:
     """`(windows,)` what rounding can do to the difference of two entries."""
-    return 2 * lines.tolerance.unflatten(0, (-1, lines.window)).amax(1)
+    return 2 * in_windows(lines.tolerance, lines.window).amax(1)
 
 
 def _cuts(work: Work, values: Tensor, behind: Tensor, lines: Lines, slack: Tensor) -> tuple[Cuts, Tensor]:

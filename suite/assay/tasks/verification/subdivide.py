@@ -1,9 +1,9 @@
 """Exact subdivision of a convex piece of Theta into the activation cells of a network.
 
 Every output of a block is affine in theta on a cell of the layers before it. So each layer cuts each cell by the
-zero lines of its ReLUs, or by the lines where entries of a pooling window tie; what is left after the last layer is the list of all activation regions (Munakata
-et al., section II, fact (i)). All cells of a chunk are cut at once, in rounds: one pending line a cell and
-round.
+zero lines of its ReLUs, or by the lines where entries of a pooling window tie; what is left after the last layer is
+the list of all activation regions (Munakata et al., section II, fact (i)). All cells of a chunk are cut at once, in
+rounds: one pending line a cell and round.
 """
 
 from __future__ import annotations
