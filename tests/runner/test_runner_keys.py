@@ -170,6 +170,7 @@ def test_a_limit_that_leaves_nothing_out_is_no_limit(task):
 MODEL_CHANGES = {
     "name": "n", "source": "x", "licence": "x", "weights_sha256": "1" * 64, "architecture": "b",
     "label_space": "other", "num_classes": 11, "input_shape": (1, 9, 9), "piecewise_linear": False,
+    "max_pooling": True,
     "classes": tuple("abcdefghij"), "preprocessing": PREPROCESSING.model_copy(update={"interpolation": "nearest"}),
 }  # fmt: skip
 
@@ -180,6 +181,23 @@ def test_a_card_s_field_changes_the_key_exactly_on_the_identity_side(task, name)
     before = Job(job.request, job.question, INFO).key
     after = Job(job.request, job.question, INFO.model_copy(update={name: MODEL_CHANGES[name]})).key
     assert (before != after) == (MODEL_SIDES[name] == IDENTITY)
+
+
+@pytest.mark.parametrize("max_pooling", [False, True])
+@pytest.mark.parametrize("name", sorted(families._MODULES))
+def test_max_pooling_changes_the_key_where_it_changed_the_records(task, name, max_pooling):
+    """What is verified of a pooling network differs from before; no other key does, and its document says so."""
+    (job,) = plan_jobs([request(task)])
+    family = families.family(name)
+    question = replace(job.question, task=SimpleNamespace(
+        **{key: getattr(family, key) for key in ("family", "record_version", "pooling_version")},
+        chunk_units=lambda _: 1, not_applicable=lambda *_: None,
+    ))  # fmt: skip
+    found = Job(job.request, question, INFO.model_copy(update={"max_pooling": max_pooling}))
+    raised = max_pooling and name == "verification"
+    assert found.identity["record"]["version"] == (2 if raised else family.record_version)
+    assert found.document().get("record_version") == (2 if raised else None)
+    assert (found.key == Job(job.request, question, INFO).key) != raised
 
 
 @pytest.mark.parametrize("name", Precision.__dataclass_fields__)

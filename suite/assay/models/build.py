@@ -52,6 +52,7 @@ def assemble(net: nn.Module, card: Card, weights_sha256: str, code: Sequence[str
         input_shape=input_shape,
         preprocessing=preprocessing,
         piecewise_linear=is_piecewise_linear(net),
+        max_pooling=any(isinstance(layer, nn.MaxPool2d) for layer in net.modules()),
         structure_sha256=structure_sha256(module, code),
         fingerprint=fingerprint(module, input_shape),
         classes=card.classes,

@@ -188,6 +188,7 @@ class ModelInfo(StrictModel):
         input_shape: (channels, height, width).
         preprocessing: from image to input.
         piecewise_linear: whether the logits are known to be a piecewise linear function of the pixels.
+        max_pooling: whether the network holds 2-D max pooling as a layer.
         structure_sha256: of what the network does beside its weights (:mod:`assay.models.structure`); None in
             documents of before it was noted.
         fingerprint: of its answers (:mod:`assay.models.fingerprint`); None where there are none to compare.
@@ -206,6 +207,7 @@ class ModelInfo(StrictModel):
     input_shape: tuple[Size, Size, Size]
     preprocessing: Preprocessing
     piecewise_linear: bool
+    max_pooling: bool = False
     structure_sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None = None
     fingerprint: Fingerprint | None = None
     classes: tuple[str, ...] = ()

@@ -157,6 +157,7 @@ class ResultDocument(_Document):
     model: ModelCard
     data: DataCard
     precision: dict[str, Any]
+    record_version: Annotated[int | None, Field(exclude_if=_is_none)] = None  # None: the family's
     job_key: Sha256
     status: Status
     reason: str | None = None

@@ -58,6 +58,7 @@ class StoredJob:
             model=model,
             data=DataCard.model_validate(document["data"]),
             precision=document["identity"]["precision"],
+            record_version=document.get("record_version"),
             job_key=document["key"],
             status=_status(document, len(records), errors),
             reason=document["not_applicable"] or _shortfall(document, len(records), records),

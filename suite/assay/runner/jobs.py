@@ -64,6 +64,7 @@ MODEL_SIDES: Mapping[str, str] = {
     "input_shape": RUNTIME,  # follows from the preprocessing
     "preprocessing": IDENTITY,
     "piecewise_linear": RUNTIME,  # follows from the structure
+    "max_pooling": RUNTIME,  # follows from the structure; through the record's version
     "structure_sha256": IDENTITY,
     "fingerprint": RUNTIME,  # last bits differ between machines: compared with a tolerance whenever a run goes on
     "classes": RUNTIME,  # where a user's folders are matched to them, the data's hash has the outcome
@@ -89,7 +90,10 @@ def question_identity(
 
 
 def job_identity(
-    question: Mapping[str, Any], card: Mapping[str, Any], precision: Mapping[str, Any]
+    question: Mapping[str, Any],
+    card: Mapping[str, Any],
+    precision: Mapping[str, Any],
+    version: int | None = None,
 ) -> dict[str, Any]:
     """What changes a job's answer, as plain JSON; its :func:`~assay.canonical.canonical_sha256` is the job's key.
 
@@ -97,10 +101,12 @@ def job_identity(
         question: from :func:`question_identity`.
         card: the model's, of a live model or of a result document.
         precision: :meth:`Precision.identity`.
+        version: of the records, where it is not the family's ``record_version``.
     """
+    record = {**question["record"], **({} if version is None else {"version": version})}
     known = [name for name, side in MODEL_SIDES.items() if side == IDENTITY and card.get(name) is not None]
     model = {name: card[name] for name in known}  # a document of before its structure was noted keeps its key
-    return {**question, "model": model, "precision": dict(precision)}
+    return {**question, "record": record, "model": model, "precision": dict(precision)}
 
 
 @dataclass(frozen=True)
@@ -172,7 +178,12 @@ class Job:
     def identity(self) -> dict[str, Any]:
         """What changes the answer, as plain JSON; made anew each time, for a plan holds many thousands of jobs."""
         card = self.info.model_dump(mode="json")
-        return job_identity(self.question.identity, card, self.request.precision.identity())
+        return job_identity(self.question.identity, card, self.request.precision.identity(), self.version)
+
+    @property
+    def version(self) -> int | None:
+        """The version of the records where it is not the family's ``record_version``."""
+        return self.question.task.pooling_version if self.info.max_pooling else None
 
     @cached_property
     def key(self) -> str:
@@ -224,6 +235,7 @@ class Job:
             "limited": self.question.limited,
             "not_applicable": reason,
             "command": repeat_command(self.request),
+            **({} if self.version is None else {"record_version": self.version}),
         }
 
 

@@ -80,7 +80,8 @@ class RunContext:
 class Task(Protocol, Generic[SpecT, DataT]):
     """One family.
 
-    ``record_version`` changes whenever records of before would not be what they would be today; ``dtypes`` are the
+    ``record_version`` changes whenever records of before would not be what they would be today, ``pooling_version``
+    where only those of networks with max pooling would not (None: they never differed); ``dtypes`` are the
     precisions in which its figures keep their meaning, such as ``("float32", "bfloat16")``; ``scored_files`` are the
     patterns (as in a shell) of the records' files that :meth:`summarise` reads, which travel wherever records do;
     ``no_own_pictures`` says why it cannot score a user's own pictures, or is None.
@@ -88,6 +89,7 @@ class Task(Protocol, Generic[SpecT, DataT]):
 
     family: str
     record_version: int
+    pooling_version: int | None
     dtypes: tuple[str, ...]
     spec_type: type[SpecT]
     record_columns: tuple[str, ...]

@@ -14,7 +14,7 @@ def run_layers(network, pixels):
     rows = pixels.flatten(1)
     for layer in network.layers:
         rows = layer.linear(rows) + layer.bias
-        rows = torch.where(layer.splits, rows.clamp(min=0), rows)
+        rows = rows * layer.open_gates(rows)
     return rows
 
 
@@ -23,7 +23,7 @@ def input_gradient(network, pixels, row):
     rows, masks = pixels.flatten(1), []
     for layer in network.layers:
         rows = layer.linear(rows) + layer.bias
-        masks.append((rows > 0) | ~layer.splits)
+        masks.append(layer.open_gates(rows))
         rows = rows * masks[-1]
     gradient = torch.eye(rows.shape[1], dtype=torch.float64)[row][None]
     for layer, mask in zip(reversed(network.layers), reversed(masks), strict=True):

@@ -185,7 +185,7 @@ def drop_a_line(monkeypatch):
     def screen(cells, lines):
         splits = lines.splits.clone()
         splits[::4] = False
-        return original(cells, subdivide._Lines(lines.forms, splits, lines.tolerance, lines.first_name))
+        return original(cells, replace(lines, splits=splits))
 
     monkeypatch.setattr(subdivide, "_screen", screen)
 

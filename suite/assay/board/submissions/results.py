@@ -102,8 +102,11 @@ def identity_problems(checked: CheckedResult) -> Iterator[Problem]:
     ):
         if value != expected:
             yield checked.problem(field, value, expected)
+    if result.record_version not in (None, known.pooling_version):
+        yield checked.problem("record_version", result.record_version, known.pooling_version)
     question = question_identity(loaded.spec, known, result.data.sha256, limit=None)
-    identity = job_identity(question, result.model.model_dump(mode="json"), result.precision)
+    card = result.model.model_dump(mode="json")
+    identity = job_identity(question, card, result.precision, result.record_version)
     if result.job_key != (expected := canonical_sha256(identity)):
         yield checked.problem("job_key", result.job_key, expected)
     yield from _command_problems(checked)

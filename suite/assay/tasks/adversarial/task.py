@@ -30,6 +30,7 @@ class AdversarialTask:
 
     family = "adversarial"
     record_version = 3
+    pooling_version = None
     dtypes = ("float32", "bfloat16")
     spec_type = AdversarialSpec
     record_columns = (

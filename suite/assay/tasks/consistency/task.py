@@ -21,6 +21,7 @@ class ConsistencyTask:
 
     family = "consistency"
     record_version = 2
+    pooling_version = None
     dtypes = ("float32",)
     spec_type = ConsistencySpec
     record_columns = ("layer", "neuron", "consis", "consis_adv", "floor", "floor_adv", "top_class", "error")

@@ -22,6 +22,7 @@ class SrvrTask:
 
     family = "srvr"
     record_version = 1
+    pooling_version = None
     dtypes = ("float32",)
     spec_type = SrvrSpec
     record_columns = (

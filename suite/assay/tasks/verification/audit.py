@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from assay.tasks.verification.linear import in_windows
 from assay.tasks.verification.network import Layer
 from assay.tasks.verification.perturbations import Theta
 from assay.tasks.verification.subdivide import pattern_keys
@@ -19,7 +20,7 @@ class Points:
 
     Attributes:
         keys: `(N,)` int64 patterns as in `CellTable.keys`.
-        clear: `(N,)` bool: no neuron is within rounding of zero, so the key is certain.
+        clear: `(N,)` bool: no gate is within rounding of opening or shutting, so the key is certain.
         logits: `(N, classes)`.
     """
 
@@ -36,12 +37,24 @@ def run_points(layers: tuple[Layer, ...], pixels: Tensor) -> Points:
     for depth, layer in enumerate(layers):
         band = 1e-13 * layer.magnitude(values.abs().amax(0))
         values = layer.linear(values) + layer.bias
-        on = (values > 0) | ~layer.splits
+        on = layer.open_gates(values)
         keys += pattern_keys(on, layer.splits, depth)
-        # an exact zero is inactive by convention, for cells and points alike
-        clear &= ((values.abs() > band) | (values == 0) | ~layer.splits).all(1)
+        clear &= _plain(values, layer, band).all(1)
         values = values * on
     return Points(keys, clear, values)
+
+
+def _plain(values: Tensor, layer: Layer, band: Tensor) -> Tensor:
+    """Whether each gate is certain, up to the band `(n,)` of rounding: `(N, n)`.
+
+    An exact zero shuts a ReLU and exact ties go to the first entry, by convention, for cells and points alike.
+    """
+    if not layer.window:
+        return (values.abs() > band) | (values == 0) | ~layer.splits
+    behind = in_windows(values, layer.window)
+    behind = behind.amax(2, keepdim=True) - behind
+    widest = in_windows(band, layer.window).amax(1, keepdim=True)
+    return ((behind == 0) | (behind > 2 * widest)).flatten(1)
 
 
 def missed_points(

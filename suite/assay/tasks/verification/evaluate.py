@@ -122,6 +122,7 @@ def describe(found: Verification, sample: Sample, name: str) -> dict[str, Any]:
         "seconds": round(found.seconds, 4),
         "satisfies_cr_not_ar": _cr_but_not_ar(found),
         "properties": {property_name(part.delta): _finding(found, part) for part in found.findings},
+        **({"above_sup": found.above_sup} if found.above_sup else {}),  # max pooling alone has any
     }
 
 

@@ -131,8 +131,47 @@ class Scale:
 
 
 @dataclass(frozen=True)
+class Copies:
+    """Copies of inputs, output i that of input `index[i]` (the entries of pooling windows)."""
+
+    index: Tensor
+    inputs: int
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """See `Linear`."""
+        return rows[:, self.index]
+
+    def magnitude(self, rows: Tensor) -> Tensor:
+        """See `Linear`."""
+        return rows[:, self.index]
+
+    def transpose(self, rows: Tensor) -> Tensor:
+        """See `Linear`."""
+        return rows.new_zeros(len(rows), self.inputs).index_add_(1, self.index, rows)
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Sums over windows of `size` inputs each."""
+
+    size: int
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """See `Linear`."""
+        return in_windows(rows, self.size).sum(2)
+
+    def magnitude(self, rows: Tensor) -> Tensor:
+        """See `Linear`."""
+        return self.forward(rows)
+
+    def transpose(self, rows: Tensor) -> Tensor:
+        """See `Linear`."""
+        return rows.repeat_interleave(self.size, 1)
+
+
+@dataclass(frozen=True)
 class Sparse:
-    """A sparse matrix `(outputs, inputs)` in coordinate form (pooling)."""
+    """A sparse matrix `(outputs, inputs)` in coordinate form (average pooling)."""
 
     matrix: Tensor
 
@@ -160,6 +199,11 @@ def sparse(outputs: Tensor, inputs: Tensor, values: Tensor, shape: tuple[int, in
         torch.stack([outputs, inputs]), values.double(), shape, check_invariants=True
     )
     return Sparse(matrix.coalesce())
+
+
+def in_windows(values: Tensor, size: int) -> Tensor:
+    """Values `(..., n)` in windows of `size`, one after the other: `(..., n / size, size)`."""
+    return values.reshape(*values.shape[:-1], -1, size)
 
 
 def windows(

@@ -1,8 +1,9 @@
-"""A chain of torch layers read as affine blocks and ReLU splits in float64.
+"""A chain of torch layers read as affine blocks, ReLUs and max pooling in float64.
 
-The verifier sees a network as `layers`: an affine block, then a ReLU on some of its outputs (`splits`), and
-so on; the last block has no split. Max pooling becomes rounds of `max(a, b) = a + relu(b - a)`, in which the
-`a` passes through unsplit, so that ties go to the first entry of a window, as in torch.
+The verifier sees a network as `layers`: an affine block, then gates on its outputs, and so on; the last block has
+none. A ReLU opens a gate where its output is positive. Max pooling is an affine block that copies the entries of each
+window side by side, gates of which the largest entry's alone is open, and a sum over each window in the next block.
+Ties go to the first entry of a window, as in torch.
 """
 
 from __future__ import annotations
@@ -17,7 +18,17 @@ from torch import Tensor, nn
 
 from assay.errors import UserError
 from assay.models.chain import ONNX_FLATTENS, NotAChainError, steps_of
-from assay.tasks.verification.linear import Convolution, Dense, Linear, Scale, sparse, windows
+from assay.tasks.verification.linear import (
+    Convolution,
+    Copies,
+    Dense,
+    Linear,
+    Scale,
+    Sums,
+    in_windows,
+    sparse,
+    windows,
+)
 
 Shape = tuple[int, int, int]
 
@@ -32,17 +43,33 @@ class UnsupportedLayerError(UserError):
 
 @dataclass(frozen=True)
 class Layer:
-    """An affine block followed by ReLUs.
+    """An affine block followed by gates: an output passes where its gate is open and is 0 where it is shut.
 
     Attributes:
         maps: linear maps applied in order.
         bias: `(n,)` added to the result of the maps.
-        splits: `(n,)` bool, the outputs that a ReLU follows; the others pass unchanged.
+        splits: `(n,)` bool, the outputs that have a gate; the others pass unchanged.
+        window: 0 where the gates are ReLUs; otherwise the outputs come in windows of so many, one after the other, of
+            which only the first largest passes.
     """
 
     maps: tuple[Linear, ...]
     bias: Tensor
     splits: Tensor
+    window: int = 0
+
+    @property
+    def neurons(self) -> int:
+        """Number of ReLUs, or of the comparisons that max pooling takes."""
+        gates = int(self.splits.sum())
+        return gates - gates // self.window if self.window else gates
+
+    def open_gates(self, values: Tensor) -> Tensor:
+        """`(N, n)` bool: which of the outputs `(N, n)` of the block pass; those of no gate do."""
+        if not self.window:
+            return (values > 0) | ~self.splits
+        entries = in_windows(values, self.window)
+        return first_of(entries == entries.amax(2, keepdim=True)).flatten(1)
 
     def linear(self, rows: Tensor) -> Tensor:
         """The block without its bias, `(N, inputs) -> (N, n)`."""
@@ -58,16 +85,25 @@ class Layer:
 
     def magnitude(self, bound: Tensor) -> Tensor:
         """The largest sum of absolute terms that an output adds up, given input bounds `(inputs,)`."""
-        rows = bound[None]
+        return self.spread(bound) + self.bias.abs()
+
+    def spread(self, change: Tensor) -> Tensor:
+        """The most that an output can change `(n,)` where the inputs change by as much as this `(inputs,)`."""
+        rows = change[None]
         for linear_map in self.maps:
             rows = linear_map.magnitude(rows)
-        return rows[0] + self.bias.abs()
+        return rows[0]
 
     def affine(self, forms: Tensor) -> Tensor:
         """Carry affine forms `(C, 1 + d, inputs)`, constants first, through the block: `(C, 1 + d, n)`."""
         out = self.linear(forms.flatten(0, 1)).reshape(*forms.shape[:2], -1)
         out[:, 0] += self.bias
         return out
+
+
+def first_of(marked: Tensor) -> Tensor:
+    """The first of the marked entries of each row `(..., k)`, bool of the same shape."""
+    return marked & (marked.cumsum(-1) == 1)
 
 
 @dataclass(frozen=True)
@@ -87,7 +123,12 @@ class Network:
     @property
     def neurons(self) -> int:
         """Number of ReLUs (max-pooling comparisons included)."""
-        return sum(int(layer.splits.sum()) for layer in self.layers)
+        return sum(layer.neurons for layer in self.layers)
+
+    @property
+    def pools(self) -> bool:
+        """Whether it has max pooling."""
+        return any(layer.window for layer in self.layers)
 
     @property
     def classes(self) -> int:
@@ -128,10 +169,10 @@ class _Builder:
         if bias is not None:
             self.bias = bias if self.bias is None else self.bias + bias
 
-    def split(self, splits: Tensor | None = None) -> None:
+    def gate(self, window: int = 0, every: bool = True) -> None:
         bias = torch.zeros(self.size, dtype=torch.float64) if self.bias is None else self.bias
-        mask = torch.ones(self.size, dtype=torch.bool) if splits is None else splits
-        self.layers.append(Layer(tuple(self.maps), bias, mask))
+        splits = torch.full((self.size,), every, dtype=torch.bool)
+        self.layers.append(Layer(tuple(self.maps), bias, splits, window))
         self.maps, self.bias = [], None
 
 
@@ -189,37 +230,18 @@ def _average_pool(name: str, module: nn.Module, build: _Builder) -> None:
 
 
 def _max_pool(name: str, module: nn.Module, build: _Builder) -> None:
-    """Pair up the entries of each window until one is left, a split layer a round."""
     assert isinstance(module, nn.MaxPool2d)
     if module.ceil_mode or _pair(module.dilation) != (1, 1) or module.return_indices:
         raise UnsupportedLayerError(
             name, "only plain max pooling is read (no ceil_mode, dilation or indices)"
         )
     index, shape = _windows(name, module, build)
-    first = index.max(1, keepdim=True).values  # padding never wins: repeat an entry of the window instead
+    # padding never wins: it repeats the window's first entry, with which it ties
+    first = torch.where(index < 0, build.size, index).amin(1, keepdim=True)
     index = torch.where(index < 0, first, index)
-    while index.shape[1] > 1:
-        index = _max_round(index, build)
-    values = torch.ones(len(index))
-    build.append(sparse(torch.arange(len(index)), index[:, 0], values, (len(index), build.size)), None, shape)
-
-
-def _max_round(index: Tensor, build: _Builder) -> Tensor:
-    """Replace the values by the pairwise maxima of each window's entries; returns the new windows."""
-    left, right = index[:, 0::2], index[:, 1::2]
-    pairs, alone = right.shape[1], left.shape[1] - right.shape[1]
-    a, b = left[:, :pairs].flatten(), right.flatten()
-    count, passed = len(a), torch.cat([a, left[:, pairs:].flatten()])
-    rows = torch.cat([torch.arange(count), torch.arange(count), count + torch.arange(len(passed))])
-    values = torch.cat([torch.ones(count), -torch.ones(count), torch.ones(len(passed))])
-    total = count + len(passed)
-    build.append(sparse(rows, torch.cat([b, a, passed]), values, (total, build.size)), None, (total,))
-    build.split(torch.arange(total) < count)
-    kept = torch.arange(len(passed))
-    rows, columns = torch.cat([kept, torch.arange(count)]), torch.cat([count + kept, torch.arange(count)])
-    build.append(sparse(rows, columns, torch.ones(len(rows)), (len(passed), total)), None, (len(passed),))
-    maxima = torch.arange(count).reshape(len(index), pairs)
-    return torch.cat([maxima, count + torch.arange(len(index) * alone).reshape(len(index), alone)], 1)
+    build.append(Copies(index.flatten(), build.size), None, (index.numel(),))
+    build.gate(index.shape[1])
+    build.append(Sums(index.shape[1]), None, shape)
 
 
 def _windows(name: str, module: nn.AvgPool2d | nn.MaxPool2d, build: _Builder) -> tuple[Tensor, Shape]:
@@ -245,7 +267,7 @@ def _unflatten(name: str, module: nn.Module, build: _Builder) -> None:
 
 
 def _relu(_name: str, _module: object, build: _Builder) -> None:
-    build.split()
+    build.gate()
 
 
 def _skip(_name: str, _module: object, _build: _Builder) -> None:
@@ -311,7 +333,7 @@ def read_layers(module: nn.Module, shape: tuple[int, ...]) -> tuple[Layer, ...]:
         raise UnsupportedLayerError(error.layer, error.why) from error
     for name, step in steps:
         _read_step(name, step, build)
-    build.split(torch.zeros(build.size, dtype=torch.bool))
+    build.gate(every=False)
     return tuple(build.layers)
 
 

@@ -1,9 +1,9 @@
 """Exact subdivision of a convex piece of Theta into the activation cells of a network.
 
-Every pre-activation is affine in theta on a cell of the layers before it. So each layer cuts each cell by the
-zero lines of its neurons; what is left after the last layer is the list of all activation regions (Munakata
-et al., section II, fact (i)). All cells of a chunk are cut at once, in rounds: one pending line a cell and
-round.
+Every output of a block is affine in theta on a cell of the layers before it. So each layer cuts each cell by the
+zero lines of its ReLUs, or by the lines where entries of a pooling window tie; what is left after the last layer is
+the list of all activation regions (Munakata et al., section II, fact (i)). All cells of a chunk are cut at once, in
+rounds: one pending line a cell and round.
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ import torch
 from torch import Tensor
 
 from assay.tasks.verification.cells import Cells, concatenate, split
+from assay.tasks.verification.lines import Cuts, Lines, Work, box_bounds, in_random_order
 from assay.tasks.verification.network import Layer
+from assay.tasks.verification.pooling import screen_windows, settle_windows
 
 _CHUNK_BYTES = 32e6
 _ROUNDING = 4 * torch.finfo(torch.float64).eps
@@ -50,13 +52,18 @@ class Leaves:
 
 @dataclass(frozen=True)
 class Trail:
-    """What the layers before have settled for each cell: their patterns and the hashes of these."""
+    """What the layers before have settled for each cell: their patterns and the hashes of these.
+
+    `tolerance` is what rounding can do to the last layer's outputs, `(n,)`.
+    """
 
     patterns: tuple[Tensor, ...] = ()
     keys: tuple[Tensor, ...] = ()
+    tolerance: Tensor | None = None
 
     def __getitem__(self, index: Tensor) -> Trail:
-        return Trail(tuple(each[index] for each in self.patterns), tuple(each[index] for each in self.keys))
+        patterns = tuple(each[index] for each in self.patterns)
+        return Trail(patterns, tuple(each[index] for each in self.keys), self.tolerance)
 
 
 def subdivide(layers: tuple[Layer, ...], cells: Cells, forms: Tensor, deadline: float) -> Iterator[Leaves]:
@@ -85,16 +92,17 @@ def _descend(
         yield Leaves(cells, trail.patterns, trail.keys, values)
         return
     tolerance = _ROUNDING * layer.magnitude(_largest(forms, cells))
-    first_name = sum(len(each.bias) for each in layers[:depth])
-    cells, parent, pattern = _split_layer(
-        cells, _Lines(values, layer.splits, tolerance, first_name), deadline
-    )
+    if layer.window and trail.tolerance is not None:  # what is pooled ties where the sums before it do
+        tolerance = tolerance + layer.spread(trail.tolerance)
+    first_name = sum(len(each.bias) * max(each.window, 1) for each in layers[:depth])
+    lines = Lines(values, layer.splits, tolerance, first_name, layer.window)
+    cells, parent, pattern = _split_layer(cells, lines, deadline)
     keys = pattern_keys(pattern, layer.splits, depth)
     chunk = max(64, int(_CHUNK_BYTES / (8 * forms.shape[1] * max(len(each.bias) for each in layers))))
     for index in torch.split(along_a_curve(cells.centres), chunk):
         source, passed = parent[index], pattern[index]
         before = trail[source]
-        after = Trail((*before.patterns, passed), (*before.keys, keys[index]))
+        after = Trail((*before.patterns, passed), (*before.keys, keys[index]), tolerance)
         yield from _descend(
             layers, depth + 1, cells[index], values[source] * passed[:, None], after, deadline
         )
@@ -124,106 +132,86 @@ def _largest(forms: Tensor, cells: Cells) -> Tensor:
     return reach @ forms.abs().amax(0)
 
 
-@dataclass(frozen=True)
-class _Lines:
-    """The zero lines of a layer's neurons on each cell.
-
-    Attributes:
-        forms: `(C, 1 + d, n)` pre-activations, affine in theta.
-        splits: `(n,)` bool, the outputs that are split.
-        tolerance: `(n,)` what rounding can do to a value.
-        first_name: facets cut by neuron i are named `first_name + i`.
-    """
-
-    forms: Tensor
-    splits: Tensor
-    tolerance: Tensor
-    first_name: int
-
-
-@dataclass(frozen=True)
-class _Work:
-    """Cells being cut, and the (cell, neuron) pairs whose zero line may cross the cell, sorted by cell."""
-
-    cells: Cells
-    parent: Tensor
-    pattern: Tensor
-    pair_cell: Tensor
-    pair_neuron: Tensor
-
-
-def _split_layer(cells: Cells, lines: _Lines, deadline: float) -> tuple[Cells, Tensor, Tensor]:
-    """Cut cells by all zero lines of a layer's neurons.
+def _split_layer(cells: Cells, lines: Lines, deadline: float) -> tuple[Cells, Tensor, Tensor]:
+    """Cut cells by all lines along which a layer's gates open and shut.
 
     Returns:
         The cells, the index of the cell that each came from, and their patterns `(N, n)`.
     """
-    work = _screen(cells, lines)
+    screen, settle = (screen_windows, settle_windows) if lines.window else (_screen, _settle)
+    work = screen(cells, lines)
     done: list[tuple[Cells, Tensor, Tensor]] = []
     while len(work.cells):
         if time.monotonic() > deadline:
             raise OutOfTimeError
-        work, values = _settle(work, lines)
-        active = torch.zeros(len(work.cells), dtype=torch.bool, device=values.device)
+        work, cuts = settle(work, lines)
+        active = torch.zeros(len(work.cells), dtype=torch.bool, device=work.parent.device)
         active[work.pair_cell] = True
         rest = (~active).nonzero().flatten()
         done.append((work.cells[rest], work.parent[rest], work.pattern[rest]))
-        work = _cut(work, values, active, lines.first_name)
+        work = _cut(work, cuts, active)
     batches, parents, patterns = zip(*done, strict=True)
     return concatenate(batches), torch.cat(parents), torch.cat(patterns)
 
 
-def _screen(cells: Cells, lines: _Lines) -> _Work:
-    """Settle the neurons whose sign is plain from a cell's bounding box; the others become pairs."""
-    forms, splits = lines.forms, lines.splits
-    lower, upper = cells.points.amin(1), cells.points.amax(1)
-    centre, radius = (lower + upper) / 2, (upper - lower) / 2
-    middle = forms[:, 0] + torch.einsum("nd,ndi->ni", centre, forms[:, 1:])
-    reach = torch.einsum("nd,ndi->ni", radius, forms[:, 1:].abs())
-    open_ = (middle.abs() <= reach + lines.tolerance) & splits
-    # lines in a random order keep the number of rounds near the logarithm of the number of cells
-    order = torch.randperm(len(splits), generator=torch.Generator().manual_seed(0)).to(forms.device)
-    cell, column = open_[:, order].nonzero(as_tuple=True)
-    everything = torch.arange(len(cells), device=forms.device)
-    return _Work(cells, everything, (middle > 0) | ~splits, cell, order[column])
+def _screen(cells: Cells, lines: Lines) -> Work:
+    """Settle the ReLUs whose sign is plain from a cell's bounding box; the others become pairs."""
+    middle, reach = box_bounds(cells, lines)
+    open_ = (middle.abs() <= reach + lines.tolerance) & lines.splits
+    open_ &= (middle != 0) | (reach != 0)  # zero throughout is inactive, as in autograd
+    cell, neuron = in_random_order(open_)
+    everything = torch.arange(len(cells), device=open_.device)
+    return Work(cells, everything, (middle > 0) | ~lines.splits, cell, neuron, open_.new_empty(len(cell), 0))
 
 
-def _settle(work: _Work, lines: _Lines) -> tuple[_Work, Tensor]:
+def _settle(work: Work, lines: Lines) -> tuple[Work, Cuts]:
     """Evaluate the pairs at the corners; note the sign of those that do not cross, keep the others."""
-    form = lines.forms[work.parent[work.pair_cell], :, work.pair_neuron]
-    points = work.cells.points[work.pair_cell]
-    values = form[:, :1] + (points * form[:, None, 1:]).sum(2)
-    snapped = torch.where(values.abs() <= lines.tolerance[work.pair_neuron, None], 0.0, values)
+    values = work.values(lines)[..., 0]
+    snapped = torch.where(values.abs() <= lines.tolerance[work.pair_unit, None], 0.0, values)
     crossing = (snapped > 0).any(1) & (snapped < 0).any(1)
     total = snapped.sum(1)
     # a cell inside the band of rounding takes the sign of the mean; an exact zero is inactive, as in autograd
     sign = torch.where(total == 0, values.sum(1), total) > 0
     settled = ~crossing
-    work.pattern[work.pair_cell[settled], work.pair_neuron[settled]] = sign[settled]
-    kept = _Work(work.cells, work.parent, work.pattern, work.pair_cell[crossing], work.pair_neuron[crossing])
-    return kept, snapped[crossing]
+    work.pattern[work.pair_cell[settled], work.pair_unit[settled]] = sign[settled]
+    kept = work.pairs(crossing)
+    return kept, Cuts(snapped[crossing], lines.first_name + kept.pair_unit)
 
 
-def _cut(work: _Work, values: Tensor, active: Tensor, first_name: int) -> _Work:
+def _cut(work: Work, cuts: Cuts, active: Tensor) -> Work:
     """Cut each active cell by its first pending line; both children inherit the other lines."""
     index = active.nonzero().flatten()
     number = active.cumsum(0) - 1
-    pair_cell = number[work.pair_cell]
-    first = torch.ones_like(pair_cell, dtype=torch.bool)
-    first[1:] = pair_cell[1:] != pair_cell[:-1]
-    neuron = work.pair_neuron[first]
-    if not len(index):
-        return _Work(work.cells[index], work.parent[index], work.pattern[index], pair_cell, neuron)
-    below, above = split(work.cells[index], values[first], first_name + neuron)
-    pattern = work.pattern[index].repeat(2, 1)
-    count = len(index)
-    pattern[torch.arange(count, device=index.device), neuron] = False
-    pattern[torch.arange(count, 2 * count, device=index.device), neuron] = True
-    rest_cell, rest_neuron = pair_cell[~first], work.pair_neuron[~first]
-    return _Work(
-        concatenate([below, above]),
-        work.parent[index].repeat(2),
-        pattern,
-        torch.cat([rest_cell, rest_cell + count]),
-        rest_neuron.repeat(2),
+    work = Work(
+        work.cells[index],
+        work.parent[index],
+        work.pattern[index],
+        number[work.pair_cell],
+        work.pair_unit,
+        work.rivals,
     )
+    if not len(index):
+        return work
+    first = torch.ones_like(work.pair_cell, dtype=torch.bool)
+    first[1:] = work.pair_cell[1:] != work.pair_cell[:-1]
+    halves = split(work.cells, cuts.values[first], cuts.names[first])
+    below, above = (_half(work, cells, side, first, cuts) for side, cells in enumerate(halves))
+    return Work(
+        concatenate([below.cells, above.cells]),
+        torch.cat([below.parent, above.parent]),
+        torch.cat([below.pattern, above.pattern]),
+        torch.cat([below.pair_cell, above.pair_cell + len(index)]),
+        torch.cat([below.pair_unit, above.pair_unit]),
+        torch.cat([below.rivals, above.rivals]),
+    )
+
+
+def _half(work: Work, cells: Cells, side: int, first: Tensor, cuts: Cuts) -> Work:
+    """The part of every cell on one side (0: negative) of the line of its first pair."""
+    if cuts.beaten is not None:  # the window has one rival less
+        rivals = work.rivals.clone()
+        rivals[first.nonzero().flatten(), cuts.beaten[first, side]] = False
+        return Work(cells, work.parent, work.pattern, work.pair_cell, work.pair_unit, rivals)
+    pattern = work.pattern.clone()
+    pattern[torch.arange(len(cells), device=first.device), work.pair_unit[first]] = bool(side)
+    return Work(cells, work.parent, pattern, work.pair_cell, work.pair_unit, work.rivals).pairs(~first)

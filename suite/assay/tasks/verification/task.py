@@ -41,6 +41,7 @@ class VerificationTask:
 
     family = "verification"
     record_version = 1
+    pooling_version = 2
     dtypes = ("float32",)
     spec_type = VerificationSpec
     record_columns = (
