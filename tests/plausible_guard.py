@@ -11,5 +11,5 @@ def plausible_guard(job, records, stated: float | None = None, n: int | None = N
     card = ModelCard.model_validate(model_card(job.info))
     if stated is not None:
         card = card.model_copy(update={"clean_accuracy": StatedAccuracy(value=stated, data="held-out", n=n)})
-    guards = summary_of(job.task, job.spec.spec, clean_records(records), card).guards
+    guards = summary_of(job.task, job.spec.spec, clean_records(records), card, job.data.manifest.name).guards
     return next((guard for guard in guards if guard.name == GUARD), None)

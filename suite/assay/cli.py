@@ -11,7 +11,7 @@ import typer
 
 from assay import __version__
 from assay.board.commands import app as board_commands
-from assay.commands import doctor, papers, running, saliency, srvr, srvr_maps, training
+from assay.commands import accuracy, doctor, papers, running, saliency, srvr, srvr_maps, training
 from assay.commands.options import DataRoots
 from assay.errors import UserError
 from assay.tasks.adversarial import commands as adversarial_commands
@@ -49,6 +49,7 @@ for verb, example in (
     (running.merge, "merge out/shard1 out/shard2 --out out/whole"),
     (running.report, "report out/first"),
     (running.status, "status out/first"),
+    (accuracy.accuracy, "accuracy mine.yaml --data cifar10-test --limit 1000"),
     (doctor.doctor, "doctor onnx:net.onnx --data cifar10-test --write net.yaml"),
     (training.train, "train smoke/regular --out out/regular"),
     (saliency.saliency, "saliency efficientnet_lite0 dog.jpg --method grad_cam_pp --out dog.png"),

@@ -17,12 +17,13 @@ if TYPE_CHECKING:
 
 _SHOWN = 12  # rows of the table
 NOTHING_FITS = 1
+_WITH_BACKGROUND = 1001  # logits of many an ImageNet network; its folders have ImageNet's names all the same
 
 
 def doctor(
     model: Annotated[str, typer.Argument(help="A model's name, such as onnx:FILE or a card.")],
     data: Annotated[
-        str, typer.Option("--data", help="A labelled data set's name, or a manifest of your own.")
+        str, typer.Option("--data", help="A labelled data set's name or manifest, or one folder a class.")
     ],
     images: Annotated[int, typer.Option("--images", min=1, help="How many pictures are looked at.")] = 100,
     write: Annotated[
@@ -39,7 +40,7 @@ def doctor(
     if write is not None and write.exists():
         raise UserError(f"--write {write}: exists; name a new file, or remove it")
     subject = open_subject(model, weights)
-    opened = _open(data, data_root or [])
+    opened = _open(data, model, weights, data_root or [])
     found = diagnose(
         subject.networks.__getitem__,
         subject.shape,
@@ -66,11 +67,18 @@ def doctor(
         raise typer.Exit(NOTHING_FITS)
 
 
-def _open(data: str, roots: list[Path]) -> "Dataset":
+def _open(data: str, model: str, weights: Path | None, roots: list[Path]) -> "Dataset":
     from assay.data.dataset import open_dataset
     from assay.data.manifest import load_manifest
+    from assay.models.zoo import load_model
+    from assay.tasks.own_pictures import is_folder, open_pictures
 
-    return open_dataset(load_manifest(data), roots)
+    if not is_folder(data):
+        return open_dataset(load_manifest(data), roots)
+    info = load_model(model, weights=weights).info
+    if info.num_classes == _WITH_BACKGROUND:
+        info = info.model_copy(update={"num_classes": _WITH_BACKGROUND - 1})
+    return open_pictures(data, info, roots)
 
 
 def _pictures(data: "Dataset", count: int) -> "Pictures":

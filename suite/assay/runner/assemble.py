@@ -47,7 +47,8 @@ class StoredJob:
         """The result document that follows from ``records``."""
         document = self.document
         model = ModelCard.model_validate(document["model"])
-        summary = summary_of(self.task, self.spec, clean_records(records), model) if records else None
+        data, good = document["data"]["name"], clean_records(records)
+        summary = summary_of(self.task, self.spec, good, model, data) if records else None
         errors = sum(record.error is not None for record in records)
         return ResultDocument(
             task=document["task"],

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, Protocol, TypeVar
 
-from assay.results.document import Guard, Metric, ModelCard
+from assay.results.document import Guard, Metric
 from assay.specs import TaskSpec
 from assay.tasks.loading import Loader, Picture
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from assay.models.info import ModelInfo
     from assay.models.loaded import LoadedModel
     from assay.tasks.own_pictures import OwnFolder
+    from assay.tasks.plausible import Expected
 
 SpecT = TypeVar("SpecT", bound=TaskSpec)
 DataT = TypeVar("DataT")
@@ -140,7 +141,7 @@ class Task(Protocol, Generic[SpecT, DataT]):
         """Metrics and guards; pure, and without torch."""
         ...
 
-    def plausible(self, spec: SpecT, records: Sequence[Record], model: ModelCard) -> Guard | None:
+    def plausible(self, spec: SpecT, records: Sequence[Record], expected: "Expected") -> Guard | None:
         """Whether the clean answers can be what the model's maker meant; None where no label is scored."""
         ...
 

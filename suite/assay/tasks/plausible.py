@@ -5,18 +5,42 @@ figure about it is then wrong without a word.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 from assay.results.document import Guard, ModelCard, StatedAccuracy
 from assay.results.statistics import wilson_interval
 from assay.specs import TaskSpec
 from assay.tasks.base import Record, Summary, Task
 
+OTHER_IMAGES = 0.02
+"""How much less than stated may be right of other images than those that the statement is about: some are harder."""
 GUARD = "clean_accuracy_plausible"
 _MEND = "`assay doctor MODEL --data D` finds how the network wants its pictures"
 
 
+@dataclass(frozen=True)
+class Expected:
+    """What is known of a clean accuracy before it is measured.
+
+    Attributes:
+        num_classes: of the model.
+        stated: by the model's card, or None.
+        data: the name of the data set that it is measured on.
+    """
+
+    num_classes: int
+    stated: StatedAccuracy | None
+    data: str
+
+    @classmethod
+    def of(cls, model: ModelCard, data: str) -> "Expected":
+        """Of a model, as a result document has it."""
+        return cls(model.num_classes, model.clean_accuracy, data)
+
+
 def summary_of(
-    task: Task[TaskSpec, object], spec: TaskSpec, records: Sequence[Record], model: ModelCard
+    task: Task[Any, Any], spec: TaskSpec, records: Sequence[Record], model: ModelCard, data: str
 ) -> Summary:
     """The family's summary, and this guard where the family scores labels.
 
@@ -25,18 +49,19 @@ def summary_of(
         spec: of the job.
         records: those without an error.
         model: as the job's document has it.
+        data: the name of the job's data set.
     """
     summary = task.summarise(spec, records)
-    guard = task.plausible(spec, records, model)
+    guard = task.plausible(spec, records, Expected.of(model, data))
     return summary if guard is None else Summary(summary.metrics, (*summary.guards, guard))
 
 
-def plausible_accuracy(correct: Sequence[bool], model: ModelCard, top_k: int = 1) -> Guard:
+def plausible_accuracy(correct: Sequence[bool], expected: Expected, top_k: int = 1) -> Guard:
     """The guard for a family that knows of each undisturbed picture whether it was classified as labelled.
 
     Args:
         correct: one a picture.
-        model: its number of classes, and the accuracy that its card states.
+        expected: of the model.
         top_k: of the highest logits, how many may be the label's.
     """
     low, high = wilson_interval(sum(correct), len(correct))
@@ -44,11 +69,12 @@ def plausible_accuracy(correct: Sequence[bool], model: ModelCard, top_k: int = 1
     measured = (
         f"clean accuracy {_percent(value)} [{_percent(low)}, {_percent(high)}] of {len(correct)} images"
     )
-    return plausible(measured, (value, low, high), min(top_k / model.num_classes, 1.0), model.clean_accuracy)
+    chance = min(top_k / expected.num_classes, 1.0)
+    return plausible(measured, (value, low, high), chance, _promise(expected, len(correct)))
 
 
 def plausible(
-    measured: str, figures: tuple[float, float, float], chance: float, stated: StatedAccuracy | None
+    measured: str, figures: tuple[float, float, float], chance: float, promise: tuple[str, float] = ("", 0.0)
 ) -> Guard:
     """The guard for a share of right answers.
 
@@ -56,17 +82,16 @@ def plausible(
         measured: the share in words, with its interval.
         figures: the share, and both ends of its 95 % interval.
         chance: the share that guessing gives.
-        stated: what to compare with; None for chance alone. Its own interval counts where its number of images is
-            known: the two must not lie apart.
+        promise: what the card states in words, and the least share that agrees with it.
     """
     value, low, high = figures
-    promise, least = _promise(stated)
+    stated, least = promise
     fault = None
     if low <= chance:
         fault = f"reaches down to chance, {_percent(chance)}; {_MEND}, or there are too few images to tell"
     elif high < least:
-        fault = f"lies wholly below {promise}; {_MEND}"
-    known = f"; chance {_percent(chance)}" + (f"; {promise}" if promise else "")
+        fault = f"lies wholly below {stated}; {_MEND}"
+    known = f"; chance {_percent(chance)}" + (f"; {stated}" if stated else "")
     return Guard(
         name=GUARD,
         passed=fault is None,
@@ -76,13 +101,20 @@ def plausible(
     )
 
 
-def _promise(stated: StatedAccuracy | None) -> tuple[str, float]:
-    """What the card states in words, and the least accuracy that agrees with it."""
+def _promise(expected: Expected, n: int) -> tuple[str, float]:
+    """What the card states in words, and the least accuracy on ``n`` images of the job's data that agrees with it.
+
+    On other images than those of the statement its own interval counts, less :data:`OTHER_IMAGES`.
+    """
+    stated = expected.stated
     if stated is None:
         return "", 0.0
-    least = wilson_interval(round(stated.value * stated.n), stated.n)[0] if stated.n else stated.value
     counted = f" ({stated.n} images)" if stated.n else ""
-    return f"what the card states, {_percent(stated.value)} on {stated.data}{counted}", least
+    words = f"what the card states, {_percent(stated.value)} on {stated.data}{counted}"
+    if stated.data == expected.data and stated.n in (None, n):
+        return words, stated.value
+    least = wilson_interval(round(stated.value * stated.n), stated.n)[0] if stated.n else stated.value
+    return words, least - OTHER_IMAGES
 
 
 def _percent(share: float) -> str:

@@ -201,7 +201,7 @@ def summarise(checked: CheckedResult, records: Sequence[Record]) -> Summary | Pr
     """The family's summary; records that it cannot read are a problem, for a stranger wrote them."""
     try:
         task = family(checked.spec.spec.family)
-        return summary_of(task, checked.spec.spec, records, checked.result.model)
+        return summary_of(task, checked.spec.spec, records, checked.result.model, checked.result.data.name)
     except Exception as error:  # whatever a hostile record can do to pure code
         text = f"{type(error).__name__}: {error}"
         return Problem(

@@ -5,7 +5,7 @@ from fractions import Fraction
 from math import prod
 from typing import TYPE_CHECKING, Any
 
-from assay.results.document import Guard, ModelCard
+from assay.results.document import Guard
 from assay.tasks.adversarial.refusals import check_classes, check_foreign, check_sources, check_targets
 from assay.tasks.adversarial.sources import with_sources
 from assay.tasks.adversarial.spec import AdversarialSpec
@@ -13,7 +13,7 @@ from assay.tasks.adversarial.summary import outcome, summarise, worst_outcome, w
 from assay.tasks.base import DataSource, Figure, Record, RunContext, Summary, Unit
 from assay.tasks.images import image_units, label_space_mismatch, open_images
 from assay.tasks.loading import Picture
-from assay.tasks.plausible import plausible_accuracy
+from assay.tasks.plausible import Expected, plausible_accuracy
 
 if TYPE_CHECKING:
     from assay.data.dataset import Dataset
@@ -102,10 +102,10 @@ class AdversarialTask:
         """See :func:`assay.tasks.adversarial.summary.summarise`."""
         return summarise(spec, records)
 
-    def plausible(self, spec: AdversarialSpec, records: Sequence[Record], model: ModelCard) -> Guard:
+    def plausible(self, spec: AdversarialSpec, records: Sequence[Record], expected: Expected) -> Guard:
         """See :class:`assay.tasks.base.Task`."""
         return plausible_accuracy(
-            [bool(record.values["clean_correct"]) for record in records], model, spec.top_k
+            [bool(record.values["clean_correct"]) for record in records], expected, spec.top_k
         )
 
     def figures(self, spec: AdversarialSpec, records: Sequence[Record]) -> Sequence[Figure]:

@@ -3,12 +3,12 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from assay.results.document import Guard, ModelCard
+from assay.results.document import Guard
 from assay.tasks.base import DataSource, Figure, Record, RunContext, Summary, Unit
 from assay.tasks.consistency.spec import ConsistencySpec
 from assay.tasks.images import label_space_mismatch, open_images
 from assay.tasks.loading import Picture
-from assay.tasks.plausible import plausible_accuracy
+from assay.tasks.plausible import Expected, plausible_accuracy
 
 if TYPE_CHECKING:
     from assay.models.info import ModelInfo
@@ -91,12 +91,12 @@ class ConsistencyTask:
 
         return summarise(spec, records)
 
-    def plausible(self, spec: ConsistencySpec, records: Sequence[Record], model: ModelCard) -> Guard | None:
+    def plausible(self, spec: ConsistencySpec, records: Sequence[Record], expected: Expected) -> Guard | None:
         """See :class:`assay.tasks.base.Task`; concepts are no labels of the model's."""
         correct = [record.values["real"]["correct"] for record in records]
         if None in correct:
             return None
-        return plausible_accuracy([right for block in correct for right in block], model)
+        return plausible_accuracy([right for block in correct for right in block], expected)
 
     def figures(self, spec: ConsistencySpec, records: Sequence[Record]) -> Sequence[Figure]:
         """See :func:`assay.tasks.consistency.pictures.figures`."""

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from assay.results.document import Guard, Metric, ModelCard
+from assay.results.document import Guard, Metric
 from assay.results.statistics import bootstrap_interval
 from assay.tasks.base import Record, Summary
-from assay.tasks.plausible import plausible
+from assay.tasks.plausible import Expected, plausible
 from assay.tasks.srvr.metric import Estimate, SearchVolume, intersection_over_union, srvr
 from assay.tasks.srvr.spec import SrvrSpec
 from assay.tasks.srvr.study import ACCEPTED_BAND_SCORE, Search, ShapeMap, Study, study, view_maps
@@ -34,7 +34,7 @@ def map_traps(spec: SrvrSpec, shape: ShapeMap) -> list[Trap]:
     return find_traps(view_maps(spec, [shape]).maps[0], *spec.view_axes)
 
 
-def plausible_scores(spec: SrvrSpec, records: Sequence[Record], model: ModelCard) -> Guard | None:
+def plausible_scores(spec: SrvrSpec, records: Sequence[Record], expected: Expected) -> Guard | None:
     """Whether the network knows the counted shapes at all: their mean score, a probability, against chance.
 
     Renders are other pictures than those of a stated accuracy, so nothing is compared with it. None without a shape.
@@ -48,7 +48,7 @@ def plausible_scores(spec: SrvrSpec, records: Sequence[Record], model: ModelCard
     means = [float(np.mean(each)) for each in scores.values()]
     value, (low, high) = float(np.mean(means)), bootstrap_interval(means, spec.seed)
     measured = f"mean score of the right class {value:.3g} [{low:.3g}, {high:.3g}] over {len(means)} shapes"
-    return plausible(measured, (value, low, high), 1 / model.num_classes, stated=None)
+    return plausible(measured, (value, low, high), 1 / expected.num_classes)
 
 
 def _metrics(spec: SrvrSpec, found: Study) -> Iterator[Metric]:

@@ -4,10 +4,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from math import isnan
 from typing import TYPE_CHECKING, Any
 
-from assay.results.document import Guard, ModelCard
+from assay.results.document import Guard
 from assay.tasks.base import DataSource, Figure, Record, RunContext, Summary, Unit, clean_records
 from assay.tasks.images import label_space_mismatch
 from assay.tasks.loading import Picture
+from assay.tasks.plausible import Expected
 from assay.tasks.srvr.spec import SrvrSpec
 
 if TYPE_CHECKING:
@@ -97,11 +98,11 @@ class SrvrTask:
 
         return summarise(spec, records)
 
-    def plausible(self, spec: SrvrSpec, records: Sequence[Record], model: ModelCard) -> Guard | None:
+    def plausible(self, spec: SrvrSpec, records: Sequence[Record], expected: Expected) -> Guard | None:
         """See :func:`assay.tasks.srvr.summary.plausible_scores`."""
         from assay.tasks.srvr.summary import plausible_scores
 
-        return plausible_scores(spec, records, model)
+        return plausible_scores(spec, records, expected)
 
     def figures(self, spec: SrvrSpec, records: Sequence[Record]) -> Sequence[Figure]:
         """See :func:`assay.tasks.srvr.pictures.pictures`."""

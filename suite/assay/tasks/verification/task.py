@@ -4,11 +4,11 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from assay.results.document import Guard, ModelCard
+from assay.results.document import Guard
 from assay.tasks.base import DataSource, Figure, Record, RunContext, Summary, Unit
 from assay.tasks.images import label_space_mismatch, open_images
 from assay.tasks.loading import Picture
-from assay.tasks.plausible import plausible_accuracy
+from assay.tasks.plausible import Expected, plausible_accuracy
 from assay.tasks.verification.spec import VerificationSpec
 from assay.tasks.verification.summary import summarise
 
@@ -106,11 +106,11 @@ class VerificationTask:
         """See :func:`assay.tasks.verification.summary.summarise`."""
         return summarise(spec, records)
 
-    def plausible(self, spec: VerificationSpec, records: Sequence[Record], model: ModelCard) -> Guard:
+    def plausible(self, spec: VerificationSpec, records: Sequence[Record], expected: Expected) -> Guard:
         """See :class:`assay.tasks.base.Task`; an image counts once, however many combinations it has."""
         images = {record.values["image"]: record.values for record in records}
         return plausible_accuracy(
-            [values["label"] == values["predicted"] for values in images.values()], model
+            [values["label"] == values["predicted"] for values in images.values()], expected
         )
 
     def figures(self, spec: VerificationSpec, records: Sequence[Record]) -> Sequence[Figure]:
