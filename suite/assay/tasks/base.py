@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, Protocol, TypeVar
 
+from assay.models.foreign import NOBODY, Trust
 from assay.results.document import Guard, Metric, ModelCard
 from assay.specs import TaskSpec
 from assay.tasks.loading import Loader, Picture
@@ -160,12 +161,14 @@ class DataSource:
         relative_to: the spec's own folder.
         roots: the data roots.
         own: the user's own folder of pictures instead of a manifest.
+        trust: how far the names of models in the spec are followed.
     """
 
     manifest: str
     relative_to: Any
     roots: tuple[Any, ...]
     own: "OwnFolder | None" = None
+    trust: Trust = NOBODY
 
 
 def clean_records(records: Sequence[Record]) -> list[Record]:

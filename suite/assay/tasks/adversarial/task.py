@@ -45,7 +45,7 @@ class AdversarialTask:
         if any(attack.targeted == "dataset" for attack in spec.attacks):
             check_targets(data)
         check_foreign(spec)
-        return with_sources(spec, data)
+        return with_sources(spec, data, source.trust)
 
     def not_applicable(self, spec: AdversarialSpec, model: "ModelInfo", data: "Dataset") -> str | None:
         """See :class:`assay.tasks.base.Task`.
