@@ -11,9 +11,11 @@ from board_place import RANK_BY, TASK, edit_result, rewrite
 
 from assay.board.html import breakable
 from assay.board.site import build
+from assay.board.site.boards import Row, TaskBoard
 from assay.board.site.build import build_site
 from assay.board.site.documents import cell, curve_tables, provenance_rows
 from assay.board.site.pages import data_script, family_title, script_json
+from assay.board.submissions.register import read_register
 from assay.children import ChildLostError
 from assay.errors import UserError
 
@@ -119,12 +121,23 @@ def test_a_damaged_submission_is_named_and_the_others_are_shown(built, place):
     assert report.hidden[0][0] == "digits-linear"
 
 
-def test_the_wide_table_has_a_row_a_model_and_the_places(built):
+def test_the_wide_table_has_a_row_a_model_and_no_place_for_what_is_only_submitted(built):
     _, board, _ = built
     rows = list(csv.DictReader((board / "leaderboard.csv").open()))
     assert [row["model"] for row in rows] == ["digits-blurred", "digits-linear"]
-    assert all(re.fullmatch(r"[12](-2)?", row[f"{TASK} places"]) for row in rows)
+    assert all((row[f"{TASK} places"], row[f"{TASK} tier"]) == ("", "submitted") for row in rows)
     assert all(0 <= float(row[f"{TASK} {RANK_BY}"]) <= 1 for row in rows)
+
+
+def test_places_are_given_among_what_the_maintainers_computed(place, tmp_path):
+    """A third of the models is only submitted: the others have the places that they would have without those."""
+    board = TaskBoard(TASK, "t", "adversarial", read_register(place.board).tasks[TASK])
+    metric = [{"name": RANK_BY, "unit": "proportion", "series": None, "x": None, "x_label": None}]
+    for name, value, tier in (("a", 0.5, "re-run"), ("forged", 0.9, "submitted"), ("b", 0.3, "re-scored")):
+        board.add(name, Row(metric, [[value, value, value, 9]], tier))
+    assert {name: list(cell[4:]) for name, cell in board.ranked().items()} == {
+        "a": [1, 1], "b": [2, 2], "forged": [None, None],
+    }  # fmt: skip
 
 
 def test_the_long_table_has_every_figure_in_full(built, place):
