@@ -81,6 +81,11 @@ class Manifest(StrictModel):
     files: dict[str, FileEntry]
 
 
+Score = Annotated[
+    float, Field(ge=-1e100, le=1e100)
+]  # far beyond any figure, and far from where sums overflow
+
+
 class Outcomes(StrictModel):
     """Each headline metric of each unit alone, in the order of the units; for paired tests on the page.
 
@@ -90,7 +95,7 @@ class Outcomes(StrictModel):
     """
 
     schema_version: Literal[1] = Field(default=1, alias="schema")
-    metrics: dict[PlainText, Annotated[str, Field(pattern=r"^[01-]+$")] | tuple[float | None, ...]]
+    metrics: dict[PlainText, Annotated[str, Field(pattern=r"^[01-]+$")] | tuple[Score | None, ...]]
 
 
 class Picture(StrictModel):
