@@ -150,6 +150,38 @@ def test_the_long_table_has_every_figure_in_full(built, place):
     }
 
 
+ODD_AUTHORS = (
+    b"\xff\xfe <\xff> 1700000000 +0000", b" <> 9999999999999999 +0000", b"no mail at all",
+    b"A\x01\x02\x1b[31m <a@b> 1700000000 +9900", b"<script>alert(1)</script> <x> -5 +0000",
+)  # fmt: skip
+
+
+def test_a_history_that_is_not_utf_8_and_has_odd_authors_is_read(place, tmp_path):
+    """Git itself writes no such commits; who makes them by hand gets no traceback into the site."""
+    repository = place.board.parent
+    odd = place.board / "submissions" / "digits-linear" / "note\udcff\n.txt"
+    odd.write_bytes(b"x")
+    raw = ["hash-object", "-t", "commit", "-w", "--stdin", "--literally"]
+    for command in (["init", "-q"], ["add", "leaderboard"]):
+        subprocess.run(["git", "-C", repository, *command], check=True)
+    link = ["update-index", "--add", "--cacheinfo", f"160000,{'1' * 40},leaderboard/submissions/a-git-link"]
+    subprocess.run(["git", "-C", repository, *link], check=True)
+    tree = subprocess.check_output(["git", "-C", repository, "write-tree"], text=True).strip()
+    for author in ODD_AUTHORS:
+        text = b"tree %s\nauthor %s\ncommitter %s\n\n\xffsubject\x02\n" % (tree.encode(), author, author)
+        made = subprocess.run(["git", "-C", repository, *raw], input=text, check=True, capture_output=True)
+        subprocess.run(["git", "-C", repository, "update-ref", "HEAD", made.stdout.strip()], check=True)
+        (place.board / "submissions" / "a-git-link").mkdir(exist_ok=True)
+        report = build_site(place.board, tmp_path / "site")
+        assert report.models == 2
+        assert [name for name, _ in report.hidden] == ["a-git-link"]
+        models = json.loads((tmp_path / "site" / "leaderboard.json").read_text())["models"]
+        assert all((model["who"] or "").isprintable() for model in models)
+        page = (tmp_path / "site" / "models" / "digits-linear.html").read_text()
+        assert "<script>alert" not in page
+        assert "\x1b" not in page
+
+
 def test_the_commit_says_who_and_when(place, tmp_path):
     repository = place.board.parent
     author = ["-c", "user.name=A. Maintainer", "-c", "user.email=m@example.org"]
