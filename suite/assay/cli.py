@@ -230,4 +230,6 @@ def _message_and_code(error: Exception) -> tuple[str, int] | None:
 
 
 if __name__ == "__main__":
+    if not sys.flags.safe_path:
+        del sys.path[0]  # `python -m` puts the working directory there, where a stranger's files may lie
     main()

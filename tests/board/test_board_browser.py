@@ -5,13 +5,13 @@ import json
 from pathlib import Path
 
 import pytest
-from board_place import use_specs
+from board_place import rewrite, use_specs
 from synthetic import write_board, write_specs
 from test_run_page import result
 
 from assay.board.page import run_page
 from assay.board.site.build import build_site
-from assay.results.document import Guard
+from assay.results.document import Guard, Metric
 from assay.tasks.base import Figure
 
 MODELS, TASKS = 60, 3
@@ -314,4 +314,83 @@ def test_without_scripts_the_reader_is_told_where_the_figures_are(chromium, site
     page = context.new_page()
     page.goto((site / "index.html").as_uri())
     assert page.locator("noscript a").get_attribute("href") == "leaderboard.csv"
+    context.close()
+
+
+OWN = "document.title='owned'"
+EDGE = (
+    f'<img src=x onerror="{OWN}">', f'"><script>{OWN}</script>', f"'; {OWN}; '", f"</script><script>{OWN}</script>",
+    f"javascript:{OWN}", "{{7*7}}${7*7}`", "\u2028\u202egnp",
+)  # fmt: skip
+
+
+def test_edge_case_strings_run_nothing_in_any_page_of_the_site(chromium, tmp_path):
+    """The gate refuses such strings; here they stand behind it, so that the pages have to hold by themselves."""
+    write_specs(tmp_path / "benchmarks", 1)
+    with pytest.MonkeyPatch.context() as patch:
+        use_specs(patch, tmp_path / "benchmarks")
+        write_board(tmp_path / "leaderboard", 2)
+        for submission in (tmp_path / "leaderboard" / "submissions").iterdir():
+            for path in [*submission.glob("results/*/*.json"), *submission.glob("provenance/*/*.json")]:
+                document = json.loads(path.read_text())
+                for place, text in zip(("title", "reason", "command", "device"), EDGE, strict=False):
+                    document[place] = text
+                for place, text in zip(("architecture", "source", "licence"), EDGE[3:], strict=False):
+                    document.get("model", {})[place] = text
+                for metric in document.get("metrics", ())[:4]:
+                    metric["series"] = EDGE[0] if metric["series"] else None
+                rewrite(submission, {path.relative_to(submission).as_posix(): json.dumps(document).encode()})
+        report = build_site(tmp_path / "leaderboard", tmp_path / "site")
+    assert report.models == 2
+    pages = sorted((tmp_path / "site").rglob("*.html"))
+    assert len(pages) > 6
+    context = chromium.new_context()
+    page = context.new_page()
+    requests = []
+    page.on("request", lambda request: requests.append(request.url))
+    for path in pages:
+        assert "Content-Security-Policy" in path.read_text()
+        page.goto(path.as_uri())
+        page.wait_for_timeout(100)
+        assert page.title() != "owned", path
+        assert page.locator("img[src='x']").count() == 0, path
+    assert [url for url in requests if not url.startswith((tmp_path.as_uri(), "data:", "blob:"))] == []
+    context.close()
+
+
+def test_a_run_s_page_asks_for_nothing_that_its_policy_refuses(chromium, tmp_path):
+    metrics = [Metric(name=f"m{value}", value=value, n=4, unit="s") for value in (10.5, 9.25, 100.0)]
+    (tmp_path / "run.html").write_text(
+        run_page([result().model_copy(update={"metrics": tuple(metrics)})], {})
+    )
+    context = chromium.new_context()
+    page = context.new_page()
+    complaints = []
+    page.on("console", lambda message: complaints.append(message.text))
+    page.goto((tmp_path / "run.html").as_uri())
+    page.wait_for_selector("#metrics tbody tr")
+    assert page.locator("#metrics tbody tr td:nth-child(4)").all_inner_texts() == ["10.5", "9.25", "100"]
+    assert complaints == []
+    context.close()
+
+
+def test_a_run_s_page_runs_our_scripts_and_no_other(chromium, tmp_path):
+    """Even a string that became markup by a mistake of ours would not run: its script is not ours by hash."""
+    line = {"type": "scatter", "x": [0, 1], "y": [1, 0], "name": EDGE[0]}
+    chart = json.dumps({"data": [line], "layout": {"title": {"text": EDGE[1]}}})
+    pictures = {("m", "t"): [Figure("c", EDGE[0], EDGE[1], "plotly", chart.replace("<", "\\u003c"))]}
+    text = run_page([result(reason=EDGE[3])], pictures)
+    planted = "<script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"
+    (tmp_path / "run.html").write_text(text.replace("<body>", f"<body>{planted}"))
+    context = chromium.new_context()
+    page = context.new_page()
+    complaints = []
+    page.on("console", lambda message: complaints.append(message.text))
+    page.goto((tmp_path / "run.html").as_uri())
+    page.wait_for_selector("#metrics tbody tr")
+    page.wait_for_selector(".chart .main-svg")
+    assert page.title() == "Assay: results of a run"
+    refused = [text for text in complaints if "Content Security Policy" in text]
+    planted = ("Executing inline script", "Executing inline event handler", "Loading the image")
+    assert all(text.startswith(planted) for text in refused), refused  # what was planted, and nothing of ours
     context.close()

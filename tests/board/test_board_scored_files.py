@@ -203,3 +203,27 @@ def test_submitting_again_replaces_the_files(place, submission):
     build_submissions(SubmitRequest(place.run, place.metadata, MODEL, "detectors"), place.board)
     assert place.check(submission) == []
     assert Path(submission, BLOCK).is_file()
+
+
+def test_arrays_that_are_swapped_between_units(submission, problems):
+    other = f"files/{TASK}/blocks/00001.npz"
+    first, second = (submission / BLOCK).read_bytes(), (submission / other).read_bytes()
+    assert "another block's" in problems({BLOCK: second, other: first})
+
+
+def test_an_array_that_no_layer_has(submission, problems):
+    arrays = bytes_to_arrays((submission / BLOCK).read_bytes())
+    more = arrays | {"real-9-images": arrays["real-0-images"]}
+    assert "its arrays are not those of its layers" in problems({BLOCK: arrays_to_bytes(more)})
+
+
+def test_an_array_that_is_there_twice(submission, problems):
+    with zipfile.ZipFile(io.BytesIO((submission / BLOCK).read_bytes())) as archive:
+        members = [(name, archive.read(name)) for name in archive.namelist()]
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, content in members:
+            archive.writestr(name, content)
+        with pytest.warns(UserWarning, match="Duplicate name"):
+            archive.writestr(*members[0])
+    assert "there twice" in problems({BLOCK: buffer.getvalue()})

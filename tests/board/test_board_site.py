@@ -11,9 +11,11 @@ from board_place import RANK_BY, TASK, edit_result, rewrite
 
 from assay.board.html import breakable
 from assay.board.site import build
+from assay.board.site.boards import Row, TaskBoard
 from assay.board.site.build import build_site
 from assay.board.site.documents import cell, curve_tables, provenance_rows
 from assay.board.site.pages import data_script, family_title, script_json
+from assay.board.submissions.register import read_register
 from assay.children import ChildLostError
 from assay.errors import UserError
 
@@ -119,12 +121,23 @@ def test_a_damaged_submission_is_named_and_the_others_are_shown(built, place):
     assert report.hidden[0][0] == "digits-linear"
 
 
-def test_the_wide_table_has_a_row_a_model_and_the_places(built):
+def test_the_wide_table_has_a_row_a_model_and_no_place_for_what_is_only_submitted(built):
     _, board, _ = built
     rows = list(csv.DictReader((board / "leaderboard.csv").open()))
     assert [row["model"] for row in rows] == ["digits-blurred", "digits-linear"]
-    assert all(re.fullmatch(r"[12](-2)?", row[f"{TASK} places"]) for row in rows)
+    assert all((row[f"{TASK} places"], row[f"{TASK} tier"]) == ("", "submitted") for row in rows)
     assert all(0 <= float(row[f"{TASK} {RANK_BY}"]) <= 1 for row in rows)
+
+
+def test_places_are_given_among_what_the_maintainers_computed(place, tmp_path):
+    """A third of the models is only submitted: the others have the places that they would have without those."""
+    board = TaskBoard(TASK, "t", "adversarial", read_register(place.board).tasks[TASK])
+    metric = [{"name": RANK_BY, "unit": "proportion", "series": None, "x": None, "x_label": None}]
+    for name, value, tier in (("a", 0.5, "re-run"), ("forged", 0.9, "submitted"), ("b", 0.3, "re-scored")):
+        board.add(name, Row(metric, [[value, value, value, 9]], tier))
+    assert {name: list(cell[4:]) for name, cell in board.ranked().items()} == {
+        "a": [1, 1], "b": [2, 2], "forged": [None, None],
+    }  # fmt: skip
 
 
 def test_the_long_table_has_every_figure_in_full(built, place):
@@ -135,6 +148,38 @@ def test_the_long_table_has_every_figure_in_full(built, place):
     assert {name: float(row["value"]) if row["value"] else None for name, row in own.items()} == {
         metric["name"]: metric["value"] for metric in result["metrics"]
     }
+
+
+ODD_AUTHORS = (
+    b"\xff\xfe <\xff> 1700000000 +0000", b" <> 9999999999999999 +0000", b"no mail at all",
+    b"A\x01\x02\x1b[31m <a@b> 1700000000 +9900", b"<script>alert(1)</script> <x> -5 +0000",
+)  # fmt: skip
+
+
+def test_a_history_that_is_not_utf_8_and_has_odd_authors_is_read(place, tmp_path):
+    """Git itself writes no such commits; who makes them by hand gets no traceback into the site."""
+    repository = place.board.parent
+    odd = place.board / "submissions" / "digits-linear" / "note\udcff\n.txt"
+    odd.write_bytes(b"x")
+    raw = ["hash-object", "-t", "commit", "-w", "--stdin", "--literally"]
+    for command in (["init", "-q"], ["add", "leaderboard"]):
+        subprocess.run(["git", "-C", repository, *command], check=True)
+    link = ["update-index", "--add", "--cacheinfo", f"160000,{'1' * 40},leaderboard/submissions/a-git-link"]
+    subprocess.run(["git", "-C", repository, *link], check=True)
+    tree = subprocess.check_output(["git", "-C", repository, "write-tree"], text=True).strip()
+    for author in ODD_AUTHORS:
+        text = b"tree %s\nauthor %s\ncommitter %s\n\n\xffsubject\x02\n" % (tree.encode(), author, author)
+        made = subprocess.run(["git", "-C", repository, *raw], input=text, check=True, capture_output=True)
+        subprocess.run(["git", "-C", repository, "update-ref", "HEAD", made.stdout.strip()], check=True)
+        (place.board / "submissions" / "a-git-link").mkdir(exist_ok=True)
+        report = build_site(place.board, tmp_path / "site")
+        assert report.models == 2
+        assert [name for name, _ in report.hidden] == ["a-git-link"]
+        models = json.loads((tmp_path / "site" / "leaderboard.json").read_text())["models"]
+        assert all((model["who"] or "").isprintable() for model in models)
+        page = (tmp_path / "site" / "models" / "digits-linear.html").read_text()
+        assert "<script>alert" not in page
+        assert "\x1b" not in page
 
 
 def test_the_commit_says_who_and_when(place, tmp_path):

@@ -1,18 +1,15 @@
 """Re-scored and re-run: what a maintainer finds, when it counts, and how a planted difference shows."""
 
 import json
-import subprocess
-import sys
 
 import pytest
-from board_place import RANK_BY, TASK, rewrite, use_specs
+from board_place import RANK_BY, TASK, rewrite
 
 from assay.board.site.build import build_site
-from assay.board.submissions.build import SubmitRequest, build_submissions
 from assay.board.submissions.check import Board, other_names
-from assay.board.submissions.register import admit, read_register
+from assay.board.submissions.documents import SpotCheck, TaskFinding
+from assay.board.submissions.register import read_register
 from assay.board.submissions.tiers import (
-    SavedImages,
     compare_results,
     model_of,
     rerun,
@@ -22,19 +19,6 @@ from assay.board.submissions.tiers import (
 from assay.errors import UserError
 from assay.results.document import ResultDocument
 from assay.runner.jobs import JobRequest
-from assay.runner.plan import plan_jobs
-from assay.runner.run import run_jobs
-
-SAVING = """\
-schema: 1
-family: adversarial
-title: Images that are kept
-data: digits
-eps: [0, 1/10]
-chunk_units: 600
-attacks:
-  - {method: fgsm}
-"""
 
 
 @pytest.fixture
@@ -48,17 +32,41 @@ def tier_on_the_row(place, tmp_path):
     return next(model["tier"] for model in models if model["id"] == "digits-linear")
 
 
-def test_an_honest_submission_is_re_scored_without_a_difference(place, against, tmp_path):
+def test_the_arithmetic_of_an_honest_submission_has_no_difference_and_gives_no_tier(place, against, tmp_path):
     assert tier_on_the_row(place, tmp_path) == "submitted"
     finding = rescore(place.submission, against, ())
     assert finding.tasks[TASK].differences == ()
     assert finding.tasks[TASK].units_compared == 1797
     write_finding(place.board, place.submission, finding)
-    assert tier_on_the_row(place, tmp_path) == "re-scored"
+    assert tier_on_the_row(place, tmp_path) == "submitted"  # arithmetic proves no more than that
+
+
+SHOWN = TaskFinding(
+    differences=(), figures_compared=1, units_compared=1, images_compared=1,
+    spot_check=SpotCheck(salt="s", eps="1/10", images=20, broken=0),
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("finding", "tier", "supported"),
+    [
+        (SHOWN, "re-scored", True),
+        (SHOWN.model_copy(update={"images_compared": 0}), "re-scored", False),
+        (SHOWN.model_copy(update={"spot_check": None}), "re-scored", False),
+        (SHOWN.model_copy(update={"differences": ("one",)}), "re-scored", False),
+        (SHOWN, "submitted", False),
+        (SHOWN.model_copy(update={"images_compared": 0, "spot_check": None}), "re-run", True),
+        (SHOWN.model_copy(update={"differences": ("one",)}), "re-run", False),
+    ],
+)
+def test_a_finding_supports_the_tier_that_it_proves(finding, tier, supported):
+    assert finding.supports(tier) == supported
 
 
 def test_a_finding_holds_only_for_the_files_that_were_looked_at(place, against, tmp_path):
-    write_finding(place.board, place.submission, rescore(place.submission, against, ()))
+    finding = rescore(place.submission, against, ()).model_copy(update={"tasks": {TASK: SHOWN}})
+    write_finding(place.board, place.submission, finding)
+    assert tier_on_the_row(place, tmp_path) == "re-scored"
     text = (place.submission / "metadata.yaml").read_text()
     rewrite(place.submission, {"metadata.yaml": text.replace("Apache-2.0", "MIT").encode()})
     assert tier_on_the_row(place, tmp_path) == "submitted"
@@ -67,45 +75,6 @@ def test_a_finding_holds_only_for_the_files_that_were_looked_at(place, against, 
 def test_a_submission_cannot_bring_its_own_tier(place):
     rewrite(place.submission, {"tiers/re-run.json": b"{}"})
     assert any("tiers/re-run.json" in problem for problem in place.check())
-
-
-@pytest.fixture
-def saving(place, tmp_path, monkeypatch):
-    """A submission whose run saved its adversarial images; gives its folder, what checks it, and its run."""
-    (tmp_path / "specs" / "adversarial").mkdir(parents=True)
-    (tmp_path / "specs" / "adversarial" / "saved.yaml").write_text(SAVING)
-    use_specs(monkeypatch, tmp_path / "specs")
-    monkeypatch.setenv("PYTHONPATH", ":".join(filter(None, sys.path)))
-    board, run = tmp_path / "board", tmp_path / "run"
-    request = JobRequest(
-        "digits_models:linear", "adversarial/saved", batch_size=256, switches=("save_adversarial",)
-    )
-    run_jobs(plan_jobs([request]), run)
-    admit(board, "adversarial/saved", "fgsm:robust_accuracy@1/10", "higher", ())
-    (folder,) = build_submissions(SubmitRequest(run, place.metadata), board)
-    return folder, Board(read_register(board)), run
-
-
-def test_saved_images_are_shown_to_the_model_again(saving):
-    folder, against, run = saving
-    finding = rescore(folder, against, (), SavedImages(run)).tasks["adversarial/saved"]
-    assert (finding.differences, finding.images_compared) == ((), 2 * 1797)
-    assert finding.units_compared == 1797
-
-
-def test_an_image_that_is_not_what_the_outcome_says_is_a_difference(saving, monkeypatch):
-    folder, against, run = saving
-    table = "attack  eps  images  accuracy stored (8 bit)  accuracy now  images that differ\n"
-    table += "fgsm  0  1797  94.1%  94.1%  none\nfgsm  1/10  1797  31.0%  33.1%  00007 00008\n"
-    done = subprocess.CompletedProcess([], 1, stdout=table, stderr="")
-    monkeypatch.setattr("assay.board.submissions.tiers.subprocess.run", lambda *_, **__: done)
-    (difference,) = rescore(folder, against, (), SavedImages(run)).tasks["adversarial/saved"].differences
-    assert "00007 00008" in difference
-
-
-def test_images_of_another_job_say_nothing(place, against):
-    with pytest.raises(UserError, match="saved no images of a job of"):
-        rescore(place.submission, against, (), SavedImages(place.run))
 
 
 def test_a_bad_submission_is_not_even_looked_at(place, against):
@@ -124,7 +93,7 @@ def test_the_whole_job_again_is_equal_and_its_tier_is_on_the_row(place, against,
 
 
 def test_a_function_that_a_stranger_named_is_not_called_unseen(place):
-    with pytest.raises(UserError, match=r"read it, then add --model digits_models:linear"):
+    with pytest.raises(UserError, match=r"digits_models:linear.* not followed unseen.* --model"):
         model_of(place.submission)
     assert model_of(place.submission, "digits_models:linear") == "digits_models:linear"
 

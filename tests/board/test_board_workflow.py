@@ -1,5 +1,6 @@
 """The workflow that reads pull requests: nothing of a stranger runs, and a stranger can write nothing of ours."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -23,9 +24,28 @@ def steps(workflow):
 def test_a_pull_request_has_no_more_than_the_right_to_read(workflow):
     events = workflow[True]  # YAML 1.1 reads the key `on` as true
     assert set(events) == {"pull_request", "push"}  # never pull_request_target, which has the secrets
-    assert workflow["permissions"] == {"contents": "read"}
-    assert workflow["jobs"]["check"].get("permissions", {"contents": "read"}) == {"contents": "read"}
+    assert workflow["permissions"] == {}
+    assert workflow["jobs"]["check"]["permissions"] == {"contents": "read"}
     assert "push" in workflow["jobs"]["publish"]["if"]
+
+
+@pytest.mark.parametrize(
+    "path", sorted((REPOSITORY / ".github" / "workflows").glob("*.yml")), ids=lambda path: path.stem
+)
+def test_every_action_is_pinned_by_its_hash_and_every_job_says_what_it_may(path):
+    text = path.read_text()
+    used = re.findall(r"uses: (\S+)(.*)", text)
+    assert used
+    for action, version in used:
+        assert re.fullmatch(r"actions/[a-z-]+@[0-9a-f]{40}", action), action
+        assert re.fullmatch(r" # v\d+\.\d+\.\d+", version), f"{action}: say which release that is"
+    document = yaml.safe_load(text)
+    assert document["permissions"] == {}
+    allowed = {"contents": {"read"}, "pages": {"write"}, "id-token": {"write"}}
+    for name, job in document["jobs"].items():
+        assert all(right in allowed[what] for what, right in job["permissions"].items()), name
+        assert ("pages" in job["permissions"]) == (name == "publish")
+    assert set(document[True]) <= {"pull_request", "push"}
 
 
 def test_no_text_of_a_stranger_becomes_a_part_of_a_command(workflow):

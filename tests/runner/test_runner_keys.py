@@ -133,6 +133,7 @@ REQUEST_CHANGES = {
     "data_roots": (("/elsewhere",), False),
     "switches": (("save_adversarial",), True),
     "data": (None, False),  # tested with real folders in test_runner_own_pictures.py
+    "trusted": (("digits_models:quantised",), False),
 }
 
 

@@ -17,6 +17,11 @@ def plan(assay, task, *more):
     return assay("plan", "--model", "digits_models:linear", "--task", task, "--limit", "60", *more)
 
 
+def named(task):
+    """What the user names again beside a plan."""
+    return "--model", "digits_models:linear", "--task", task
+
+
 def test_a_plan_says_what_there_is_to_do(tmp_path, task, assay):
     code, out, _ = plan(assay, task, "--json")
     (entry,) = json.loads(out)["jobs"]
@@ -65,7 +70,9 @@ def test_a_plan_is_a_table_for_readers(task, assay):
 def test_a_run_of_a_plan_does_exactly_that(tmp_path, task, assay, undisturbed):
     _, out, _ = plan(assay, task, "--json", "--calibrate", "0")
     (tmp_path / "plan.json").write_text(out)
-    code, _, _ = assay("run", "--plan", tmp_path / "plan.json", "--out", tmp_path / "o", "--quiet")
+    code, _, _ = assay(
+        "run", "--plan", tmp_path / "plan.json", *named(task), "--out", tmp_path / "o", "--quiet"
+    )
     assert code == 0
     assert chunks(tmp_path / "o") == undisturbed
 
@@ -99,14 +106,14 @@ def test_what_is_no_plan_or_no_longer_one_is_refused(tmp_path, task, assay, alte
     _, out, _ = plan(assay, task, "--json", "--calibrate", "0")
     path = tmp_path / "plan.json"
     path.write_text(alter(json.loads(out)))
-    code, _, err = assay("run", "--plan", path, "--out", tmp_path / "o")
+    code, _, err = assay("run", "--plan", path, *named(task), "--out", tmp_path / "o")
     assert code == 2
     assert complaint in err
     assert not (tmp_path / "o").exists()
 
 
 @pytest.mark.parametrize(
-    "option", [("--task", "t"), ("--limit", 3), ("--dtype", "bfloat16"), ("--threads", 2), ("--tf32",)]
+    "option", [("--data-root", "d"), ("--limit", 3), ("--dtype", "bfloat16"), ("--threads", 2), ("--tf32",)]
 )
 def test_a_plan_and_what_it_says_already_exclude_each_other(tmp_path, assay, option):
     code, _, err = assay("run", "--plan", "p", *option, "--out", tmp_path / "o")

@@ -16,6 +16,7 @@ from training_recipes import FOREGROUND, METHODS, recipe
 from annotated_folders import TRIMAP, WNIDS, flowers17, segmented, tiny_imagenet
 from assay.canonical import canonical_sha256
 from assay.errors import UserError
+from assay.models.foreign import own
 from assay.models.info import ModelInfo
 from assay.models.loaded import LoadedModel
 from assay.models.zoo import load_model
@@ -53,7 +54,7 @@ def guided(teacher: str | None, method="gradient", name="sat", **block) -> Recip
 
 def signs(mine: Recipe):
     train_set, _ = open_pictures(mine, (), None, torch.device("cpu"))
-    return train_set, *guide_of(mine, torch.device("cpu")).signs(train_set)
+    return train_set, *guide_of(mine, torch.device("cpu"), own()).signs(train_set)
 
 
 def test_a_teacher_s_signs_are_those_of_its_maps_for_the_true_labels(teacher, own_cache):
@@ -138,7 +139,7 @@ def test_a_method_that_answers_a_number_a_pixel_has_one_sign_for_all_channels(co
 
 def test_the_identity_of_a_guide_without_a_teacher_is_empty():
     for method in METHODS.values():
-        assert guide_of(recipe(method=method), torch.device("cpu")).identity is None
+        assert guide_of(recipe(method=method), torch.device("cpu"), own()).identity is None
 
 
 def test_all_that_decides_a_teacher_s_signs_is_in_its_identity(coloured, monkeypatch):
@@ -260,7 +261,7 @@ def test_a_cache_that_cannot_be_written_is_named_once_and_costs_nothing_else(
     first = signs(mine)[1]
     monkeypatch.setenv("ASSAY_CACHE", "/proc/nowhere")
     train_set, _ = open_pictures(mine, (), None, torch.device("cpu"))
-    found, seconds = guide_of(mine, torch.device("cpu")).signs(train_set, said.append)
+    found, seconds = guide_of(mine, torch.device("cpu"), own()).signs(train_set, said.append)
     assert torch.equal(found, first)
     assert seconds > 0
     (sentence,) = said
@@ -272,7 +273,7 @@ def test_a_cache_that_cannot_be_written_is_named_once_and_costs_nothing_else(
 def test_how_far_the_signs_are_is_told_now_and_then(teacher, own_cache, in_parts, monkeypatch):
     mine, said = guided(teacher.model), []
     train_set, _ = open_pictures(mine, (), None, torch.device("cpu"))
-    guide = guide_of(mine, torch.device("cpu"))
+    guide = guide_of(mine, torch.device("cpu"), own())
     guide.signs(train_set, said.append)
     assert said == []  # done before the first ten seconds
     shutil.rmtree(own_cache)

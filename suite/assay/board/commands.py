@@ -131,6 +131,13 @@ def rescore(
             "--images", help="The submitted run's folder, with the adversarial images that it saved."
         ),
     ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model",
+            help="The network that answers; needed where the submission's is not of the built-in zoo.",
+        ),
+    ] = None,
     weights: Annotated[
         Path | None, typer.Option("--weights", help="The checkpoint that answers about the images.")
     ] = None,
@@ -139,11 +146,13 @@ def rescore(
 ) -> None:
     """Compute everything that follows from the saved outcomes again, beside the real data; for maintainers.
 
-    With --images, the model is also asked about every saved adversarial image, in a process that knows of no attack.
+    With --images, the network is asked about every saved adversarial image, in a process that knows of no attack, and
+    some of the images that are said to stand are attacked: that is what the tier re-scored means.
     """
     from assay.board.submissions import tiers
+    from assay.board.submissions.images import SavedImages
 
-    saved = tiers.SavedImages(images, weights) if images else None
+    saved = SavedImages(images, tiers.model_of(submission, model), weights) if images else None
     finding = tiers.rescore(submission, _against(board), tuple(data_root or ()), saved)
     _report_finding(tiers.write_finding(board, submission, finding), finding)
 
@@ -158,7 +167,7 @@ def rerun(
     model: Annotated[
         str | None,
         typer.Option(
-            "--model", help="The model's name again, where it is a Python function that you have read."
+            "--model", help="The model's name, needed where the submission's is not of the built-in zoo."
         ),
     ] = None,
     device: Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:1.")] = "cpu",

@@ -1,7 +1,9 @@
 """What every page is made with: one way to read templates, and contents that can stand inside a page."""
 
 import base64
+import hashlib
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import jinja2
@@ -19,6 +21,34 @@ def environment(templates: Path) -> jinja2.Environment:
     )
     made.filters["breakable"] = breakable
     return made
+
+
+def policy(scripts: Iterable[str], blobs: bool = False) -> str:
+    """The Content-Security-Policy of a page that is one file: it loads nothing, and runs these scripts alone.
+
+    Args:
+        scripts: the texts of the inline scripts that are ours, each between its tags.
+        blobs: whether they import a module that they carry themselves.
+    """
+    hashes = {base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts}
+    allowed = [*(f"'sha256-{digest}'" for digest in sorted(hashes)), *(["blob:"] if blobs else [])]
+    script_src = " ".join(["script-src", *allowed])
+    return "; ".join((
+        "default-src 'none'", script_src, "style-src 'unsafe-inline'",
+        "img-src data: blob:", "connect-src 'none'", "form-action 'none'", "base-uri 'none'",
+    ))  # fmt: skip
+
+
+def scripts_of(html: str, count: int) -> list[str]:
+    """The texts of the scripts in what a library has written.
+
+    Raises:
+        ValueError: there are more or fewer than ``count``: then something in it is not the library's.
+    """
+    found = re.findall(r"<script[^>]*>(.*?)</script\s*>", html, re.DOTALL | re.IGNORECASE)
+    if len(found) != count or len(re.findall(r"<script", html, re.IGNORECASE)) != count:
+        raise ValueError(f"expected {count} scripts, found {len(found)}")
+    return found
 
 
 def breakable(name: str) -> Markup:

@@ -10,13 +10,20 @@ from itables import to_html_datatable
 from itables.javascript import generate_init_offline_itables_html
 from plotly.offline import get_plotlyjs
 
-from assay.board.html import environment, inside_a_script, png_address
+from assay.board.html import environment, inside_a_script, png_address, policy, scripts_of
 from assay.results.document import ResultDocument
 from assay.results.tables import RESULT_COLUMNS, display_status, format_value, result_rows
 from assay.tasks.base import Figure
 
 Pictures = Mapping[tuple[str, str], Sequence[Figure]]
 
+# The charts' contents stand in the page as data, which no browser runs.
+_DRAW = """
+for (const data of document.querySelectorAll("script[type='application/json']")) {
+  const chart = JSON.parse(data.textContent);
+  Plotly.newPlot(data.previousElementSibling, chart.data, chart.layout, { responsive: true, displaylogo: false });
+}
+"""
 _HASHES = [name for name in RESULT_COLUMNS if name.endswith("sha256")]
 
 
@@ -25,11 +32,15 @@ def run_page(results: Sequence[ResultDocument], pictures: Pictures) -> str:
     sections = [_section(result, pictures.get((result.model.name, result.task), ())) for result in results]
     charts = any(figure["kind"] == "plotly" for section in sections for figure in section["figures"])
     templates = environment(Path(__file__).parent / "templates")
+    table_code, table = generate_init_offline_itables_html(itables_options.dt_bundle), _table(results)
+    plotly = get_plotlyjs() if charts else ""
     return templates.get_template("run.html").render(
-        table_code=generate_init_offline_itables_html(itables_options.dt_bundle),
-        table=_table(results),
+        policy=policy([*scripts_of(table_code, 1), *scripts_of(table, 2), plotly, _DRAW], blobs=True),
+        table_code=table_code,
+        table=table,
         sections=sections,
-        plotly=get_plotlyjs() if charts else "",
+        plotly=plotly,
+        draw=_DRAW,
     )
 
 
@@ -37,7 +48,10 @@ def _table(results: Sequence[ResultDocument]) -> str:
     """The table of all metrics: sort by a click, search by a word, filter a column, all without a network."""
     frame = pd.DataFrame(result_rows(results), columns=list(RESULT_COLUMNS)).drop(columns=_HASHES)
     for column in ("value", "ci_low", "ci_high"):
-        frame[column] = pd.to_numeric(frame[column]).round(4)
+        # As text: of numbers the library has the page evaluate a formatter, which the page's policy refuses. Text that
+        # is a number is sorted as one all the same.
+        numbers = pd.to_numeric(frame[column]).round(4)
+        frame[column] = ["" if pd.isna(number) else f"{number:g}" for number in numbers]
     html: str = to_html_datatable(
         frame,
         connected=False,

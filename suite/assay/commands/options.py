@@ -67,6 +67,13 @@ OwnData = Annotated[
         "model's class names), or a data set's name or manifest.",
     ),
 ]
+Trusted = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--trust",
+        help="A model of your own that a spec or recipe may name, such as package.module:factory (repeat it).",
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress, only the table.")]
 
 
@@ -85,6 +92,7 @@ class Asked:
     data_roots: Sequence[Path] = ()
     save_adversarial: bool = False
     data: str | None = None
+    trusted: Sequence[str] = ()
 
     def requests(self, device: str) -> "list[JobRequest]":
         """One request a model and task.
@@ -111,6 +119,7 @@ class Asked:
                 data_roots=tuple(str(root) for root in self.data_roots),
                 switches=("save_adversarial",) if self.save_adversarial else (),
                 data=self.data,
+                trusted=tuple(self.trusted),
             )
             for task in self.tasks
             for model in self.models or [default_model(task)]

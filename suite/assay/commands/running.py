@@ -25,6 +25,7 @@ from assay.commands.options import (
     Tasks,
     Tf32,
     Threads,
+    Trusted,
     Weights,
     devices,
 )  # fmt: skip
@@ -54,7 +55,11 @@ def run(
     weights: Weights = None,
     plan: Annotated[
         Path | None,
-        typer.Option("--plan", help="Run exactly what this plan says (`assay plan --json > FILE`)."),
+        typer.Option(
+            "--plan",
+            help="Run exactly what this plan says (`assay plan --json > FILE`); models and files of "
+            "your own are named again.",
+        ),
     ] = None,
     limit: Limit = None,
     dtype: Dtypes = Dtype.FLOAT32,
@@ -64,6 +69,7 @@ def run(
     data: OwnData = None,
     data_root: DataRoots = None,
     save_adversarial: SaveAdversarial = False,
+    trust: Trusted = None,
     device: Devices = "auto",
     executor: Annotated[
         ExecutorName,
@@ -97,7 +103,7 @@ def run(
     from assay.runner import progress
     from assay.runner.choice import Choice
     from assay.runner.plan import WHOLE, Shard, plan_jobs
-    from assay.runner.planfile import read_plan
+    from assay.runner.planfile import Named, read_plan
     from assay.runner.run import Runtime, run_jobs
     from assay.runner.worker import Limits
 
@@ -106,16 +112,20 @@ def run(
     chosen = ["cpu"] if on_cluster else devices(device)
     asked = Asked(
         task or (), model or (), weights, limit, dtype, tf32, threads, batch_size,
-        data_root or (), save_adversarial, data,
+        data_root or (), save_adversarial, data, trust or (),
     )  # fmt: skip
     part = Shard.parse(shard)
     places = (device,) if on_cluster else tuple(chosen)
     choice = Choice(executor.value, places, workers, address, Limits(unit_timeout, chunk_timeout))
-    if plan and asked != Asked():
+    named = Named(asked.models, asked.tasks, asked.weights, asked.trusted, asked.data)
+    if plan and asked != Asked(
+        named.tasks, named.models, named.weights, data=named.data, trusted=named.trusted
+    ):
         raise UserError(
-            "--plan: says what to run and in which precision; leave out the options that `assay plan` was given"
+            "--plan: says what to run and in which precision; leave out the options that `assay plan` was given, but "
+            "for the --model, --weights, --task, --data and --trust that are your own"
         )
-    jobs = read_plan(plan, chosen[0]) if plan else plan_jobs(asked.requests(chosen[0]))
+    jobs = read_plan(plan, chosen[0], named) if plan else plan_jobs(asked.requests(chosen[0]))
     runs_on = choice.executor(max(job.request.precision.threads for job in jobs))
     display = progress.display(quiet)
     _say_remarks(jobs)
@@ -169,6 +179,7 @@ def plan(
     data: OwnData = None,
     data_root: DataRoots = None,
     save_adversarial: SaveAdversarial = False,
+    trust: Trusted = None,
     device: Devices = "cpu",
     out: Annotated[
         Path | None,
@@ -192,7 +203,7 @@ def plan(
 
     asked = Asked(
         task or (), model or (), weights, limit, dtype, tf32, threads, batch_size,
-        data_root or (), save_adversarial, data,
+        data_root or (), save_adversarial, data, trust or (),
     )  # fmt: skip
     if paper is not None:
         if asked != Asked(data_roots=data_root or ()) or as_json:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from assay.commands.options import DataRoots, Quiet, devices
+from assay.commands.options import DataRoots, Quiet, Trusted, devices
 
 if TYPE_CHECKING:
     from assay.training.reports import EpochReport, StepReport
@@ -27,6 +27,7 @@ def train(
         str | None,
         typer.Option("--teacher", help="The network whose saliency is followed, such as trained:DIR."),
     ] = None,
+    trust: Trusted = None,
     epochs_limit: Annotated[
         int | None,
         typer.Option("--epochs-limit", min=1, help="Stop after so many epochs; run again to go on."),
@@ -46,6 +47,7 @@ def train(
     """Train a network by a recipe; then use it as --model trained:DIR."""
     import torch
 
+    from assay.models.foreign import own as trust_of
     from assay.training.recipe_files import load_recipe, recipe_file
     from assay.training.reports import silent
     from assay.training.train import Options, train_part
@@ -60,6 +62,7 @@ def train(
     options = Options(
         data_roots=tuple(data_root or ()),
         relative_to=own.parent if own else None,
+        trust=trust_of([*(trust or ()), *([teacher] if teacher else ())]),
         device=devices(device)[0],
         checkpoint_seconds=checkpoint_seconds,
         report=silent if quiet else _report,

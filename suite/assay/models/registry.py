@@ -4,13 +4,19 @@ import difflib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from assay.errors import UserError
 from assay.models.info import UNSTATED, Card
 
 if TYPE_CHECKING:
     from assay.models.loaded import LoadedModel
+
+# Where a name leads: to the built-in zoo, to a file that the name holds, or to code of somebody's own.
+LeadsTo = Literal["zoo", "file", "code"]
+ZOO: LeadsTo = "zoo"
+FILE: LeadsTo = "file"
+CODE: LeadsTo = "code"
 
 
 @dataclass(frozen=True)
@@ -66,11 +72,14 @@ class Family:
             that does not exist raises UserError.
         listed: the entries worth a row in a list.
         names: every exact name, for suggestions.
+        leads_to: what stands behind its names; what nobody has thought about counts as code, which only a user's own
+            command line may name.
     """
 
     resolve: Callable[[str], ZooEntry | None]
     listed: Callable[[], Iterable[ZooEntry]]
     names: Callable[[], Iterable[str]]
+    leads_to: LeadsTo = CODE
 
 
 @dataclass
@@ -100,12 +109,23 @@ class Registry:
         Raises:
             UserError: no such model; names the nearest ones.
         """
+        return self._found(name)[0]
+
+    def leads_to(self, name: str) -> LeadsTo:
+        """What stands behind ``name``; nothing of it is opened or run.
+
+        Raises:
+            UserError: no such model; names the nearest ones.
+        """
+        return self._found(name)[1]
+
+    def _found(self, name: str) -> tuple[ZooEntry, LeadsTo]:
         if name in self.entries:
-            return self.entries[name]
+            return self.entries[name], ZOO
         for family in self.families:
             entry = family.resolve(name)
             if entry is not None:
-                return entry
+                return entry, family.leads_to
         known = [*self.entries, *(known for family in self.families for known in family.names())]
         raise unknown_name(name, known)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from assay import __version__, board
-from assay.board.html import environment, png_address
+from assay.board.html import environment, png_address, policy
 from assay.papers.claims import Comparison, Measured, Missing, Verdict
 from assay.papers.curves import curves, drawn, first_seed
 from assay.papers.execute import Outcome
@@ -30,12 +30,14 @@ def reproduction_page(outcome: Outcome) -> str:
     plan = outcome.plan
     rows = list(figure_rows(plan, outcome.measured))
     templates = environment(Path(__file__).parent / "templates")
+    theme, plotly, draw = _asset("theme.js"), _plotly() if charts else "", _draw() if charts else ""
     return templates.get_template("reproduction.html").render(
         version=__version__,
         style=_asset("site.css"),
-        theme_script=_asset("theme.js"),
-        chart_script=_asset("charts.js") if charts else "",
-        plotly=_plotly() if charts else "",
+        policy=policy([theme, plotly, draw]),
+        theme_script=theme,
+        chart_script=draw,
+        plotly=plotly,
         charts=[chart | {"id": f"chart-{index}"} for index, chart in enumerate(charts)],
         paper=plan.paper,
         scale_name=plan.scale_name,
@@ -75,6 +77,15 @@ def commands(plan: Reproduction) -> list[str]:
     words = ["assay", "reproduce", plan.paper.paper, "--scale", plan.scale_name]
     words += [word for root in plan.data_roots for word in ("--data-root", root)]
     return [shlex.join([*words, "--out", "out"])]
+
+
+def _draw() -> str:
+    """What draws the charts, whose contents stand beside their places as data, which no browser runs."""
+    draw = (
+        "for (const data of document.querySelectorAll(\"script[type='application/json']\")) {\n"
+        "  Charts.drawInView(document.getElementById(data.dataset.chart), () => JSON.parse(data.textContent));\n}\n"
+    )
+    return f"\nconst Page = {{ script: async () => {{}} }};\n{_asset('charts.js')}\n{draw}"
 
 
 def _asset(name: str) -> str:

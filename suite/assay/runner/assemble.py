@@ -2,11 +2,15 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from assay.canonical import canonical_sha256
+from assay.errors import UserError
 from assay.results.document import Coverage, DataCard, ModelCard, ResultDocument, Status
 from assay.results.tables import csv_text, results_csv
 from assay.runner.files import path_name, write_atomically
@@ -15,6 +19,7 @@ from assay.specs import TaskSpec
 from assay.tasks.base import Figure, Record, Task, clean_records
 from assay.tasks.families import family
 from assay.tasks.plausible import summary_of
+from assay.validation import describe
 
 TIME_COLUMNS = ("model", "task", "chunks", "wall_seconds", "cpu_seconds", "waiting_seconds", "devices")
 
@@ -34,17 +39,36 @@ class StoredJob:
     @property
     def spec(self) -> TaskSpec:
         """The spec that the job ran."""
-        spec: TaskSpec = self.task.spec_type.model_validate_json(json.dumps(self.document["spec"]))
+        try:
+            spec: TaskSpec = self.task.spec_type.model_validate_json(json.dumps(self.document["spec"]))
+        except ValidationError as error:
+            raise UserError(
+                f"{self.store.path}: its `spec` is not one of this version: {describe(error)}; run the task again"
+            ) from error
         return spec
 
     def records(self) -> list[Record]:
         """All records that are stored and whole, in the order of the units."""
-        return [
-            record for chunk in range(self.document["chunks"]) for record in _whole_chunk(self.store, chunk)
-        ]
+        stored = sorted(chunk for chunk in self.store.stored_chunks() if chunk < self.document["chunks"])
+        return [record for chunk in stored for record in _whole_chunk(self.store, chunk)]
+
+    @contextmanager
+    def understood(self) -> Iterator[None]:
+        """Say in one sentence that records cannot be read: those of a run that somebody sent may hold anything."""
+        try:
+            yield
+        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+            raise UserError(
+                f"{self.store.path}: its records are not what a run of this version writes ({type(error).__name__}: "
+                f"{' '.join(str(error).split())[:200]}); run the task again"
+            ) from error
 
     def result(self, records: Sequence[Record]) -> ResultDocument:
         """The result document that follows from ``records``."""
+        with self.understood():
+            return self._result(records)
+
+    def _result(self, records: Sequence[Record]) -> ResultDocument:
         document = self.document
         model = ModelCard.model_validate(document["model"])
         data, good = document["data"]["name"], clean_records(records)
@@ -124,7 +148,9 @@ def write_report(folder: RunFolder) -> Report:
         results.append(result)
         write_atomically(result_path(folder.path, result.model.name, result.task), result.to_json())
         good = clean_records(records)
-        figures[result.model.name, result.task] = tuple(job.task.figures(job.spec, good)) if good else ()
+        with job.understood():
+            drawn = tuple(job.task.figures(job.spec, good)) if good else ()
+        figures[result.model.name, result.task] = drawn
         times.append(_time_row(result, job.store))
     write_atomically(folder.path / "results.csv", results_csv(results))
     write_atomically(folder.path / "times.csv", csv_text(TIME_COLUMNS, times))
@@ -146,6 +172,7 @@ def _time_row(result: ResultDocument, store: JobStore) -> dict[str, Any]:
 
 def records_csv(job: StoredJob) -> str:
     """The per-unit records of a job as CSV: the family's columns, then those that this spec's rows have besides."""
-    rows = list(job.task.rows(job.spec, job.records()))
+    with job.understood():
+        rows = list(job.task.rows(job.spec, job.records()))
     columns = dict.fromkeys((*job.task.record_columns, *(name for row in rows for name in row)))
     return csv_text(tuple(columns), rows)

@@ -29,4 +29,13 @@ class EventLog:
 
 def read_events(folder: Path) -> Iterator[dict[str, Any]]:
     """All events of a run that are whole, oldest first."""
-    return (entry for entry in read_lines(folder / "events.jsonl") if "event" in entry and "time" in entry)
+    return (entry for entry in read_lines(folder / "events.jsonl") if _is_event(entry))
+
+
+def _is_event(entry: dict[str, Any]) -> bool:
+    """Whether a line is an event, with the numbers that its kind has."""
+    numbers = {"chunk_stored": ("chunk", "errors", "units"), "run_started": ("pid", "units")}
+    if not isinstance(entry.get("event"), str) or type(entry.get("time")) not in (int, float):
+        return False
+    needed = numbers.get(entry["event"], ())
+    return all(type(entry.get(name)) is int for name in needed) and isinstance(entry.get("job", ""), str)

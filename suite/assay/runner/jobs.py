@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 from assay.canonical import canonical_sha256
 from assay.errors import UserError
+from assay.models.foreign import SHIPPED
+from assay.models.foreign import own as trust_of
 from assay.runner.precision import Positive, Precision, check_dtype, in_dtype
-from assay.specs import IDENTITY, RUNTIME, TaskSpec
+from assay.specs import IDENTITY, RUNTIME, TaskSpec, shipped_specs
 from assay.tasks.base import DataSource, Task, Unit
 from assay.tasks.families import LoadedSpec, family, load_spec, option_of
 from assay.tasks.own_pictures import OwnFolder, is_folder, own_folder
@@ -25,7 +27,8 @@ class JobRequest:
     """What a user asks for, one model and one task; plain values, so that it can travel to another process.
 
     ``switches`` are fields of the spec that the command line turns on, such as ``save_adversarial``; ``data`` are the
-    pictures instead of the spec's: a folder with one folder a class, or a data set's name or manifest.
+    pictures instead of the spec's: a folder with one folder a class, or a data set's name or manifest;
+    ``trusted`` are models besides the built-in zoo's that the user lets the spec name.
     """
 
     model: str
@@ -38,6 +41,7 @@ class JobRequest:
     data_roots: tuple[str, ...] = ()
     switches: tuple[str, ...] = ()
     data: str | None = None
+    trusted: tuple[str, ...] = ()
 
 
 # Which fields change the answer, and are in a job's key; a test fails for a field that is on no side.
@@ -52,6 +56,7 @@ REQUEST_SIDES: Mapping[str, str] = {
     "data_roots": RUNTIME,
     "switches": IDENTITY,  # through the spec's identity
     "data": IDENTITY,  # through the data's hash
+    "trusted": RUNTIME,  # what it lets in is in the spec
 }
 MODEL_SIDES: Mapping[str, str] = {
     "name": RUNTIME,
@@ -271,7 +276,9 @@ def open_question(request: JobRequest, info: "Callable[[], ModelInfo] | None" = 
     own = None
     if request.data is not None and is_folder(request.data):
         own = own_folder(request.data, info() if info else model_of(request).info)
-    question = _question(request.task, request.switches, request.data_roots, request.limit, request.data, own)
+    question = _question(
+        request.task, request.switches, request.data_roots, request.limit, request.data, own, request.trusted
+    )
     check_dtype(request.precision.dtype, question.task.dtypes, question.spec.id)
     return question
 
@@ -284,17 +291,19 @@ def _question(
     limit: int | None,
     own_data: str | None,
     own: OwnFolder | None,
+    trusted: tuple[str, ...],
 ) -> Question:
     spec = load_spec(task_name, switches)
     task = family(spec.spec.family)
     roots = tuple(Path(root) for root in data_roots)
+    trust = SHIPPED if task_name in shipped_specs() else trust_of(trusted)
     if own_data is None:
-        data = task.open_data(spec.spec, DataSource(spec.spec.data, spec.folder, roots))
+        data = task.open_data(spec.spec, DataSource(spec.spec.data, spec.folder, roots, trust=trust))
     else:
         if task.no_own_pictures:
             raise UserError(f"--data: {spec.id} takes no pictures: {task.no_own_pictures}, or leave it out")
         path = str(Path(own_data).resolve()) if Path(own_data).is_file() else own_data
-        data = task.open_data(spec.spec, DataSource(path, spec.folder, roots, own))
+        data = task.open_data(spec.spec, DataSource(path, spec.folder, roots, own, trust))
         spec = spec.on_other_data(data.manifest.name)
     units = list(task.units(spec.spec, data))
     _check_units(units, spec.id)
@@ -340,6 +349,7 @@ def repeat_command(request: JobRequest) -> str:
     words += ["--weights", request.weights] if request.weights else []
     words += ["--data", request.data] if request.data else []
     words += [option_of(switch) for switch in request.switches]
+    words += [word for name in request.trusted for word in ("--trust", name)]
     words += ["--limit", str(request.limit)] if request.limit is not None else []
     default, chosen = Precision(), request.precision
     words += ["--dtype", chosen.dtype] if chosen.dtype != default.dtype else []

@@ -66,8 +66,10 @@ class _HeldElsewhereError(UserError):
 def owner_of(folder: Path) -> Owner | None:
     """Who wrote the folder's lock; None where there is no lock, or nothing readable in it."""
     try:
-        return Owner(**json.loads((folder / "lock").read_text()))
-    except (OSError, ValueError, TypeError):
+        owner = Owner(**json.loads((folder / "lock").read_text()))
+        known = (type(owner.pid), type(owner.host), type(owner.started)) == (int, str, float)
+        return owner if known and 0 < owner.pid < 2**31 else None
+    except (OSError, ValueError, TypeError, RecursionError):
         return None
 
 
@@ -79,7 +81,7 @@ def _acquire(path: Path) -> int:
     """A descriptor of the lock file that holds the system's lock on it."""
     while True:
         try:
-            descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o644)
+            descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o644)
         except OSError as error:
             raise as_user_error(path, error) from error
         try:

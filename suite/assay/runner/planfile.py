@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +10,12 @@ from pydantic import TypeAdapter, ValidationError
 from tabulate import tabulate
 
 from assay.errors import UserError
+from assay.models.foreign import Trust, require_trusted
 from assay.runner.estimate import Estimate
 from assay.runner.jobs import Job, JobRequest
 from assay.runner.plan import Survey, plan_jobs
 from assay.runner.progress import duration
+from assay.specs import shipped_specs
 
 KIND = {"kind": "assay-plan", "schema": 1}
 
@@ -64,11 +66,54 @@ def plan_table(document: Mapping[str, Any]) -> str:
     return f"{table}\n\n{len(rows)} jobs; one worker's time to go, of the {len(known)} that were measured: {total}"
 
 
-def read_plan(path: Path, device: str) -> list[Job]:
+@dataclass(frozen=True)
+class Named:
+    """What a user names again beside a plan, which anybody may have written: all that is not Assay's own.
+
+    Attributes:
+        models: models besides the built-in zoo's.
+        tasks: spec files.
+        weights: a checkpoint.
+        trusted: models besides the built-in zoo's that a spec may name.
+        data: pictures of one's own.
+    """
+
+    models: Sequence[str] = ()
+    tasks: Sequence[str] = ()
+    weights: Path | None = None
+    trusted: Sequence[str] = ()
+    data: str | None = None
+
+    def require(self, request: JobRequest, where: str) -> None:
+        """Refuse a request that goes further than Assay's own models, weights and specs, and what was named.
+
+        Raises:
+            UserError: it does; says which option names it.
+        """
+        require_trusted(request.model, where, Trust(named=frozenset(self.models)))
+        for option, given, named in (
+            ("--weights", request.weights, [str(self.weights)]),
+            ("--task", None if request.task in shipped_specs() else request.task, self.tasks),
+            ("--data", request.data, [self.data]),
+            *(("--trust", name, self.trusted) for name in request.trusted),
+        ):
+            if given is not None and given not in named:
+                raise UserError(
+                    f"{where}: names {given!r}, which is not opened unseen; look at what it is, then name it yourself "
+                    f"with {option} {given}"
+                )
+
+
+def read_plan(path: Path, device: str, named: Named | None = None) -> list[Job]:
     """The jobs of a plan, planned again on ``device`` and found to be the same.
 
+    Args:
+        path: of the plan.
+        device: where it is run.
+        named: what the user named besides it.
+
     Raises:
-        UserError: no plan, or weights, data or specs changed since it was made.
+        UserError: no plan, it goes further than the user did, or weights, data or specs changed since it was made.
     """
     document = _read(path)
     try:
@@ -80,6 +125,8 @@ def read_plan(path: Path, device: str) -> list[Job]:
         raise UserError(f"{path}: is not a plan ({error}); make one with `assay plan --json`") from error
     if not requests:
         raise UserError(f"{path}: plans no jobs; make one with `assay plan --json`")
+    for request in requests:
+        (named or Named()).require(request, str(path))
     jobs = plan_jobs([replace(request, device=device) for request in requests])
     for job, key in zip(jobs, promised, strict=True):
         if job.key != key:

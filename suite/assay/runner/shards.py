@@ -13,7 +13,9 @@ from assay.runner.jobs import Job
 from assay.runner.lock import exclusive
 from assay.runner.plan import WHOLE, Shard
 from assay.runner.provenance import merge_environments
-from assay.runner.store import BrokenChunkError, RunFolder
+from assay.runner.store import BrokenChunkError, RunFolder, checked_key
+
+_MOST = 10**7  # chunks of a job, and shards
 
 
 @dataclass(frozen=True)
@@ -55,10 +57,16 @@ def claim_shard(folder: RunFolder, shard: Shard, jobs: Sequence[Job]) -> None:
 def _read_claim(path: Path) -> dict[str, Any]:
     try:
         claim = json.loads(path.read_text())
-        jobs = [[str(key), int(count)] for key, count in claim["jobs"]]
-        return {"shard": int(claim["shard"]), "of": int(claim["of"]), "jobs": jobs}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        jobs = [[checked_key(str(key)), _count(count)] for key, count in claim["jobs"]]
+        return {"shard": _count(claim["shard"], 1), "of": _count(claim["of"], 1), "jobs": jobs}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise UserError(f"{path}: is missing or damaged ({error}); run this shard again") from error
+
+
+def _count(value: Any, least: int = 0) -> int:
+    if type(value) is not int or not least <= value <= _MOST:
+        raise ValueError(f"{value!r} is no number of shards or chunks")
+    return value
 
 
 def merge(sources: Sequence[Path], out: Path) -> RunFolder:

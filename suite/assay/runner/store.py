@@ -22,16 +22,31 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from io import FileIO
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from assay.canonical import canonical_json
 from assay.errors import UserError
 from assay.models.info import Fingerprint, same_answers
+from assay.results.document import DataCard, ModelCard
 from assay.runner.files import read_lines, write_atomically
 from assay.tasks.base import Record
+from assay.validation import validate
 
+_KEY = re.compile(r"[0-9a-f]{64}")
 _CHUNK_NAME = re.compile(r"\d{6}\.jsonl")
 FORMAT = {"kind": "assay-run", "schema": 1}
+
+
+_ODD = (
+    ValueError,
+    KeyError,
+    TypeError,
+    AttributeError,
+    RecursionError,
+    OSError,
+)  # of records that no run wrote
 
 
 class BrokenChunkError(Exception):
@@ -63,8 +78,9 @@ class RunFolder:
         """The run in ``path``, which must be one already.
 
         Raises:
-            UserError: it is not.
+            UserError: it is not, or holds links, by which it could reach what lies elsewhere.
         """
+        _refuse_links(path)
         if not (path / "run.json").is_file():
             raise UserError(
                 f"{path}: is not a run of Assay (no run.json); give the folder that `assay run --out` wrote"
@@ -95,8 +111,9 @@ class RunFolder:
             return []
         try:
             entries = json.loads(path.read_text())
-            return [{name: str(entry[name]) for name in ("model", "task", "key")} for entry in entries]
-        except (ValueError, KeyError, TypeError) as error:
+            found = [{name: str(entry[name]) for name in ("model", "task", "key")} for entry in entries]
+            return [entry | {"key": checked_key(entry["key"])} for entry in found]
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise UserError(
                 f"{path}: is damaged ({error}); delete it and run the same command again"
             ) from error
@@ -109,6 +126,28 @@ class RunFolder:
         path = self.path / "index.json"
         if not path.is_file() or path.read_bytes() != text.encode():
             write_atomically(path, text)
+
+
+def checked_key(key: str) -> str:
+    """A job's key, which becomes a folder's name.
+
+    Raises:
+        ValueError: it is no SHA-256.
+    """
+    if not _KEY.fullmatch(key):
+        raise ValueError(f"{key[:80]!r} is no job's key")
+    return key
+
+
+def _refuse_links(path: Path) -> None:
+    """Somebody else's run may lead out of its folder, to be read there or written."""
+    for place in (path, *(path / name for name in ("results", "provenance"))):
+        for folder, folders, files in os.walk(place):
+            for name in (*folders, *files):
+                if Path(folder, name).is_symlink():
+                    raise UserError(f"{Path(folder, name)}: is a link; put what it leads to in its place")
+            if place == path:
+                break
 
 
 def _is_empty(path: Path) -> bool:
@@ -126,6 +165,41 @@ def _check_format(marker: Path) -> None:
             f"{marker}: this Assay reads runs of schema {FORMAT['schema']}, found {found!r}; "
             "use the version that wrote it, or another --out"
         )
+
+
+_Count = Annotated[int, Field(ge=0, le=10**9)]
+
+
+class JobDocument(BaseModel):
+    """What a job's document holds, as far as it is relied on: anybody may have written it."""
+
+    model_config = ConfigDict(strict=True)
+
+    task: str
+    identity: "JobIdentity"
+    spec: "JobSpec"
+    model: ModelCard
+    data: DataCard
+    units: _Count
+    planned: _Count
+    chunks: _Count
+    limited: bool
+    not_applicable: str | None
+    command: str
+
+
+class JobIdentity(BaseModel):
+    """The part of an identity that a result shows."""
+
+    spec: dict[str, Any]
+    precision: dict[str, Any]
+
+
+class JobSpec(BaseModel):
+    """The part of a spec that every family has."""
+
+    family: str
+    title: str
 
 
 class StoredFiles(Mapping[str, bytes]):
@@ -187,12 +261,13 @@ class JobStore:
         path = self._job_path(names)
         try:
             document = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise UserError(f"{path}: is missing or damaged ({error}); run the same command again") from error
         if not isinstance(document, dict) or document.get("key") != self.key:
             raise UserError(
                 f"{path}: belongs to another job; delete its folder and run the same command again"
             )
+        validate(JobDocument, document, str(path))
         return document
 
     @property
@@ -287,7 +362,10 @@ class JobStore:
             BrokenChunkError: as :meth:`check_chunk`.
         """
         found = self._whole(chunk)
-        return None if found is None else [self._record(json.loads(line)) for line in found[1]]
+        try:
+            return None if found is None else [self._record(json.loads(line)) for line in found[1]]
+        except _ODD as error:
+            raise BrokenChunkError(f"its records are not of this version ({error})") from error
 
     def _whole(self, chunk: int) -> tuple[ChunkHeader, list[str]] | None:
         """A chunk's header and its records' lines."""
@@ -299,8 +377,11 @@ class JobStore:
         header = _header(head)
         if (header.job, header.chunk) != (self.key, chunk):
             raise BrokenChunkError("belongs to another job or place")
-        if header.files:
-            self._check_files(json.loads(line) for line in lines)
+        try:
+            if header.files:
+                self._check_files(json.loads(line) for line in lines)
+        except _ODD as error:
+            raise BrokenChunkError(f"its records are not of this version ({error})") from error
         return header, lines
 
     def _sound_text(self, chunk: int) -> str | None:
@@ -315,7 +396,7 @@ class JobStore:
         head, _, rest = content.partition(b"\n")
         if head != _first_line(rest):
             raise BrokenChunkError("its SHA-256 is not the one in its first line: truncated or altered")
-        return rest.decode()
+        return rest.decode(errors="replace")
 
     def sweep(self) -> None:
         """Remove what a killed run left half-written; only for the holder of the lock."""
@@ -331,7 +412,7 @@ class JobStore:
 
     def read_times(self) -> list[dict[str, Any]]:
         """The newest times of each chunk, in the order of the chunks; a damaged line counts as none."""
-        newest = {entry["chunk"]: entry for entry in read_lines(self.times_path) if "chunk" in entry}
+        newest = {entry["chunk"]: entry for entry in read_lines(self.times_path) if _is_time(entry)}
         return [newest[chunk] for chunk in sorted(newest)]
 
     def file_path(self, name: str) -> Path:
@@ -342,6 +423,10 @@ class JobStore:
         return self.path / "files" / pure
 
     def _record(self, document: dict[str, Any]) -> Record:
+        if not isinstance(document["unit_id"], str) or not isinstance(document["values"], dict):
+            raise TypeError("a record without a name or values")
+        if not isinstance(document["error"], str | None):
+            raise TypeError("an error that is no text")
         paths = {name: self.file_path(name) for name in document.get("files", {})}
         return Record(document["unit_id"], document["values"], document["error"], StoredFiles(paths))
 
@@ -353,6 +438,13 @@ class JobStore:
                     raise BrokenChunkError(f"its file {name} is missing or altered")
 
 
+def _is_time(entry: Mapping[str, Any]) -> bool:
+    numbers = ("chunk", "wall_seconds", "cpu_seconds")
+    return all(type(entry.get(name)) in (int, float) for name in numbers) and all(
+        isinstance(value, int | float | str) for value in entry.values()
+    )
+
+
 def _first_line(rest: bytes) -> bytes:
     """What stands above the rest of a chunk: its hash, as canonical JSON."""
     return b'{"sha256":"%s"}' % hashlib.sha256(rest).hexdigest().encode()
@@ -361,7 +453,7 @@ def _first_line(rest: bytes) -> bytes:
 def _header(line: str) -> ChunkHeader:
     try:
         return ChunkHeader(**json.loads(line))
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise BrokenChunkError(f"its header is not of this version ({error})") from error
 
 

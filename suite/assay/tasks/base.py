@@ -5,6 +5,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, Protocol, TypeVar
 
+from pydantic import TypeAdapter
+
+from assay.models.foreign import NOBODY, Trust
 from assay.results.document import Guard, Metric
 from assay.specs import TaskSpec
 from assay.tasks.loading import Loader, Picture
@@ -86,6 +89,7 @@ class Task(Protocol, Generic[SpecT, DataT]):
     precisions in which its figures keep their meaning, such as ``("float32", "bfloat16")``; ``scored_files`` are the
     patterns (as in a shell) of the records' files that :meth:`summarise` reads, which travel wherever records do;
     ``no_own_pictures`` says why it cannot score a user's own pictures, or is None.
+    ``record_values`` is what a record's values are, strictly, for those that strangers wrote.
     """
 
     family: str
@@ -96,6 +100,7 @@ class Task(Protocol, Generic[SpecT, DataT]):
     record_columns: tuple[str, ...]
     scored_files: tuple[str, ...]
     no_own_pictures: str | None
+    record_values: TypeAdapter[Any]
 
     def open_data(self, spec: SpecT, source: "DataSource") -> DataT:
         """The data that the spec names, with hashes verified."""
@@ -163,12 +168,14 @@ class DataSource:
         relative_to: the spec's own folder.
         roots: the data roots.
         own: the user's own folder of pictures instead of a manifest.
+        trust: how far the names of models in the spec are followed.
     """
 
     manifest: str
     relative_to: Any
     roots: tuple[Any, ...]
     own: "OwnFolder | None" = None
+    trust: Trust = NOBODY
 
 
 def clean_records(records: Sequence[Record]) -> list[Record]:

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from assay.errors import UserError
+from assay.models.foreign import Trust, load_named
 from assay.models.loaded import LoadedModel
-from assay.models.zoo import load_model
 from assay.training.methods import ForegroundSaliency, Method, Salient, TeacherSaliency, WeakSaliency
 from assay.training.pictures import Pictures
 from assay.training.recipe import Recipe
@@ -69,11 +69,11 @@ class Guide:
         return signs.to(pictures.device), seconds
 
 
-def guide_of(recipe: Recipe, device: torch.device) -> Guide:
-    """The saliency that a recipe's method follows.
+def guide_of(recipe: Recipe, device: torch.device, trust: Trust) -> Guide:
+    """The saliency that a recipe's method follows; ``trust`` says how far the recipe's names are followed.
 
     Raises:
-        UserError: the teacher is not named, is unknown, or takes other images than the recipe's network.
+        UserError: the teacher is not named, unknown or not followed, or takes other images than the recipe's network.
     """
     method: Method = recipe.method
     saliency = method.saliency if isinstance(method, Salient) else None
@@ -84,7 +84,8 @@ def guide_of(recipe: Recipe, device: torch.device) -> Guide:
             f"{recipe.title}: `method.saliency.teacher` is missing: name the network whose saliency is followed, "
             "with --teacher trained:DIR"
         )
-    teacher = load_model(saliency.teacher, device=str(device))
+    where = f"{recipe.title}: `method.saliency.teacher`"
+    teacher = load_named(saliency.teacher, where, trust, device=str(device), option="--teacher")
     wanted = (len(recipe.input.mean), *recipe.input.crop)
     if teacher.info.input_shape != wanted:
         raise UserError(

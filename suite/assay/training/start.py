@@ -7,26 +7,28 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from assay.models.foreign import Trust, load_named
 from assay.models.loaded import LoadedModel, Normalised
 from assay.models.weights import load_strictly
-from assay.models.zoo import load_model, named_in
 from assay.training.recipe import Recipe
 
 
-def start_of(recipe: Recipe, folder: Path, device: torch.device) -> LoadedModel | None:
+def start_of(recipe: Recipe, folder: Path, device: torch.device, trust: Trust) -> LoadedModel | None:
     """The network whose weights a recipe begins with; None for fresh ones.
 
     Args:
         recipe: may name it.
         folder: where a relative path in the name starts.
         device: where the network goes.
+        trust: how far the recipe's names are followed.
 
     Raises:
-        UserError: it is unknown, or its weights are missing.
+        UserError: it is unknown or not followed, or its weights are missing.
     """
     if recipe.start_from is None:
         return None
-    return load_model(named_in(folder, recipe.start_from), device=str(device))
+    where = f"{recipe.title}: `start_from`"
+    return load_named(recipe.start_from, where, trust, folder=folder, device=str(device), option="--trust")
 
 
 def begin_with(net: nn.Module, start: LoadedModel) -> None:

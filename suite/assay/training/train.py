@@ -6,7 +6,7 @@ import csv
 import io
 import platform
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from assay.atomic import make_writable, write_atomically
 from assay.canonical import canonical_sha256
 from assay.errors import UserError
 from assay.models.architectures import build, trains_on_one
+from assay.models.foreign import Trust, own
 from assay.models.loaded import LoadedModel, normalised, torch_device
 from assay.models.trained import (
     CARD_FILE,
@@ -49,6 +50,7 @@ class Options:
     Attributes:
         data_roots: folders to look for data in.
         relative_to: where the paths of manifests, and of the network to start from, begin.
+        trust: how far the names of networks in the recipe are followed.
         device: ``cpu``, ``cuda`` or ``cuda:1``.
         checkpoint_seconds: a checkpoint is stored after so many seconds, and at the end of all but short epochs.
         report: called after each epoch.
@@ -58,6 +60,7 @@ class Options:
 
     data_roots: Sequence[Path] = ()
     relative_to: Path | None = None
+    trust: Trust = field(default_factory=own)
     device: str = "cpu"
     checkpoint_seconds: float = 60.0
     report: Callable[[EpochReport], None] = silent
@@ -132,9 +135,9 @@ class _Plan:
         check_folder(out)
         device = torch_device(options.device)
         parts = open_pictures(recipe, options.data_roots, options.relative_to, device)
-        guide = guide_of(recipe, device)
+        guide = guide_of(recipe, device, options.trust)
         check_teacher(guide, parts[0])
-        start = start_of(recipe, options.relative_to or Path(), device)
+        start = start_of(recipe, options.relative_to or Path(), device, options.trust)
         plan = cls(recipe, out, options, parts, guide, start, device)
         plan.check_last_step()
         return plan

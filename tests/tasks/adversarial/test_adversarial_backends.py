@@ -82,7 +82,9 @@ def test_what_lies_behind_the_name_of_a_source_is_in_the_key(tmp_path, monkeypat
         "schema: 1\nfamily: adversarial\ntitle: t\ndata: digits\neps: [1/10]\n"
         "attacks: [{method: fgsm, transfer_from: 'adversarial_models:source'}]\n"
     )
-    before, same = (plan_jobs([JobRequest(LINEAR, str(spec))])[0].key for _ in range(2))
+    request = JobRequest(LINEAR, str(spec), trusted=("adversarial_models:source",))
+    request = JobRequest(LINEAR, str(spec), trusted=("adversarial_models:source",))
+    before, same = (plan_jobs([request])[0].key for _ in range(2))
     monkeypatch.setattr(adversarial_models, part, value)
-    (after,) = plan_jobs([JobRequest(LINEAR, str(spec))])
+    (after,) = plan_jobs([request])
     assert before == same != after.key

@@ -12,6 +12,7 @@ from PIL import Image
 
 from assay.tasks.adversarial.pixels import png_bytes, read_png, rounded
 
+MODEL = "digits_models:linear"
 SPEC = """schema: 1
 family: adversarial
 title: t
@@ -65,7 +66,7 @@ def test_a_png_is_the_rounded_image_exactly(channels):
 
 
 def test_saved_images_give_the_stored_accuracy_in_another_process(saved_run):
-    done = cli(saved_run, "verify-adversarial", "o")
+    done = cli(saved_run, "verify-adversarial", "o", "--model", MODEL)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("none") == 2
     assert "8 bit" in done.stdout
@@ -80,7 +81,7 @@ def test_an_image_that_answers_otherwise_is_named(saved_run, tmp_path):
         "import sys; from pathlib import Path; from assay.tasks.adversarial import commands, verify\n"
         "read = verify.read_png\n"
         "verify.read_png = lambda content: 1 - read(content)\n"
-        "from assay.cli import main; main(['verify-adversarial', 'o'])"
+        "from assay.cli import main; main(['verify-adversarial', 'o', '--model', 'digits_models:linear'])"
     )
     done = subprocess.run(
         [sys.executable, "-c", verify], cwd=saved_run, capture_output=True, text=True, check=False
@@ -103,7 +104,7 @@ def test_a_run_without_saved_images_says_how_to_save_them(saved_run):
         "--limit",
         "2",
     )
-    done = cli(saved_run, "verify-adversarial", "p")
+    done = cli(saved_run, "verify-adversarial", "p", "--model", MODEL)
     assert done.returncode == 2
     assert "--save-adversarial" in done.stderr
 
@@ -114,7 +115,7 @@ def test_the_option_saves_images_and_stands_in_the_command_that_repeats_the_run(
     done = cli(saved_run, *words, "--out", "q", "--save-adversarial")
     assert done.returncode == 0, done.stderr
     assert "--save-adversarial" in done.stdout.split("repeat: ")[1].splitlines()[0]
-    assert cli(saved_run, "verify-adversarial", "q").returncode == 0
+    assert cli(saved_run, "verify-adversarial", "q", "--model", MODEL).returncode == 0
 
 
 def test_a_family_that_saves_no_images_refuses_the_option(saved_run):
@@ -130,7 +131,7 @@ def test_a_family_that_saves_no_images_refuses_the_option(saved_run):
 def test_verifying_imports_no_attack(saved_run):
     code = (
         "import sys; from assay.cli import main\n"
-        "try: main(['verify-adversarial', 'o'])\n"
+        "try: main(['verify-adversarial', 'o', '--model', 'digits_models:linear'])\n"
         "except SystemExit: pass\n"
         "print([name for name in sys.modules if name.startswith('assay.attacks.')], file=sys.stderr)"
     )

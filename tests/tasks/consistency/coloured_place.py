@@ -5,6 +5,11 @@ from PIL import Image
 
 PER_CLASS = 40
 MODELS = "tasks.consistency.colour_models"
+# That specs may name: in the ensemble below, and in those that tests put in its place.
+MEMBERS = tuple(
+    f"{MODELS}:{name}"
+    for name in ("detectors", "sharper_detectors", "stubborn", "other_labels", "one_channel")
+)
 MANIFEST = """schema: 1
 name: colours
 title: one bright pixel

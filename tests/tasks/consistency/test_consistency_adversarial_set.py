@@ -11,7 +11,8 @@ from PIL import Image
 from assay.data.dataset import open_dataset
 from assay.data.manifest import load_manifest
 from assay.errors import UserError
-from assay.tasks.base import RunContext
+from assay.models.foreign import own
+from assay.tasks.base import DataSource, RunContext
 from assay.tasks.consistency import adversarial_set
 from assay.tasks.consistency.adversarial_set import MadeSet
 from assay.tasks.consistency.recipe import read_recipe
@@ -19,6 +20,9 @@ from assay.tasks.consistency.sets import open_adversarial
 from assay.tasks.consistency.spec import EnsembleSpec
 
 MODELS = "tasks.consistency.colour_models"
+SOURCE = DataSource(
+    "", Path(), (), own(f"{MODELS}:{name}" for name in ("detectors", "sharper_detectors", "spoilt"))
+)
 SPEC = {
     "ensemble": (f"{MODELS}:detectors",),
     "held_out": (f"{MODELS}:sharper_detectors",),
@@ -48,7 +52,7 @@ def data(tmp_path_factory):
 
 @pytest.fixture
 def recipe(data):
-    return read_recipe(EnsembleSpec(**SPEC), data, Path())
+    return read_recipe(EnsembleSpec(**SPEC), data, SOURCE)
 
 
 @pytest.fixture
@@ -72,7 +76,7 @@ def whole(data, tmp_path_factory):
     """The files of a set that was made in one go."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ASSAY_CACHE", str(tmp_path_factory.mktemp("whole")))
-        return files(make(read_recipe(EnsembleSpec(**SPEC), data, Path())).parent)
+        return files(make(read_recipe(EnsembleSpec(**SPEC), data, SOURCE)).parent)
 
 
 class KilledError(BaseException):
@@ -150,7 +154,7 @@ def test_it_is_made_on_the_run_s_device(recipe, cache, monkeypatch, device):
 
 
 def test_two_makers_at_once_make_one_sound_set(data, cache, whole):
-    recipes = [read_recipe(EnsembleSpec(**SPEC), data, Path()) for _ in range(3)]
+    recipes = [read_recipe(EnsembleSpec(**SPEC), data, SOURCE) for _ in range(3)]
     with ThreadPoolExecutor(3) as pool:
         manifests = list(pool.map(make, recipes))
     assert len(set(manifests)) == 1
@@ -185,7 +189,7 @@ def test_the_table_says_source_target_and_success(recipe, cache, data):
 
 def test_another_recipe_is_another_set(data, recipe):
     for change in ({"steps": 5}, {"step_size": "1/9"}, {"held_out": ()}, {"stop_confidence": "0.9"}):
-        assert read_recipe(EnsembleSpec(**SPEC | change), data, Path()).key != recipe.key
+        assert read_recipe(EnsembleSpec(**SPEC | change), data, SOURCE).key != recipe.key
 
 
 def test_an_altered_image_is_refused(recipe, cache, data):

@@ -7,12 +7,12 @@ import pytest
 from assay.errors import UserError
 from assay.tasks.consistency.blocks import BLOCK_IMAGES
 from opened_jobs import JobRequest, open_job
-from tasks.consistency.coloured_place import HIERARCHY, MANIFEST, MODELS, SPEC, draw
+from tasks.consistency.coloured_place import HIERARCHY, MANIFEST, MEMBERS, MODELS, SPEC, draw
 
 
 def ready(place, model, text=SPEC):
     (place / "t.yaml").write_text(text)
-    return open_job(JobRequest(f"{MODELS}:{model}", str(place / "t.yaml")))
+    return open_job(JobRequest(f"{MODELS}:{model}", str(place / "t.yaml"), trusted=MEMBERS))
 
 
 @pytest.fixture
@@ -22,13 +22,16 @@ def cache(tmp_path, monkeypatch):
     return lambda: len(list((tmp_path / "cache").glob("products/*/images/*.png")))
 
 
+TRUST = [word for name in MEMBERS for word in ("--trust", name)]
+
+
 @pytest.fixture
 def assay(assay, place, cache):
     """The command line on a spec of this text."""
 
     def run(verb, model, *options, text=SPEC):
         (place / "t.yaml").write_text(text)
-        return assay(verb, "--task", place / "t.yaml", "--model", f"{MODELS}:{model}", *options)
+        return assay(verb, "--task", place / "t.yaml", "--model", f"{MODELS}:{model}", *TRUST, *options)
 
     return run
 

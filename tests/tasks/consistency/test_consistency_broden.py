@@ -10,6 +10,7 @@ from assay.errors import UserError
 from assay.tasks.consistency.metric import concept_shares, multi_hot
 from assay.tasks.consistency.task import TASK
 from opened_jobs import JobRequest, open_job, run_units
+from tasks.consistency.coloured_place import MEMBERS
 
 INDEX = """image,split,ih,iw,sh,sw,color,object,part,material,scene,texture
 ade/1.jpg,train,4,4,2,2,9,ade/1_object.png,ade/1_part_0.png;ade/1_part_1.png,,77,
@@ -123,7 +124,7 @@ def test_the_task_scores_neurons_by_concepts(folder):
         "schema: 1\nfamily: consistency\ntitle: t\ndata: b.yaml\nhierarchy: flat\n"
         f"adversarial: {{ensemble: ['{MODELS}:detectors'], targets: 1}}\n"
     )
-    job = open_job(JobRequest(f"{MODELS}:sharper_detectors", str(folder / "t.yaml")))
+    job = open_job(JobRequest(f"{MODELS}:sharper_detectors", str(folder / "t.yaml"), trusted=MEMBERS))
     records = run_units(job, job.units, lambda _units: None)
     summary = TASK.summarise(job.spec.spec, records)
     metrics = {metric.name: metric.value for metric in summary.metrics}

@@ -7,6 +7,7 @@
   const models = window.ASSAY.models;
   const overview = window.ASSAY.overview;  // only on the overview
   const narrow = matchMedia("(max-width: 40rem)").matches;
+  const SUBMITTED = "submitted";  // by arithmetic alone: without a place, and below all others
   const NOTHING = "-";  // in the link: no column is switched off, though some are by default
   const DEFAULTS = { q: "", tier: "", paper: "", family: "", task: by("task")?.value ?? "", sort: "", desc: false, hide: narrow ? ["tier", "paper", "licence"] : ["licence"], compare: [], open: false, page: 0, size: PAGE_SIZES[0] };
   let state = { ...DEFAULTS };
@@ -44,9 +45,11 @@
     key: "model", label: "model", text: (row) => row.model,
     content: (row) => element("span", {}, element("a", { href: `${Page.root}models/${row.id}.html` }, row.model), element("small", {}, row.architecture)),
   };
+  /** What stands behind a row: on a task's board behind that result, on the overview behind the least of all. */
+  const tierOf = (row) => (overview ? row.tier : row.tiers[state.task] ?? row.tier);
   const tierColumn = {
-    key: "tier", label: "tier", text: (row) => row.tier,
-    content: (row) => element("span", {}, element("span", { class: `tier ${row.tier}` }, row.tier),
+    key: "tier", label: "tier", text: tierOf,
+    content: (row) => element("span", {}, element("span", { class: `tier ${tierOf(row)}` }, tierOf(row)),
       element("small", {}, row.when ? `${row.who}, ${row.when}` : "not committed yet")),
   };
   const paperColumn = { key: "paper", label: "paper", text: (row) => row.paper, content: (row) => element("span", { class: "paper" }, row.paper) };
@@ -60,6 +63,7 @@
     return tried.filter((task) => !state.family || task.family === state.family).map((task) => ({
       key: task.id, label: task.title, full: `${task.title}: ${task.metric}`, note: `${task.metric}${percent(task.unit)}`,
       ranking: task.metric, unit: task.unit, better: task.better, cell: (row) => overview.rows[row.id]?.[task.id],
+      ranked: true, checked: (row) => row.tiers[task.id] !== SUBMITTED,
     }));
   }
 
@@ -68,7 +72,7 @@
     tried = new Set(Object.keys(board.rows));
     const made = board.metrics.map((metric, at) => ({
       key: metric.name, label: metric.name, note: percent(metric.unit).slice(2), unit: metric.unit, metric, better: metric.name === board.rank_by ? board.better : "higher",
-      ranked: metric.name === board.rank_by,
+      ranked: metric.name === board.rank_by, checked: (row) => board.tiers[row.id] !== SUBMITTED,
       cell: (row) => {
         const cells = board.rows[row.id];
         if (cells === undefined || typeof cells === "string") return cells;
@@ -83,10 +87,10 @@
   const visible = () => everyColumn().filter((column, at) => at === 0 || !state.hide.includes(column.key));
 
   // --- rows -----------------------------------------------------------------------------------------------------
-  const haystack = (row) => `${row.model} ${row.architecture} ${row.paper} ${row.licence} ${row.tier}`.toLowerCase();
+  const haystack = (row) => `${row.model} ${row.architecture} ${row.paper} ${row.licence} ${tierOf(row)}`.toLowerCase();
   const filters = [
     { name: "the search", keeps: (row) => state.q.toLowerCase().split(/\s+/).every((word) => haystack(row).includes(word)), on: () => state.q },
-    { name: "the tier", keeps: (row) => row.tier === state.tier, on: () => state.tier },
+    { name: "the tier", keeps: (row) => tierOf(row) === state.tier, on: () => state.tier },
     { name: "the task, which they have no result of", keeps: (row) => tried.has(row.id), on: () => !overview },
     { name: "the paper", keeps: (row) => row.paper === state.paper, on: () => state.paper },
   ];

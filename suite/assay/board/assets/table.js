@@ -10,10 +10,12 @@ const Table = (() => {
     return Array.isArray(cell) ? cell[0] : null;
   };
 
+  /** Rows in order; in a column of figures those that nobody but their authors computed stand below the others. */
   function sorted(rows, column, descending) {
-    const keyed = rows.map((row) => [sortKey(column, row), row]);
+    const keyed = rows.map((row) => [sortKey(column, row), row, column.checked ? column.checked(row) : true]);
     const sign = descending ? -1 : 1;
-    keyed.sort(([a, one], [b, other]) => {
+    keyed.sort(([a, one, first], [b, other, second]) => {
+      if (a !== null && b !== null && first !== second) return first ? -1 : 1;
       if (a === null || b === null) return (a === null) - (b === null) || (one.model < other.model ? -1 : 1);
       if (a !== b) return a < b ? -sign : sign;
       return one.model < other.model ? -1 : 1;
@@ -53,6 +55,7 @@ const Table = (() => {
     return element("td", { title: `N = ${n}` },
       element("span", { class: "value" }, figure(value, column.unit)),
       best ? element("span", { class: "place" }, element("span", { class: "unseen" }, "place "), places(best, worst)) : null,
+      column.ranked && !best ? element("span", { class: "place unchecked", title: "submitted: its authors' own figures, so it has no place" }, "no place") : null,
       interval ? errorBar(cell, scale) : null,
       interval ? element("small", {}, interval) : null);
   }

@@ -7,6 +7,7 @@ from typing import Any
 
 from assay.board.site.entries import Result
 from assay.board.site.ranks import Interval, tied_places
+from assay.board.submissions.documents import SUBMITTED
 from assay.board.submissions.register import AdmittedTask
 from assay.tasks.families import LoadedSpec
 
@@ -30,16 +31,20 @@ _METRIC_FIELDS = ("name", "unit", "series", "x", "x_label")
 
 @dataclass(frozen=True)
 class Row:
-    """A result's headline figures: what they are, and a cell each; a text is why the task does not apply."""
+    """A result's headline figures: what they are, and a cell each; a text is why the task does not apply.
+
+    ``tier`` is what stands behind them.
+    """
 
     metrics: list[Mapping[str, Any]]
     cells: list[Cell] | str
+    tier: str
 
     @classmethod
-    def of(cls, result: Result) -> "Row":
+    def of(cls, result: Result, tier: str) -> "Row":
         """The row of a result."""
         if result["status"] == "not_applicable":
-            return cls([], result["reason"] or "not applicable")
+            return cls([], result["reason"] or "not applicable", tier)
         headline = [metric for metric in result["metrics"] if metric["headline"]]
         return cls(
             [{name: metric[name] for name in _METRIC_FIELDS} for metric in headline],
@@ -47,6 +52,7 @@ class Row:
                 [_short(metric["value"]), _short(metric["ci_low"]), _short(metric["ci_high"]), metric["n"]]
                 for metric in headline
             ],
+            tier,
         )
 
 
@@ -60,6 +66,7 @@ class TaskBoard:
     admitted: AdmittedTask
     metrics: list[Mapping[str, Any]] = field(default_factory=list)
     rows: dict[str, list[Cell] | str] = field(default_factory=dict)
+    tiers: dict[str, str] = field(default_factory=dict)
 
     @property
     def rank_by(self) -> str:
@@ -70,6 +77,7 @@ class TaskBoard:
         """Take a model's headline figures."""
         self.metrics = self.metrics or row.metrics
         self.rows[model] = row.cells
+        self.tiers[model] = row.tier
 
     @cached_property
     def _ranked_index(self) -> int | None:
@@ -81,7 +89,7 @@ class TaskBoard:
         return "" if self._ranked_index is None else str(self.metrics[self._ranked_index]["unit"])
 
     def ranked(self) -> Columns:
-        """The ranking metric of each model with its places."""
+        """The ranking metric of each model with its places; a model that is only submitted has none."""
         return self._ranked
 
     @cached_property
@@ -91,7 +99,9 @@ class TaskBoard:
             model: cells[at] if at is not None else [None, None, None, 0]
             for model, cells in self.rows.items() if not isinstance(cells, str)
         }  # fmt: skip
-        placed = [model for model, cell in cells.items() if cell[0] is not None]
+        placed = [
+            model for model, cell in cells.items() if cell[0] is not None and self.tiers[model] != SUBMITTED
+        ]
         intervals = [_interval(cells[model]) for model in placed]
         places = dict(zip(placed, tied_places(intervals, self.admitted.better), strict=True))
         found: dict[str, RankedCell | str] = {
@@ -107,6 +117,7 @@ class TaskBoard:
             "rows": self.rows,
             "rank_by": self.rank_by,
             "better": self.admitted.better,
+            "tiers": self.tiers,
             "places": {model: cell[4:] for model, cell in ranked if not isinstance(cell, str)},
         }
 

@@ -9,7 +9,15 @@ from typing import Any
 from pydantic_core import from_json
 
 from assay.board.site.history import Commit
-from assay.board.submissions.documents import MANIFEST, METADATA, Manifest, Metadata, TierDocument
+from assay.board.submissions.documents import (
+    MANIFEST,
+    METADATA,
+    SUBMITTED,
+    TIERS,
+    Manifest,
+    Metadata,
+    TierDocument,
+)
 from assay.board.submissions.reader import (
     MIB,
     UnreadableError,
@@ -20,7 +28,6 @@ from assay.board.submissions.reader import (
 )
 from assay.board.submissions.tiers import TIER_FILES
 
-SUBMITTED = "submitted"
 Result = Mapping[str, Any]  # a result document, parsed
 
 
@@ -30,7 +37,6 @@ class Entry:
 
     Attributes:
         folder: where it lies; its name is the model's id on the site.
-        tier: the highest that a maintainer's finding supports for these very files.
         findings: the maintainers' documents that still apply, by tier.
         commits: who and when, by tier (``submitted`` included), where it is committed.
         fingerprint: changes whenever the model's page has to.
@@ -39,7 +45,6 @@ class Entry:
     folder: Path
     metadata: Metadata
     manifest: Manifest
-    tier: str
     findings: Mapping[str, TierDocument]
     commits: Mapping[str, Commit]
     fingerprint: str
@@ -54,6 +59,15 @@ class Entry:
         """The ids of the tasks that it has results of."""
         prefix = "results/"
         return sorted(name[len(prefix) : -5] for name in self.manifest.files if name.startswith(prefix))
+
+    def tier(self, task: str) -> str:
+        """The highest tier that a maintainer's finding supports for this result of these very files."""
+        supported = (
+            tier
+            for tier, finding in self.findings.items()
+            if task in finding.tasks and finding.tasks[task].supports(tier)
+        )
+        return max(supported, key=TIERS.index, default=SUBMITTED)
 
     def read(self, name: str) -> bytes | None:
         """A file of the submission, None when it has none of this name.
@@ -100,19 +114,10 @@ def read_entry(board: Path, folder: Path, commits: Mapping[str, tuple[Commit, ..
         folder=folder,
         metadata=read_metadata(Metadata, folder, METADATA),
         manifest=parse_document(Manifest, MANIFEST, data),
-        tier=_highest(findings),
         findings=findings,
         commits=seen,
         fingerprint=hashlib.sha256("\0".join(parts).encode()).hexdigest(),
     )
-
-
-def _highest(findings: Mapping[str, TierDocument]) -> str:
-    agreed = [
-        tier for tier, finding in findings.items()
-        if not any(task.differences for task in finding.tasks.values())
-    ]  # fmt: skip
-    return agreed[-1] if agreed else SUBMITTED
 
 
 __all__ = ["SUBMITTED", "Entry", "Result", "UnreadableError", "read_entry"]

@@ -13,6 +13,7 @@ from assay.board.site.entries import Entry, Result, UnreadableError, read_entry
 from assay.board.site.history import Commit
 from assay.board.site.pages import Pages, data_script, script_json
 from assay.board.site.tables import long_csv, long_rows
+from assay.board.submissions.documents import TIERS
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ class ModelWriter:
             about=about,
             fingerprint=fingerprint,
             rendered=changed,
-            rows={result["task"]: Row.of(result) for result in results},
+            rows={result["task"]: Row.of(result, entry.tier(result["task"])) for result in results},
             long=long_csv(row for result in results for row in long_rows(entry, result)),
         )
 
@@ -130,7 +131,9 @@ def _pages() -> Pages:
 
 def _about(entry: Entry, results: Sequence[Result]) -> dict[str, Any]:
     metadata, card = entry.metadata, results[0]["model"]
-    commit: Commit | None = entry.commits.get(entry.tier)
+    tiers = {result["task"]: entry.tier(result["task"]) for result in results}
+    tier = min(tiers.values(), key=TIERS.index)
+    commit: Commit | None = entry.commits.get(tier)
     paper = None if isinstance(metadata.paper, str) else metadata.paper
     return {
         "id": entry.id,
@@ -141,7 +144,8 @@ def _about(entry: Entry, results: Sequence[Result]) -> dict[str, Any]:
         "paper_url": paper.url if paper else None,
         "code": metadata.code,
         "licence": metadata.licence,
-        "tier": entry.tier,
+        "tier": tier,
+        "tiers": tiers,
         "who": commit.author if commit else None,
         "when": commit.day if commit else None,
     }

@@ -79,6 +79,7 @@ class Pages:
                 "curves": curve_tables(result["metrics"]),
                 "pictures": pictures[result["task"]],
                 "provenance": provenance_rows(_plain(entry.read(f"provenance/{result['task']}.json"))),
+                "tier": entry.tier(result["task"]),
                 "findings": {
                     tier: finding.tasks[result["task"]]
                     for tier, finding in entry.findings.items()

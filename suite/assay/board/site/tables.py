@@ -22,7 +22,7 @@ def long_csv(rows: Iterable[Sequence[Any]]) -> str:
 
 def long_rows(entry: Entry, result: Result) -> list[tuple[Any, ...]]:
     """A row a figure; a result that does not apply keeps a row, so that none is hidden."""
-    head, tier = (entry.metadata.name, result["task"]), entry.tier
+    head, tier = (entry.metadata.name, result["task"]), entry.tier(result["task"])
     if result["status"] == "not_applicable":
         return [(*head, "(not applicable)", "", "", "", 0, "", tier)]
     return [
@@ -39,11 +39,14 @@ def _number(value: float | None) -> str:
 
 
 def wide_csv(models: Sequence[Mapping[str, Any]], boards: Sequence[TaskBoard]) -> str:
-    """A row a model, four columns a task: the ranking metric, its interval, and the places that it allows."""
+    """A row a model, five columns a task: the ranking metric, its interval, the places that it allows, the tier.
+
+    A result that is only submitted has no place.
+    """
     columns = [*_ABOUT]
     for board in boards:
         stem = f"{board.id} {board.rank_by}"
-        columns += [stem, f"{stem} ci_low", f"{stem} ci_high", f"{board.id} places"]
+        columns += [stem, f"{stem} ci_low", f"{stem} ci_high", f"{board.id} places", f"{board.id} tier"]
     rows = []
     for model in models:
         row = {name: model[name] for name in _ABOUT}
@@ -58,8 +61,11 @@ def _task_cells(board: TaskBoard, ranked: Columns, model: str) -> dict[str, Any]
     if found is None:
         return {}
     if isinstance(found, str):
-        return {f"{board.id} {board.rank_by}": "not applicable"}
+        return {f"{board.id} {board.rank_by}": "not applicable", f"{board.id} tier": board.tiers[model]}
     value, low, high, _n, best, worst = tuple(found)
     stem = f"{board.id} {board.rank_by}"
     places = "" if best is None else str(best) if best == worst else f"{best}-{worst}"
-    return {stem: value, f"{stem} ci_low": low, f"{stem} ci_high": high, f"{board.id} places": places}
+    return {
+        stem: value, f"{stem} ci_low": low, f"{stem} ci_high": high, f"{board.id} places": places,
+        f"{board.id} tier": board.tiers[model],
+    }  # fmt: skip

@@ -13,15 +13,14 @@ from assay.board.submissions.folder import SubmissionFiles, open_folder
 from assay.board.submissions.outcomes import scores_alone, unpacked
 from assay.board.submissions.pictures import picture_problems
 from assay.board.submissions.problems import Problem
+from assay.board.submissions.provenance import provenance_problems
 from assay.board.submissions.reader import (
     UnreadableError,
     parse_document,
-    parse_json,
     parse_records,
     read_metadata,
-    strings,
     unpack,
-)  # fmt: skip
+)
 from assay.board.submissions.register import Register
 from assay.board.submissions.results import (
     CheckedResult,
@@ -32,9 +31,10 @@ from assay.board.submissions.results import (
     identity_problems,
     parse_result,
     unit_problems,
+    value_problems,
 )  # fmt: skip
 from assay.board.submissions.scored import ScoredFiles
-from assay.board.submissions.text import fault_of_name, fault_of_text, folder_name, skeleton
+from assay.board.submissions.text import fault_of_name, folder_name, skeleton
 from assay.errors import UserError
 from assay.results.document import ModelCard, Status
 from assay.specs import shipped_specs
@@ -136,12 +136,7 @@ def _provenance_problems(files: SubmissionFiles, task: str, job_key: str) -> Ite
     if file not in files.names:
         yield Problem(file, "file", "missing", "the versions, commit and device of the run", mend)
         return
-    document = parse_json(file, files.read(file))
-    if not isinstance(document, dict) or document.get("job_key") != job_key:
-        found = document.get("job_key") if isinstance(document, dict) else type(document).__name__
-        yield Problem(file, "job_key", found, job_key, mend)
-    for fault in filter(None, map(fault_of_text, strings(document))):
-        yield Problem(file, "text", fault, "plain text", mend)
+    yield from provenance_problems(file, files.read(file), job_key)
 
 
 def read_records(files: SubmissionFiles, task: str, units: int | None = None) -> list[Record]:
@@ -163,7 +158,8 @@ def _record_problems(files: SubmissionFiles, checked: CheckedResult) -> list[Pro
         records = read_records(files, task, checked.admitted.units)
     except UnreadableError as error:
         return [error.problem]  # beside what is wrong with the result itself
-    problems = list(unit_problems(checked, f"records/{task}.jsonl.gz", records))
+    file = f"records/{task}.jsonl.gz"
+    problems = [*unit_problems(checked, file, records), *value_problems(checked, file, records)]
     if problems:
         return problems
     problems += figure_problems(checked, records)

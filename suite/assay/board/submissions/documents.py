@@ -26,6 +26,12 @@ from assay.validation import StrictModel
 MANIFEST = "manifest.json"
 METADATA = "metadata.yaml"
 
+# What stands behind a result, the least first: the arithmetic; the network's answers; the job itself.
+SUBMITTED: Literal["submitted"] = "submitted"
+RE_SCORED: Literal["re-scored"] = "re-scored"
+RE_RUN: Literal["re-run"] = "re-run"
+TIERS = (SUBMITTED, RE_SCORED, RE_RUN)
+
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 MAINTAINERS = "maintainers"
 Contact = Annotated[
@@ -75,6 +81,11 @@ class Manifest(StrictModel):
     files: dict[str, FileEntry]
 
 
+Score = Annotated[
+    float, Field(ge=-1e100, le=1e100)
+]  # far beyond any figure, and far from where sums overflow
+
+
 class Outcomes(StrictModel):
     """Each headline metric of each unit alone, in the order of the units; for paired tests on the page.
 
@@ -84,7 +95,7 @@ class Outcomes(StrictModel):
     """
 
     schema_version: Literal[1] = Field(default=1, alias="schema")
-    metrics: dict[PlainText, Annotated[str, Field(pattern=r"^[01-]+$")] | tuple[float | None, ...]]
+    metrics: dict[PlainText, Annotated[str, Field(pattern=r"^[01-]+$")] | tuple[Score | None, ...]]
 
 
 class Picture(StrictModel):
@@ -101,6 +112,22 @@ class Pictures(StrictModel):
     pictures: tuple[Picture, ...]
 
 
+class SpotCheck(StrictModel):
+    """Images that are said to stand, attacked by the maintainer.
+
+    Attributes:
+        salt: decides, with the submission's hash, which images; the authors could not know it.
+        eps: the radius.
+        images: how many were attacked.
+        broken: how many of them fell.
+    """
+
+    salt: Annotated[str, Field(min_length=1, max_length=64)]
+    eps: PlainText
+    images: Annotated[int, Field(ge=0)]
+    broken: Annotated[int, Field(ge=0)]
+
+
 class TaskFinding(StrictModel):
     """What a maintainer found about one result: the differences, none when all agree."""
 
@@ -108,6 +135,15 @@ class TaskFinding(StrictModel):
     figures_compared: Annotated[int, Field(ge=0)]
     units_compared: Annotated[int, Field(ge=0)]
     images_compared: Annotated[int, Field(ge=0)] = 0
+    spot_check: SpotCheck | None = None
+
+    def supports(self, tier: str) -> bool:
+        """Whether it raises a result to a tier: *re-run* by the job itself, *re-scored* by pictures and a spot check.
+
+        Arithmetic alone, however much of it, leaves a result *submitted*.
+        """
+        asked = self.images_compared > 0 and self.spot_check is not None
+        return not self.differences and (tier == RE_RUN or (tier == RE_SCORED and asked))
 
 
 class TierDocument(StrictModel):

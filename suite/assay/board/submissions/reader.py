@@ -3,6 +3,7 @@
 Every way in which reading can fail is an :class:`UnreadableError` with what was found and what was expected.
 """
 
+import json
 import re
 import stat
 import zlib
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 
 from assay.board.submissions.problems import Problem
 from assay.board.submissions.text import fault_of_text
@@ -21,7 +22,10 @@ from assay.validation import StrictModel, describe, read_yaml
 AGAIN = "run `assay submit` again on the run's folder"
 KIB, MIB = 1024, 1024**2
 MAX_UNPACKED = 1024 * MIB  # of a records file; 50,000 units of a large task need a third of it
+_GZIP_FLAGS = 3  # the byte of a gzip header that says what else is in it (RFC 1952)
 MAX_RATIO = 250  # deflate reaches 1,032 on zeros; records of real tasks stay near 100
+_KEY_END = b'":'
+_LOOSE = (b"\\", b'" ', b'"\t', b'"\n', b'"\r')  # an escape, or space between a key and its colon
 _DEEP = re.compile(rb"[\[{]")
 # Numbers that are parsed as infinity, silently. Each begins with a plain letter, which is four times as fast to find.
 _HUGE_NUMBERS = (
@@ -76,7 +80,7 @@ def read_bytes(folder: Path, name: str, limit: int) -> bytes:
 
 
 def parse_json(name: str, data: bytes) -> Any:
-    """The JSON value in ``data``: UTF-8, nested at most 200 deep, finite numbers.
+    """The JSON value in ``data``: UTF-8, nested at most 200 deep, finite numbers, no key twice in one object.
 
     Raises:
         UnreadableError: it is none of these.
@@ -84,11 +88,38 @@ def parse_json(name: str, data: bytes) -> Any:
     try:
         if any(pattern.search(data) for pattern in _HUGE_NUMBERS):
             raise ValueError("a number with an exponent of three digits or more")
-        return from_json(data, allow_inf_nan=False, cache_strings="keys")
+        document = from_json(data, allow_inf_nan=False, cache_strings="keys")
+        check_keys(data, document)
+        return document
     except (ValueError, RecursionError) as error:
         raise refuse(
             name, "document", str(error), "JSON in UTF-8, not deeply nested, with finite numbers", AGAIN
         ) from error
+
+
+def check_keys(data: bytes, document: Any) -> None:
+    """Refuse JSON in which an object has a key twice: two readers would read two documents.
+
+    Args:
+        data: as it was written.
+        document: what it was parsed to, with the last of equal keys.
+
+    Raises:
+        ValueError: a key is there twice.
+    """
+    if any(sign in data for sign in _LOOSE):
+        json.loads(data, object_pairs_hook=_refuse_twins)
+    # Dense JSON without escapes: each of these ends a key, and of two that are equal one was lost.
+    elif data.count(_KEY_END) != to_json(document).count(_KEY_END):
+        raise ValueError("a key that is given twice")
+
+
+def _refuse_twins(pairs: list[tuple[str, Any]]) -> None:
+    keys = [key for key, _ in pairs]
+    if len(set(keys)) != len(keys):
+        raise ValueError(
+            f"the key {next(key for key in keys if keys.count(key) > 1)!r}, which is given twice"
+        )
 
 
 def parse_document(model: type[DocumentT], name: str, data: bytes) -> DocumentT:
@@ -126,8 +157,6 @@ def read_metadata(model: type[DocumentT], folder: Path, name: str) -> DocumentT:
 
 
 def _plain_json(document: dict[str, Any]) -> str:
-    import json
-
     return json.dumps(document, default=str, allow_nan=False)
 
 
@@ -141,6 +170,8 @@ def unpack(name: str, packed: bytes) -> bytes:
     Raises:
         UnreadableError: it is not gzip, unpacks to too much, or has something after its end.
     """
+    if len(packed) > _GZIP_FLAGS and packed[_GZIP_FLAGS]:
+        raise refuse(name, "header", "a name, a comment or another extra", "gzip without any", AGAIN)
     limit = min(MAX_UNPACKED, MIB + MAX_RATIO * len(packed))
     engine = zlib.decompressobj(wbits=31)
     try:
@@ -202,6 +233,7 @@ def check_text(name: str, document: Any, mend: str = AGAIN) -> None:
 def _record(name: str, number: int, line: bytes, open_files: OpenFiles | None) -> Record:
     try:
         document = from_json(line, allow_inf_nan=False, cache_strings="all")
+        check_keys(line, document)
         unit_id, values, error = document["unit_id"], document["values"], document["error"]
         plain = isinstance(unit_id, str) and isinstance(values, dict) and isinstance(error, str | None)
         if len(document) == 3 and plain:

@@ -168,6 +168,24 @@ def unit_problems(checked: CheckedResult, file: str, records: Sequence[Record]) 
         yield Problem(file, f"{record.unit_id}.error", record.error, "no error", "run the failed units again")
 
 
+def value_problems(checked: CheckedResult, file: str, records: Sequence[Record]) -> Iterator[Problem]:
+    """Each record's values are of the family's own names and types: no boolean where a number is meant."""
+    known = family(checked.spec.spec.family).record_values
+    found = 0
+    for record in records:
+        if record.error is not None:
+            continue
+        try:
+            known.validate_python(record.values)
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = ".".join(str(part) for part in ("values", *first["loc"]))
+            yield Problem(file, f"{record.unit_id}.{key}", first["input"], first["msg"], _AGAIN)
+            found += 1
+            if found == _SHOWN:
+                return
+
+
 def figure_problems(checked: CheckedResult, records: Sequence[Record]) -> Iterator[Problem]:
     """The figures and guards that follow from the records are the ones that the document states."""
     summary = summarise(checked, records)

@@ -91,6 +91,8 @@ def check_arrays(name: str, data: bytes) -> None:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             members = archive.infolist()
+            if len({member.filename for member in members}) < len(members):
+                raise ValueError("an array that is there twice")
             if len(members) > _MAX_ARRAYS:
                 raise ValueError(f"{len(members)} arrays, more than {_MAX_ARRAYS}")
             if (size := sum(member.file_size for member in members)) > limit:

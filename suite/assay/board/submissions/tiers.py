@@ -1,48 +1,34 @@
-"""The maintainers' findings: *re-scored* from the saved outcomes, *re-run* from the job's own command.
+"""The maintainers' findings: *re-scored* from the pictures that were sent, *re-run* from the job's own command.
 
 A finding lies under ``leaderboard/tiers``, outside of every submission, so that no submission can bring its own; who
 found it and when is what the commit says. It names the manifest that was looked at and holds for no other.
 """
 
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from assay import __version__
 from assay.board.submissions.check import Board, outcome_problems, read_records, require_good
-from assay.board.submissions.documents import METADATA, Metadata, TaskFinding, TierDocument
+from assay.board.submissions.documents import METADATA, RE_RUN, RE_SCORED, Metadata, TaskFinding, TierDocument
 from assay.board.submissions.folder import SubmissionFiles, open_folder
+from assay.board.submissions.images import SHOWN, SavedImages, rescored_images
 from assay.board.submissions.problems import printable
 from assay.board.submissions.reader import UnreadableError, read_metadata
 from assay.board.submissions.results import CheckedResult, checked_result, equal, parse_result, switches_of
 from assay.errors import UserError
+from assay.models.foreign import SHIPPED, require_trusted
 from assay.results.document import Metric, ResultDocument, Status
 from assay.runner.assemble import stored_jobs
 from assay.runner.files import write_atomically
 from assay.runner.jobs import Job, JobRequest
 from assay.runner.plan import plan_jobs
 from assay.runner.run import run_jobs
-from assay.runner.store import RunFolder
 from assay.tasks.base import DataSource, Record
 from assay.tasks.families import family
 
-Tier = Literal["re-scored", "re-run"]
-TIER_FILES: Mapping[Tier, str] = {"re-scored": "re-scored.json", "re-run": "re-run.json"}  # the lowest first
+TIER_FILES: Mapping[str, str] = {tier: f"{tier}.json" for tier in (RE_SCORED, RE_RUN)}  # the lowest first
 _MACHINE_UNITS = {"s"}  # how long it took says nothing about the model, and differs on every machine
-_NO_FUNCTIONS = ("onnx:", "trained:", "timm/", "hf-hub:", "robustbench/")  # names of graphs, weights and zoos
-_IMAGES = "adversarial/"  # the folder of a record's adversarial images
-_SHOWN = 20  # differences that a finding lists of one result
-
-
-@dataclass(frozen=True)
-class SavedImages:
-    """A run that saved its adversarial images, got from a submission's authors; and the checkpoint it was given."""
-
-    run: Path
-    weights: Path | None = None
 
 
 def rescore(
@@ -53,8 +39,8 @@ def rescore(
     Beyond ``check-submission``: each record's label is the data set's own, and each unit's outcome, not a sample of
     them, is computed again.
 
-    With ``images``, the adversarial images of a run are read back and the model is asked about each, by a process that
-    knows of no attack; the run must be the submission's own job with the same outcomes.
+    With ``images``, the pictures that a run saved are held against the records too, the network is asked about each,
+    and some of the images that are said to stand are attacked.
 
     Raises:
         UserError: the submission does not pass the checks, the data are not here, or the run is of none of its jobs.
@@ -62,13 +48,12 @@ def rescore(
     files = _opened(folder, board)
     found = {task: _rescore_task(files, task, board, roots) for task in files.tasks}
     if images is not None:
+        results = [_checked(files, task, board) for task in files.tasks]
         found |= {
             task: _with_images(finding, found[task])
-            for task, finding in _rescore_images(files, images).items()
+            for task, finding in rescored_images(files, results, images, roots).items()
         }
-    return TierDocument(
-        tier="re-scored", assay=__version__, manifest_sha256=files.manifest_sha256, tasks=found
-    )
+    return TierDocument(tier=RE_SCORED, assay=__version__, manifest_sha256=files.manifest_sha256, tasks=found)
 
 
 def _opened(folder: Path, board: Board) -> SubmissionFiles:
@@ -89,7 +74,7 @@ def _rescore_task(files: SubmissionFiles, task: str, board: Board, roots: Sequen
         *(str(problem) for problem in outcome_problems(files, checked, records, len(records))),
     ]
     return TaskFinding(
-        differences=tuple(printable(text) for text in differences[:_SHOWN]),
+        differences=tuple(printable(text) for text in differences[:SHOWN]),
         figures_compared=len(checked.result.metrics),
         units_compared=len(records),
     )
@@ -103,55 +88,8 @@ def _checked(files: SubmissionFiles, task: str, board: Board) -> CheckedResult:
 def _with_images(finding: TaskFinding, before: TaskFinding) -> TaskFinding:
     """A finding of the saved outcomes, with what was found of the saved images."""
     differences = (*before.differences, *finding.differences)
-    images = finding.images_compared
-    return before.model_copy(update={"differences": differences, "images_compared": images})
-
-
-def _rescore_images(files: SubmissionFiles, images: SavedImages) -> dict[str, TaskFinding]:
-    jobs = {job.document["key"]: job for job in stored_jobs(RunFolder.existing(images.run))}
-    found = {}
-    for task in files.tasks:
-        result = parse_result(task, files.read(f"results/{task}.json"))
-        job = jobs.get(result.job_key)
-        records = job.records() if job else []
-        saved = sum(name.startswith(_IMAGES) for record in records for name in record.files)
-        if not saved:
-            continue
-        stated = {record.unit_id: record.values for record in read_records(files, task)}
-        changed = sum(stated.get(record.unit_id) != record.values for record in records)
-        differences = [f"{changed} units of {images.run} have other records"] if changed else []
-        differences += _verified_apart(images)
-        found[task] = TaskFinding(
-            differences=tuple(printable(text) for text in differences),
-            figures_compared=0,
-            units_compared=0,
-            images_compared=saved,
-        )
-    if not found:
-        raise UserError(
-            f"{images.run}: saved no images of a job of {files.folder}; it has to be the run that was submitted, of a "
-            "task with `save_adversarial: true`"
-        )
-    return found
-
-
-def _verified_apart(images: SavedImages) -> list[str]:
-    """What ``assay verify-adversarial`` finds, in a process of its own: this one loads no network, that one no attack.
-
-    Raises:
-        UserError: it could not look (other weights, damaged images).
-    """
-    weights = ["--weights", str(images.weights)] if images.weights else []
-    command = [sys.executable, "-P", "-m", "assay.cli", "verify-adversarial", str(images.run), *weights]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode not in (0, 1):
-        raise UserError(done.stderr.strip().removeprefix("assay: ") or f"{images.run}: cannot be verified")
-    return [] if done.returncode == 0 else [line for line in done.stdout.splitlines() if _differs(line)]
-
-
-def _differs(line: str) -> bool:
-    """Whether a row of ``verify-adversarial``'s table, which ends in the images that differ, names any."""
-    return "%" in line and not line.endswith("none")
+    looked = {name: getattr(finding, name) for name in ("images_compared", "spot_check")}
+    return before.model_copy(update={"differences": differences, **looked})
 
 
 def _label_differences(
@@ -159,7 +97,12 @@ def _label_differences(
 ) -> Iterator[str]:
     loaded = checked.spec
     task = family(loaded.spec.family)
-    data = task.open_data(loaded.spec, DataSource(loaded.spec.data, loaded.folder, tuple(roots)))
+    data = task.open_data(
+        loaded.spec, DataSource(loaded.spec.data, loaded.folder, tuple(roots), trust=SHIPPED)
+    )
+    if data.sha256 != checked.admitted.data_sha256:
+        yield f"the data here have the SHA-256 {data.sha256}, the task's have {checked.admitted.data_sha256}"
+        return
     for unit, record in zip(task.units(loaded.spec, data), records, strict=True):
         parts = unit.payload if isinstance(unit.payload, tuple) else (unit.payload,)
         label = next((part.label for part in parts if hasattr(part, "label")), None)
@@ -200,7 +143,7 @@ def rerun(folder: Path, board: Board, request: JobRequest, out: Path) -> TierDoc
         before = read_records(files, task) if f"records/{task}.jsonl.gz" in files.names else []
         found[task] = compare_results(stated[task], job.result(records), before, records)
     return TierDocument(
-        tier="re-run",
+        tier=RE_RUN,
         assay=__version__,
         manifest_sha256=files.manifest_sha256,
         tasks=found,
@@ -211,22 +154,19 @@ def rerun(folder: Path, board: Board, request: JobRequest, out: Path) -> TierDoc
 def model_of(folder: Path, allowed: str | None = None) -> str:
     """The name by which the suite loads a submission's model.
 
-    A name such as ``module:function`` would call whatever Python finds under it, and a stranger chose it: such a name
-    has to be given again as ``allowed``.
+    A stranger chose that name: one that is not of the built-in zoo is not followed, and ``allowed``, which the
+    maintainer typed, stands in its place. Whether that is the submission's network is for the job's key to say.
 
     Raises:
-        UserError: its metadata cannot be read, or its name is a function that nobody allowed.
+        UserError: its metadata cannot be read, or its name is not of the built-in zoo and nothing was allowed.
     """
     try:
         model = read_metadata(Metadata, folder, METADATA).model
     except UnreadableError as error:
         raise UserError(f"{folder}: {error}") from error
-    if ":" in model and not model.startswith(_NO_FUNCTIONS) and model != allowed:
-        raise UserError(
-            f"{folder}: its model is the Python function {printable(model)}, which is not run unseen; "
-            f"get that code from its authors, read it, then add --model {printable(model)}"
-        )
-    return model
+    if allowed is None:
+        require_trusted(model, str(folder))
+    return allowed or model
 
 
 def _require_same_job(stated: ResultDocument, job: Job) -> None:
@@ -264,7 +204,7 @@ def compare_results(
     if changed and differences:
         differences.append(f"{changed} of {len(before)} units have other records")
     return TaskFinding(
-        differences=tuple(differences[:_SHOWN]),
+        differences=tuple(differences[:SHOWN]),
         figures_compared=len(compared),
         units_compared=len(after),
     )

@@ -11,7 +11,7 @@ from assay.errors import UserError
 from assay.models.card_file import is_card
 from assay.models.entries.card_file import entry_of_card
 from assay.models.info import UNSTATED, Card, Preprocessing
-from assay.models.registry import Family, Registry, ZooEntry, pattern_row
+from assay.models.registry import FILE, Family, Registry, ZooEntry, pattern_row
 
 if TYPE_CHECKING:
     from assay.models.loaded import LoadedModel
@@ -22,7 +22,7 @@ PREFIX = "onnx:"
 def register(registry: Registry) -> None:
     """Adds the pattern ``onnx:FILE``."""
     row = pattern_row("onnx:FILE", "a network in an ONNX file", "the user's file")
-    registry.add_family(Family(resolve=_resolve, listed=lambda: [row], names=lambda: []))
+    registry.add_family(Family(resolve=_resolve, listed=lambda: [row], names=lambda: [], leads_to=FILE))
 
 
 def _resolve(name: str) -> ZooEntry | None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from assay.errors import UserError
 from assay.models.hub import WEIGHT_FILES, Repository
 from assay.models.info import IMAGENET, UNSTATED, Card
-from assay.models.registry import Family, Registry, ZooEntry, entry_of, pattern_row, unknown_name
+from assay.models.registry import FILE, ZOO, Family, Registry, ZooEntry, entry_of, pattern_row, unknown_name
 from assay.models.timm_data import has_test_values, timm_preprocessing
 
 if TYPE_CHECKING:
@@ -42,8 +42,10 @@ def register(registry: Registry) -> None:
             "needs Hugging Face's cache",
         ),
     )  # fmt: skip
-    registry.add_family(Family(resolve=_resolve_hub, listed=lambda: [rows[1]], names=lambda: []))
-    registry.add_family(Family(resolve=_resolve, listed=lambda: [rows[0]], names=lambda: []))
+    registry.add_family(
+        Family(resolve=_resolve_hub, listed=lambda: [rows[1]], names=lambda: [], leads_to=FILE)
+    )
+    registry.add_family(Family(resolve=_resolve, listed=lambda: [rows[0]], names=lambda: [], leads_to=ZOO))
 
 
 def _resolve(asked: str) -> ZooEntry | None:

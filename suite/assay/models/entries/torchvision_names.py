@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from assay.models.info import IMAGENET, Card, Preprocessing
-from assay.models.registry import Family, Registry, ZooEntry, entry_of, unknown_name
+from assay.models.registry import ZOO, Family, Registry, ZooEntry, entry_of, unknown_name
 
 if TYPE_CHECKING:
     from torch import nn
@@ -27,7 +27,7 @@ _OLD_DENSENET_KEY = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12]\.)")
 
 def register(registry: Registry) -> None:
     """Adds every classifier of torchvision."""
-    registry.add_family(Family(resolve=_resolve, listed=_listed, names=_names))
+    registry.add_family(Family(resolve=_resolve, listed=_listed, names=_names, leads_to=ZOO))
 
 
 def _names() -> list[str]:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from assay.errors import UserError
 from assay.models.info import UNSTATED
-from assay.models.registry import Family, Registry, ZooEntry, pattern_row
+from assay.models.registry import FILE, Family, Registry, ZooEntry, pattern_row
 from assay.models.trained import CARD_FILE, PREFIX, WEIGHTS_FILE, check_weights, read_card
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ _SOURCE = "a recipe that you ran"
 def register(registry: Registry) -> None:
     """Adds the pattern ``trained:DIR``."""
     row = pattern_row("trained:DIR", "a network that `assay train` made", _SOURCE)
-    registry.add_family(Family(resolve=_resolve, listed=lambda: [row], names=lambda: []))
+    registry.add_family(Family(resolve=_resolve, listed=lambda: [row], names=lambda: [], leads_to=FILE))
 
 
 def _resolve(name: str) -> ZooEntry | None:

@@ -3,10 +3,14 @@
 It returns a module that takes pixels in [0, 1]; or ``(module, description)`` with a dictionary of a model card's fields
 (``input``, ``output``, ``num_classes``, ``label_space``, ``clean_accuracy``, ``source``, ``licence``), or of the fields
 of :class:`Preprocessing` (``label_space``, ``source`` and ``licence`` too if wanted); or a ``LoadedModel``.
+
+The working directory is on the import path while the factory is imported and called, and at no other time.
 """
 
 import importlib
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -17,7 +21,7 @@ from pydantic import ValidationError
 from assay.errors import UserError
 from assay.models.card_file import CardFields, as_card_fields
 from assay.models.info import UNSTATED, Card, Preprocessing
-from assay.models.registry import Family, Registry, ZooEntry, pattern_row
+from assay.models.registry import CODE, Family, Registry, ZooEntry, pattern_row
 from assay.validation import describe
 
 if TYPE_CHECKING:
@@ -88,7 +92,7 @@ class Made:
 def register(registry: Registry) -> None:
     """Adds the pattern ``package.module:factory``."""
     row = pattern_row("package.module:factory", "your own callable that returns a module", _SOURCE)
-    registry.add_family(Family(resolve=_resolve, listed=lambda: [row], names=lambda: []))
+    registry.add_family(Family(resolve=_resolve, listed=lambda: [row], names=lambda: [], leads_to=CODE))
 
 
 def _resolve(name: str) -> ZooEntry | None:
@@ -165,6 +169,24 @@ def _described(model: "LoadedModel", name: str) -> "LoadedModel":
     return replace(model, info=model.info.model_copy(update=found))
 
 
+@contextmanager
+def _importable_from_here() -> Iterator[None]:
+    """Let modules of the working directory be imported for as long as a factory that the user named is at work.
+
+    No longer: what lies there later may be somebody else's.
+    """
+    here = str(Path.cwd())
+    if here in sys.path:
+        yield
+        return
+    sys.path.append(here)
+    try:
+        yield
+    finally:
+        sys.path.remove(here)
+
+
+@_importable_from_here()
 def _product(name: str) -> Any:
     """What the factory returns.
 
@@ -174,9 +196,6 @@ def _product(name: str) -> Any:
     from assay.models.check import quoted
 
     module_name, _, attribute = name.partition(":")
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.append(here)
     try:
         module = importlib.import_module(module_name)
     except (Exception, SystemExit) as error:  # a user's module may fail in any way

@@ -19,6 +19,12 @@ def register(app: typer.Typer, stored_jobs: StoredJobs) -> None:
     @app.command(name="verify-adversarial", epilog="Example: assay verify-adversarial out/first")
     def verify_adversarial(
         directory: Annotated[Path, typer.Argument(help="A run's folder, of `assay run --save-adversarial`.")],
+        model: Annotated[
+            str | None,
+            typer.Option(
+                "--model", help="The network that answers; needed where the run's is not of the built-in zoo."
+            ),
+        ] = None,
         weights: Annotated[
             Path | None, typer.Option("--weights", help="The checkpoint that the run was given, if any.")
         ] = None,
@@ -27,19 +33,30 @@ def register(app: typer.Typer, stored_jobs: StoredJobs) -> None:
         jobs = [job for job in stored_jobs(directory) if job[0]["spec"]["family"] == "adversarial"]
         if not jobs:
             raise UserError(f"{directory}: holds no adversarial task; give the folder of a run that has one")
-        if sum(_verify(document, records, weights) for document, records in jobs):
+        if sum(_verify(directory, document, records, (model, weights)) for document, records in jobs):
             raise typer.Exit(1)
 
 
-def _verify(document: Mapping[str, Any], records: Sequence[Record], weights: Path | None) -> int:
-    """Print one job's table; returns how many outcomes differ from what is stored."""
+def _verify(
+    directory: Path,
+    document: Mapping[str, Any],
+    records: Sequence[Record],
+    typed: tuple[str | None, Path | None],
+) -> int:
+    """Print one job's table; returns how many outcomes differ from what is stored.
+
+    ``typed`` are the network's name and checkpoint as the user gave them: the run may be anybody's.
+    """
     from tabulate import tabulate
 
-    from assay.models.zoo import load_model
+    from assay.models.foreign import Trust, load_named
     from assay.tasks.adversarial.verify import verify
 
+    model, weights = typed
     name = document["model"]["name"]
-    verified = list(verify(document, records, load_model(name, weights=weights)))
+    trust = Trust(named=frozenset([model] if model else []))
+    network = load_named(model or name, str(directory), trust, weights=weights)
+    verified = list(verify(document, records, network))
     print(f"{name} · {document['task']}")
     rows = [
         [each.series, each.eps, each.images, f"{each.stored / each.images:.1%}",

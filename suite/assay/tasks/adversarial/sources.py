@@ -5,6 +5,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from assay.canonical import canonical_sha256
+from assay.models.foreign import Trust, require_trusted
 from assay.tasks.adversarial.spec import AdversarialSpec
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
 
 @lru_cache(maxsize=2)
 def source_model(name: str, device: str) -> "LoadedModel":
-    """The model that a transfer attack is made on.
+    """The model that a transfer attack is made on; :func:`with_sources` has looked at its name before.
 
     Raises:
         UserError: unknown model or missing weights.
@@ -29,15 +30,17 @@ def source_names(spec: AdversarialSpec) -> list[str]:
     return sorted({attack.transfer_from for attack in spec.attacks if attack.transfer_from})
 
 
-def with_sources(spec: AdversarialSpec, data: "Dataset") -> "Dataset":
+def with_sources(spec: AdversarialSpec, data: "Dataset", trust: Trust) -> "Dataset":
     """The data, whose hash covers the sources' weights and preprocessing too where there are any.
 
     The sources are read anew, for their weights may have changed since.
 
     Raises:
-        UserError: as :func:`source_model`.
+        UserError: as :func:`source_model`; a source's name is not followed.
     """
     names = source_names(spec)
+    for name in names:
+        require_trusted(name, "transfer_from", trust, "--trust")
     if not names:
         return data
     source_model.cache_clear()

@@ -10,6 +10,7 @@ from assay.tasks.adversarial.refusals import check_classes, check_foreign, check
 from assay.tasks.adversarial.sources import with_sources
 from assay.tasks.adversarial.spec import AdversarialSpec
 from assay.tasks.adversarial.summary import outcome, summarise, worst_outcome, worst_smallest_eps
+from assay.tasks.adversarial.values import RECORD_VALUES
 from assay.tasks.base import DataSource, Figure, Record, RunContext, Summary, Unit
 from assay.tasks.images import image_units, label_space_mismatch, open_images
 from assay.tasks.loading import Picture
@@ -39,6 +40,7 @@ class AdversarialTask:
     )  # fmt: skip
     scored_files = ()
     no_own_pictures = None
+    record_values = RECORD_VALUES
 
     def open_data(self, spec: AdversarialSpec, source: DataSource) -> "Dataset":
         """See :class:`assay.tasks.base.Task`."""
@@ -46,7 +48,7 @@ class AdversarialTask:
         if any(attack.targeted == "dataset" for attack in spec.attacks):
             check_targets(data)
         check_foreign(spec)
-        return with_sources(spec, data)
+        return with_sources(spec, data, source.trust)
 
     def not_applicable(self, spec: AdversarialSpec, model: "ModelInfo", data: "Dataset") -> str | None:
         """See :class:`assay.tasks.base.Task`.

@@ -106,6 +106,7 @@ def merge(records: Sequence[Record]) -> Merged:
     running: dict[tuple[str, str], TopK] = {}
     for record in records:
         arrays = bytes_to_arrays(record.files[block_file(record.values["block"])])
+        _check_arrays(record, arrays, len(layers))
         for kind in KINDS:
             for index, layer in enumerate(layers):
                 part = TopImages(arrays[f"{kind}-{index}-activations"], arrays[f"{kind}-{index}-images"])
@@ -121,6 +122,30 @@ def merge(records: Sequence[Record]) -> Merged:
             (kind, layer): _by_position(top.result(), numbers[kind]) for (kind, layer), top in running.items()
         },
     )
+
+
+def _check_arrays(record: Record, arrays: Mapping[str, Array], layers: int) -> None:
+    """Refuse a block's arrays that are not this record's own: further ones, or of images of another block.
+
+    Raises:
+        UserError: so they are, which no run gives.
+    """
+    expected = {
+        f"{kind}-{index}-{part}"
+        for kind in KINDS
+        for index in range(layers)
+        for part in ("activations", "images")
+    }
+    odd = sorted(arrays.keys() ^ expected)
+    if odd:
+        raise UserError(f"{record.unit_id}: its arrays are not those of its layers: {', '.join(odd[:3])}")
+    for kind in KINDS:
+        own = record.values[kind]["images"]
+        for index in range(layers):
+            if not np.isin(arrays[f"{kind}-{index}-images"], own).all():
+                raise UserError(
+                    f"{record.unit_id}: its {kind} top images are not its own, but another block's"
+                )
 
 
 def _numbers(records: Sequence[Record], kind: str) -> npt.NDArray[np.int64]:

@@ -39,7 +39,7 @@ def open_data(spec: ConsistencySpec, real: Dataset, source: DataSource) -> Consi
     from assay.tasks.consistency.adversarial_set import MadeSet
     from assay.tasks.consistency.recipe import read_recipe
 
-    return ConsistencyData(real, hierarchy, MadeSet(read_recipe(spec.adversarial, real, folder)))
+    return ConsistencyData(real, hierarchy, MadeSet(read_recipe(spec.adversarial, real, source)))
 
 
 def _hierarchy(name: str, real: Dataset, folder: Path) -> bytes:

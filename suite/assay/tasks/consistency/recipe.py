@@ -13,11 +13,12 @@ from assay.attacks.ensemble import Classifier, least_likely_targets
 from assay.canonical import canonical_sha256
 from assay.data.dataset import Dataset, Sample
 from assay.errors import UserError
+from assay.models.foreign import load_named
 from assay.models.info import UNSTATED
 from assay.models.loaded import LoadedModel
-from assay.models.zoo import load_model, named_in
 from assay.resources import cache_folder
 from assay.specs import identity_of
+from assay.tasks.base import DataSource
 from assay.tasks.consistency.spec import EnsembleSpec
 from assay.tasks.images import label_space_mismatch
 
@@ -91,19 +92,25 @@ def _identity(model: LoadedModel) -> dict[str, Any]:
     return {"name": model.info.name, **model.info.identity()}
 
 
-def read_recipe(spec: EnsembleSpec, data: Dataset, folder: Path) -> Recipe:
+def read_recipe(spec: EnsembleSpec, data: Dataset, source: DataSource) -> Recipe:
     """Load the members and check that they can make a set from these data.
 
     Args:
         spec: names the members.
         data: the source images.
-        folder: of the spec's file, where relative paths in ``trained:DIR`` and ``onnx:FILE`` start.
+        source: the spec's folder, where relative paths in ``trained:DIR`` and ``onnx:FILE`` start, and how far its
+            names are followed.
 
     Raises:
-        UserError: unknown models, missing weights, members of different label spaces or channels, labels of
-            another space than the data's, more targets than other classes, no targets where they should be given.
+        UserError: unknown models, names that are not followed, missing weights, members of different label spaces or
+            channels, labels of another space than the data's, more targets than other classes, no targets where they
+            should be given.
     """
-    loaded = {name: load_model(named_in(folder, name)) for name in (*spec.ensemble, *spec.held_out)}
+    folder = Path(source.relative_to)
+    loaded = {
+        name: load_named(name, "adversarial", source.trust, folder=folder, option="--trust")
+        for name in (*spec.ensemble, *spec.held_out)
+    }
     recipe = Recipe(
         spec, data, [loaded[name] for name in spec.ensemble], [loaded[name] for name in spec.held_out]
     )

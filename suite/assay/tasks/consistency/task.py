@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from assay.results.document import Guard
 from assay.tasks.base import DataSource, Figure, Record, RunContext, Summary, Unit
 from assay.tasks.consistency.spec import ConsistencySpec
+from assay.tasks.consistency.values import RECORD_VALUES
 from assay.tasks.images import label_space_mismatch, open_images
 from assay.tasks.loading import Picture
 from assay.tasks.plausible import Expected, plausible_accuracy
@@ -27,6 +28,7 @@ class ConsistencyTask:
     record_columns = ("layer", "neuron", "consis", "consis_adv", "floor", "floor_adv", "top_class", "error")
     scored_files = ("blocks/*.npz", "hierarchy.json")
     no_own_pictures = None
+    record_values = RECORD_VALUES
 
     def open_data(self, spec: ConsistencySpec, source: DataSource) -> "ConsistencyData":
         """The real images, the hierarchy, and the adversarial set, of which each unit makes what it lacks."""

@@ -10,6 +10,7 @@ from assay.tasks.images import label_space_mismatch
 from assay.tasks.loading import Picture
 from assay.tasks.plausible import Expected
 from assay.tasks.srvr.spec import SrvrSpec
+from assay.tasks.srvr.values import RECORD_VALUES
 
 if TYPE_CHECKING:
     from assay.models.info import ModelInfo
@@ -33,6 +34,7 @@ class SrvrTask:
     )  # fmt: skip
     scored_files = ()
     no_own_pictures = "it renders 3-D shapes; give its spec a manifest of shapes"
+    record_values = RECORD_VALUES
 
     def open_data(self, spec: SrvrSpec, source: DataSource) -> "ShapeSet":
         """See :class:`assay.tasks.base.Task`."""

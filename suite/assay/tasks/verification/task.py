@@ -11,6 +11,7 @@ from assay.tasks.loading import Picture
 from assay.tasks.plausible import Expected, plausible_accuracy
 from assay.tasks.verification.spec import VerificationSpec
 from assay.tasks.verification.summary import summarise
+from assay.tasks.verification.values import RECORD_VALUES
 
 if TYPE_CHECKING:
     from assay.data.dataset import Dataset
@@ -50,6 +51,7 @@ class VerificationTask:
     )  # fmt: skip
     scored_files = ()
     no_own_pictures = None
+    record_values = RECORD_VALUES
 
     def open_data(self, spec: VerificationSpec, source: DataSource) -> "Dataset":
         """See :class:`assay.tasks.base.Task`."""

@@ -1,0 +1,140 @@
+"""Re-scoring: the network's answers on the pictures that a submission's authors sent, and a spot check by an attack.
+
+Of the run that was sent nothing is believed but the pictures: what is said of them is the submission's, which has been
+checked. Each look is taken in a process of its own: this one loads no network, the first knows of no attack.
+"""
+
+import secrets
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from assay.board.submissions.check import read_records
+from assay.board.submissions.documents import SpotCheck, TaskFinding
+from assay.board.submissions.folder import SubmissionFiles
+from assay.board.submissions.problems import printable
+from assay.board.submissions.results import CheckedResult
+from assay.children import ChildLostError, made_by_children
+from assay.errors import UserError
+from assay.results.document import ResultDocument, Status
+from assay.runner.assemble import StoredJob, stored_jobs
+from assay.runner.store import RunFolder
+from assay.tasks.base import DataSource
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from assay.tasks.adversarial.sent import Sent
+
+SHOWN = 20  # differences that a finding lists of one result
+
+
+@dataclass(frozen=True)
+class SavedImages:
+    """A run that saved its adversarial images, got from a submission's authors, and what the maintainer typed of it.
+
+    Attributes:
+        run: the folder that was sent.
+        model: the network that answers; vetted by :func:`assay.board.submissions.tiers.model_of`.
+        weights: its checkpoint, where it is not the published one.
+        salt: decides, with the submission's hash, which images are spot-checked; drawn anew where it is None.
+    """
+
+    run: Path
+    model: str
+    weights: Path | None = None
+    salt: str | None = None
+
+
+def rescored_images(
+    files: SubmissionFiles, results: Sequence[CheckedResult], images: SavedImages, roots: Sequence[Path]
+) -> dict[str, TaskFinding]:
+    """What the pictures of a run say of a submission's results, by task; of those that pictures were sent of.
+
+    Raises:
+        UserError: the run is of none of its jobs, the data are not here, or the network is another one.
+    """
+    jobs = _jobs(images.run)
+    found = {
+        checked.result.task: _look(files, checked, images, jobs[checked.result.job_key], roots)
+        for checked in results
+        if _saves_images(checked.result) and checked.result.job_key in jobs
+    }
+    if not found:
+        raise UserError(
+            f"{images.run}: saved no images of a job of {files.folder}; it has to be the run that was submitted, of a "
+            "task with `save_adversarial: true`"
+        )
+    return found
+
+
+def _jobs(run: Path) -> Mapping[str, StoredJob]:
+    return {job.document["key"]: job for job in stored_jobs(RunFolder.existing(run))}
+
+
+def _saves_images(result: ResultDocument) -> bool:
+    return result.status is Status.COMPLETE and result.spec.get("save_adversarial") is True
+
+
+def _look(
+    files: SubmissionFiles,
+    checked: CheckedResult,
+    images: SavedImages,
+    job: StoredJob,
+    roots: Sequence[Path],
+) -> TaskFinding:
+    from assay.tasks.adversarial.sent import Network, Sent
+    from assay.tasks.adversarial.spec import AdversarialSpec
+    from assay.tasks.adversarial.spot import seed_of, spot_check
+    from assay.tasks.adversarial.witness import look
+
+    loaded, result = checked.spec, checked.result
+    assert isinstance(loaded.spec, AdversarialSpec)
+    sent = Sent(
+        spec=loaded.spec,
+        data=DataSource(loaded.spec.data, loaded.folder, tuple(roots)),
+        network=Network(images.model, images.weights, result.model.model_dump(mode="json")),
+        records=read_records(files, result.task),
+        pictures=job.store.path / "files",
+    )
+    salt = images.salt or secrets.token_hex(8)
+    looked = _elsewhere(look, sent)
+    spot = _elsewhere(
+        partial(spot_check, rank_by=checked.admitted.rank_by, seed=seed_of(files.manifest_sha256, salt)), sent
+    )
+    differences = [*_other_job(result, job, images.run), *looked.differences]
+    if spot is not None and spot.contradicts:
+        differences.append(
+            f"{len(spot.broken)} of {spot.images} images that are said to stand at {spot.eps} fall to a short attack: "
+            + ", ".join(spot.broken[:3])
+        )
+    return TaskFinding(
+        differences=tuple(printable(text) for text in differences[:SHOWN]),
+        figures_compared=0,
+        units_compared=0,
+        images_compared=looked.images,
+        spot_check=spot and SpotCheck(salt=salt, eps=spot.eps, images=spot.images, broken=len(spot.broken)),
+    )
+
+
+def _other_job(result: ResultDocument, job: StoredJob, run: Path) -> Iterator[str]:
+    """Where the run that was sent says something else than the submission: then it is another run."""
+    stated = result.model_dump(mode="json")
+    for field in ("task", "spec", "model", "data"):
+        if job.document.get(field) != stated[field]:
+            yield f"the job of {run} has another `{field}` than the submission"
+
+
+def _elsewhere(look: "Callable[[Sent], Any]", sent: "Sent") -> Any:
+    """What ``look`` finds, in a process of its own.
+
+    Raises:
+        UserError: it could not look (other weights, no data), or the process died.
+    """
+    try:
+        ((_, found),) = made_by_children(look, [sent], 1)
+    except ChildLostError as error:
+        raise UserError(f"the sent pictures could not be looked at, for {error}") from error
+    return found

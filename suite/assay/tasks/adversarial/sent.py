@@ -1,0 +1,92 @@
+"""What a submission says of pictures that its authors sent: the question, as plain values that travel to a process."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from assay.errors import UserError
+from assay.tasks.adversarial.spec import AdversarialSpec, AttackSpec
+from assay.tasks.base import DataSource, Record
+from assay.tasks.images import open_images
+
+if TYPE_CHECKING:
+    from assay.data.dataset import Dataset
+    from assay.models.loaded import LoadedModel
+
+
+# What has to be the same of a network for it to be the submission's.
+_SAME = ("weights_sha256", "structure_sha256", "architecture", "label_space", "num_classes", "preprocessing")
+
+
+@dataclass(frozen=True)
+class Network:
+    """The network that is to answer, as the maintainer typed it, and the card that the submission states of it."""
+
+    name: str
+    weights: Path | None
+    card: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Sent:
+    """Records of a submission, and where the pictures lie that a run saved of them.
+
+    Attributes:
+        spec: the submission's, which the check found to be the shipped one.
+        data: where the data set's own pictures are.
+        network: whose answers are stated.
+        records: the submission's own, without files.
+        pictures: the folder of the sent run's files; nothing else of that run is believed.
+    """
+
+    spec: AdversarialSpec
+    data: DataSource
+    network: Network
+    records: Sequence[Record]
+    pictures: Path
+
+
+def stated(record: Record, attack: AttackSpec, eps: Fraction) -> Mapping[str, Any]:
+    """What a record says of an attack at a radius."""
+    outcome: Mapping[str, Any] = record.values["attacks"][attack.series][str(eps)]
+    return outcome
+
+
+def claims_to_stand(record: Record, attack: AttackSpec, eps: Fraction) -> bool:
+    """Whether a record says that the image is right at first, and under the attack."""
+    return bool(record.values["clean_correct"]) and bool(stated(record, attack, eps)["correct"])
+
+
+def own_network(network: Network) -> "LoadedModel":
+    """The network, on the CPU, found to be the one that the submission states.
+
+    Raises:
+        UserError: other weights, architecture, labels or preprocessing.
+    """
+    from assay.models.foreign import Trust, load_named
+
+    # The name is the maintainer's own: whoever made the request looked at it.
+    trust = Trust(named=frozenset([network.name]))
+    model = load_named(network.name, "the submission", trust, weights=network.weights)
+    card = model.info.model_dump(mode="json")
+    for field in _SAME:
+        if card[field] != network.card[field]:
+            raise UserError(
+                f"model {network.name}: `{field}` is {card[field]}, in the submission {network.card[field]}; give the "
+                "submission's own network with --model and --weights"
+            )
+    return model
+
+
+def own_pictures(sent: Sent) -> "Dataset":
+    """The data set, with the hash that the task demands; its samples are the records' units.
+
+    Raises:
+        UserError: it is not here, or has other units.
+    """
+    data = open_images(sent.data)
+    if [sample.unit_id for sample in data.samples] != [record.unit_id for record in sent.records]:
+        raise UserError(f"data set {data.manifest.name}: has other images than the submission's units")
+    return data

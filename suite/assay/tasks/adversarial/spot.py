@@ -1,0 +1,135 @@
+"""A spot check of what a submission says withstands: a short attack of our own on a few of those images.
+
+Whoever forges records can make pictures that the network gets right. What they cannot make is a network that withstands
+an attack it does not withstand: so images of which the records say that they stand are attacked here, in the same ball.
+"""
+
+import hashlib
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+
+import torch
+
+from assay.attacks.losses import in_top
+from assay.attacks.run import Job, run_job
+from assay.attacks.settings import AttackSettings
+from assay.models.loaded import LoadedModel
+from assay.tasks.adversarial.sent import Sent, claims_to_stand, own_network, own_pictures
+from assay.tasks.adversarial.spec import AdversarialSpec, AttackSpec
+from assay.tasks.adversarial.task import TASK
+
+FIRST, SECOND = 20, 40  # images; the second look is taken only where one of the first falls
+MOST_BY_LUCK = 1  # of them may fall to our attack though an honest one left them standing
+STEPS = 20
+WAY = 2.5  # radii that the steps measure in all (Madry et al. 2018)
+
+
+@dataclass(frozen=True)
+class Spot:
+    """What a spot check found.
+
+    Attributes:
+        eps: the radius, as the spec writes it.
+        images: how many were attacked.
+        broken: the units that fell though the records say that they stand.
+    """
+
+    eps: str
+    images: int
+    broken: tuple[str, ...]
+
+    @property
+    def contradicts(self) -> bool:
+        """Whether more fell than luck explains."""
+        return len(self.broken) > MOST_BY_LUCK
+
+
+def radius_of(spec: AdversarialSpec, rank_by: str) -> Fraction:
+    """The radius that a ranking metric such as ``worst:robust_accuracy@4/255`` names, else the smallest one."""
+    written = rank_by.rpartition("@")[2]
+    positive = [eps for eps in spec.radii if eps > 0]
+    return next((eps for eps in positive if str(eps) == written), positive[0])
+
+
+def comparable(spec: AdversarialSpec) -> tuple[AttackSpec, ...]:
+    """The spec's attacks that ours may be held against: those that climb the very model's gradient.
+
+    Where there are iterated ones, those alone; a single step is weaker than any.
+    """
+    white = [attack for attack in spec.attacks if attack.white_box]
+    return tuple(attack for attack in white if not attack.single_step) or tuple(white)
+
+
+def seed_of(manifest_sha256: str, salt: str) -> str:
+    """What decides the sample: the submission, and a salt that its authors could not know when they made it.
+
+    By the hash alone they could try submissions until the sample is kind to them.
+    """
+    return hashlib.sha256(f"{manifest_sha256}\0{salt}".encode()).hexdigest()
+
+
+def spot_check(sent: Sent, rank_by: str, seed: str) -> Spot | None:
+    """Attack some of the images that are said to stand at the ranked radius; None where no attack is comparable.
+
+    Raises:
+        UserError: another network or other data than the submission's.
+    """
+    rivals, eps = comparable(sent.spec), radius_of(sent.spec, rank_by)
+    if not rivals:
+        return None
+    standing = [
+        row
+        for row, record in enumerate(sent.records)
+        if all(claims_to_stand(record, attack, eps) for attack in rivals)
+    ]
+    order = random.Random(seed).sample(standing, len(standing))
+    broken: list[str] = []
+    looked = 0
+    for count in (FIRST, SECOND):
+        rows = order[looked : looked + count]
+        broken += _broken(sent, rivals, eps, rows, seed) if rows else []
+        looked += len(rows)
+        if len(broken) != MOST_BY_LUCK:
+            break
+    return Spot(str(eps), looked, tuple(broken))
+
+
+def _broken(
+    sent: Sent, rivals: Sequence[AttackSpec], eps: Fraction, rows: Sequence[int], seed: str
+) -> list[str]:
+    """The units among ``rows`` that our attack breaks, judged by a fresh pass."""
+    model, data = own_network(sent.network), own_pictures(sent)
+    images = torch.stack([model.prepare(data.image(data.samples[row])) for row in rows])
+    labels = torch.tensor([sent.records[row].values["label"] for row in rows])
+    method, settings = _attack(sent.spec, rivals, eps)
+    job = Job(
+        method, model.module, images, labels,
+        seeds=[random.Random(f"{seed}{row}").getrandbits(62) for row in rows],
+        batch_size=TASK.batch_size(model.info.input_shape, "cpu"),
+    )  # fmt: skip
+    found = run_job(job, settings)
+    stands = _stands(model, found.images, labels, sent.spec.top_k, job.batch_size or len(rows))
+    return [sent.records[row].unit_id for row, right in zip(rows, stands, strict=True) if not right]
+
+
+@torch.no_grad()
+def _stands(
+    model: LoadedModel, images: torch.Tensor, labels: torch.Tensor, top_k: int, batch_size: int
+) -> list[bool]:
+    logits = torch.cat([model.module(batch) for batch in torch.split(images, batch_size)])
+    stands: list[bool] = in_top(logits, labels, top_k).tolist()
+    return stands
+
+
+def _attack(spec: AdversarialSpec, rivals: Sequence[AttackSpec], eps: Fraction) -> tuple[str, AttackSettings]:
+    """PGD with few steps of the length that the spec's own longest attack takes; one step where the spec takes one."""
+    if all(attack.single_step for attack in rivals):
+        return "fgsm", AttackSettings(eps=float(eps), norm=spec.norm, top_k=spec.top_k)
+    longest = max(rivals, key=lambda attack: (attack.method == "pgd", attack.steps or 1))
+    steps = min(STEPS, longest.steps or 1)
+    step_size = WAY * float(eps) / steps if longest.step_size is None else longest.step_size.at(eps)
+    return "pgd", AttackSettings(
+        eps=float(eps), norm=spec.norm, step_size=step_size, steps=steps, top_k=spec.top_k
+    )

@@ -1,0 +1,53 @@
+"""What a verification record's values are; a stranger's are held against it."""
+
+from typing import Annotated
+
+from pydantic import Field, TypeAdapter
+
+from assay.validation import StrictModel
+
+Number = Annotated[float, Field(ge=-1e100, le=1e100)]
+Share = Annotated[float, Field(ge=-1e-6, le=1 + 1e-6)]
+Count = Annotated[int, Field(ge=0, le=10**15)]
+
+
+class WitnessValues(StrictModel):
+    """A point of the perturbation's range, and the figure there."""
+
+    theta: list[Number]
+    value: Number
+
+
+class FindingValues(StrictModel):
+    """What was found of one property."""
+
+    verdict: str
+    satisfied: Share
+    violated: Share
+    partial: Share
+    witness: WitnessValues | None
+    connected_share: Share | None
+    farthest: list[Number] | None
+
+
+class VerificationValues(StrictModel):
+    """One image under one perturbation."""
+
+    image: str
+    label: Count
+    predicted: Count
+    perturbation: str
+    sup_ai: Number | None
+    theta_sup: list[Number] | None
+    min_margin: Number | None
+    theta_min: list[Number] | None
+    cells: Count
+    covered: Share
+    complete: bool
+    audit_missed: Count
+    seconds: Annotated[float, Field(ge=0, le=1e10)]
+    satisfies_cr_not_ar: Share | None
+    properties: dict[str, FindingValues]
+
+
+RECORD_VALUES = TypeAdapter(VerificationValues)

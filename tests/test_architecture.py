@@ -1,0 +1,87 @@
+"""Who may follow a model's name: read off the sources, so that a new way in has to be thought about here."""
+
+import ast
+from pathlib import Path
+
+import assay
+
+SUITE = Path(assay.__file__).parent
+
+# Where a network is loaded by a name as it stands, and why that name is one that the user typed or the program made.
+LOADS_AS_NAMED = {
+    "models/foreign.py:load_named": "the rule itself: after require_trusted",
+    "runner/jobs.py:_model": "requests come from the command line; read_plan and rerun look at theirs before",
+    "commands/saliency.py:_loaded": "an argument of `assay saliency` and `assay alignment`",
+    "tasks/verification/commands.py:verify": "`assay verify --model`",
+    "tasks/adversarial/sources.py:source_model": "with_sources, which every job's data go through, looks before",
+    "papers/alignments.py:_computed": "a network of a shipped paper, or one that the reproduction trained",
+}
+MAKES_REQUESTS = {
+    "commands/options.py:requests": "`--model`, or the default of a spec that ships",
+    "papers/plan.py:_request": "as papers/alignments.py",
+    "board/submissions/tiers.py:rerun": "model_of, after require_trusted",
+    "board/commands.py:rerun": "model_of, after require_trusted",
+    "board/submissions/build.py:canonical_result": "for its command's text alone",
+    "board/submissions/results.py:_command_problems": "for its command's text alone",
+}
+
+
+def calls(*names):
+    """``file:function`` of every call of one of the names."""
+    found = {}
+    for path in sorted(SUITE.rglob("*.py")):
+        tree = ast.parse(path.read_text())
+        for function in ast.walk(tree):
+            if not isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
+                continue
+            for node in ast.walk(function):
+                called = getattr(
+                    getattr(node, "func", None), "id", getattr(getattr(node, "func", None), "attr", None)
+                )
+                if isinstance(node, ast.Call) and called in names:
+                    found[f"{path.relative_to(SUITE).as_posix()}:{function.name}"] = path
+    return set(found)
+
+
+def test_a_network_is_loaded_as_named_where_the_user_named_it_alone():
+    assert calls("load_model") == set(LOADS_AS_NAMED)
+
+
+def test_a_job_s_request_names_what_the_user_named():
+    assert calls("JobRequest") == set(MAKES_REQUESTS)
+
+
+def test_modules_are_imported_by_name_in_known_places_alone():
+    """The program's own parts; the one renderer that may be missing; and a factory that the user named."""
+    assert calls("import_module", "__import__") == {
+        "attacks/implementation.py:implementation_of", "models/zoo.py:registry", "tasks/families.py:family",
+        "tasks/srvr/pytorch3d_backend.py:pytorch3d_problem", "tasks/srvr/pytorch3d_backend.py:render_with_pytorch3d",
+        "models/entries/user_factory.py:_factory",
+    }  # fmt: skip
+
+
+def test_nothing_is_evaluated_or_unpickled():
+    for path in SUITE.rglob("*.py"):
+        text = path.read_text()
+        evaluated = {
+            node.func.id
+            for node in ast.walk(ast.parse(text))
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+        }
+        assert not evaluated & {"eval", "exec", "compile"}, path
+        assert "allow_pickle=True" not in text, path
+        assert "weights_only=False" not in text, path
+        assert "pickle.load" not in text, path
+
+
+def test_the_import_path_is_changed_in_known_places_alone():
+    changes = {
+        path.relative_to(SUITE).as_posix()
+        for path in SUITE.rglob("*.py")
+        if any(
+            word in path.read_text()
+            for word in ("sys.path.append", "sys.path.insert", "sys.path +=", "sys.path =")
+        )
+    }
+    # A factory that the user named; and a cluster's worker, which looks where the driver does.
+    assert changes == {"models/entries/user_factory.py", "runner/ray_cluster.py"}
