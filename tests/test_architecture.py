@@ -12,6 +12,7 @@ LOADS_AS_NAMED = {
     "models/foreign.py:load_named": "the rule itself: after require_trusted",
     "runner/jobs.py:_model": "requests come from the command line; read_plan and rerun look at theirs before",
     "commands/saliency.py:_loaded": "an argument of `assay saliency` and `assay alignment`",
+    "models/subject.py:open_subject": "an argument of `assay doctor`",
     "tasks/verification/commands.py:verify": "`assay verify --model`",
     "tasks/adversarial/sources.py:source_model": "with_sources, which every job's data go through, looks before",
     "papers/alignments.py:_computed": "a network of a shipped paper, or one that the reproduction trained",
@@ -56,7 +57,7 @@ def test_modules_are_imported_by_name_in_known_places_alone():
     assert calls("import_module", "__import__") == {
         "attacks/implementation.py:implementation_of", "models/zoo.py:registry", "tasks/families.py:family",
         "tasks/srvr/pytorch3d_backend.py:pytorch3d_problem", "tasks/srvr/pytorch3d_backend.py:render_with_pytorch3d",
-        "models/entries/user_factory.py:_factory",
+        "models/entries/user_factory.py:_product",
     }  # fmt: skip
 
 

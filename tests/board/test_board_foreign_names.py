@@ -19,7 +19,17 @@ from assay.resources import shipped_folder
 
 EVIL = "sent_run.evil:net"
 SUBMISSION = "leaderboard/submissions/digits_fnn"
-RECIPES = shipped_folder("benchmarks") / "recipes" / "smoke"
+RECIPE = """\
+schema: 1
+title: Starts from a stranger's code
+architecture: digits-cnn
+input: {crop: [8, 8], mean: [0], std: [1]}
+data: {train: {manifest: digits, first: 1347}, test: {manifest: digits, skip: 1347}}
+optimiser: {name: adam, lr: 0.005}
+epochs: 1
+batch_size: 32
+method: {name: regular}
+"""
 NAMES = [
     EVIL,
     "evil:net",
@@ -27,6 +37,8 @@ NAMES = [
     "onnx:sent_run/net.onnx",
     "trained:sent_run/net",
     "trained:.",
+    "card.yaml",
+    "hf-hub:somebody/net",
     "onnx:/etc/passwd",
 ]
 
@@ -80,8 +92,7 @@ def workplace(honest, benchmarks, tmp_path_factory):
     strange = f"{{method: fgsm, transfer_from: '{EVIL}'}}"
     (place / "few.yaml").write_text((benchmarks / "adversarial" / "few.yaml").read_text())
     (place / "spec.yaml").write_text(SAVING.replace("{method: fgsm}", strange))
-    (place / "_base.yaml").write_text((RECIPES / "_base.yaml").read_text())
-    (place / "recipe.yaml").write_text((RECIPES / "regular.yaml").read_text() + f"start_from: {EVIL}\n")
+    (place / "recipe.yaml").write_text(f"{RECIPE}start_from: {EVIL}\n")
     for command in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "a"],
                     ["add", "leaderboard"], ["commit", "-qm", "b"]):  # fmt: skip
         who = ["-c", "user.name=A", "-c", "user.email=a@example.org"]
@@ -94,7 +105,7 @@ def workplace(honest, benchmarks, tmp_path_factory):
 def plan_of(model, **fields):
     """A plan as a stranger writes it."""
     request = {"model": model, "task": TASK, "weights": None, "limit": None, "device": "cpu", "batch_size": None,
-               "precision": {"dtype": "float32", "tf32": False, "threads": 1}, "data_roots": [], "switches": [],
+               "precision": {"dtype": "float32", "tf32": False, "threads": 1}, "data_roots": [], "switches": [], "data": None,
                "trusted": []} | fields  # fmt: skip
     return json.dumps({"kind": "assay-plan", "schema": 1, "jobs": [{"key": "0" * 64, "request": request}]})
 
@@ -200,7 +211,7 @@ def test_a_name_that_is_not_of_the_zoo_is_not_followed(tmp_path, monkeypatch, na
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match="not followed unseen"):
         load_named(name, "a run", NOBODY)
-    assert own().allows(name) == name.startswith(("onnx:", "trained:"))
+    assert own().allows(name) == name.startswith(("onnx:", "trained:", "hf-hub:"))
     assert own([name]).allows(name)
     assert Trust(named=frozenset([name])).allows(name)
     assert SHIPPED.allows(name)
@@ -213,9 +224,15 @@ def test_a_name_of_the_zoo_is_followed(name):
     assert NOBODY.allows(name)
 
 
+def test_a_card_that_others_name_is_not_opened(tmp_path):
+    os.mkfifo(tmp_path / "card.yaml")  # opening it would wait for ever
+    with pytest.raises(UserError, match="not followed unseen"):
+        load_named(str(tmp_path / "card.yaml"), "a run", NOBODY)
+
+
 def test_an_unknown_name_is_one_sentence():
     with pytest.raises(UserError, match="unknown model"):
-        load_named("../../etc/passwd.yaml", "a run", NOBODY)
+        load_named("../../etc/passwd", "a run", NOBODY)
 
 
 def test_a_submission_s_own_name_is_followed_in_the_zoo_alone(honest, workplace):

@@ -74,12 +74,14 @@ class Family:
         names: every exact name, for suggestions.
         leads_to: what stands behind its names; what nobody has thought about counts as code, which only a user's own
             command line may name.
+        claims: whether a name is of this pattern, told by the name alone; needed where ``resolve`` opens a file.
     """
 
     resolve: Callable[[str], ZooEntry | None]
     listed: Callable[[], Iterable[ZooEntry]]
     names: Callable[[], Iterable[str]]
     leads_to: LeadsTo = CODE
+    claims: Callable[[str], bool] | None = None
 
 
 @dataclass
@@ -117,6 +119,9 @@ class Registry:
         Raises:
             UserError: no such model; names the nearest ones.
         """
+        for family in self.families:
+            if name not in self.entries and family.claims is not None and family.claims(name):
+                return family.leads_to
         return self._found(name)[1]
 
     def _found(self, name: str) -> tuple[ZooEntry, LeadsTo]:

@@ -9,7 +9,7 @@ from assay.errors import UserError
 from assay.models.card_file import SUFFIXES, CardFile, check_describes, file_of, is_card, read_card_file
 from assay.models.info import UNSTATED
 from assay.models.places import find_weights, weight_folders
-from assay.models.registry import Family, Registry, ZooEntry, pattern_row
+from assay.models.registry import CODE, Family, Registry, ZooEntry, pattern_row
 
 if TYPE_CHECKING:
     from assay.models.loaded import LoadedModel
@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 
 def register(registry: Registry) -> None:
     """Adds the pattern ``CARD.yaml``."""
-    registry.add_family(Family(resolve=_resolve, listed=_listed, names=lambda: []))
+    family = Family(
+        resolve=_resolve, listed=_listed, names=lambda: [], leads_to=CODE,
+        claims=lambda name: name.endswith(SUFFIXES),
+    )  # fmt: skip
+    registry.add_family(family)
 
 
 def card_path(name: str) -> Path:
