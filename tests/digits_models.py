@@ -57,6 +57,37 @@ class _Wrapped(nn.Module):
         self.net = linear_net()
 
 
+class _Answers(_Wrapped):
+    """The linear net, its answer made by some function of net and images."""
+
+    def __init__(self, how):
+        super().__init__()
+        self.how = how
+
+    def forward(self, images):
+        return self.how(self.net, images)
+
+
+def answers_plain():
+    return _Answers(lambda net, images: net(images)), DESCRIPTION
+
+
+def answers_dict():
+    return _Answers(lambda net, images: {"logits": net(images)}), DESCRIPTION
+
+
+def writes_into_input():
+    return _Answers(lambda net, images: net(images.mul_(1.0))), DESCRIPTION
+
+
+def fails_inside():
+    return _Answers(lambda _net, _images: {}["the layer that was renamed"]), DESCRIPTION
+
+
+def quits():
+    raise SystemExit("no licence file")
+
+
 class _SteepLogits(_Wrapped):
     def forward(self, images):
         return 1e5 * self.net(images)

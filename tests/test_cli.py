@@ -73,6 +73,27 @@ def test_a_run_ends_in_table_csv_page_and_command(place, assay):
     assert assay("validate", result, "t.yaml")[0] == 0
 
 
+def test_how_a_network_was_read_is_said_in_result_show_page_and_at_the_start(place, assay):
+    note = "logits are output['logits'] of a dict"
+    code, _, err = run_t(assay, "--limit", "2", model="digits_models:answers_dict")
+    assert code == 0
+    assert f"digits_models:answers_dict: {note}\n" in err
+    result = Path("o/results/digits_models_answers_dict/t.json")
+    assert json.loads(result.read_text())["model"]["notes"] == [note]
+    assert f"digits_models:answers_dict: {note}\n" in assay("show", result)[1]
+    assert f"Of it: {note}.".replace("'", "&#39;") in Path("o/index.html").read_text()
+    run_t(assay, "--limit", "2", out="plain")
+    assert "notes" not in json.loads(Path("plain/results/digits_models_linear/t.json").read_text())["model"]
+
+
+@pytest.mark.parametrize("how", ["answers_dict", "writes_into_input"])
+def test_how_a_network_answers_changes_no_figure(place, assay, how):
+    run_t(assay, "--limit", "12", out="plain", model="digits_models:answers_plain")
+    run_t(assay, "--limit", "12", model=f"digits_models:{how}")
+    plain, other = (next(Path(out).rglob("results/*/t.json")) for out in ("plain", "o"))
+    assert json.loads(other.read_text())["metrics"] == json.loads(plain.read_text())["metrics"]
+
+
 def test_a_second_run_computes_nothing_and_changes_no_answer(place, assay):
     run_t(assay, "--limit", "12")
     before = {path: path.read_bytes() for path in Path("o").rglob("*") if path.is_file()}
@@ -196,6 +217,16 @@ BAD = {
     "an out that can't be written": (["--out", "/proc/nowhere"], "cannot be written"),
     "data that are not there": (["--task", "no_data.yaml"], "unknown data set 'nowhere'"),
     "data with another hash": (["--task", "altered.yaml"], "expected"),
+    "a factory that exits": (
+        ["--model", "digits_models:quits"],
+        "ended the program (SystemExit: no licence file)",
+    ),
+    "a forward that fails": (
+        ["--model", "digits_models:fails_inside"],
+        "KeyError: 'the layer that was renamed'",
+    ),
+    "a pointer for weights": (["--weights", "pointer.pth"], "is a Git LFS pointer"),
+    "a page for weights": (["--weights", "page.pth"], "is an HTML page"),
     "a missing factory": (["--model", "digits_models:none"], "has no callable 'none'"),
     "a missing module": (["--model", "no_such_module:none"], "importing no_such_module failed"),
 }
@@ -204,6 +235,8 @@ BAD = {
 @pytest.mark.parametrize("case", BAD)
 def test_bad_input_is_one_sentence_and_exit_code_2(place, assay, case):
     _write_pickle(place)
+    Path("pointer.pth").write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 49\n")
+    Path("page.pth").write_text("<!DOCTYPE html><title>404</title>")
     (place / "full").mkdir()
     (place / "full" / "thesis.tex").write_text("mine")
     Path("no_data.yaml").write_text(SPEC.format(data="nowhere"))

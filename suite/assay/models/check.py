@@ -16,6 +16,14 @@ if TYPE_CHECKING:
 _LONGEST = 300  # letters of somebody's exception that are quoted
 
 
+class ForwardError(UserError):
+    """A network fails on its input; ``words`` are its exception's own."""
+
+    def __init__(self, said: str, words: str) -> None:
+        super().__init__(said)
+        self.words = words
+
+
 class LogitsError(UserError):
     """A network's output is not what its card promises."""
 
@@ -40,16 +48,18 @@ def ask(net: Callable[[Tensor], Any], images: Tensor, name: str) -> Any:
     """What a network returns for some images, without gradients.
 
     Raises:
-        UserError: it fails, or ends the program; its own words are quoted.
+        ForwardError: it fails, or ends the program.
     """
     try:
         with torch.no_grad():
             return net(images)
     except (Exception, SystemExit) as error:  # a foreign forward may fail in any way
         shape = " x ".join(map(str, images.shape[1:]))
-        raise UserError(
-            f"{name}: the network fails on {len(images)} images of {shape} ({quoted(error)}); mend it, or correct "
-            "the size and the channels of its input"
+        words = quoted(error)
+        raise ForwardError(
+            f"{name}: the network fails on {len(images)} images of {shape} ({words}); mend it, or correct the size "
+            "and the channels of its input",
+            words,
         ) from error
 
 

@@ -199,7 +199,7 @@ def _product(name: str) -> Any:
     try:
         module = importlib.import_module(module_name)
     except (Exception, SystemExit) as error:  # a user's module may fail in any way
-        raise UserError(f"{name}: importing {module_name} {_ended(error)} ({quoted(error)})") from error
+        raise UserError(f"{name}: importing {module_name} {_ended(error, quoted(error))}") from error
     factory = getattr(module, attribute, None)
     if not callable(factory):
         raise UserError(f"{name}: {module_name} has no callable {attribute!r}; check its spelling")
@@ -208,11 +208,14 @@ def _product(name: str) -> Any:
     except UserError:
         raise
     except (Exception, SystemExit) as error:  # a user's factory may fail in any way
-        raise UserError(f"{name}: calling it without arguments {_ended(error)} ({quoted(error)})") from error
+        raise UserError(f"{name}: calling it without arguments {_ended(error, quoted(error))}") from error
 
 
-def _ended(error: BaseException) -> str:
-    return "ended the program instead of returning" if isinstance(error, SystemExit) else "failed"
+def _ended(error: BaseException, words: str) -> str:
+    """How a call ended that did not return, and what to do about it."""
+    if isinstance(error, SystemExit):
+        return f"ended the program ({words}); raise an exception, or return the network"
+    return f"failed ({words})"
 
 
 def _said(name: str, said: object) -> tuple[Preprocessing | None, CardFields]:
@@ -242,20 +245,25 @@ def _guessed(made: Made) -> Preprocessing:
     import torch
 
     from assay.models.adapters import in_layout
+    from assay.models.check import ForwardError
     from assay.models.outputs import IMAGES, read_output
 
     net = in_layout(made.module, made.fields.input.layout or "nchw")
     accepted: dict[tuple[int, int, int], int] = {}
-    failures: list[str] = []
+    failures: dict[str, tuple[int, int, int]] = {}
     for shape in _COMMON_SHAPES:
         images = torch.full((IMAGES, *shape), 0.5)
         try:
             reading = read_output(net, images, made.name, made.fields.output, made.fields.class_count)
             accepted[shape] = reading.num_classes
-        except UserError as error:
-            failures.append(str(error))
+        except ForwardError as error:
+            failures.setdefault(error.words, shape)
     if not accepted:
-        raise UserError(f"{failures[0]}; or its input is of another shape: {_SAY_SHAPE}")
+        shown = ", ".join(f"{' x '.join(map(str, shape))}: {words}" for words, shape in failures.items())
+        raise UserError(
+            f"{made.name}: its input shape cannot be told from the module, which fails on those that are tried "
+            f"({shown}); mend it, or {_SAY_SHAPE}"
+        )
     if len(accepted) > 1 and next(iter(accepted.items())) != (_COMMON_SHAPES[0], _IMAGENET_CLASSES):
         raise UserError(f"{made.name}: its input shape cannot be told from the module; {_SAY_SHAPE}")
     shape, count = next(iter(accepted.items()))
