@@ -73,7 +73,7 @@ def test_a_transformers_default_layer_is_its_last_block(
         (timms("resmlp_12_224"), 224, "blocks.11", 384),
         (timms("crossvit_tiny_240"), 240, "blocks.2.blocks.1.3", 192),
         (timms("levit_128s"), 224, "stages.2.blocks.3", 384),
-        (timms("gcvit_xxtiny"), 224, "stages.3.blocks.1", 512),  # the stage gives the same, channels first
+        (timms("gcvit_xxtiny"), 224, "stages.3", 512),  # a stage ends its blocks with a normalisation
         (timms("naflexvit_base_patch16_gap", depth=2), 384, "blocks.1", 768),
         (lambda: models.vit_b_16(weights=None).eval(), 224, "encoder.layers.encoder_layer_11", 768),
         (lambda: models.swin_t(weights=None).eval(), 224, "features.7.1", 768),
