@@ -186,6 +186,7 @@ class JobDocument(BaseModel):
     limited: bool
     not_applicable: str | None
     command: str
+    record_version: _Count | None = None
 
 
 class JobIdentity(BaseModel):

@@ -4,6 +4,9 @@ Weights are rounded to multiples of 1/64, pixels and parameters to multiples of 
 without rounding: entries that are equal tie to the last bit, and autograd's choice among them is torch's rule alone.
 """
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import pytest
 import torch
 from torch import nn
@@ -13,8 +16,10 @@ from assay.models import small_nets as nets
 from assay.tasks.verification import network as network_module
 from assay.tasks.verification import pooling
 from assay.tasks.verification import verify as verify_module
+from assay.tasks.verification.evaluate import describe
 from assay.tasks.verification.grammar import parse_theta
 from assay.tasks.verification.network import read_network
+from assay.tasks.verification.values import RECORD_VALUES
 from assay.tasks.verification.verify import Question, verify
 
 RANGES = {
@@ -234,3 +239,12 @@ def test_ar_is_not_robust_where_the_network_s_own_rounding_breaks_ties(monkeypat
     assert [each.verdict for each in after.findings] == ["unknown", "robust"]
     assert after.complete
     assert after.above_sup > before.above_sup == 0
+
+
+def test_the_points_above_are_in_the_record_and_in_no_other(networks, pictures):
+    question = Question(parse_theta(["brightness:0:0.0625"]))
+    found = verify(read_network(networks["unpadded"], (1, 8, 8)), pictures["first"], question)
+    sample = SimpleNamespace(unit_id="one", label=3)
+    assert "above_sup" not in describe(found, sample, "brightness:0:0.0625")
+    record = describe(replace(found, above_sup=2), sample, "brightness:0:0.0625")
+    assert RECORD_VALUES.validate_python(record).above_sup == 2

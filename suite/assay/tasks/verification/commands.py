@@ -169,6 +169,11 @@ def _table(found: "Verification", rows: list[dict[str, Any]]) -> str:
         f"smallest margin {first['min_margin']} at theta = {first['theta_min']}",
         tabulate(shown, headers=columns, floatfmt=".6g"),
     ]
+    if found.above_sup:
+        lines.append(
+            f"at {found.above_sup} points the network's own gradient shows more than sup ai, for rounding breaks ties "
+            "in its max pooling: AR is not called robust"
+        )
     return "\n".join(lines)
 
 

@@ -48,6 +48,7 @@ class VerificationValues(StrictModel):
     seconds: Annotated[float, Field(ge=0, le=1e10)]
     satisfies_cr_not_ar: Share | None
     properties: dict[str, FindingValues]
+    above_sup: Count = 0
 
 
 RECORD_VALUES = TypeAdapter(VerificationValues)
