@@ -356,7 +356,12 @@ class Aside(nn.Module):
         (flat(), "guided_grad_cam_pp", {}, "no convolution over a spatial map"),
         (Aside().double(), "grad_cam", {"layer": "aside"}, "the logits do not depend on layer 'aside'"),
         (Aside().double(), "grad_cam", {"layer": "unused"}, "layer 'unused' gives no map"),
-        (nn.Conv2d(3, 5, 1).double(), "gradient", {}, r"answers 1 images with \(1, 5, 8, 8\), not with logits"),
+        (
+            nn.Conv2d(3, 5, 1).double(),
+            "gradient",
+            {},
+            r"answers 1 images with \(1, 5, 8, 8\), not with logits",
+        ),
     ],
 )
 def test_what_cannot_be_done_is_said(net: nn.Module, method: str, settings, complaint: str) -> None:

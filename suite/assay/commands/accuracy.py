@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from assay.commands.options import DataRoots
+from assay.commands.options import DataRoots, FastThreads
 from assay.errors import UserError
 
 if TYPE_CHECKING:
@@ -30,11 +30,15 @@ def accuracy(
         int | None, typer.Option("--limit", min=1, help="Only the first N pictures of each.")
     ] = None,
     data_root: DataRoots = None,
+    threads: FastThreads = 1,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
     """Measure clean accuracy, one picture at a time, on the data that each model's card states or on --data."""
+    import torch
+
     from assay.models.zoo import load_model
 
+    torch.set_num_threads(threads)
     rows = []
     for name in models:
         model = load_model(name)

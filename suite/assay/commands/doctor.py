@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from assay.commands.options import DataRoots, Weights
+from assay.commands.options import DataRoots, FastThreads, Weights
 from assay.errors import UserError
 
 if TYPE_CHECKING:
@@ -31,14 +31,18 @@ def doctor(
     ] = None,
     weights: Weights = None,
     data_root: DataRoots = None,
+    threads: FastThreads = 1,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
     """Find how a network wants its pictures: try the plausible conventions on labelled pictures and compare them."""
+    import torch
+
     from assay.models.diagnosis import diagnose
     from assay.models.subject import open_subject
 
     if write is not None and write.exists():
         raise UserError(f"--write {write}: exists; name a new file, or remove it")
+    torch.set_num_threads(threads)
     subject = open_subject(model, weights)
     opened = _open(data, model, weights, data_root or [])
     found = diagnose(

@@ -40,6 +40,9 @@ Dtypes = Annotated[
     typer.Option("--dtype", help="Precision of the network, where the task allows it; in the job's key."),
 ]
 Tf32 = Annotated[bool, typer.Option("--tf32", help="Let CUDA round products to TF32; in the job's key.")]
+FastThreads = Annotated[
+    int, typer.Option("--threads", min=1, help="CPU threads; more than free cores only wait for each other.")
+]
 Threads = Annotated[
     int,
     typer.Option("--threads", min=1, help="CPU threads of each worker; changes last bits: in the job's key."),

@@ -14,7 +14,7 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Discriminator, Field, StringConstraints, Tag, model_validator
 
 from assay.data.manifest import PUBLIC_LABEL_SPACES
 from assay.errors import UserError
@@ -125,6 +125,16 @@ class ResizePart(StrictModel):
         return self.exact or (self.shorter or 0, self.shorter or 0)
 
 
+def _resize_kind(value: object) -> str:
+    return "word" if isinstance(value, str) else "way"
+
+
+# Told apart by hand, so that a complaint is about what was meant and not about both.
+ResizeSaid = Annotated[
+    Annotated[ResizePart, Tag("way")] | Annotated[Literal["none"], Tag("word")], Discriminator(_resize_kind)
+]
+
+
 class InputPart(StrictModel):
     """How a picture becomes the network's input; what is left out is as the network's own source says.
 
@@ -135,7 +145,7 @@ class InputPart(StrictModel):
         channels: ``rgb``, ``bgr`` or ``grey``.
         mean: a value a channel in the range's unit, in the network's order of channels; 0 where left out.
         std: likewise; 1 where left out.
-        resize: before the centre crop to ``size``; none where left out.
+        resize: before the centre crop to ``size``; the word ``none`` for the crop alone.
     """
 
     size: tuple[Size, Size] | None = None
@@ -144,7 +154,7 @@ class InputPart(StrictModel):
     channels: Channels | None = None
     mean: Annotated[tuple[float, ...], Field(min_length=1)] | None = None
     std: Annotated[tuple[float, ...], Field(min_length=1)] | None = None
-    resize: ResizePart | None = None
+    resize: ResizeSaid | None = None
 
     @model_validator(mode="after")
     def _fields_fit(self) -> Self:
@@ -164,7 +174,7 @@ class InputPart(StrictModel):
 
     def _too_small(self, size: tuple[int, int]) -> str | None:
         """What is wrong with a resize to less than the crop, or None."""
-        if self.resize is None or not any(map(int.__lt__, self.resize.smallest, size)):
+        if not isinstance(self.resize, ResizePart) or not any(map(int.__lt__, self.resize.smallest, size)):
             return None
         shown = self.resize.shorter or list(self.resize.smallest)
         return f"resize {shown} is smaller than the crop to size {list(size)}; make it as large"
@@ -227,6 +237,8 @@ class InputPart(StrictModel):
         if self.resize is None:
             if default is not None and self.size in (None, default.crop):
                 return default.resize, default.interpolation
+            return None, "bilinear"
+        if self.resize == "none":
             return None, "bilinear"
         resize: Resize = self.resize.shorter or self.resize.exact
         return "direct" if resize == size else resize, self.resize.interpolation

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from assay.models.card_file import InputPart
+from assay.models.card_file import InputPart, ResizePart
 from assay.models.info import Layout, Preprocessing
 from assay.validation import validate
 
@@ -143,14 +143,14 @@ def resizes(convention: Convention, sizes: Sequence[tuple[int, int]]) -> Iterato
         yield convention
         return
     shorter = round(min(size) / 0.875)
-    tried: list[tuple[str, dict[str, Any] | None]] = [
+    tried: list[tuple[str, dict[str, Any] | str]] = [
         ("whole picture, bilinear", {"exact": size}),
         ("0.875 crop, bilinear", {"shorter": shorter}),
         ("whole picture, bicubic", {"exact": size, "interpolation": "bicubic"}),
         ("0.875 crop, bicubic", {"shorter": shorter, "interpolation": "bicubic"}),
     ]
     if all(height >= size[0] and width >= size[1] for height, width in sizes):
-        tried.append(("crop alone", None))
+        tried.append(("crop alone", "none"))
     said = convention.input.model_dump(exclude={"resize"})
     for name, resize in tried:
         yield replace(convention, input=validate(InputPart, said | {"resize": resize}, name), resize=name)
@@ -172,17 +172,15 @@ def described(preprocessing: Preprocessing) -> Convention | None:
     reverse = preprocessing.channels == "bgr"
     mean, std = (values[::-1] if reverse else values for values in (preprocessing.mean, preprocessing.std))
     resize = preprocessing.resize
-    way: dict[str, Any] | None = {"shorter": resize} if isinstance(resize, int) else {"exact": resize}
-    if resize is None:
-        way = None
-    elif resize == "direct":
-        way = {"exact": preprocessing.crop}
+    interpolation = {"interpolation": preprocessing.interpolation}
+    exact = preprocessing.crop if resize == "direct" else resize
+    way = {"shorter" if isinstance(resize, int) else "exact": exact} | interpolation
     part = {
         "size": preprocessing.crop,
         "channels": "grey" if len(mean) == 1 else preprocessing.channels,
         "mean": mean,
         "std": std,
-        "resize": way and way | {"interpolation": preprocessing.interpolation},
+        "resize": "none" if resize is None else way,
     } | ({"layout": preprocessing.layout} if preprocessing.layout != "nchw" else {})
     return Convention(AS_DESCRIBED, validate(InputPart, part, AS_DESCRIBED))
 
@@ -190,7 +188,7 @@ def described(preprocessing: Preprocessing) -> Convention | None:
 def as_said(part: InputPart) -> dict[str, Any]:
     """The fields of an input that say something, as a card writes them."""
     said = part.model_dump(mode="json", exclude_defaults=True)
-    if part.resize is not None:
+    if isinstance(part.resize, ResizePart):
         said["resize"] = part.resize.model_dump(mode="json", exclude_none=True)
     if "range" in said:
         said["range"] = [int(each) for each in part.range]

@@ -7,13 +7,13 @@ import torch
 from torch import Tensor, nn
 
 from assay.errors import UserError
+from assay.models.build import assemble
 from assay.models.card_file import SUFFIXES, CardFile, InputPart, NetworkPart, WeightsPart, read_card_file
 from assay.models.conventions import Convention, described
 from assay.models.entries import card_file, onnx_file
 from assay.models.from_card import Network, network_of
-from assay.models.info import Layout, OutputChoice
+from assay.models.info import UNSTATED, Card, Layout, OutputChoice, Preprocessing
 from assay.models.loaded import LoadedModel
-from assay.models.outputs import IMAGES, read_output
 from assay.models.zoo import load_model
 
 _LAYOUTS: tuple[Layout, ...] = ("nchw", "nhwc")
@@ -65,28 +65,40 @@ def _of_card(place: Path, card: CardFile) -> Subject:
         found = {}
         for layout in _LAYOUTS:
             try:
-                said = bare.model_copy(update={"input": InputPart(size=card.input.size, layout=layout)})
-                found[layout] = network_of(place, said)
+                either = InputPart(size=card.input.size, layout=layout)
+                found[layout] = network_of(place, bare.model_copy(update={"input": either}))
             except UserError:
                 continue
         if not found:
             raise error
     first = next(iter(found.values()))
-    preprocessing = bare.input.preprocessing(first.preprocessing, str(place))
-    shape = (len(preprocessing.mean), *preprocessing.crop)
+    said = bare.input.preprocessing(first.preprocessing, str(place))
+    shape = (len(said.mean), *said.crop)
     own = (
         described(first.preprocessing)
         if first.preprocessing and card.network.kind in ("timm", "torchvision")
         else None
     )
-    networks = {layout: _answering(each, shape, str(place)) for layout, each in found.items()}
-    return Subject(networks, shape, own, bare, place)
+    return Subject(
+        {layout: _logits(each, bare, shape) for layout, each in found.items()}, shape, own, bare, place
+    )
 
 
-def _answering(network: Network, shape: tuple[int, int, int], where: str) -> nn.Module:
-    """The network as one that returns logits, whatever it returns them in."""
-    images = torch.full((IMAGES, *shape), 0.5)
-    return read_output(network.module.eval(), images, where, network.output).of(network.module)
+def _logits(found: Network, bare: CardFile, shape: tuple[int, int, int]) -> nn.Module:
+    """The network alone, every one of its logits, for any batch."""
+    channels, *size = shape
+    plain = Preprocessing(crop=(size[0], size[1]), mean=(0.0,) * channels, std=(1.0,) * channels)
+    card = Card(
+        name=bare.name,
+        source=bare.source,
+        licence=bare.licence,
+        architecture=found.architecture,
+        label_space=UNSTATED,
+        num_classes=None,
+        preprocessing=plain,
+        output=found.output,
+    )
+    return assemble(found.module, card, found.weights_sha256, found.code).module
 
 
 class _Undone(nn.Module):

@@ -17,6 +17,7 @@ from assay import __version__
 from assay.board.submissions.documents import (
     MANIFEST,
     METADATA,
+    MODEL_CARD,
     FileEntry,
     Manifest,
     Metadata,
@@ -29,6 +30,8 @@ from assay.board.submissions.scored import is_scored, place_of
 from assay.board.submissions.text import folder_name
 from assay.canonical import canonical_json
 from assay.errors import UserError
+from assay.models.card_file import SUFFIXES, read_card_file
+from assay.models.entries.card_file import card_path
 from assay.results.document import ResultDocument, Status
 from assay.runner.assemble import StoredJob, stored_jobs
 from assay.runner.files import path_name
@@ -103,11 +106,29 @@ def _build(request: SubmitRequest, board: Path, model: str, jobs: Sequence[Store
         sort_keys=False,
         allow_unicode=True,
     ).encode()
+    files |= _model_card(model, jobs)
     for job in jobs:
         files = {name: data for name, data in files.items() if not _is_of(name, job.document["task"])}
         files |= dict(_job_files(request.run, job))
     _write_folder(target, files)
     return target
+
+
+def _model_card(model: str, jobs: Sequence[StoredJob]) -> dict[str, bytes]:
+    """The model card that the jobs were run by, if one was: its bytes, for another can bring the model in by them.
+
+    Raises:
+        UserError: it is gone, of another model by now, or names files outside its folder.
+    """
+    commands = (shlex.split(job.document["command"]) for job in jobs)
+    named = next((words[words.index("--model") + 1] for words in commands), "")
+    if not named.endswith(SUFFIXES):
+        return {}
+    path = card_path(named)
+    card = read_card_file(path, confined=True)
+    if card.name != model:
+        raise UserError(f"{path}: is the card of {card.name} by now, where the run has {model}; put it back")
+    return {MODEL_CARD: path.read_bytes()}
 
 
 def _kept_files(target: Path, jobs: Sequence[StoredJob]) -> dict[str, bytes]:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from assay.board.submissions.documents import METADATA, Metadata, Outcomes
+from assay.board.submissions.documents import METADATA, MODEL_CARD, Metadata, Outcomes
 from assay.board.submissions.folder import SubmissionFiles, open_folder
 from assay.board.submissions.outcomes import scores_alone, unpacked
 from assay.board.submissions.pictures import picture_problems
@@ -16,6 +16,7 @@ from assay.board.submissions.problems import Problem
 from assay.board.submissions.provenance import provenance_problems
 from assay.board.submissions.reader import (
     UnreadableError,
+    check_text,
     parse_document,
     parse_records,
     read_metadata,
@@ -36,6 +37,7 @@ from assay.board.submissions.results import (
 from assay.board.submissions.scored import ScoredFiles
 from assay.board.submissions.text import fault_of_name, folder_name, skeleton
 from assay.errors import UserError
+from assay.models.card_file import read_card_file
 from assay.results.document import ModelCard, Status
 from assay.specs import shipped_specs
 from assay.tasks.base import Record
@@ -89,7 +91,7 @@ def _check(folder: Path, board: Board) -> list[Problem]:
             problems += _task_problems(files, task, metadata, board.register, cards)
         except UnreadableError as error:
             problems.append(error.problem)
-    problems += _card_problems(cards)
+    problems += [*_card_problems(cards), *_model_card_problems(files, metadata)]
     return [*problems, *_orphan_problems(files)]
 
 
@@ -217,11 +219,29 @@ def _card_problems(cards: dict[str, ModelCard]) -> Iterator[Problem]:
             )
 
 
+def _model_card_problems(files: SubmissionFiles, metadata: Metadata) -> Iterator[Problem]:
+    """A stranger's model card is of this model, and names no file outside its folder; nothing that it names is read."""
+    if MODEL_CARD not in files.names:
+        return
+    mend = "submit the card that the run used, beside the files that it names"
+    path = files.folder / MODEL_CARD
+    try:
+        card = read_card_file(path, confined=True)
+        check_text(MODEL_CARD, card.model_dump(mode="json"))
+    except UnreadableError as error:
+        yield error.problem
+    except UserError as error:
+        yield Problem(MODEL_CARD, "card", str(error).removeprefix(f"{path}: "), "a model card", mend)
+    else:
+        if card.name != metadata.model:
+            yield Problem(MODEL_CARD, "name", card.name, f"{metadata.model}, as in {METADATA}", mend)
+
+
 def _orphan_problems(files: SubmissionFiles) -> Iterator[Problem]:
     for name in files.names:
         kind, _, rest = name.partition("/")
         belongs = any(rest.startswith((f"{task}.json", f"{task}/")) for task in files.tasks)
-        if kind not in (METADATA, "results") and not belongs:
+        if kind not in (METADATA, MODEL_CARD, "results") and not belongs:
             yield Problem(name, "file", "a file of no result", "no such file", "run `assay submit` again")
 
 

@@ -4,6 +4,7 @@
 
     leaderboard/submissions/<name>/
         metadata.yaml                          the model's name, paper, code, licence, contact
+        card.yaml                              the model card, where a card brought the model in
         manifest.json                          every other file with its size and SHA-256
         results/<family>/<task>.json           the result document
         records/<family>/<task>.jsonl.gz       one record a unit, in the order of the units
@@ -24,6 +25,7 @@ from assay.board.submissions.text import Name, PlainText, Url, plain_text
 from assay.validation import StrictModel
 
 MANIFEST = "manifest.json"
+MODEL_CARD = "card.yaml"
 METADATA = "metadata.yaml"
 
 # What stands behind a result, the least first: the arithmetic; the network's answers; the job itself.

@@ -15,6 +15,7 @@ _TASK = r"[A-Za-z0-9._-]+(?:/[A-Za-z0-9._-]+)?"
 # What may lie in a submission, and how large it may be before anybody opens it.
 _ALLOWED: tuple[tuple[re.Pattern[str], int], ...] = (
     (re.compile(r"metadata\.yaml"), 16 * KIB),
+    (re.compile(r"card\.yaml"), 16 * KIB),
     (re.compile(rf"results/{_TASK}\.json"), 8 * MIB),
     (re.compile(rf"records/{_TASK}\.jsonl\.gz"), 96 * MIB),
     (re.compile(rf"files/{_TASK}/(?:[A-Za-z0-9_-]+/)?[A-Za-z0-9_-]+\.npz"), 32 * MIB),
