@@ -98,13 +98,20 @@ def test_a_function_that_a_stranger_named_is_not_called_unseen(place):
     assert model_of(place.submission, "digits_models:linear") == "digits_models:linear"
 
 
-@pytest.mark.parametrize(
-    "name", ["timm/resnet10t.c3_in1k:test", "hf-hub:me/net", "robustbench/Standard:Linf", "onnx:net.onnx"]
-)
-def test_a_name_of_a_zoo_or_a_file_is_no_function(place, name):
+def test_a_name_of_timm_s_zoo_is_no_function(place):
+    name = "timm/resnet10t.c3_in1k:test"
     metadata = place.submission / "metadata.yaml"
     metadata.write_text(metadata.read_text().replace("digits_models:linear", name))
     assert model_of(place.submission) == name
+
+
+@pytest.mark.parametrize("name", ["hf-hub:me/net", "robustbench/Standard:Linf", "onnx:net.onnx"])
+def test_a_name_that_leads_out_of_the_built_in_zoo_is_not_followed_unseen(place, name):
+    metadata = place.submission / "metadata.yaml"
+    metadata.write_text(metadata.read_text().replace("digits_models:linear", name))
+    with pytest.raises(UserError, match="not followed unseen"):
+        model_of(place.submission)
+    assert model_of(place.submission, name) == name
 
 
 def test_another_model_than_the_submission_s_is_refused(place, against, tmp_path):
