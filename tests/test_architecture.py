@@ -12,6 +12,8 @@ LOADS_AS_NAMED = {
     "models/foreign.py:load_named": "the rule itself: after require_trusted",
     "runner/jobs.py:_model": "requests come from the command line; read_plan and rerun look at theirs before",
     "commands/saliency.py:_loaded": "an argument of `assay saliency` and `assay alignment`",
+    "commands/doctor.py:_open": "an argument of `assay doctor`",
+    "commands/accuracy.py:accuracy": "`assay accuracy`'s own argument",
     "models/subject.py:open_subject": "an argument of `assay doctor`",
     "tasks/verification/commands.py:verify": "`assay verify --model`",
     "tasks/adversarial/sources.py:source_model": "with_sources, which every job's data go through, looks before",

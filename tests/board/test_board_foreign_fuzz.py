@@ -90,8 +90,8 @@ def workplace(tmp_path_factory):
         shutil.copy(specs / "adversarial" / "few.yaml", root / "few.yaml")
         request = {
             "model": "digits_fnn", "task": TASK, "weights": None, "limit": 2, "device": "cpu", "batch_size": None,
-            "precision": {"dtype": "float32", "tf32": False, "threads": 1}, "data_roots": [], "switches": [], "data": None,
-            "trusted": [],
+            "precision": {"dtype": "float32", "tf32": False, "threads": 1}, "data_roots": [], "switches": [],
+            "data": None, "trusted": [],
         }  # fmt: skip
         plan = {"kind": "assay-plan", "schema": 1, "jobs": [{"key": "0" * 64, "request": request}]}
         (root / "plan.json").write_text(json.dumps(plan))

@@ -105,8 +105,8 @@ def workplace(honest, benchmarks, tmp_path_factory):
 def plan_of(model, **fields):
     """A plan as a stranger writes it."""
     request = {"model": model, "task": TASK, "weights": None, "limit": None, "device": "cpu", "batch_size": None,
-               "precision": {"dtype": "float32", "tf32": False, "threads": 1}, "data_roots": [], "switches": [], "data": None,
-               "trusted": []} | fields  # fmt: skip
+               "precision": {"dtype": "float32", "tf32": False, "threads": 1}, "data_roots": [], "switches": [],
+               "data": None, "trusted": []} | fields  # fmt: skip
     return json.dumps({"kind": "assay-plan", "schema": 1, "jobs": [{"key": "0" * 64, "request": request}]})
 
 
