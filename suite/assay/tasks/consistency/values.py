@@ -10,10 +10,11 @@ Count = Annotated[int, Field(ge=0, le=10**12)]
 
 
 class RealValues(StrictModel):
-    """The block's real images and their concepts."""
+    """The block's real images, their concepts, and which of them are classified as labelled where they have labels."""
 
     images: list[Count]
     concepts: list[list[Count]]
+    correct: list[bool] | None = None
 
 
 class AdversarialValues(StrictModel):
