@@ -10,7 +10,7 @@ Count = Annotated[int, Field(ge=0, le=10**12)]
 
 
 class RealValues(StrictModel):
-    """The block's real images, their concepts, and which the model classifies as labelled, where they have labels."""
+    """The block's real images, their concepts, and which of them are classified as labelled where they have labels."""
 
     images: list[Count]
     concepts: list[list[Count]]

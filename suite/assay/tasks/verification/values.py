@@ -47,6 +47,7 @@ class VerificationValues(StrictModel):
     audit_missed: Count
     seconds: Annotated[float, Field(ge=0, le=1e10)]
     satisfies_cr_not_ar: Share | None
+    above_sup: Count = 0
     properties: dict[str, FindingValues]
     above_sup: Count = 0
 
