@@ -195,14 +195,36 @@ def test_the_page_s_paired_test_is_the_command_line_s(open_page):
         assert found == pytest.approx(mcnemar_p_value(only_a, only_b), rel=1e-9)
 
 
-@pytest.mark.parametrize("gaps", [[0.3, -0.1, 0.25, 0.4, 0.2], [0.0, 0.0], [0.5]])
+@pytest.mark.parametrize(
+    "gaps",
+    [[0.3, -0.1, 0.25, 0.4, 0.2], [0.0, 0.0], [0.5], [(-1) ** k / (k + 2) + 0.05 for k in range(13)]],
+)
 def test_the_page_s_sign_flips_are_the_command_line_s(open_page, gaps):
     import numpy as np
 
-    from assay.board.compare import sign_flip_p_value
+    from assay.results.statistics import sign_flip_p_value
 
     found = open_page().evaluate(f"Statistics.paired({gaps}, {[0.0] * len(gaps)})")["p"]
     assert found == pytest.approx(sign_flip_p_value(np.array(gaps)))
+
+
+def test_the_page_draws_as_many_signs_of_many_units_as_the_command_line(open_page):
+    import numpy as np
+
+    from assay.results.statistics import sign_flip_p_value
+
+    gaps = np.random.default_rng(0).normal(0.1, 1, 200)
+    found = open_page().evaluate(f"Statistics.paired({gaps.tolist()}, {[0.0] * 200})")["p"]
+    assert found == pytest.approx(sign_flip_p_value(gaps), abs=0.025)  # four standard errors of 10,000 draws
+
+
+def test_a_p_value_is_written_as_on_the_command_line(open_page):
+    from assay.board.compare import p_text
+
+    page = open_page()
+    for p_value in (0.0004, 0.001, 0.0314, 0.5, 1):
+        shown = page.evaluate(f"Compare.pText({p_value})")
+        assert shown.replace("p = ", "").replace("p ", "") == p_text(p_value)
 
 
 def test_downloads(open_page, site):

@@ -6,15 +6,17 @@ from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 
 from assay.errors import UserError
 from assay.models.trained import read_card, write_card
 from assay.models.zoo import named_in
-from assay.papers.claims import Measured, Missing, Verdict, student_interval
+from assay.papers.claims import Measured, Missing, Verdict
 from assay.papers.estimate import plan_text, training_seconds
 from assay.papers.execute import reproduce
+from assay.papers.intervals import half_over_images, student_interval
 from assay.papers.measure import measure, over_seeds
 from assay.papers.nets import Net, train_missing
 from assay.papers.plan import Reproduction
@@ -274,6 +276,27 @@ def test_seeds_that_agree_keep_the_interval_over_images():
     assert (same.low, same.high) == pytest.approx((0.8, 0.95))
     apart = over_seeds({str(i): Measured(v, v, v, "logits", 1) for i, v in enumerate((1.0, 2.0, 6.0))})
     assert (apart.low, apart.high) == pytest.approx(student_interval((1.0, 2.0, 6.0)))
+
+
+def test_the_interval_of_one_family_knows_its_images_too():
+    scores = np.random.default_rng(0).random((3, 20))
+    ids = [str(unit) for unit in range(20)]
+    single = {
+        str(seed): Measured(
+            row.mean(),
+            row.mean(),
+            row.mean(),
+            "logits",
+            20,
+            by_unit={u: (v,) for u, v in zip(ids, row, strict=True)},
+        )
+        for seed, row in enumerate(scores)
+    }
+    found = over_seeds(single)
+    low, high = student_interval(list(scores.mean(axis=1)))
+    half = np.hypot((high - low) / 2, half_over_images([scores.T]))
+    assert (found.low, found.high) == pytest.approx((found.value - half, found.value + half))
+    assert found.by_unit["7"] == tuple(scores[:, 7])
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from assay.board.submissions.reader import UnreadableError
 from assay.board.submissions.results import parse_result
 from assay.errors import UserError
 from assay.results.document import ResultDocument, Status
-from assay.results.statistics import mcnemar_p_value
+from assay.results.statistics import mcnemar_p_value, sign_flip_interval, sign_flip_p_value
 from assay.runner.assemble import stored_jobs
 from assay.runner.store import RunFolder
 from assay.specs import TaskSpec
@@ -23,8 +23,6 @@ from assay.tasks.base import Record, Task, clean_records
 from assay.tasks.families import family, load_spec
 
 RESAMPLES = 10_000
-_DRAWS_AT_ONCE = 2_000_000
-_FEW = 8  # different values
 
 Gaps = np.ndarray[tuple[int], np.dtype[np.float64]]
 
@@ -35,7 +33,8 @@ class Paired:
 
     Attributes:
         difference: mean of A less mean of B.
-        low: lower bound of its 95 % interval (paired bootstrap).
+        low: lower bound of its 95 % interval: a paired bootstrap for outcomes, what sign flips do not reject otherwise;
+            infinite where units are too few to reject anything.
         high: upper bound.
         p_value: two-sided; exact McNemar for outcomes, the permutation test of sign flips otherwise.
         n: units compared.
@@ -69,14 +68,13 @@ def paired_test(
     a, b = np.asarray(pairs, dtype=np.float64).T
     gaps = a - b
     more, less = int((gaps > 0).sum()), int((gaps < 0).sum())
-    means = _bootstrap_means(gaps, seed)
-    low, high = np.quantile(means, [0.025, 0.975])
     outcomes = bool(np.isin([a, b], [0.0, 1.0]).all())
+    low, high = _bootstrap_interval(gaps, seed) if outcomes else sign_flip_interval(gaps, seed)
     return Paired(
         test="McNemar" if outcomes else "sign flips",
         difference=float(gaps.mean()),
-        low=float(low),
-        high=float(high),
+        low=low,
+        high=high,
         p_value=mcnemar_p_value(more, less) if outcomes else sign_flip_p_value(gaps, seed),
         n=len(gaps),
         only_a=more,
@@ -84,42 +82,12 @@ def paired_test(
     )
 
 
-def _bootstrap_means(gaps: Gaps, seed: int) -> Gaps:
-    """Means of resampled differences, in blocks that fit the memory."""
-    rng = np.random.default_rng(seed)
+def _bootstrap_interval(gaps: Gaps, seed: int) -> tuple[float, float]:
+    """Percentile bootstrap of the mean of outcomes' differences: how often each of the three is drawn says all."""
     values, counts = np.unique(gaps, return_counts=True)
-    if len(values) <= _FEW:  # outcomes: how often each value is drawn says all, whatever the number of units
-        draws = rng.multinomial(len(gaps), counts / len(gaps), size=RESAMPLES)
-        return np.asarray(draws @ values / len(gaps))
-    block = max(1, _DRAWS_AT_ONCE // len(gaps))
-    sizes = [min(block, RESAMPLES - done) for done in range(0, RESAMPLES, block)]
-    return np.concatenate([rng.choice(gaps, (size, len(gaps))).mean(axis=1) for size in sizes])
-
-
-def sign_flip_p_value(gaps: Gaps, seed: int = 0) -> float:
-    """Two-sided: how often differences with signs drawn anew lie as far from zero as those that were found.
-
-    Where the two models are equal a difference has either sign alike (Fisher 1935). All sign patterns are gone
-    through where there are at most :data:`RESAMPLES` of them, else so many are drawn.
-    """
-    from scipy import stats
-
-    if len(gaps) < 2 or not gaps.any():
-        return 1.0
-    test = stats.permutation_test(
-        (gaps,),
-        _mean,
-        permutation_type="samples",
-        vectorized=True,
-        n_resamples=RESAMPLES,
-        batch=max(1, _DRAWS_AT_ONCE // len(gaps)),
-        rng=np.random.default_rng(seed),
-    )
-    return float(test.pvalue)
-
-
-def _mean(values: Gaps, axis: int) -> Any:
-    return values.mean(axis=axis)
+    draws = np.random.default_rng(seed).multinomial(len(gaps), counts / len(gaps), size=RESAMPLES)
+    low, high = np.quantile(draws @ values / len(gaps), [0.025, 0.975])
+    return float(low), float(high)
 
 
 @dataclass(frozen=True)
@@ -191,6 +159,11 @@ def _sides_of_submission(folder: Path) -> dict[str, Side]:
     return found
 
 
+def p_text(p_value: float) -> str:
+    """A p-value as the pages write it."""
+    return "< 0.001" if p_value < 0.001 else f"{p_value:.3f}"
+
+
 TABLE_COLUMNS = ("task", "metric", "A - B", "95 % interval", "p", "test", "N", "only A", "only B")
 
 
@@ -201,9 +174,10 @@ def table_rows(task: str, tests: Mapping[str, Paired | None]) -> list[list[objec
         if test is None:
             rows.append([task, name, "", "", "", "none: not a mean over units", "", "", ""])
             continue
-        interval = f"[{test.low:+.4f}, {test.high:+.4f}]"
+        bounded = np.isfinite(test.low)
+        interval = f"[{test.low:+.4f}, {test.high:+.4f}]" if bounded else "none: too few units"
         rows.append(
-            [task, name, f"{test.difference:+.4f}", interval, f"{test.p_value:.2g}", test.test, test.n,
+            [task, name, f"{test.difference:+.4f}", interval, p_text(test.p_value), test.test, test.n,
              test.only_a, test.only_b]
         )  # fmt: skip
     return rows

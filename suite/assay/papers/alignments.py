@@ -1,14 +1,16 @@
 """Etmann's alignment of a model here, computed once a network and kept beside the reproduction."""
 
 import json
+from math import isnan
 from pathlib import Path
+from typing import Any
 
 from assay.papers.claims import Measured, Missing
 from assay.papers.plan import ZOO, Reproduction
 from assay.papers.spec import AlignmentMeasurement
 from assay.runner.files import path_name, write_atomically
 
-FORMAT = 1  # of what is kept; raised whenever the same network would give another figure
+FORMAT = 2  # of what is kept; raised whenever the same network would give another figure
 
 
 def aligned(plan: Reproduction, wanted: AlignmentMeasurement, seed: int | None) -> Measured | Missing:
@@ -29,12 +31,13 @@ def aligned(plan: Reproduction, wanted: AlignmentMeasurement, seed: int | None) 
         write_atomically(kept, json.dumps(found, indent=1) + "\n")
     if found["mean"] is None:
         return Missing(f"{name}: the gradient is zero at every image")
-    return Measured(found["mean"], found["low"], found["high"], "pixels", found["n"])
+    by_unit = {unit: (value,) for unit, value in found["by_unit"].items()}
+    known = by_unit if None not in found["by_unit"].values() else {}
+    return Measured(found["mean"], found["low"], found["high"], "pixels", found["n"], by_unit=known)
 
 
-def _computed(
-    plan: Reproduction, wanted: AlignmentMeasurement, seed: int | None
-) -> dict[str, float | int | None]:
+def _computed(plan: Reproduction, wanted: AlignmentMeasurement, seed: int | None) -> dict[str, Any]:
+    """The mean, its interval over images and their number, and each image's own (None where it has none)."""
     from assay.data.dataset import open_dataset
     from assay.data.manifest import load_manifest
     from assay.models.zoo import load_model
@@ -43,6 +46,9 @@ def _computed(
     name, weights = plan.model_name(wanted.model, seed)
     model = load_model(name, weights=Path(weights) if weights else None, device=plan.device)
     data = open_dataset(load_manifest(wanted.data), [Path(root) for root in plan.data_roots])
-    summary = summarise(dataset_alignment(model, data, limit=wanted.images))
+    values = dataset_alignment(model, data, limit=wanted.images)
+    summary = summarise(values)
     bounds = {"mean": summary.mean, "low": summary.low, "high": summary.high} if summary.n else {"mean": None}
-    return {**bounds, "n": summary.n}
+    units = [sample.unit_id for sample in data.samples[: wanted.images]]
+    own = [None if isnan(value) else value for value in values]
+    return {**bounds, "n": summary.n, "by_unit": dict(zip(units, own, strict=True))}

@@ -10,8 +10,9 @@ A difference's interval, by what stands behind its two sides:
 - no repetitions on one side: the square-and-add rule on the two intervals (MOVER; Zou and Donner 2008, equation 3).
 
 Repetitions on the same images say nothing of other images: two equal families of networks differ on the images at hand
-for every seed alike. So, where the images' own scores are known, a bootstrap over the images (both families on each
-drawn one) is squared and added to the interval over seeds.
+for every seed alike. So, where the images' own scores are known, what other images would change (both families on the
+same ones) is squared and added to the interval over seeds; see :func:`assay.papers.intervals.half_over_images`. A
+figure that is no mean over images, such as neuron consistency, speaks of the images at hand alone.
 
 An interval over repetitions is never narrower than the weight of one unit (``resolution``): three seeds that agree
 to the last image do not make a difference certain.
@@ -20,9 +21,16 @@ to the last image do not make a difference certain.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from math import hypot, inf, sqrt
-from statistics import fmean, stdev
+from math import hypot, inf
+from typing import TYPE_CHECKING
 
+from assay.papers.intervals import (
+    CONFIDENCE,
+    half_over_images,
+    student_interval,
+    welch_interval,
+    z_quantile,
+)  # fmt: skip
 from assay.papers.spec import (
     AllOf,
     Claim,
@@ -35,10 +43,11 @@ from assay.papers.spec import (
     Within,
     names_in,
 )  # fmt: skip
-from assay.results.statistics import bootstrap_interval
+
+if TYPE_CHECKING:
+    from assay.papers.intervals import Scores
 
 MIN_SEEDS = 3
-CONFIDENCE = 0.95
 
 
 class Verdict(StrEnum):
@@ -65,8 +74,8 @@ class Measured:
         trained: whether the model behind it was trained for this reproduction.
         resolution: the least step of one repetition's value (1/n of a proportion).
         doubt: the guards that failed where it was measured; such a figure is shown, but decides no claim.
-        by_unit: the score of each image, by its id, as the mean over repetitions; empty where the value is no mean over
-            images.
+        by_unit: the scores of each image, by its id: one a repetition, in the order of ``samples``; empty where the
+            value is no mean over images.
     """
 
     value: float
@@ -79,7 +88,7 @@ class Measured:
     trained: bool = False
     resolution: float = 0.0
     doubt: str = ""
-    by_unit: Mapping[str, float] = field(default_factory=dict)
+    by_unit: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -135,12 +144,6 @@ class Finding:
     verdict: Verdict
     reason: str = ""
     comparisons: tuple[Comparison, ...] = ()
-
-
-def student_interval(samples: Sequence[float], confidence: float = CONFIDENCE) -> tuple[float, float]:
-    """Student's t interval of the mean of at least two samples."""
-    half = _t(confidence, len(samples) - 1) * stdev(samples) / sqrt(len(samples))
-    return fmean(samples) - half, fmean(samples) + half
 
 
 def judge_all(
@@ -281,74 +284,57 @@ def difference_interval(
         ValueError: a side has neither repetitions nor an interval.
     """
     least = left.resolution + factor * right.resolution
-    same = left.repeated_over == right.repeated_over and set(left.samples) == set(right.samples)
     value = left.value - factor * right.value
-    if same and len(left.samples) > 1:
-        differences = [left.samples[name] - factor * right.samples[name] for name in left.samples]
-        low, high = student_interval(differences, confidence)
-        value, how = fmean(differences), f"Student's t over {len(differences)} paired {left.repeated_over}"
-    elif len(left.samples) > 1 and len(right.samples) > 1:
-        low, high = _welch(
-            list(left.samples.values()), [factor * v for v in right.samples.values()], confidence
-        )
-        how = f"Welch's t over {len(left.samples)} and {len(right.samples)} {left.repeated_over}"
-    else:
-        low = high = value
-        how = ""
-    if how:
-        low, high = _at_least(value, low, high, least)
-        if images := _over_images(left, right, factor, confidence):
-            low = value - hypot(value - low, value - images[0])
-            high = value + hypot(high - value, images[1] - value)
-            how += f" and a bootstrap over {len(left.by_unit)} images"
-        return low, high, how
+    seeds = _over_repetitions(left, right, factor, confidence)
+    if seeds is not None:
+        low, high, how = seeds
+        if left.by_unit and set(left.by_unit) == set(right.by_unit):
+            half = half_over_images(_parts(left, right, factor), confidence)
+            low, high = value - hypot(value - low, half), value + hypot(high - value, half)
+            how += f" and the {len(left.by_unit)} images that they share"
+        return min(low, value - least), max(high, value + least), how
     if None in (left.low, left.high, right.low, right.high):
         raise ValueError("a difference needs repetitions or an interval on both sides")
-    wider = _z(confidence) / _z(CONFIDENCE)
+    wider = z_quantile(confidence) / z_quantile(CONFIDENCE)
     below = wider * hypot(left.value - _end(left.low), factor * (_end(right.high) - right.value))
     above = wider * hypot(_end(left.high) - left.value, factor * (right.value - _end(right.low)))
     return value - below, value + above, "both intervals, squared and added"
 
 
-def _over_images(
+def _paired(left: Measured, right: Measured) -> bool:
+    """Whether both sides have the same repetitions."""
+    return left.repeated_over == right.repeated_over and set(left.samples) == set(right.samples)
+
+
+def _over_repetitions(
     left: Measured, right: Measured, factor: float, confidence: float
-) -> tuple[float, float] | None:
-    """The interval of the difference over other images, repetitions as they are; None where images are not known."""
-    if not left.by_unit or set(left.by_unit) != set(right.by_unit):
+) -> tuple[float, float, str] | None:
+    """The interval over repetitions alone, and in words how it was made; None where a side has too few."""
+    if min(len(left.samples), len(right.samples)) < 2:
         return None
-    gaps = [score - factor * right.by_unit[unit] for unit, score in left.by_unit.items()]
-    return bootstrap_interval(gaps, seed=0, confidence=confidence)
+    if _paired(left, right):
+        differences = [left.samples[name] - factor * right.samples[name] for name in left.samples]
+        how = f"Student's t over {len(differences)} paired {left.repeated_over}"
+        return *student_interval(differences, confidence), how
+    others = [factor * value for value in right.samples.values()]
+    how = f"Welch's t over {len(left.samples)} and {len(right.samples)} {left.repeated_over}"
+    return *welch_interval(list(left.samples.values()), others, confidence), how
+
+
+def _parts(left: Measured, right: Measured, factor: float) -> "list[Scores]":
+    """The images' scores as the parts of a difference: one where repetitions are paired, else two."""
+    import numpy as np
+
+    ones = np.array(list(left.by_unit.values()))
+    others = -factor * np.array([right.by_unit[unit] for unit in left.by_unit])
+    if not _paired(left, right):
+        return [ones, others]
+    names = list(right.samples)
+    return [ones + others[:, [names.index(name) for name in left.samples]]]
 
 
 def _end(bound: float | None) -> float:
     return inf if bound is None else bound
-
-
-def _at_least(value: float, low: float, high: float, half: float) -> tuple[float, float]:
-    return min(low, value - half), max(high, value + half)
-
-
-def _welch(left: Sequence[float], right: Sequence[float], confidence: float) -> tuple[float, float]:
-    """Welch's interval of the difference of two means (Welch 1947)."""
-    a, b = stdev(left) ** 2 / len(left), stdev(right) ** 2 / len(right)
-    value = fmean(left) - fmean(right)
-    if a + b == 0:
-        return value, value
-    freedom = (a + b) ** 2 / (a**2 / (len(left) - 1) + b**2 / (len(right) - 1))
-    half = _t(confidence, freedom) * sqrt(a + b)
-    return value - half, value + half
-
-
-def _t(confidence: float, freedom: float) -> float:
-    from scipy import stats
-
-    return float(stats.t.ppf((1 + confidence) / 2, freedom))
-
-
-def _z(confidence: float) -> float:
-    from scipy import stats
-
-    return float(stats.norm.ppf((1 + confidence) / 2))
 
 
 def _verdict(kind: str, low: float, high: float, tolerance: float = 0.0) -> Verdict:

@@ -49,8 +49,8 @@ def curves(outcome: Outcome) -> Iterator[dict[str, str]]:
         yield {
             "title": f"{series}: {result.title}",
             "class": "wide many" if len(models) > MANY else "",
-            "caption": f"{_behind(result, point)}. Lines are means over the networks; bands are 95 % intervals, made "
-            "as those of the figures above.",
+            "caption": f"{_behind(result, point)}. Lines are means over the networks; bands are their 95 % "
+            "intervals by Student's t, no narrower than a network's own over images.",
             "content": _script_json({"data": data, "layout": layout}),
         }
 

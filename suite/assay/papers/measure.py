@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from math import inf
+from math import hypot, inf
 from statistics import fmean
 
-from assay.papers.claims import Measured, Missing, student_interval
+from assay.papers.claims import Measured, Missing
+from assay.papers.intervals import half_over_images, student_interval
 from assay.papers.plan import ZOO, Reproduction
 from assay.papers.shapes import shapes_behind
 from assay.papers.spec import (
@@ -55,7 +56,8 @@ def _of_results(
             return found
         if seed is ZOO:
             return _by_shape(plan, result, wanted, found)
-        return replace(found, by_unit=units_behind(plan.run_folder(seed), result, _points(result, wanted)))
+        scores = units_behind(plan.run_folder(seed), result, _points(result, wanted))
+        return replace(found, by_unit={unit: (score,) for unit, score in scores.items()})
 
     return _of_every_seed(plan, wanted.model, measured)
 
@@ -138,15 +140,17 @@ def _mean_of(points: Sequence[Metric], doubt: str) -> Measured | Missing:
 def over_seeds(single: Mapping[str, Measured]) -> Measured:
     """One measurement from its repetitions.
 
-    The interval is Student's t over seeds, widened to the mean of the repetitions' own intervals where those reach
-    further: three networks that agree were still tried on so many images only.
+    The interval is Student's t over seeds, with what other images would change squared and added, as in differences.
+    It is widened to the mean of the repetitions' own intervals where those reach further: three networks without an
+    error were still tried on so many images only.
     """
     samples = {seed: each.value for seed, each in single.items()}
     first = next(iter(single.values()))
     lows = [each.low for each in single.values() if each.low is not None]
     highs = [each.high for each in single.values() if each.high is not None]
     ends = [(fmean(lows), fmean(highs))] if len(lows) == len(highs) == len(single) else []
-    ends += [student_interval(list(samples.values()))] if len(samples) > 1 else []
+    by_unit = _together([each.by_unit for each in single.values()])
+    ends += [_seeds_and_images(list(samples.values()), by_unit)] if len(samples) > 1 else []
     low, high = min((end[0] for end in ends), default=None), max((end[1] for end in ends), default=None)
     least, most = _RANGE.get(first.unit, (-inf, inf))
     if low is not None and high is not None:
@@ -164,16 +168,28 @@ def over_seeds(single: Mapping[str, Measured]) -> Measured:
         doubt="; ".join(
             dict.fromkeys(one for each in single.values() for one in each.doubt.split("; ") if one)
         ),
-        by_unit=_mean_by_unit([each.by_unit for each in single.values()]),
+        by_unit=by_unit,
     )
 
 
-def _mean_by_unit(columns: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """The mean score of each image; empty where the repetitions are not of the same ones."""
+def _together(columns: Sequence[Mapping[str, tuple[float, ...]]]) -> dict[str, tuple[float, ...]]:
+    """Each image's scores, one a repetition; empty where the repetitions are not of the same images."""
     first = columns[0]
     if any(set(column) != set(first) for column in columns):
         return {}
-    return {unit: fmean(column[unit] for column in columns) for unit in first}
+    return {unit: tuple(score for column in columns for score in column[unit]) for unit in first}
+
+
+def _seeds_and_images(
+    samples: Sequence[float], by_unit: Mapping[str, tuple[float, ...]]
+) -> tuple[float, float]:
+    """The interval of a mean over seeds, and over the images where their scores are known."""
+    import numpy as np
+
+    low, high = student_interval(samples)
+    half = half_over_images([np.array(list(by_unit.values()))]) if by_unit else 0.0
+    wide = hypot((high - low) / 2, half)
+    return (low + high) / 2 - wide, (low + high) / 2 + wide
 
 
 def _training(plan: Reproduction, wanted: TrainingMeasurement) -> Measured | Missing:

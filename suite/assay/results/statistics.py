@@ -13,6 +13,9 @@ if TYPE_CHECKING:
 
     Floats = npt.NDArray[np.float64]
 
+SIGN_PATTERNS = 10_000
+"""How many patterns of signs are gone through or drawn; the pages' script has the same number."""
+
 _DRAWS_AT_ONCE = 2_000_000  # of resampled positions, so that the memory does not grow with the sample
 
 
@@ -39,6 +42,68 @@ def mcnemar_p_value(only_a: int, only_b: int) -> float:
 
     discordant = only_a + only_b
     return float(stats.binomtest(only_a, discordant, 0.5).pvalue) if discordant else 1.0
+
+
+def sign_flip_p_value(gaps: Floats, seed: int = 0) -> float:
+    """Two-sided p-value: how often differences with signs drawn anew lie as far from zero as those that were found.
+
+    Where the two sides are equal a difference has either sign alike (Fisher 1935). All sign patterns are gone
+    through where there are at most :data:`SIGN_PATTERNS` of them (13 units), else so many are drawn.
+
+    Args:
+        gaps: (n,) differences of paired units.
+        seed: of the draws.
+    """
+    import numpy as np
+    from scipy import stats
+
+    if len(gaps) < 2 or not gaps.any():
+        return 1.0
+    test = stats.permutation_test(
+        (gaps,),
+        _mean,
+        permutation_type="samples",
+        vectorized=True,
+        n_resamples=SIGN_PATTERNS,
+        batch=max(1, _DRAWS_AT_ONCE // len(gaps)),
+        rng=np.random.default_rng(seed),
+    )
+    return float(test.pvalue)
+
+
+def sign_flip_interval(gaps: Floats, seed: int = 0, confidence: float = 0.95) -> tuple[float, float]:
+    """The mean differences that :func:`sign_flip_p_value` would not reject; infinite where units are too few for that.
+
+    Turning the signs of some units leads as far from a supposed difference as what was found is just where these units
+    have it as their own mean. So the ends are two ranks among the means of all sets of units (Hartigan 1969), or of
+    as many as signs are drawn.
+    """
+    import numpy as np
+
+    n = len(gaps)
+    if 2**n <= SIGN_PATTERNS:
+        sets = np.arange(1, 2**n)[:, None] >> np.arange(n) & 1
+        means = sets @ gaps / sets.sum(axis=1)
+    else:
+        means = _means_of_random_sets(gaps, np.random.default_rng(seed))
+    rank = int((1 - confidence) / 2 * (len(means) + 1))  # the set of none stands for what was found
+    if rank == 0:
+        return -math.inf, math.inf
+    means.sort()
+    return float(means[rank - 1]), float(means[-rank])
+
+
+def _means_of_random_sets(gaps: Floats, rng: np.random.Generator) -> Floats:
+    """Of sets that take each unit or not alike, in blocks that fit the memory."""
+    import numpy as np
+
+    block = max(1, _DRAWS_AT_ONCE // len(gaps))
+    means = []
+    for done in range(0, SIGN_PATTERNS, block):
+        sets = rng.integers(0, 2, (min(block, SIGN_PATTERNS - done), len(gaps)), dtype=np.int8)
+        sets = sets[sets.any(axis=1)].astype(np.float64)
+        means.append(sets @ gaps / sets.sum(axis=1))
+    return np.concatenate(means)
 
 
 def bootstrap_interval(

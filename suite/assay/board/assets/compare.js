@@ -84,5 +84,5 @@ const Compare = (() => {
       curves(models, columns), table(models, columns, outcomes));
   }
 
-  return { show };
+  return { show, pText };
 })();

@@ -1,7 +1,7 @@
-// Paired tests of two models over the same units; those of `assay compare`, which draws more signs.
+// Paired tests of two models over the same units; those of `assay compare`, but that other signs are drawn.
 "use strict";
 const Statistics = (() => {
-  const RESAMPLES = 2000;
+  const SIGN_PATTERNS = 10000;
 
   function logFactorials(n) {
     const table = new Float64Array(n + 1);
@@ -21,28 +21,34 @@ const Statistics = (() => {
     return Math.min(1, 2 * tail);
   }
 
+  /** Whole numbers of 32 random bits. */
   function generator(seed) {
     let state = seed >>> 0;
     return () => {  // mulberry32
       state = (state + 0x6d2b79f5) >>> 0;
       let bits = Math.imul(state ^ (state >>> 15), 1 | state);
       bits = (bits + Math.imul(bits ^ (bits >>> 7), 61 | bits)) ^ bits;
-      return ((bits ^ (bits >>> 14)) >>> 0) / 4294967296;
+      return (bits ^ (bits >>> 14)) >>> 0;
     };
   }
 
   /** Two-sided: how often differences with signs drawn anew lie as far from zero; all patterns where they are few. */
   function signFlips(gaps) {
     const found = Math.abs(gaps.reduce((sum, gap) => sum + gap, 0)) * (1 - 1e-12);
-    const patterns = 2 ** gaps.length;
+    const all = 2 ** gaps.length <= SIGN_PATTERNS;
+    const patterns = all ? 2 ** gaps.length : SIGN_PATTERNS;
     const random = generator(1);
-    const all = patterns <= RESAMPLES;
     let extreme = 0;
-    for (let draw = 0; draw < (all ? patterns : RESAMPLES); draw += 1) {
-      const sum = gaps.reduce((so, gap, at) => so + ((all ? (draw >> at) & 1 : random() < 0.5) ? gap : -gap), 0);
+    for (let draw = 0; draw < patterns; draw += 1) {
+      let bits = draw;
+      let sum = 0;
+      for (let at = 0; at < gaps.length; at += 1) {
+        if (!all && at % 32 === 0) bits = random();
+        sum += (bits >>> at % 32) & 1 ? gaps[at] : -gaps[at];
+      }
       extreme += Math.abs(sum) >= found;
     }
-    return all ? extreme / patterns : (extreme + 1) / (RESAMPLES + 1);
+    return all ? extreme / patterns : (extreme + 1) / (patterns + 1);
   }
 
   const SCORES = { 1: 1, 0: 0, "-": null };
