@@ -12,14 +12,17 @@ from torch import nn
 from torchvision import models
 
 from assay.errors import UserError
+from assay.models.subject import open_subject
 from assay.models.zoo import load_model
 
 FACTORY = """
+import torch
 from torch import nn
 
 class Two(nn.Module):
     def __init__(self):
         super().__init__()
+        torch.manual_seed(0)
         self.layer = nn.Sequential(nn.Flatten(), nn.Linear(12, 4))
 
     def forward(self, pixels):
@@ -126,6 +129,40 @@ def test_what_a_factory_says_counts_where_the_card_says_nothing(tmp_path: Path, 
     assert (info.preprocessing.mean, info.label_space) == ((0.5, 0.5, 0.5), "mine")
     info = load_model(card(tmp_path, network, output=output, input={"mean": [0.1] * 3}, label_space="x")).info
     assert (info.preprocessing.mean, info.label_space) == ((0.1, 0.1, 0.1), "x")
+
+
+def test_the_doctor_looks_at_the_logits_of_a_network_that_returns_several_things(
+    tmp_path: Path, factory: str
+) -> None:
+    path = card(tmp_path, {"factory": f"{factory}:described"}, output={"tensor": "scores"})
+    subject = open_subject(path)
+    assert subject.shape == (3, 2, 2)
+    pixels = torch.rand(2, 3, 2, 2)
+    assert torch.equal(subject.networks[None](pixels - 0.5), load_model(path).module(pixels))
+
+
+class Pair(nn.Module):
+    """Returns features beside its logits."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer = nn.Linear(12, 4)
+
+    def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return pixels.mean((2, 3)), self.layer(pixels.flatten(1))
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_an_exported_program_of_several_outputs_for_any_batch(tmp_path: Path, batch: int) -> None:
+    net, pixels = Pair().eval(), torch.rand(5, 3, 2, 2)
+    torch.export.save(torch.export.export(net, (torch.rand(batch, 3, 2, 2),)), tmp_path / "net.pt2")
+    path = card(tmp_path, {"program": "net.pt2"}, output={"tensor": 1}, num_classes=4)
+    model = load_model(path)
+    assert torch.allclose(model.module(pixels), net(pixels)[1], atol=1e-6)
+    assert "logits are output[1]" in model.info.notes[0]
+    counted = card(tmp_path, {"program": "net.pt2"}, num_classes=4)  # the number of classes tells them apart
+    assert load_model(counted).info.notes == model.info.notes
 
 
 @pytest.mark.parametrize(

@@ -96,3 +96,13 @@ def test_a_missing_file_and_weights_beside_a_file_are_said(tmp_path: Path) -> No
         load_model("onnx:nowhere.onnx")
     with pytest.raises(UserError, match="leave out --weights"):
         load_model("onnx:nowhere.onnx", weights=tmp_path / "net.pth")
+
+
+def test_a_pointer_or_a_page_in_place_of_a_file_is_called_so(tmp_path: Path) -> None:
+    path = tmp_path / "net.onnx"
+    path.write_text("version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 49\n")
+    with pytest.raises(UserError, match="is a Git LFS pointer, not the file that it stands for"):
+        load_model(f"onnx:{path}")
+    path.write_text("<!DOCTYPE html><title>404</title>")
+    with pytest.raises(UserError, match="is an HTML page"):
+        load_model(f"onnx:{path}")

@@ -226,6 +226,11 @@ def test_files_of_other_kinds_are_told(tmp_path: Path) -> None:
     (tmp_path / "text.pt2").write_text("no archive")
     with pytest.raises(UserError, match="cannot be read as an exported program"):
         read_program(tmp_path / "text.pt2")
+    (tmp_path / "pointer.pt2").write_text(
+        "version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 49\n"
+    )
+    with pytest.raises(UserError, match="is a Git LFS pointer"):
+        read_program(tmp_path / "pointer.pt2")
     torch.save({"weight": torch.zeros(1)}, tmp_path / "weights.pt2")
     with pytest.raises(UserError, match="is no exported program"):
         read_program(tmp_path / "weights.pt2")

@@ -1,4 +1,4 @@
-"""What a file is that was given as weights and is none: called by its name, with what to do about it (no torch)."""
+"""What a file is that was given as a network or its weights and is none: called by its name (no torch)."""
 
 import codecs
 import zipfile
@@ -23,22 +23,39 @@ _MAGIC = (
 )
 
 
+def refuse_page(path: Path) -> None:
+    """Refuse a file of text that stands for the file that is wanted: a pointer to it, or a server's page.
+
+    Raises:
+        UserError: says what it is.
+    """
+    text = _text(_head(path))
+    _refuse(path, None if text is None else _page(text))
+
+
 def refuse_foreign(path: Path) -> None:
     """Refuse a file that is known to be something else than weights: a pointer, a page, an archive, a program.
 
     Raises:
         UserError: says what it is.
     """
-    found = _foreign(path)
+    _refuse(path, _foreign(path))
+
+
+def _refuse(path: Path, found: tuple[str, str] | None) -> None:
     if found is not None:
         what, remedy = found
         raise UserError(f"{path}: is {what}; {remedy}")
 
 
+def _head(path: Path) -> bytes:
+    with path.open("rb") as stream:
+        return stream.read(_HEAD)
+
+
 def _foreign(path: Path) -> tuple[str, str] | None:
     """What a file is and what to do, or None where it may be weights."""
-    with path.open("rb") as stream:
-        head = stream.read(_HEAD)
+    head = _head(path)
     if not head:
         return "an empty file", "get it again"
     for magic, what, remedy in _MAGIC:
@@ -49,11 +66,15 @@ def _foreign(path: Path) -> tuple[str, str] | None:
     if head.startswith(b"PK"):
         return _zip(path)
     text = _text(head)
-    return None if text is None else _written(text)
+    if text is None:
+        return None
+    first = " ".join(text.split())[:_SHOWN]
+    other = f"a text that begins with {first!r}", "give a state dict saved as .safetensors or .pth"
+    return _page(text) or other
 
 
-def _written(text: str) -> tuple[str, str]:
-    """What a file of text is."""
+def _page(text: str) -> tuple[str, str] | None:
+    """What a file of text is that stands for another; None where it is some other text."""
     start = text.lstrip("\ufeff \t\r\n").lower()
     if start.startswith("version https://git-lfs"):
         return "a Git LFS pointer, not the file that it stands for", "run `git lfs pull` in its repository"
@@ -61,8 +82,7 @@ def _written(text: str) -> tuple[str, str]:
         return "an HTML page, such as a server sends in place of a file", "download the file itself"
     if start.startswith("<"):
         return "an XML page, such as a server sends in place of a file", "download the file itself"
-    first = " ".join(text.split())[:_SHOWN]
-    return f"a text that begins with {first!r}", "give a state dict saved as .safetensors or .pth"
+    return None
 
 
 def _text(head: bytes) -> str | None:

@@ -8,6 +8,7 @@ import onnx
 from onnx import ModelProto, TensorProto, external_data_helper
 
 from assay.errors import UserError
+from assay.models.file_kinds import refuse_page
 
 _PROBABILITIES = {"Softmax", "Sigmoid"}
 
@@ -29,10 +30,11 @@ def read(path: Path) -> OnnxFile:
     """The ONNX file at ``path`` and its external data.
 
     Raises:
-        UserError: one of them is missing, damaged, or lies outside the folder.
+        UserError: one of them is missing, damaged, a pointer or a page in its place, or lies outside the folder.
     """
     if not path.is_file():
         raise UserError(f"onnx:{path}: there is no such file; check the path")
+    refuse_page(path)
     try:
         model = onnx.load(path, load_external_data=False)
     except Exception as error:  # protobuf's decoding error has no typed name
@@ -41,6 +43,8 @@ def read(path: Path) -> OnnxFile:
     missing = next((file for file in beside if not file.is_file()), None)
     if missing is not None:
         raise UserError(f"{path}: its weights lie in {missing.name}, which is not beside it; put it there")
+    for file in beside:
+        refuse_page(file)
     try:
         external_data_helper.load_external_data_for_model(model, str(path.parent))
         onnx.checker.check_model(model)

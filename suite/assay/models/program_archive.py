@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from assay.errors import UserError
+from assay.models.file_kinds import refuse_page
 
 SCHEMA_MAJOR = 8
 """Of the JSON that is read here."""
@@ -52,6 +53,7 @@ def read_archive(path: Path) -> Archive:
     """
     if not path.is_file():
         raise UserError(f"{path}: there is no such file; check the path")
+    refuse_page(path)
     try:
         with zipfile.ZipFile(path) as archive:
             members = _members(archive)

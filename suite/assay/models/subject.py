@@ -13,6 +13,7 @@ from assay.models.entries import card_file, onnx_file
 from assay.models.from_card import Network, network_of
 from assay.models.info import Layout, OutputChoice
 from assay.models.loaded import LoadedModel
+from assay.models.outputs import IMAGES, read_output
 from assay.models.zoo import load_model
 
 _LAYOUTS: tuple[Layout, ...] = ("nchw", "nhwc")
@@ -78,7 +79,14 @@ def _of_card(place: Path, card: CardFile) -> Subject:
         if first.preprocessing and card.network.kind in ("timm", "torchvision")
         else None
     )
-    return Subject({layout: each.module for layout, each in found.items()}, shape, own, bare, place)
+    networks = {layout: _answering(each, shape, str(place)) for layout, each in found.items()}
+    return Subject(networks, shape, own, bare, place)
+
+
+def _answering(network: Network, shape: tuple[int, int, int], where: str) -> nn.Module:
+    """The network as one that returns logits, whatever it returns them in."""
+    images = torch.full((IMAGES, *shape), 0.5)
+    return read_output(network.module.eval(), images, where, network.output).of(network.module)
 
 
 class _Undone(nn.Module):

@@ -93,10 +93,6 @@ def load_weights(
         key: which of several state dicts in the file.
         renamed: from published names of tensors to those of ``net``.
 
-    Args:
-        path: the file.
-        key: of the checkpoint, under which the weights lie where it has that key.
-
     Raises:
         UserError: the file cannot be read, or is for another architecture.
     """
