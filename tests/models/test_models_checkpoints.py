@@ -7,6 +7,7 @@ import json
 import os
 import pickle
 import tarfile
+import warnings
 import zipfile
 from collections import defaultdict
 from collections.abc import Callable
@@ -170,7 +171,10 @@ def torch_script(path: Path) -> None:
         def forward(self, x: Tensor) -> Tensor:
             return x + 1
 
-    torch.jit.save(torch.jit.trace(Net(), torch.zeros(1)), path)
+    with warnings.catch_warnings(
+        action="ignore"
+    ):  # PyTorch means to leave TorchScript behind; users have files of it
+        torch.jit.save(torch.jit.trace(Net(), torch.zeros(1)), path)
 
 
 def exported(path: Path) -> None:
