@@ -49,7 +49,6 @@ class VerificationValues(StrictModel):
     satisfies_cr_not_ar: Share | None
     above_sup: Count = 0
     properties: dict[str, FindingValues]
-    above_sup: Count = 0
 
 
 RECORD_VALUES = TypeAdapter(VerificationValues)
