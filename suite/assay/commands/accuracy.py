@@ -33,7 +33,7 @@ def accuracy(
     threads: FastThreads = 1,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
-    """Measure clean accuracy, one picture at a time, on the data that each model's card states or on --data."""
+    """Measure clean accuracy on --data, or on the data that each model's card states, beside what the card states."""
     import torch
 
     from assay.models.zoo import load_model

@@ -59,14 +59,18 @@ def _of_card(place: Path, card: CardFile) -> Subject:
     bare = card.model_copy(
         update={"input": InputPart(size=card.input.size), "output": OutputChoice(tensor=card.output.tensor)}
     )
+    whole = bare
+    if card.output.drop and card.class_count is not None:  # a head has the dropped classes too
+        logits = card.class_count + len(card.output.drop)
+        whole = bare.model_copy(update={"num_classes": logits, "label_space": UNSTATED})
     try:
-        found: dict[Layout | None, Network] = {None: network_of(place, bare)}
+        found: dict[Layout | None, Network] = {None: network_of(place, whole)}
     except UserError as error:
         found = {}
         for layout in _LAYOUTS:
             try:
                 either = InputPart(size=card.input.size, layout=layout)
-                found[layout] = network_of(place, bare.model_copy(update={"input": either}))
+                found[layout] = network_of(place, whole.model_copy(update={"input": either}))
             except UserError:
                 continue
         if not found:
