@@ -4,7 +4,7 @@ import textwrap
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from assay.errors import UserError
 from assay.models.card_file import KEY, read_card_file
@@ -65,7 +65,10 @@ def data(roots: Sequence[Path] = ()) -> list[Row]:
     """Name, label space, kind (images or shapes), licence, source and availability of every shipped data manifest."""
     from assay.data.dataset import is_available
     from assay.data.manifest import list_manifests, load_manifest
-    from assay.tasks.srvr.shapes import list_shapes, load_shapes
+    from assay.tasks.srvr.shapes import list_shapes, load_shapes, made_by_code
+
+    def there(kind: str, manifest: Any) -> bool:
+        return (kind == "shapes" and made_by_code(manifest)) or is_available(manifest, list(roots)) is None
 
     images = [("images", load_manifest(name)) for name in list_manifests()]
     shapes = [("shapes", load_shapes(name)) for name in list_shapes()]
@@ -75,7 +78,7 @@ def data(roots: Sequence[Path] = ()) -> list[Row]:
             "label_space": manifest.label_space,
             "kind": kind,
             "licence": _short(manifest.licence),
-            "available": "no" if is_available(manifest, list(roots)) else "yes",
+            "available": "yes" if there(kind, manifest) else "no",
             "source": _short(manifest.source),
         }
         for kind, manifest in (*images, *shapes)

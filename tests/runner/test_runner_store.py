@@ -94,7 +94,9 @@ def test_a_chunk_can_be_a_folder_by_mischief(store):
 
 def test_the_newest_times_of_a_chunk_count_and_torn_ones_do_not(store):
     for chunk, seconds in ((1, 5), (0, 1), (1, 2)):
-        append_line(store.times_path, {"chunk": chunk, "wall_seconds": seconds})
+        append_line(
+            store.times_path, {"chunk": chunk, "wall_seconds": seconds, "cpu_seconds": 1.0, "halved": None}
+        )
     with (store.path / "times.jsonl").open("ab") as file:
         file.write(b'{"chunk": 9, "wa')
     assert [entry["wall_seconds"] for entry in store.read_times()] == [1, 2]
@@ -127,9 +129,10 @@ def test_what_is_no_run_is_refused_untouched(tmp_path):
 
 def test_the_index_keeps_one_job_a_name(tmp_path):
     folder = RunFolder(tmp_path / "o")
-    folder.point([("m", "t", "1"), ("a", "t", "2")])
-    folder.point([("m", "t", "3")])
-    assert [(entry["model"], entry["key"]) for entry in folder.index()] == [("a", "2"), ("m", "3")]
+    one, two, three = (digit * 64 for digit in "123")
+    folder.point([("m", "t", one), ("a", "t", two)])
+    folder.point([("m", "t", three)])
+    assert [(entry["model"], entry["key"]) for entry in folder.index()] == [("a", two), ("m", three)]
     (tmp_path / "o" / "index.json").write_text(json.dumps({"m": 1}))
     with pytest.raises(UserError, match="is damaged"):
         folder.index()

@@ -87,7 +87,7 @@ def test_no_image() -> None:
     [
         (linear(), "loss", "unknown score 'loss'; choose one of logit, margin"),
         (linear(1), "margin", "a margin needs two classes"),
-        (nn.Identity(), "logit", "does not answer with logits"),
+        (nn.Identity(), "logit", "not with logits"),
     ],
 )
 def test_what_cannot_be_done_is_said(net: nn.Module, score, complaint: str) -> None:

@@ -442,7 +442,7 @@ class JobStore:
 def _is_time(entry: Mapping[str, Any]) -> bool:
     numbers = ("chunk", "wall_seconds", "cpu_seconds")
     return all(type(entry.get(name)) in (int, float) for name in numbers) and all(
-        isinstance(value, int | float | str) for value in entry.values()
+        value is None or isinstance(value, int | float | str) for value in entry.values()
     )
 
 

@@ -71,7 +71,8 @@ def test_an_image_made_on_one_model_is_scored_on_another(run_digits):
     )
     run = run_digits(LINEAR, lines)
     own, transfer = (run.metrics[f"{name}:robust_accuracy@1/5"].value for name in ("pgd", "transfer"))
-    assert own <= transfer < run.metrics["clean_accuracy"].value
+    assert own <= transfer + 1 / 40  # both start at random, and one image more may stand by luck
+    assert transfer < run.metrics["clean_accuracy"].value
     assert not any(record.values["attacks"]["transfer"]["1/5"]["claimed"] for record in run.records)
 
 

@@ -21,7 +21,7 @@ from assay.tasks.consistency.spec import EnsembleSpec
 
 MODELS = "tasks.consistency.colour_models"
 SOURCE = DataSource(
-    "", Path(), (), own(f"{MODELS}:{name}" for name in ("detectors", "sharper_detectors", "spoilt"))
+    "", Path(), (), trust=own(f"{MODELS}:{name}" for name in ("detectors", "sharper_detectors", "spoilt"))
 )
 SPEC = {
     "ensemble": (f"{MODELS}:detectors",),

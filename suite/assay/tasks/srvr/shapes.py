@@ -262,6 +262,11 @@ def load_shapes(name_or_path: str, relative_to: Path | None = None) -> ShapesMan
     return validate(ShapesManifest, read_yaml(path), str(path))
 
 
+def made_by_code(manifest: ShapesManifest) -> bool:
+    """Whether code makes the shapes, so that there are no files to look for."""
+    return isinstance(manifest.layout, EmbeddedLayout)
+
+
 def open_shapes(manifest: ShapesManifest, roots: tuple[Path, ...] = ()) -> ShapeSet:
     """Find, verify and index a data set of shapes; meshes are read only when asked for.
 
@@ -273,8 +278,7 @@ def open_shapes(manifest: ShapesManifest, roots: tuple[Path, ...] = ()) -> Shape
         UserError: a file is missing or has another hash, a class is unknown or outside the label space, two
             files give one shape, or there is none.
     """
-    made_by_code = isinstance(manifest.layout, EmbeddedLayout)
-    files = DataFiles(Path(), ()) if made_by_code else locate(manifest, roots)
+    files = DataFiles(Path(), ()) if made_by_code(manifest) else locate(manifest, roots)
     hashes = verified_hashes(manifest, files)
     shapes = manifest.layout.open(files)
     for shape in shapes:
