@@ -1,10 +1,11 @@
 """Triangle meshes: read through trimesh, polygons cut rightly, cleaned of faces that change nothing, normalised."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -106,7 +107,7 @@ def _read(path: Path) -> tuple[FloatArray, IntArray, Sequence[Conversion]]:
     loaded = trimesh.load_mesh(path, process=False)
     vertices, faces = np.asarray(loaded.vertices), np.asarray(loaded.faces)
     if suffix == ".ply" and len(faces) != _ply_faces(path):
-        ears = _ply_ears(path)
+        ears = _ply_ears(loaded.metadata["_ply_raw"])
         if ears is not None:
             return *ears, [EARS]
     return vertices, faces, []
@@ -133,13 +134,11 @@ def _ply_faces(path: Path) -> int | None:
     return int(found[1]) if found else None
 
 
-def _ply_ears(path: Path) -> tuple[FloatArray, IntArray] | None:
-    """Vertices and triangles of a .ply file by VTK, which keeps polygons whole; None where fans cover them rightly."""
-    import pyvista
-
-    surface = pyvista.read(path)
-    vertices = np.asarray(surface.points, dtype=np.float64)
-    polygons = [np.asarray(corners, dtype=np.int64) for corners in surface.irregular_faces]
+def _ply_ears(elements: Mapping[str, Any]) -> tuple[FloatArray, IntArray] | None:
+    """Vertices and triangles of a .ply file's elements as trimesh read them; None where fans cover its polygons."""
+    corner, face = elements["vertex"]["data"], elements["face"]["data"]
+    vertices = np.column_stack([corner[axis] for axis in "xyz"]).astype(np.float64)
+    polygons = [np.asarray(corners, dtype=np.int64) for corners in _ply_corners(face)]
     ears = [ear_clipped(vertices[corners]) if len(corners) > 3 else None for corners in polygons]
     if all(cut is None for cut in ears):
         return None
@@ -148,6 +147,14 @@ def _ply_ears(path: Path) -> tuple[FloatArray, IntArray] | None:
         for corners, cut in zip(polygons, ears, strict=True)
     ]
     return vertices, np.concatenate(pieces)
+
+
+def _ply_corners(face: Any) -> Sequence[Sequence[int]]:
+    """The corners of each polygon: lists where their number varies (ASCII), else a structured array."""
+    names = list(face) if isinstance(face, dict) else face.dtype.names
+    name = next((name for name in ("vertex_index", "vertex_indices") if name in names), names[0])
+    polygons: Sequence[Sequence[int]] = face[name] if isinstance(face, dict) else face[name]["f1"]
+    return polygons
 
 
 def build_mesh(vertices: npt.ArrayLike, faces: npt.ArrayLike, name: str = "mesh") -> Mesh:
