@@ -258,6 +258,55 @@ def test_the_verb_says_what_was_found(capsys, workspace):
     assert [line.split(": ")[1] for line in err.splitlines()] == ["README.md", "digits-blurred"]
 
 
+def test_another_repository_inside_a_submission_is_refused(capsys, workspace):
+    proposed = workspace / "proposed"
+    another_model(proposed / SUBMISSIONS, "newcomer")
+    sha = git(proposed, "rev-parse", "HEAD")
+    (proposed / SUBMISSIONS / "newcomer" / "more").mkdir()
+    git(proposed, "update-index", "--add", "--cacheinfo", f"160000,{sha},{SUBMISSIONS}/newcomer/more")
+    commit(proposed)
+    code, out, err = run_verb(capsys, workspace, "--author", ME)
+    assert (code, out) == (2, "newcomer: 1 problem\n")
+    assert "more" in err
+
+
+NO_UTF8 = {
+    "a file elsewhere": b"README\xff.md",
+    "a folder": bytes(SUBMISSIONS) + b"/\xff\xfe/manifest.json",
+    "a file of a submission": bytes(OTHER) + b"/\xff.json",
+}
+
+
+@pytest.mark.parametrize("kind", NO_UTF8)
+def test_a_name_that_is_no_utf_8_is_refused_in_a_sentence(capsys, workspace, kind):
+    path = workspace / "proposed" / os.fsdecode(NO_UTF8[kind])
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("{}")
+    commit(workspace / "proposed")
+    code, _, err = run_verb(capsys, workspace, "--author", ME)
+    assert code == 2
+    assert "Traceback" not in err
+    assert r"\udcff" in err  # how such a byte is written
+
+
+def test_a_history_with_broken_authors_is_harmless(capsys, workspace):
+    proposed = workspace / "proposed"
+    another_model(proposed / SUBMISSIONS, "newcomer")
+    commit(proposed)
+    tree, parent = git(proposed, "rev-parse", "HEAD^{tree}"), git(proposed, "rev-parse", "HEAD^")
+    who = b"\xff\xfe <\xff> 99999999999999999999 +9999"
+    text = b"tree %s\nparent %s\nauthor %s\ncommitter %s\n\n\xff\n" % (
+        tree.encode(),
+        parent.encode(),
+        who,
+        who,
+    )
+    made = ["git", "-C", proposed, "hash-object", "-t", "commit", "-w", "--stdin", "--literally"]
+    sha = subprocess.run(made, input=text, check=True, capture_output=True).stdout.decode().strip()
+    git(proposed, "update-ref", "HEAD", sha)
+    assert run_verb(capsys, workspace, "--author", ME)[:2] == (0, "newcomer: every check passed\n")
+
+
 @pytest.mark.parametrize(("maintainer", "code"), [("true", 0), ("false", 2)])
 def test_the_workflow_s_own_step_refuses_a_stranger_s_removal(workspace, maintainer, code):
     """The step's text as GitHub runs it, with this program in the place of the one that was set up."""

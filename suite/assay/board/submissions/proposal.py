@@ -18,6 +18,7 @@ from assay.board.submissions.register import read_register
 from assay.errors import UserError
 
 SUBMISSIONS = PurePosixPath("leaderboard/submissions")
+_GIT_LINK = "160000"  # git's mode of another repository, which a checkout leaves as an empty folder
 _SHOWN = 10  # files elsewhere; a hostile change may touch thousands
 
 
@@ -55,27 +56,46 @@ def check_proposal(proposal: Proposal, board: Path) -> tuple[list[Problem], list
     Raises:
         UserError: the commits cannot be compared, or ``board`` has no register.
     """
-    paths = _changed_paths(proposal)
+    changed = _changed_paths(proposal)
+    paths, links = list(changed), [path for path, mode in changed.items() if mode == _GIT_LINK]
     inside = [path for path in paths if path.is_relative_to(SUBMISSIONS) and len(path.parts) > 3]
     outside = [path for path in paths if path not in set(inside)] if proposal.author is not None else []
     names = {path.parts[2] for path in inside}
     left = {name: os.path.lexists(proposal.checkout / SUBMISSIONS / name) for name in names}
     there = [name for name in other_names(board / "submissions") if left.get(name, True)]
     against = Board(read_register(board), sorted({*there, *(name for name in left if left[name])}))
-    findings = [_finding(proposal, name, left[name], board, against) for name in sorted(left)]
+    findings = [_finding(proposal, name, left[name], board, against, links) for name in sorted(left)]
     return list(_outside_problems(outside)), findings
 
 
-def _finding(proposal: Proposal, name: str, is_left: bool, board: Path, against: Board) -> FolderFinding:
+def _finding(
+    proposal: Proposal,
+    name: str,
+    is_left: bool,
+    board: Path,
+    against: Board,
+    links: Sequence[PurePosixPath],
+) -> FolderFinding:
     problems = list(_owner_problems(proposal, name, board / "submissions" / name, is_left))
+    problems += [
+        Problem(
+            str(path),
+            "path",
+            "a git link",
+            "a file",
+            "remove it; a submission holds files, no other repository",
+        )
+        for path in links
+        if path.is_relative_to(SUBMISSIONS / name)
+    ]
     if is_left:
         problems += check_submission(proposal.checkout / SUBMISSIONS / name, against)
     return FolderFinding(name, is_left, problems)
 
 
-def _changed_paths(proposal: Proposal) -> list[PurePosixPath]:
-    """Every path that the change adds, alters or removes; a renamed file is both."""
-    command = ["git", "-C", str(proposal.checkout), "diff", "--name-only", "-z", "--no-renames"]
+def _changed_paths(proposal: Proposal) -> dict[PurePosixPath, str]:
+    """Every path that the change adds, alters or removes, and git's mode of what it leaves; a renamed file is both."""
+    command = ["git", "-C", str(proposal.checkout), "diff", "--raw", "-z", "--no-renames"]
     command += ["--ignore-submodules=none", "--end-of-options", f"{proposal.base}...HEAD"]
     try:
         done = subprocess.run(command, capture_output=True, check=False)
@@ -86,7 +106,10 @@ def _changed_paths(proposal: Proposal) -> list[PurePosixPath]:
         raise UserError(
             f"{proposal.checkout}: cannot be compared with {proposal.base} ({why}); check out its whole history"
         )
-    return [PurePosixPath(os.fsdecode(name)) for name in done.stdout.split(b"\0") if name]
+    # Two fields a path: ":OLD_MODE NEW_MODE OLD_HASH NEW_HASH STATUS", and its name.
+    fields = done.stdout.split(b"\0")[:-1]
+    changes = zip(fields[::2], fields[1::2], strict=True)
+    return {PurePosixPath(os.fsdecode(name)): about.split()[1].decode() for about, name in changes}
 
 
 def _outside_problems(paths: Sequence[PurePosixPath]) -> Iterator[Problem]:
