@@ -100,3 +100,22 @@ def test_the_event_log_is_lines_of_json_with_time_and_event(out):
     assert [line["event"] for line in lines] == ["run_started", *["chunk_stored"] * 6, "run_finished"]
     assert all(isinstance(line["time"], float) for line in lines)
     assert not any("host" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        {"time": 2.0, "event": "chunk_stored", "chunk": 0, "units": 10, "errors": 0},
+        {"time": 2.0, "event": "chunk_stored", "job": 1, "chunk": 0, "units": 10, "errors": 0},
+        {"time": 2.0, "event": "chunk_stored", "job": "j", "chunk": 0, "units": 10, "errors": True},
+        {"time": float("inf"), "event": "run_stopped"},
+        {"time": 10**400, "event": "run_stopped"},
+        {"event": "run_stopped"},
+        {"time": 2.0, "event": "run_started", "units": 60},
+    ],
+)
+def test_a_line_of_the_log_that_is_no_event_is_passed_over(out, line):
+    before = run_status(out)
+    append_line(out / "events.jsonl", line)
+    assert (run_status(out).state, run_status(out).jobs) == (before.state, before.jobs)
+    status_text(run_status(out))

@@ -32,10 +32,21 @@ def read_events(folder: Path) -> Iterator[dict[str, Any]]:
     return (entry for entry in read_lines(folder / "events.jsonl") if _is_event(entry))
 
 
+# What the events of a kind have to have, where somebody reads it.
+_FIELDS: dict[str, dict[str, type]] = {
+    "chunk_stored": {"job": str, "chunk": int, "errors": int, "units": int},
+    "run_started": {"pid": int, "units": int},
+}
+
+
 def _is_event(entry: dict[str, Any]) -> bool:
-    """Whether a line is an event, with the numbers that its kind has."""
-    numbers = {"chunk_stored": ("chunk", "errors", "units"), "run_started": ("pid", "units")}
-    if not isinstance(entry.get("event"), str) or type(entry.get("time")) not in (int, float):
+    """Whether a line is an event, with what its kind has to have."""
+    if not isinstance(entry.get("event"), str) or not _is_time(entry.get("time")):
         return False
-    needed = numbers.get(entry["event"], ())
-    return all(type(entry.get(name)) is int for name in needed) and isinstance(entry.get("job", ""), str)
+    needed = _FIELDS.get(entry["event"], {})
+    return all(type(entry.get(name)) is kind for name, kind in needed.items())
+
+
+def _is_time(value: Any) -> bool:
+    """Whether a value is a finite number of seconds that a float can hold."""
+    return type(value) in (int, float) and abs(value) < 1e12
