@@ -28,8 +28,8 @@ MARKS = pathlib.Path(__file__).parent / "marks"
 
 class Spoilt(type(digits_models.linear_net())):
     def forward(self, images):
-        # Not in the probe's pass over two images, before any work; nor once it was often enough.
-        if len(images) != 2 and len(list(MARKS.iterdir())) < TIMES:
+        # Not in the passes over one or two images that look at it before any work; nor once it was often enough.
+        if len(images) > 2 and len(list(MARKS.iterdir())) < TIMES:
             (MARKS / str(time.monotonic_ns())).touch()
             WHAT
         return super().forward(images)
