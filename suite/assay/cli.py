@@ -1,5 +1,6 @@
 """The command line. Nothing heavy is imported before a verb needs it, so that ``assay --help`` answers at once."""
 
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -186,6 +187,7 @@ def _options(
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; what a user can mend is one line on standard error and exit code 2."""
+    _print_anything()
     code = _guarded(lambda: app(args=arguments, standalone_mode=False))
     if code == INTERRUPTED:
         # All is stored and closed. An orderly exit would take torch apart for another second or more, and wait for
@@ -194,6 +196,13 @@ def main(arguments: list[str] | None = None) -> None:
         sys.stderr.flush()
         os._exit(code)
     sys.exit(code)
+
+
+def _print_anything() -> None:
+    """Let a string that no terminal can show be printed escaped: names in files of others may hold any code point."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _guarded(command: Callable[[], Any]) -> int:

@@ -6,6 +6,7 @@ import socket
 
 import pytest
 
+from assay.cli import main
 from assay.errors import UserError
 from assay.runner.events import EventLog
 from assay.runner.executors import InProcess
@@ -119,3 +120,10 @@ def test_a_line_of_the_log_that_is_no_event_is_passed_over(out, line):
     append_line(out / "events.jsonl", line)
     assert (run_status(out).state, run_status(out).jobs) == (before.state, before.jobs)
     status_text(run_status(out))
+
+
+def test_a_host_s_name_that_no_terminal_can_show_is_printed_escaped(out, capsys):
+    (out / "lock").write_text(json.dumps({"pid": 1, "host": "\ud800", "started": 1.0}))
+    with pytest.raises(SystemExit) as caught:
+        main(["status", str(out)])
+    assert (caught.value.code, r"\ud800" in capsys.readouterr().out) == (0, True)
