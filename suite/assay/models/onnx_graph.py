@@ -18,6 +18,7 @@ from assay.models import onnx_rewrite
 from assay.models.adapters import FixedBatch, in_layout
 from assay.models.image_shape import Shape, image_shape
 from assay.models.info import Layout
+from assay.models.onnx_lower import lower
 from assay.models.onnx_model import keep_output, read
 
 _PROBES = 3
@@ -106,6 +107,7 @@ def _converted(
     """The graph as a module for any batch; where its batch is fixed for good, it is run in groups of that size."""
     batch = sizes[0]
     onnx_rewrite.lift_constants(model)
+    model = lower(model, _is_known_at_all, path)
     onnx_rewrite.drop_allowzero(model)
     model = _in_known_opset(model, batch or 1, path)
     fixed = copy.deepcopy(model)
@@ -153,7 +155,7 @@ def _in_known_opset(model: ModelProto, batch: int, path: Path) -> ModelProto:
         )
     onnx_rewrite.set_batch(model, batch)
     try:
-        moved: ModelProto = version_converter.convert_version(model, _OPSET)
+        moved = _renumbered(model) if version > _OPSET else version_converter.convert_version(model, _OPSET)
         onnx.checker.check_model(
             moved
         )  # settings that the older version does not have are kept without a word
@@ -162,6 +164,20 @@ def _in_known_opset(model: ModelProto, batch: int, path: Path) -> ModelProto:
         raise _other_version(path, unknown, version, reason) from error
     if still := _unknown(moved):
         raise _other_version(path, still, version, f"opset {_OPSET} has another version too")
+    return moved
+
+
+def _renumbered(model: ModelProto) -> ModelProto:
+    """The graph under the version that the converter knows.
+
+    What newer versions added was replaced before, or is a setting or an input that the checker then refuses; other
+    than these they differ in the types of numbers alone.
+    """
+    moved = copy.deepcopy(model)
+    for opset in moved.opset_import:
+        if not opset.domain:
+            opset.version = _OPSET
+    moved.ir_version = min(moved.ir_version, 10)
     return moved
 
 

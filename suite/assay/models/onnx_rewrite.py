@@ -88,7 +88,7 @@ def drop_allowzero(model: ModelProto) -> None:
     constants = constants_of(model)
     for node in model.graph.node:
         if node.op_type == "Reshape" and (constants.get(node.input[1], np.zeros(1)) != 0).all():
-            _drop_attribute(node, "allowzero")
+            drop_attribute(node, "allowzero")
 
 
 def _images(model: ModelProto) -> onnx.ValueInfoProto:
@@ -97,7 +97,8 @@ def _images(model: ModelProto) -> onnx.ValueInfoProto:
     return next(value for value in model.graph.input if value.name not in constants)
 
 
-def _drop_attribute(node: NodeProto, name: str) -> None:
+def drop_attribute(node: NodeProto, name: str) -> None:
+    """Remove one attribute of a node, in place."""
     for attribute in list(node.attribute):
         if attribute.name == name:
             node.attribute.remove(attribute)
@@ -132,8 +133,8 @@ def explicit_padding(model: ModelProto) -> None:
             _same(int(size or 0), one, stride, gap, mode) if mode != "VALID" else (0, 0)
             for size, one, stride, gap in zip(sizes, kernel, strides, gaps, strict=True)
         ]
-        _drop_attribute(node, "auto_pad")
-        _drop_attribute(node, "pads")
+        drop_attribute(node, "auto_pad")
+        drop_attribute(node, "pads")
         node.attribute.append(
             helper.make_attribute("pads", [low for low, _ in pads] + [high for _, high in pads])
         )
