@@ -21,6 +21,8 @@ from assay.models.onnx_rewrite import (
     Shapes,
     constants_of,
     drop_attribute,
+    explicit_padding,
+    inside_counts,
     lift_constants,
     shapes_of,
 )
@@ -38,12 +40,13 @@ def lower(model: ModelProto, is_known: Callable[[NodeProto], bool], path: Path) 
         path: for messages.
 
     Raises:
-        UserError: a Resize that is no fixed mixture of its input's pixels; the setting is named.
+        UserError: a Resize or a dilated pool that is no fixed mixture of its input's pixels; the setting is named.
     """
     model = _defined_by_others(model, is_known)
     _without_idle_settings(model)
     _reduced_axes(model)
     _splits_with_sizes(model)
+    _dilated_pools(model, path)
     _resizes_as_products(model, path)
     return model
 
@@ -68,7 +71,9 @@ def _defined_by_others(model: ModelProto, is_known: Callable[[NodeProto], bool])
         defined = sorted(one for one in unknown if _is_defined(*one, version_of(model)))
         if not defined:
             break
-        typed = onnx.shape_inference.infer_shapes(model)  # some definitions depend on the type of what they are given
+        typed = onnx.shape_inference.infer_shapes(
+            model
+        )  # some definitions depend on the type of what they are given
         model = inliner.inline_selected_functions(typed, defined, inline_schema_functions=True)
     lift_constants(model)
     return model
@@ -106,12 +111,18 @@ def _reduced_axes(model: ModelProto) -> None:
         if not node.op_type.startswith("Reduce") or node.domain or len(node.input) < 2:
             continue
         axes = constants.get(node.input[1])
-        if axes is None or node.op_type == "ReduceSum":  # its input was one in the converter's versions already
+        if (
+            axes is None or node.op_type == "ReduceSum"
+        ):  # its input was one in the converter's versions already
             continue
         del node.input[1:]
         node.attribute.append(helper.make_attribute("axes", [int(axis) for axis in axes.flatten()]))
         rank = len(shapes.get(node.input[0], ()))
-        if node.op_type == "ReduceMean" and rank == 4 and {int(axis) % 4 for axis in axes.flatten()} == {2, 3}:
+        if (
+            node.op_type == "ReduceMean"
+            and rank == 4
+            and {int(axis) % 4 for axis in axes.flatten()} == {2, 3}
+        ):
             _as_pool(model, node)
 
 
@@ -144,6 +155,48 @@ def _splits_with_sizes(model: ModelProto) -> None:
         model.graph.initializer.append(numpy_helper.from_array(np.array([*sizes, size - sum(sizes)]), name))
         node.input.append(name)
         drop_attribute(node, "num_outputs")
+
+
+def _dilated_pools(model: ModelProto, path: Path) -> None:
+    """An average over pixels with gaps between them is a convolution of equal weights, one per channel.
+
+    Where padding does not count, each mean is multiplied with the window's size over its places inside the map.
+
+    Raises:
+        UserError: the map's size is open, or the last windows may reach over its edge (`ceil_mode`).
+    """
+    nodes = [node for node in model.graph.node if node.op_type == "AveragePool"]
+    nodes = [node for node in nodes if "dilations" in settings_of(node)]
+    if not nodes:
+        return
+    explicit_padding(model)
+    shapes = shapes_of(model)
+    for node in nodes:
+        settings, shape = settings_of(node), shapes.get(node.input[0], ())
+        sizes = [int(size or 0) for size in shape[2:]]
+        if len(shape) != 4 or not shape[1] or not all(sizes) or settings.get("ceil_mode"):
+            raise UserError(
+                f"{path}: the ONNX operator AveragePool with `dilations` {settings['dilations']} of maps "
+                f"{_shown(shape)}{' and `ceil_mode`' if settings.get('ceil_mode') else ''} cannot be converted to "
+                f"PyTorch; {_WAY_OUT}"
+            )
+        kernel, gaps = list(settings["kernel_shape"]), list(settings["dilations"])
+        strides, pads = list(settings.get("strides", [1, 1])), list(settings.get("pads", [0] * 4))
+        counts = inside_counts(sizes, kernel, strides, pads, gaps)
+        full = float(np.prod(kernel))
+        weights, factor, summed = (f"{node.output[0]}: {name}" for name in ("weights", "factor", "summed"))
+        kernels = np.full((shape[1], 1, *kernel), 1 / full, np.float32)
+        shares = np.ones_like(counts) if settings.get("count_include_pad") else full / counts
+        model.graph.initializer.append(numpy_helper.from_array(kernels, weights))
+        model.graph.initializer.append(numpy_helper.from_array(shares.astype(np.float32), factor))
+        conv = helper.make_node(
+            "Conv", [node.input[0], weights], [summed], name=node.name, group=shape[1], kernel_shape=kernel,
+            dilations=gaps, strides=strides, pads=pads,
+        )  # fmt: skip
+        place = list(model.graph.node).index(node)
+        model.graph.node.remove(node)
+        model.graph.node.insert(place, helper.make_node("Mul", [summed, factor], list(node.output)))
+        model.graph.node.insert(place, conv)
 
 
 def _resizes_as_products(model: ModelProto, path: Path) -> None:
@@ -196,7 +249,9 @@ def _matrices(
         )
     kept = {name: value for name, value in settings.items() if name != "axes"}
     return {
-        axis: _matrix(node.op_type, kept, int(before[axis] or 0), int(after[axis] or 0), scales, axis, version)
+        axis: _matrix(
+            node.op_type, kept, int(before[axis] or 0), int(after[axis] or 0), scales, axis, version
+        )
         for axis in (2, 3)
         if before[axis] != after[axis] or (scales is not None and scales[axis] != 1)
     }
