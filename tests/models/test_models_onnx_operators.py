@@ -1,13 +1,16 @@
 """Operators beside the plain ones: default exports of known architectures, resizes, types, refusals by name."""
 
+import importlib
+import sys
 import warnings
 
 import numpy as np
+import onnx
 import pytest
 import timm
 import torch
 import torchvision
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 from test_models_onnx_exports import agrees, drawn, saved
 from torch import nn
 
@@ -15,7 +18,6 @@ from assay.errors import UserError
 from assay.models.check import LogitsError, ends_in_sigmoid, probe
 from assay.models.onnx_graph import network
 from assay.models.piecewise import is_piecewise_linear
-from assay.models.zoo import load_model
 
 TV, SWIN = torchvision.models, torchvision.models.swin_transformer
 
@@ -94,8 +96,6 @@ def test_every_resize_means_what_onnxruntime_says(tmp_path, turn, mode, after):
         **mode,
     )
     nodes_batch = helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 6, 5])
-    import onnx
-
     model = onnx.load(path)
     model.graph.input[0].CopyFrom(nodes_batch)
     onnx.save(model, path)
@@ -143,8 +143,6 @@ def test_an_old_upsample_is_right(tmp_path, mode):
 
 @pytest.mark.parametrize(("kind", "said"), [("UINT8", "uint8"), ("FLOAT16", "float16"), ("DOUBLE", "double")])
 def test_an_input_of_other_numbers_than_float32_is_refused(tmp_path, kind, said):
-    import onnx
-
     nodes = [
         helper.make_node("Cast", ["x"], ["c"], to=TensorProto.FLOAT),
         helper.make_node("Flatten", ["c"], ["f"]),
@@ -179,9 +177,7 @@ def test_a_split_into_a_number_of_parts_is_right(tmp_path, count):
     agrees(saved(tmp_path / "net.onnx", nodes, ["N", 3, 4, 4], {"w": drawn(48, 10)}, 18), (3, 4, 4))
 
 
-@pytest.mark.parametrize(
-    ("name", "opset"), [("Mish", 18), ("Gelu", 20), ("HardSwish", 14)]
-)
+@pytest.mark.parametrize(("name", "opset"), [("Mish", 18), ("Gelu", 20), ("HardSwish", 14)])
 def test_an_operator_defined_by_others_is_taken_by_its_definition(tmp_path, name, opset):
     nodes = [
         helper.make_node("Flatten", ["x"], ["f"]),
@@ -207,11 +203,7 @@ def test_a_final_sigmoid_of_any_network_is_refused_and_one_within_is_not(tmp_pat
         "def within():\n"
         "    return Net(False), {'input': INPUT}\n"
     )
-    import sys
-
     monkeypatch.syspath_prepend(tmp_path)
-    import importlib
-
     made = importlib.import_module("nets_ending")
     images = torch.rand(2, 1, 4, 4)
     assert ends_in_sigmoid(made.Net(True), images)
@@ -232,5 +224,5 @@ def test_a_model_that_ends_in_a_sigmoid_is_refused_before_any_work():
     class Model:
         info, module = Info, net
 
-    with pytest.raises(LogitsError, match="mine returns probabilities.* remove the final sigmoid"):
+    with pytest.raises(LogitsError, match=r"mine returns probabilities.* remove the final sigmoid"):
         probe(Model, "cpu")
