@@ -369,7 +369,7 @@ def pooled(tmp_path, opset=20, **settings):
 
 
 @pytest.mark.parametrize("count", [0, 1])
-@pytest.mark.parametrize("pads", [[0, 0, 0, 0], [1, 0, 2, 1]])
+@pytest.mark.parametrize("pads", [[0, 0, 0, 0], [1, 0, 1, 1]])
 @pytest.mark.parametrize("strides", [[1, 1], [2, 3]])
 def test_an_average_over_pixels_with_gaps_is_that_of_onnxruntime(tmp_path, count, pads, strides):
     path = pooled(tmp_path, kernel_shape=[2, 3], pads=pads, strides=strides, count_include_pad=count)

@@ -184,15 +184,16 @@ def _dilated_pools(model: ModelProto, path: Path) -> None:
         strides, pads = list(settings.get("strides", [1, 1])), list(settings.get("pads", [0] * 4))
         counts = inside_counts(sizes, kernel, strides, pads, gaps)
         full = float(np.prod(kernel))
-        weights, factor, summed = (f"{node.output[0]}: {name}" for name in ("weights", "factor", "summed"))
-        kernels = np.full((shape[1], 1, *kernel), 1 / full, np.float32)
         shares = np.ones_like(counts) if settings.get("count_include_pad") else full / counts
         weighted = bool((shares != 1).any())
+        weights, factor, summed = (f"{node.output[0]}: {name}" for name in ("weights", "factor", "summed"))
+        summed = summed if weighted else node.output[0]
+        kernels = np.full((shape[1], 1, *kernel), 1 / full, np.float32)
         model.graph.initializer.append(numpy_helper.from_array(kernels, weights))
         if weighted:
             model.graph.initializer.append(numpy_helper.from_array(shares.astype(np.float32), factor))
         conv = helper.make_node(
-            "Conv", [node.input[0], weights], [summed if weighted else node.output[0]], name=node.name, group=shape[1], kernel_shape=kernel,
+            "Conv", [node.input[0], weights], [summed], name=node.name, group=shape[1], kernel_shape=kernel,
             dilations=gaps, strides=strides, pads=pads,
         )  # fmt: skip
         place = list(model.graph.node).index(node)
