@@ -359,16 +359,29 @@ def test_a_graph_that_ends_in_probabilities_is_refused(tmp_path, last):
         network(saved(tmp_path / "net.onnx", nodes, ["N", 1, 4, 4], {"w": drawn(16, 10)}))
 
 
-def test_the_version_is_named_where_the_version_is_what_cannot_be_converted(tmp_path):
+def pooled(tmp_path, opset=20, **settings):
+    """A graph that averages over pixels with gaps."""
     nodes = [
-        helper.make_node("AveragePool", ["x"], ["a"], kernel_shape=[2, 2], dilations=[2, 2]),
-        helper.make_node("GlobalAveragePool", ["a"], ["g"]),
-        helper.make_node("Flatten", ["g"], ["y"]),
+        helper.make_node("AveragePool", ["x"], ["a"], dilations=[2, 3], **settings),
+        helper.make_node("Flatten", ["a"], ["y"]),
     ]
+    return saved(tmp_path / "net.onnx", nodes, ["N", 3, 9, 11], {}, opset=opset, version=10)
+
+
+@pytest.mark.parametrize("count", [0, 1])
+@pytest.mark.parametrize("pads", [[0, 0, 0, 0], [1, 0, 1, 1]])
+@pytest.mark.parametrize("strides", [[1, 1], [2, 3]])
+def test_an_average_over_pixels_with_gaps_is_that_of_onnxruntime(tmp_path, count, pads, strides):
+    path = pooled(tmp_path, kernel_shape=[2, 3], pads=pads, strides=strides, count_include_pad=count)
+    found = agrees(path, (3, 9, 11))
+    assert (count == 0 and any(pads)) or is_piecewise_linear(found.module)
+
+
+def test_an_average_with_gaps_that_cannot_be_told_is_refused_by_its_setting(tmp_path):
     with pytest.raises(
-        UserError, match=r"AveragePool.* of opset 20 cannot be converted .*export the network with opset 17"
+        UserError, match=r"AveragePool with `dilations` \[2, 3\] .* `ceil_mode` cannot be conv"
     ):
-        network(saved(tmp_path / "net.onnx", nodes, ["N", 3, 8, 8], {}, opset=20, version=10))
+        network(pooled(tmp_path, kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1))
 
 
 ZOO = (

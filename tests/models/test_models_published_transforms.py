@@ -16,7 +16,8 @@ from varied_pictures import twenty_pictures
 
 from assay.errors import UserError
 from assay.models.info import Preprocessing
-from assay.models.loaded import Normalised, prepared
+from assay.models.loaded import Normalised
+from assay.models.pictures import prepared
 from assay.models.timm_data import has_test_values, timm_preprocessing
 
 

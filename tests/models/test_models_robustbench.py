@@ -14,7 +14,7 @@ from varied_pictures import twenty_pictures
 
 from assay.errors import UserError
 from assay.models import robustbench
-from assay.models.loaded import prepared
+from assay.models.pictures import prepared
 from assay.models.robustbench import Published, fitted
 from assay.models.zoo import load_model, registry
 

@@ -152,3 +152,21 @@ def test_a_remembered_model_is_planned_without_torch(tmp_path):
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment
     )
     assert json.loads(third.stdout) == json.loads(first.stdout)
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ("large", "takes 64 x 64 pixels and does not enlarge, the image has 8 x 8"),
+        ("two_channels", "takes images of 2"),
+    ],
+)
+def test_a_network_that_takes_no_picture_of_the_data_is_refused_before_any_unit(
+    tmp_path, task, assay, model, said
+):
+    chosen = ("--model", f"picky_nets:{model}", "--task", task)
+    assert said in assay("plan", *chosen)[2]
+    code, _, errors = assay("run", *chosen, "--out", tmp_path / "o", "--quiet")
+    assert code == 2
+    assert said in errors
+    assert not (tmp_path / "o").exists()

@@ -16,6 +16,15 @@ if TYPE_CHECKING:
 _LONGEST = 300  # letters of somebody's exception that are quoted
 
 
+_MOVES = {
+    f"{name}Backward"
+    for name in (
+        "Alias", "AsStrided", "Cat", "Clone", "Expand", "Index", "IndexSelect", "Permute", "ReshapeAlias", "Select",
+        "Slice", "Split", "SplitWithSizes", "Squeeze", "T", "ToCopy", "Transpose", "UnsafeView", "Unsqueeze", "View",
+    )
+}  # fmt: skip
+
+
 class ForwardError(UserError):
     """A network fails on its input; ``words`` are its exception's own."""
 
@@ -115,6 +124,25 @@ def looks_like_probabilities(logits: Tensor, tolerance: float = 1e-4) -> bool:
     return inside and bool(((logits.sum(dim=1) - 1).abs() <= tolerance).all())
 
 
+def ends_in_sigmoid(net: Callable[[Tensor], Any], images: Tensor) -> bool:
+    """Whether the last that a network computes is a sigmoid; steps that only move or choose values are looked through.
+
+    Read off the graph that PyTorch keeps for gradients, so of modules, functions, ONNX graphs and programs alike;
+    False for a network that gives no gradient.
+    """
+    try:
+        with torch.enable_grad():
+            output = net(images.detach().clone().requires_grad_())
+    except (
+        Exception
+    ):  # it has answered before: a network that refuses gradients is told of where they are needed
+        return False
+    step = output.grad_fn if isinstance(output, Tensor) else None
+    while step is not None and step.name().rstrip("0123456789") in _MOVES:
+        step = next((before for before, _ in step.next_functions if before is not None), None)
+    return step is not None and step.name().startswith("SigmoidBackward")
+
+
 def probe(model: "LoadedModel", device: str) -> None:
     """One small pass before any work starts, so that a model that can't be scored is refused at once.
 
@@ -123,13 +151,15 @@ def probe(model: "LoadedModel", device: str) -> None:
         LogitsError: the model returns NaN for every input, another shape than its card says, or probabilities.
     """
     images = torch.linspace(0, 1, 2 * math.prod(model.info.input_shape), device=device)
-    logits = ask(model.module, images.reshape(2, *model.info.input_shape), model.info.name)
+    images = images.reshape(2, *model.info.input_shape)
+    logits = ask(model.module, images, model.info.name)
     check_type(logits)
     # One image may well be a unit's own error; a model that can do none is refused.
     finite = logits.isfinite().flatten(1).all(1)
     check_logits(logits[finite] if finite.any() else logits, model.info.num_classes)
-    if looks_like_probabilities(logits):
+    softmax = looks_like_probabilities(logits)
+    if softmax or ends_in_sigmoid(model.module, images):
         raise LogitsError(
             f"the model {model.info.name} returns probabilities; attacks and margins need logits: "
-            "remove the final softmax"
+            f"remove the final {'softmax' if softmax else 'sigmoid'}"
         )

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from assay.data.pixels import Pixels
 from assay.models.conventions import Convention, input_conventions, outputs, resizes
 from assay.models.info import Layout
-from assay.models.loaded import prepared
+from assay.models.pictures import prepared
 from assay.results.statistics import mcnemar_p_value, wilson_interval
 
 TOLD_APART = 0.01

@@ -16,8 +16,10 @@ from torch import Tensor, nn
 from assay.errors import UserError
 from assay.models import onnx_rewrite
 from assay.models.adapters import FixedBatch, in_layout
+from assay.models.check import quoted
 from assay.models.image_shape import Shape, image_shape
 from assay.models.info import Layout
+from assay.models.onnx_lower import lower
 from assay.models.onnx_model import keep_output, read
 
 _PROBES = 3
@@ -75,10 +77,22 @@ def _input_sizes(model: ModelProto, path: Path) -> tuple[int, ...]:
     inputs = [value for value in model.graph.input if value.name not in constants]
     if len(inputs) != 1:
         raise UserError(f"{path}: the graph has {len(inputs)} inputs; a classifier has one, the image")
+    _check_type(inputs[0], path)
     sizes = tuple(int(dim.dim_value) for dim in inputs[0].type.tensor_type.shape.dim)
     if len(sizes) < 2 or min(sizes[1:]) < 1:
         raise UserError(f"{path}: the graph does not fix its input's size; export it for one image size")
     return sizes
+
+
+def _check_type(image: onnx.ValueInfoProto, path: Path) -> None:
+    """Refuse an input of other numbers than float32: gradients need real ones, and pixels are given as these."""
+    kind = image.type.tensor_type.elem_type
+    if kind != onnx.TensorProto.FLOAT:
+        name = onnx.TensorProto.DataType.Name(kind).lower()
+        raise UserError(
+            f"{path}: its input is {name}, and a network is given its pixels as float32; export it with an input of "
+            "float32"
+        )
 
 
 def _image_shape(sizes: tuple[int, ...], layout: Layout | None, path: Path) -> tuple[Shape, Layout]:
@@ -106,13 +120,19 @@ def _converted(
     """The graph as a module for any batch; where its batch is fixed for good, it is run in groups of that size."""
     batch = sizes[0]
     onnx_rewrite.lift_constants(model)
+    model = lower(model, _is_known_at_all, path)
     onnx_rewrite.drop_allowzero(model)
     model = _in_known_opset(model, batch or 1, path)
     fixed = copy.deepcopy(model)
     onnx_rewrite.free_batch(model, batch)
-    module = _module(model, sizes[1:], shape, layout, path)
-    if not batch or _answers(module.eval(), shape) is not None:
-        return module
+    try:
+        module = _module(model, sizes[1:], shape, layout, path)
+    except UserError:  # sizes that fit no other batch keep shapes from being inferred
+        if not batch:
+            raise
+    else:
+        if not batch or _answers(module.eval(), shape) is not None:
+            return module
     return FixedBatch(_module(fixed, sizes[1:], shape, layout, path), batch)
 
 
@@ -123,11 +143,21 @@ def _module(model: ModelProto, sizes: tuple[int, ...], shape: Shape, layout: Lay
     try:
         graph: nn.Module = convert(model)
     except Exception as error:  # the converter raises whatever the first node that it cannot take raises
-        raise UserError(f"{path}: the graph cannot be converted to PyTorch ({error})") from error
+        raise UserError(
+            f"{path}: the graph cannot be converted to PyTorch ({_words(model, error)}); export it with fixed sizes, "
+            "or load it by a factory of your own (package.module:factory)"
+        ) from error
     turned = _input_sizes(model, path)[1:] != sizes  # a graph that began by turning its input no longer does
     if len(sizes) == 3:
         return graph if turned else in_layout(graph, layout)
     return graph if sizes == shape else nn.Sequential(nn.Flatten(), nn.Unflatten(1, sizes), graph)
+
+
+def _words(model: ModelProto, error: Exception) -> str:
+    """What the converter says; where it misses the shape of a value, with the operator that gives it."""
+    missed = str(error.args[0]) if isinstance(error, KeyError) and error.args else None
+    maker = next((node.op_type for node in model.graph.node if missed in node.output), None)
+    return f"the shape of what its {maker} gives is open" if maker else quoted(error)
 
 
 def _in_known_opset(model: ModelProto, batch: int, path: Path) -> ModelProto:
@@ -153,7 +183,7 @@ def _in_known_opset(model: ModelProto, batch: int, path: Path) -> ModelProto:
         )
     onnx_rewrite.set_batch(model, batch)
     try:
-        moved: ModelProto = version_converter.convert_version(model, _OPSET)
+        moved = _renumbered(model) if version > _OPSET else version_converter.convert_version(model, _OPSET)
         onnx.checker.check_model(
             moved
         )  # settings that the older version does not have are kept without a word
@@ -162,6 +192,20 @@ def _in_known_opset(model: ModelProto, batch: int, path: Path) -> ModelProto:
         raise _other_version(path, unknown, version, reason) from error
     if still := _unknown(moved):
         raise _other_version(path, still, version, f"opset {_OPSET} has another version too")
+    return moved
+
+
+def _renumbered(model: ModelProto) -> ModelProto:
+    """The graph under the version that the converter knows.
+
+    What newer versions added was replaced before, or is a setting or an input that the checker then refuses; other
+    than these they differ in the types of numbers alone.
+    """
+    moved = copy.deepcopy(model)
+    for opset in moved.opset_import:
+        if not opset.domain:
+            opset.version = _OPSET
+    moved.ir_version = min(moved.ir_version, 10)
     return moved
 
 

@@ -88,7 +88,7 @@ def drop_allowzero(model: ModelProto) -> None:
     constants = constants_of(model)
     for node in model.graph.node:
         if node.op_type == "Reshape" and (constants.get(node.input[1], np.zeros(1)) != 0).all():
-            _drop_attribute(node, "allowzero")
+            drop_attribute(node, "allowzero")
 
 
 def _images(model: ModelProto) -> onnx.ValueInfoProto:
@@ -97,7 +97,8 @@ def _images(model: ModelProto) -> onnx.ValueInfoProto:
     return next(value for value in model.graph.input if value.name not in constants)
 
 
-def _drop_attribute(node: NodeProto, name: str) -> None:
+def drop_attribute(node: NodeProto, name: str) -> None:
+    """Remove one attribute of a node, in place."""
     for attribute in list(node.attribute):
         if attribute.name == name:
             node.attribute.remove(attribute)
@@ -132,8 +133,8 @@ def explicit_padding(model: ModelProto) -> None:
             _same(int(size or 0), one, stride, gap, mode) if mode != "VALID" else (0, 0)
             for size, one, stride, gap in zip(sizes, kernel, strides, gaps, strict=True)
         ]
-        _drop_attribute(node, "auto_pad")
-        _drop_attribute(node, "pads")
+        drop_attribute(node, "auto_pad")
+        drop_attribute(node, "pads")
         node.attribute.append(
             helper.make_attribute("pads", [low for low, _ in pads] + [high for _, high in pads])
         )
@@ -169,7 +170,7 @@ def even_average_pools(model: ModelProto) -> None:
         padded, pooled = f"{node.output[0]}: padded", f"{node.output[0]}: pooled"
         around = [0, 0, *pads[:half], 0, 0, *pads[half:]]
         pool = helper.make_node("AveragePool", [padded], [pooled], kernel_shape=kernel, strides=strides)
-        counts = _counts([int(size or 0) for size in sizes], kernel, strides, pads)
+        counts = inside_counts([int(size or 0) for size in sizes], kernel, strides, pads, [1] * half)
         weights = (
             math.prod(kernel) / counts if not settings.get("count_include_pad") else np.ones_like(counts)
         )
@@ -183,15 +184,18 @@ def even_average_pools(model: ModelProto) -> None:
             model.graph.node.insert(where, step)
 
 
-def _counts(sizes: list[int], kernel: list[int], strides: list[int], pads: list[int]) -> NDArray[np.float64]:
+def inside_counts(
+    sizes: list[int], kernel: list[int], strides: list[int], pads: list[int], gaps: list[int]
+) -> NDArray[np.float64]:
     """How many places of each window lie inside the map."""
     half = len(pads) // 2
     lines = []
     for axis in range(half):
         inside = np.zeros(pads[axis] + sizes[axis] + pads[half + axis])
         inside[pads[axis] : pads[axis] + sizes[axis]] = 1
-        starts = range(0, len(inside) - kernel[axis] + 1, strides[axis])
-        lines.append(np.array([inside[start : start + kernel[axis]].sum() for start in starts]))
+        reach, gap = (kernel[axis] - 1) * gaps[axis] + 1, gaps[axis]
+        starts = range(0, len(inside) - reach + 1, strides[axis])
+        lines.append(np.array([inside[start : start + reach : gap].sum() for start in starts]))
     counts: NDArray[np.float64] = np.multiply.outer(lines[0], lines[1]) if half == 2 else lines[0]
     return counts
 

@@ -16,7 +16,7 @@ from assay.data.dataset import Dataset, Sample, open_dataset
 from assay.data.manifest import load_manifest
 from assay.errors import UserError
 from assay.models.info import Preprocessing
-from assay.models.loaded import prepared
+from assay.models.pictures import prepared
 from assay.specs import identity_of
 from assay.training.recipe import Recipe, Selection
 
