@@ -2,8 +2,8 @@
 
 from assay.results.document import Guard, ModelCard, StatedAccuracy
 from assay.runner.jobs import model_card
-from assay.tasks.base import clean_records
-from assay.tasks.plausible import GUARD, summary_of
+from assay.tasks.base import clean_records, summary_of
+from assay.tasks.plausible import GUARD
 
 
 def plausible_guard(job, records, stated: float | None = None, n: int | None = None) -> Guard | None:

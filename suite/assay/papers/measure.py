@@ -19,7 +19,7 @@ from assay.papers.spec import (
 )
 from assay.papers.units import units_behind
 from assay.results.document import Metric, ResultDocument, Status
-from assay.tasks.adversarial.guards import casts_doubt
+from assay.tasks.families import family
 
 _RANGE = {
     "proportion": (0.0, 1.0), "share of Theta": (0.0, 1.0), "s": (0.0, inf), "pixels": (0.0, inf),
@@ -105,7 +105,7 @@ def _of_result(result: ResultDocument, wanted: MetricMeasurement | CurveMeasurem
     doubt = "; ".join(
         f"guard {guard.name} failed"
         for guard in result.failed_guards
-        if any(casts_doubt(guard.name, point.name) for point in points)
+        if any(family(result.family).casts_doubt(guard.name, point.name) for point in points)
     )
     return _mean_of(points, doubt)
 

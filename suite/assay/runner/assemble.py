@@ -16,9 +16,8 @@ from assay.results.tables import csv_text, results_csv
 from assay.runner.files import path_name, write_atomically
 from assay.runner.store import BrokenChunkError, JobStore, RunFolder
 from assay.specs import TaskSpec
-from assay.tasks.base import Figure, Record, Task, clean_records
+from assay.tasks.base import Figure, Record, Task, clean_records, summary_of
 from assay.tasks.families import family
-from assay.tasks.plausible import summary_of
 from assay.validation import describe
 
 TIME_COLUMNS = ("model", "task", "chunks", "wall_seconds", "cpu_seconds", "waiting_seconds", "devices")

@@ -16,8 +16,9 @@ from assay.models.foreign import own as trust_of
 from assay.models.pictures import prepared
 from assay.runner.precision import Positive, Precision, check_dtype, in_dtype
 from assay.specs import IDENTITY, RUNTIME, TaskSpec, shipped_specs
-from assay.tasks.base import DataSource, Task, Unit
+from assay.tasks.base import Task, Unit
 from assay.tasks.families import LoadedSpec, family, load_spec, option_of
+from assay.tasks.images import DataSource
 from assay.tasks.own_pictures import OwnFolder, is_folder, own_folder
 
 if TYPE_CHECKING:

@@ -22,15 +22,13 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from io import FileIO
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any
-
-from pydantic import BaseModel, ConfigDict, Field
+from typing import Any
 
 from assay.canonical import canonical_json
 from assay.errors import UserError
 from assay.models.info import Fingerprint, same_answers
-from assay.results.document import DataCard, ModelCard
 from assay.runner.files import read_lines, write_atomically
+from assay.runner.job_document import JobDocument
 from assay.tasks.base import Record
 from assay.validation import validate
 
@@ -165,42 +163,6 @@ def _check_format(marker: Path) -> None:
             f"{marker}: this Assay reads runs of schema {FORMAT['schema']}, found {found!r}; "
             "use the version that wrote it, or another --out"
         )
-
-
-_Count = Annotated[int, Field(ge=0, le=10**9)]
-
-
-class JobDocument(BaseModel):
-    """What a job's document holds, as far as it is relied on: anybody may have written it."""
-
-    model_config = ConfigDict(strict=True)
-
-    task: str
-    identity: "JobIdentity"
-    spec: "JobSpec"
-    model: ModelCard
-    data: DataCard
-    units: _Count
-    planned: _Count
-    chunks: _Count
-    limited: bool
-    not_applicable: str | None
-    command: str
-    record_version: _Count | None = None
-
-
-class JobIdentity(BaseModel):
-    """The part of an identity that a result shows."""
-
-    spec: dict[str, Any]
-    precision: dict[str, Any]
-
-
-class JobSpec(BaseModel):
-    """The part of a spec that every family has."""
-
-    family: str
-    title: str
 
 
 class StoredFiles(Mapping[str, bytes]):

@@ -1,22 +1,23 @@
 """The task protocol: what a family implements, and all that the runner, the tables and the page know of it."""
 
 import hashlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeVar, cast, get_args
 
-from pydantic import TypeAdapter
+from pydantic import JsonValue, TypeAdapter
 
-from assay.models.foreign import NOBODY, Trust
-from assay.results.document import Guard, Metric
+from assay.results.document import Guard, Metric, ModelCard
 from assay.specs import TaskSpec
+from assay.tasks.images import DataSource, Labelled, label_space_mismatch, open_images
 from assay.tasks.loading import Loader, Picture
+from assay.tasks.plausible import Expected
 
 if TYPE_CHECKING:
+    from assay.data.dataset import Dataset
     from assay.models.info import ModelInfo
     from assay.models.loaded import LoadedModel
-    from assay.tasks.own_pictures import OwnFolder
-    from assay.tasks.plausible import Expected
 
 SpecT = TypeVar("SpecT", bound=TaskSpec)
 DataT = TypeVar("DataT")
@@ -81,101 +82,124 @@ class RunContext:
         return int.from_bytes(digest[:8], "big") >> 1
 
 
-class Task(Protocol, Generic[SpecT, DataT]):
-    """One family.
+class Task(ABC, Generic[SpecT, DataT]):
+    """One family. It owes what is abstract here, and says of the rest only where it differs.
 
-    ``record_version`` changes whenever records of before would not be what they would be today, ``pooling_version``
-    where only those of networks with max pooling would not (None: they never differed); ``dtypes`` are the
-    precisions in which its figures keep their meaning, such as ``("float32", "bfloat16")``; ``scored_files`` are the
-    patterns (as in a shell) of the records' files that :meth:`summarise` reads, which travel wherever records do;
-    ``no_own_pictures`` says why it cannot score a user's own pictures, or is None.
-    ``record_values`` is what a record's values are, strictly, for those that strangers wrote.
+    Attributes:
+        spec_type: what its YAML files hold; the family is called as its ``family`` field says.
+        record_version: changes whenever records of before would not be what they would be today.
+        pooling_version: changes where only records of networks with max pooling would not; None: they never differed.
+        dtypes: the precisions in which its figures keep their meaning.
+        record_columns: the columns of its CSV that come first.
+        record_values: what a record's values are, strictly; those that strangers wrote are held against it.
+        scored_files: patterns (as in a shell) of the records' files that :meth:`summarise` reads; they travel wherever
+            records do.
+        switches: fields of the spec that an option of ``assay run`` may turn on; what is measured stays the same.
+        no_own_pictures: why it cannot score a user's own pictures, or None.
     """
 
-    family: str
-    record_version: int
-    pooling_version: int | None
-    dtypes: tuple[str, ...]
     spec_type: type[SpecT]
-    record_columns: tuple[str, ...]
-    scored_files: tuple[str, ...]
-    no_own_pictures: str | None
-    record_values: TypeAdapter[Any]
+    record_version: int = 1
+    pooling_version: int | None = None
+    dtypes: tuple[str, ...] = ("float32",)
+    record_columns: tuple[str, ...] = ("unit_id",)
+    record_values: TypeAdapter[Any] = TypeAdapter(dict[str, JsonValue])
+    scored_files: tuple[str, ...] = ()
+    switches: tuple[str, ...] = ()
+    no_own_pictures: str | None = None
 
-    def open_data(self, spec: SpecT, source: "DataSource") -> DataT:
-        """The data that the spec names, with hashes verified."""
-        ...
+    @property
+    def family(self) -> str:
+        """The family's name, as its specs state it."""
+        (name,) = get_args(self.spec_type.model_fields["family"].annotation)
+        return str(name)
+
+    def open_data(self, spec: SpecT, source: DataSource) -> DataT:
+        """The data that the spec names, with hashes verified; a data set of labelled pictures."""
+        data: Any = open_images(source)
+        return cast(DataT, data)
 
     def not_applicable(self, spec: SpecT, model: "ModelInfo", data: DataT) -> str | None:
         """Why the task has no meaning for this model (label space, input, layers), or None."""
-        ...
+        return label_space_mismatch(model, cast(Labelled, data))
 
     def check_network(self, spec: SpecT, load: "Callable[[], LoadedModel]") -> None:
-        """Refuse before any work what only a look at the network itself shows to be wrong.
+        """Refuse before any work what only a look at the network itself shows to be wrong; nothing is.
 
         ``load`` gives the network; it is called only where the spec needs such a look.
 
         Raises:
             UserError: the spec asks for something that the network does not have.
         """
-        ...
 
     def chunk_units(self, spec: SpecT) -> int:
         """Units that are computed and stored together; in a job's key."""
-        ...
+        return 1
 
     def batch_size(self, input_shape: tuple[int, int, int], device: str) -> int:
         """Images in one pass where the user names no number; no part of the answer."""
-        ...
+        return 16
 
+    @abstractmethod
     def units(self, spec: SpecT, data: DataT) -> Sequence[Unit]:
-        """All units, in a stable order."""
-        ...
+        """All units, in a stable order; :func:`image_units` where a unit is an image."""
 
     def pictures(self, spec: SpecT, model: "LoadedModel", data: DataT, unit: Unit) -> Sequence[Picture]:
-        """The pictures that :meth:`run` takes from its loader for the unit, in that order, to be loaded ahead."""
-        ...
+        """The pictures that :meth:`run` takes from its loader for the unit, in that order, to be loaded ahead.
 
+        The unit's own, where its payload is an image of the data set.
+        """
+        if not isinstance(getattr(unit.payload, "label", None), int):
+            return ()
+        return [Picture(model, cast("Dataset", data), unit.payload)]
+
+    @abstractmethod
     def run(
         self, spec: SpecT, model: "LoadedModel", data: DataT, units: Sequence[Unit], context: RunContext
     ) -> Iterator[Record]:
-        """One record a unit, in the order of ``units``."""
-        ...
+        """One record per unit, in the order of ``units``."""
 
+    @abstractmethod
     def summarise(self, spec: SpecT, records: Sequence[Record]) -> Summary:
         """Metrics and guards; pure, and without torch."""
-        ...
 
-    def plausible(self, spec: SpecT, records: Sequence[Record], expected: "Expected") -> Guard | None:
+    def plausible(self, spec: SpecT, records: Sequence[Record], expected: Expected) -> Guard | None:
         """Whether the clean answers can be what the model's maker meant; None where no label is scored."""
-        ...
+        return None
+
+    def casts_doubt(self, guard: str, metric: str) -> bool:
+        """Whether a guard's failure speaks against a metric of the same result, both by name."""
+        return True
 
     def figures(self, spec: SpecT, records: Sequence[Record]) -> Sequence[Figure]:
         """The pictures that a reader would want."""
-        ...
+        return ()
 
     def rows(self, spec: SpecT, records: Sequence[Record]) -> Iterable[Mapping[str, Any]]:
-        """The records as CSV rows in ``record_columns``; a row may have more, which come after these."""
-        ...
+        """The records as CSV rows, :attr:`record_columns` first; one per record."""
+        return [{"unit_id": record.unit_id, **record.values, "error": record.error} for record in records]
 
 
-@dataclass(frozen=True)
-class DataSource:
-    """Where a spec's data are looked for.
+def image_units(data: "Dataset") -> list[Unit]:
+    """One unit an image, in the data set's order."""
+    return [Unit(sample.unit_id, sample) for sample in data.samples]
 
-    Attributes:
-        manifest: its name or path.
-        relative_to: the spec's own folder.
-        roots: the data roots.
-        own: the user's own folder of pictures instead of a manifest.
-        trust: how far the names of models in the spec are followed.
+
+def summary_of(
+    task: Task[Any, Any], spec: TaskSpec, records: Sequence[Record], model: ModelCard, data: str
+) -> Summary:
+    """The family's summary, and this guard where the family scores labels.
+
+    Args:
+        task: the family.
+        spec: of the job.
+        records: those without an error.
+        model: as the job's document has it.
+        data: the name of the job's data set.
     """
-
-    manifest: str
-    relative_to: Any
-    roots: tuple[Any, ...]
-    own: "OwnFolder | None" = None
-    trust: Trust = NOBODY
+    summary = task.summarise(spec, records)
+    guard = task.plausible(spec, records, Expected.of(model, data))
+    return summary if guard is None else Summary(summary.metrics, (*summary.guards, guard))
 
 
 def clean_records(records: Sequence[Record]) -> list[Record]:

@@ -24,10 +24,13 @@ def family(name: str) -> Task[Any, Any]:
 
     Raises:
         UserError: there is no such family.
+        TypeError: what stands there does not follow the protocol.
     """
     if name not in _MODULES:
         raise UserError(f"unknown family {name!r}; expected one of {', '.join(_MODULES)}")
-    task: Task[Any, Any] = import_module(_MODULES[name]).TASK
+    task = import_module(_MODULES[name]).TASK
+    if not isinstance(task, Task):
+        raise TypeError(f"{_MODULES[name]}.TASK is no assay.tasks.base.Task")
     return task
 
 

@@ -1,14 +1,35 @@
-"""What every family over labelled images needs: data set, units, and whether a model speaks its labels."""
+"""What every family over labelled images needs: where data are looked for, and whether a model speaks their labels."""
 
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
 
 from assay.errors import UserError
-from assay.tasks.base import DataSource, Unit
+from assay.models.foreign import NOBODY, Trust
 
 if TYPE_CHECKING:
     from assay.data.dataset import Dataset
     from assay.data.manifest import Manifest
     from assay.models.info import ModelInfo
+    from assay.tasks.own_pictures import OwnFolder
+
+
+@dataclass(frozen=True)
+class DataSource:
+    """Where a spec's data are looked for.
+
+    Attributes:
+        manifest: its name or path.
+        relative_to: the spec's own folder.
+        roots: the data roots.
+        own: the user's own folder of pictures instead of a manifest.
+        trust: how far the names of models in the spec are followed.
+    """
+
+    manifest: str
+    relative_to: Any
+    roots: tuple[Any, ...]
+    own: "OwnFolder | None" = None
+    trust: Trust = NOBODY
 
 
 class Labelled(Protocol):
@@ -34,11 +55,6 @@ def open_images(source: DataSource) -> "Dataset":
 
         return open_own(source.own)
     return open_dataset(load_manifest(source.manifest, source.relative_to), source.roots)
-
-
-def image_units(data: "Dataset") -> list[Unit]:
-    """One unit an image, in the data set's order."""
-    return [Unit(sample.unit_id, sample) for sample in data.samples]
 
 
 def label_space_mismatch(model: "ModelInfo", data: Labelled) -> str | None:

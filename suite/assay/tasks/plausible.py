@@ -6,12 +6,9 @@ figure about it is then wrong without a word.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from assay.results.document import Guard, ModelCard, StatedAccuracy
 from assay.results.statistics import wilson_interval
-from assay.specs import TaskSpec
-from assay.tasks.base import Record, Summary, Task
 
 OTHER_IMAGES = 0.02
 """How much less than stated may be right of other images than those that the statement is about: some are harder."""
@@ -37,23 +34,6 @@ class Expected:
     def of(cls, model: ModelCard, data: str) -> "Expected":
         """Of a model, as a result document has it."""
         return cls(model.num_classes, model.clean_accuracy, data)
-
-
-def summary_of(
-    task: Task[Any, Any], spec: TaskSpec, records: Sequence[Record], model: ModelCard, data: str
-) -> Summary:
-    """The family's summary, and this guard where the family scores labels.
-
-    Args:
-        task: the family.
-        spec: of the job.
-        records: those without an error.
-        model: as the job's document has it.
-        data: the name of the job's data set.
-    """
-    summary = task.summarise(spec, records)
-    guard = task.plausible(spec, records, Expected.of(model, data))
-    return summary if guard is None else Summary(summary.metrics, (*summary.guards, guard))
 
 
 def plausible_accuracy(correct: Sequence[bool], expected: Expected, top_k: int = 1) -> Guard:

@@ -21,7 +21,7 @@ from assay.errors import UserError
 from assay.results.document import ResultDocument, Status
 from assay.runner.assemble import StoredJob, stored_jobs
 from assay.runner.store import RunFolder
-from assay.tasks.base import DataSource
+from assay.tasks.images import DataSource
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -69,8 +69,8 @@ def admit(
         UserError: no such task, or its data are not here.
     """
     from assay.models.foreign import SHIPPED
-    from assay.tasks.base import DataSource
     from assay.tasks.families import family, load_spec
+    from assay.tasks.images import DataSource
 
     loaded = load_spec(task_id)
     task = family(loaded.spec.family)

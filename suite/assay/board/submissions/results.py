@@ -16,9 +16,9 @@ from assay.canonical import canonical_sha256
 from assay.results.document import Guard, Metric, ResultDocument, Status
 from assay.runner.jobs import JobRequest, job_identity, question_identity, repeat_command
 from assay.runner.precision import Precision
-from assay.tasks.base import Record, Summary
+from assay.tasks.base import Record, Summary, summary_of
 from assay.tasks.families import LoadedSpec, family, load_spec
-from assay.tasks.plausible import GUARD, summary_of
+from assay.tasks.plausible import GUARD
 
 _AGAIN = "run the task again with this version of Assay, then `assay submit`"
 _SHOWN = 10  # problems of one kind; a hostile document may hold thousands
@@ -39,19 +39,21 @@ class CheckedResult:
         return Problem(self.file, field, value, str(expected), mend)
 
 
-_SWITCHES = ("save_adversarial",)  # fields that `assay run` may turn on; what a task measures stays the same
-
-
 def switches_of(spec: Mapping[str, Any], task: str) -> tuple[str, ...]:
     """What was turned on by an option of ``assay run``, for a result whose document holds ``spec``."""
-    shipped = load_spec(task).spec.model_dump(mode="json", by_alias=True)
-    return tuple(name for name in _SWITCHES if spec.get(name) is True and shipped.get(name) is False)
+    loaded = load_spec(task).spec
+    shipped = loaded.model_dump(mode="json", by_alias=True)
+    return tuple(
+        name
+        for name in family(loaded.family).switches
+        if spec.get(name) is True and shipped.get(name) is False
+    )
 
 
 def current_hashes(task: str) -> tuple[str, ...]:
     """The hashes that a current result of a task may name: of its shipped spec, and of that with a switch turned on."""
     shipped = load_spec(task).spec
-    on = [(name,) for name in _SWITCHES if getattr(shipped, name, None) is False]
+    on = [(name,) for name in family(shipped.family).switches if getattr(shipped, name, None) is False]
     return (shipped.sha256, *(load_spec(task, switches).spec.sha256 for switches in on))
 
 

@@ -24,8 +24,9 @@ from assay.runner.files import write_atomically
 from assay.runner.jobs import Job, JobRequest
 from assay.runner.plan import plan_jobs
 from assay.runner.run import run_jobs
-from assay.tasks.base import DataSource, Record
+from assay.tasks.base import Record
 from assay.tasks.families import family
+from assay.tasks.images import DataSource
 
 TIER_FILES: Mapping[str, str] = {tier: f"{tier}.json" for tier in (RE_SCORED, RE_RUN)}  # the lowest first
 _MACHINE_UNITS = {"s"}  # how long it took says nothing about the model, and differs on every machine

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from assay.errors import UserError
 from assay.tasks.adversarial.spec import AdversarialSpec, AttackSpec
-from assay.tasks.base import DataSource, Record
-from assay.tasks.images import open_images
+from assay.tasks.base import Record
+from assay.tasks.images import DataSource, open_images
 
 if TYPE_CHECKING:
     from assay.data.dataset import Dataset

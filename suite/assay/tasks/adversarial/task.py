@@ -1,19 +1,19 @@
 """Accuracy under attack, as a family of the task protocol."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from math import prod
 from typing import TYPE_CHECKING, Any
 
 from assay.results.document import Guard
+from assay.tasks.adversarial.guards import casts_doubt
 from assay.tasks.adversarial.refusals import check_classes, check_foreign, check_sources, check_targets
 from assay.tasks.adversarial.sources import with_sources
 from assay.tasks.adversarial.spec import AdversarialSpec
 from assay.tasks.adversarial.summary import outcome, summarise, worst_outcome, worst_smallest_eps
 from assay.tasks.adversarial.values import RECORD_VALUES
-from assay.tasks.base import DataSource, Figure, Record, RunContext, Summary, Unit
-from assay.tasks.images import image_units, label_space_mismatch, open_images
-from assay.tasks.loading import Picture
+from assay.tasks.base import Figure, Record, RunContext, Summary, Task, Unit, image_units
+from assay.tasks.images import DataSource, label_space_mismatch, open_images
 from assay.tasks.plausible import Expected, plausible_accuracy
 
 if TYPE_CHECKING:
@@ -26,21 +26,18 @@ _CPU_PIXELS = 2 * 3 * 224 * 224  # values of all images in one pass
 _GPU_PIXELS = 40_000_000
 
 
-class AdversarialTask:
+class AdversarialTask(Task[AdversarialSpec, "Dataset"]):
     """Does the label survive a small worst-case perturbation?"""
 
-    family = "adversarial"
     record_version = 3
-    pooling_version = None
     dtypes = ("float32", "bfloat16")
     spec_type = AdversarialSpec
     record_columns = (
         "unit_id", "label", "predicted", "clean_correct", "method", "eps", "adversarial_predicted",
         "adversarial_correct", "linf", "steps_used", "smallest_eps", "error",
     )  # fmt: skip
-    scored_files = ()
-    no_own_pictures = None
     record_values = RECORD_VALUES
+    switches = ("save_adversarial",)
 
     def open_data(self, spec: AdversarialSpec, source: DataSource) -> "Dataset":
         """See :class:`assay.tasks.base.Task`."""
@@ -62,9 +59,6 @@ class AdversarialTask:
             check_sources(spec, model)
         return reason
 
-    def check_network(self, spec: AdversarialSpec, load: "Callable[[], LoadedModel]") -> None:
-        """Nothing: a network of the right card will do."""
-
     def chunk_units(self, spec: AdversarialSpec) -> int:
         """See :class:`assay.tasks.base.Task`."""
         return spec.chunk_units
@@ -80,12 +74,6 @@ class AdversarialTask:
     def units(self, spec: AdversarialSpec, data: "Dataset") -> list[Unit]:
         """One unit an image."""
         return image_units(data)
-
-    def pictures(
-        self, spec: AdversarialSpec, model: "LoadedModel", data: "Dataset", unit: Unit
-    ) -> list[Picture]:
-        """The unit's image."""
-        return [Picture(model, data, unit.payload)]
 
     def run(
         self,
@@ -109,6 +97,10 @@ class AdversarialTask:
         return plausible_accuracy(
             [bool(record.values["clean_correct"]) for record in records], expected, spec.top_k
         )
+
+    def casts_doubt(self, guard: str, metric: str) -> bool:
+        """See :func:`assay.tasks.adversarial.guards.casts_doubt`."""
+        return casts_doubt(guard, metric)
 
     def figures(self, spec: AdversarialSpec, records: Sequence[Record]) -> Sequence[Figure]:
         """See :func:`assay.tasks.adversarial.figures.figures`."""

@@ -7,7 +7,6 @@ import numpy as np
 from assay.data.dataset import Dataset
 from assay.errors import UserError
 from assay.models.info import IMAGENET
-from assay.tasks.base import DataSource
 from assay.tasks.consistency.hierarchy import (
     check_labels,
     named_hierarchy,
@@ -16,6 +15,7 @@ from assay.tasks.consistency.hierarchy import (
 from assay.tasks.consistency.sets import ConsistencyData, concepts_of, open_adversarial
 from assay.tasks.consistency.spec import ConsistencySpec
 from assay.tasks.consistency.topk import top_count
+from assay.tasks.images import DataSource
 
 
 def open_data(spec: ConsistencySpec, real: Dataset, source: DataSource) -> ConsistencyData:

@@ -18,9 +18,8 @@ from assay.models.info import UNSTATED
 from assay.models.loaded import LoadedModel
 from assay.resources import cache_folder
 from assay.specs import identity_of
-from assay.tasks.base import DataSource
 from assay.tasks.consistency.spec import EnsembleSpec
-from assay.tasks.images import label_space_mismatch
+from assay.tasks.images import DataSource, label_space_mismatch
 
 FORMAT = 1  # of the product; changed whenever the same recipe would give other images
 

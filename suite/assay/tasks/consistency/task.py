@@ -4,10 +4,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from assay.results.document import Guard
-from assay.tasks.base import DataSource, Figure, Record, RunContext, Summary, Unit
+from assay.tasks.base import Figure, Record, RunContext, Summary, Task, Unit
 from assay.tasks.consistency.spec import ConsistencySpec
 from assay.tasks.consistency.values import RECORD_VALUES
-from assay.tasks.images import label_space_mismatch, open_images
+from assay.tasks.images import DataSource, label_space_mismatch, open_images
 from assay.tasks.loading import Picture
 from assay.tasks.plausible import Expected, plausible_accuracy
 
@@ -17,17 +17,13 @@ if TYPE_CHECKING:
     from assay.tasks.consistency.sets import ConsistencyData
 
 
-class ConsistencyTask:
+class ConsistencyTask(Task[ConsistencySpec, "ConsistencyData"]):
     """Does a neuron mean one thing, on real and on adversarial images?"""
 
-    family = "consistency"
     record_version = 2
-    pooling_version = None
-    dtypes = ("float32",)
     spec_type = ConsistencySpec
     record_columns = ("layer", "neuron", "consis", "consis_adv", "floor", "floor_adv", "top_class", "error")
     scored_files = ("blocks/*.npz", "hierarchy.json")
-    no_own_pictures = None
     record_values = RECORD_VALUES
 
     def open_data(self, spec: ConsistencySpec, source: DataSource) -> "ConsistencyData":
@@ -49,14 +45,6 @@ class ConsistencyTask:
             from assay.tasks.consistency.activations import check_layers
 
             check_layers(load(), spec.layers)
-
-    def chunk_units(self, spec: ConsistencySpec) -> int:
-        """See :class:`assay.tasks.base.Task`."""
-        return 1
-
-    def batch_size(self, input_shape: tuple[int, int, int], device: str) -> int:
-        """See :class:`assay.tasks.base.Task`."""
-        return 16
 
     def units(self, spec: ConsistencySpec, data: "ConsistencyData") -> list[Unit]:
         """One unit a block of consecutive real images, with the adversarial images made from them."""

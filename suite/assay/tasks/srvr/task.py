@@ -1,13 +1,12 @@
 """Semantic robustness over 3-D renders, as a family of the task protocol."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import isnan
 from typing import TYPE_CHECKING, Any
 
 from assay.results.document import Guard
-from assay.tasks.base import DataSource, Figure, Record, RunContext, Summary, Unit, clean_records
-from assay.tasks.images import label_space_mismatch
-from assay.tasks.loading import Picture
+from assay.tasks.base import Figure, Record, RunContext, Summary, Task, Unit, clean_records
+from assay.tasks.images import DataSource, label_space_mismatch
 from assay.tasks.plausible import Expected
 from assay.tasks.srvr.spec import SrvrSpec
 from assay.tasks.srvr.values import RECORD_VALUES
@@ -19,20 +18,16 @@ if TYPE_CHECKING:
     from assay.tasks.srvr.study import Search
 
 
-class SrvrTask:
+class SrvrTask(Task[SrvrSpec, "ShapeSet"]):
     """From which views is an object recognised, robustly?"""
 
-    family = "srvr"
     record_version = 1
-    pooling_version = None
-    dtypes = ("float32",)
     spec_type = SrvrSpec
     record_columns = (
         "unit_id", "class_index", "function", "method", "initial_azimuth_deg", "initial_elevation_deg",
         "azimuth_low_deg", "azimuth_high_deg", "elevation_low_deg", "elevation_high_deg", "volume_ratio",
         "steps", "converged", "error",
     )  # fmt: skip
-    scored_files = ()
     no_own_pictures = "it renders 3-D shapes; give its spec a manifest of shapes"
     record_values = RECORD_VALUES
 
@@ -56,26 +51,11 @@ class SrvrTask:
             return problem
         return label_space_mismatch(model, data)
 
-    def check_network(self, spec: SrvrSpec, load: "Callable[[], LoadedModel]") -> None:
-        """Nothing: a network of the right card will do."""
-
-    def chunk_units(self, spec: SrvrSpec) -> int:
-        """See :class:`assay.tasks.base.Task`."""
-        return 1
-
-    def batch_size(self, input_shape: tuple[int, int, int], device: str) -> int:
-        """See :class:`assay.tasks.base.Task`."""
-        return 16
-
     def units(self, spec: SrvrSpec, data: "ShapeSet") -> list[Unit]:
         """One unit a row of a shape's map; for ``function: network`` one a shape and method, too."""
         from assay.tasks.srvr.work import plan
 
         return plan(spec, data)
-
-    def pictures(self, spec: SrvrSpec, model: "LoadedModel", data: "ShapeSet", unit: Unit) -> list[Picture]:
-        """None: its pictures are rendered, on the device."""
-        return []
 
     def run(
         self,

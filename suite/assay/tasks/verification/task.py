@@ -1,12 +1,12 @@
 """Proved attention and classification robustness, as a family of the task protocol."""
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from assay.results.document import Guard
-from assay.tasks.base import DataSource, Figure, Record, RunContext, Summary, Unit
-from assay.tasks.images import label_space_mismatch, open_images
+from assay.tasks.base import Figure, Record, RunContext, Summary, Task, Unit
+from assay.tasks.images import DataSource, label_space_mismatch, open_images
 from assay.tasks.loading import Picture
 from assay.tasks.plausible import Expected, plausible_accuracy
 from assay.tasks.verification.spec import VerificationSpec
@@ -33,24 +33,20 @@ def _caption(record: Record) -> str:
     return f"{values['cells']} activation cells, sup ai = {values['sup_ai']:.4g}, margin ≥ {values['min_margin']:.4g}"
 
 
-class VerificationTask:
+class VerificationTask(Task[VerificationSpec, "Dataset"]):
     """For which brightness, patch and translation changes is the attention provably unchanged?
 
     The seconds an image takes are part of this family's answer (a time-out can leave it ``unknown``), so its
     records are equal between runs in everything but them.
     """
 
-    family = "verification"
     record_version = 1
     pooling_version = 2
-    dtypes = ("float32",)
     spec_type = VerificationSpec
     record_columns = (
         "unit_id", "label", "perturbation", "property", "verdict", "sup_ai", "theta_sup", "min_margin", "theta_min",
         "share_satisfied", "share_violated", "share_partial", "cells", "seconds", "error",
     )  # fmt: skip
-    scored_files = ()
-    no_own_pictures = None
     record_values = RECORD_VALUES
 
     def open_data(self, spec: VerificationSpec, source: DataSource) -> "Dataset":
@@ -65,9 +61,6 @@ class VerificationTask:
         if not model.piecewise_linear:
             return "the network is not piecewise linear, so its activation cells cannot be listed"
         return label_space_mismatch(model, data)
-
-    def check_network(self, spec: VerificationSpec, load: "Callable[[], LoadedModel]") -> None:
-        """Nothing: a network of the right card will do."""
 
     def chunk_units(self, spec: VerificationSpec) -> int:
         """See :class:`assay.tasks.base.Task`."""

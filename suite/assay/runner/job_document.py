@@ -1,0 +1,42 @@
+"""What a job's document holds; a stranger's is held against it."""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from assay.results.document import DataCard, ModelCard
+
+_Count = Annotated[int, Field(ge=0, le=10**9)]
+
+
+class JobDocument(BaseModel):
+    """What a job's document holds, as far as it is relied on: anybody may have written it."""
+
+    model_config = ConfigDict(strict=True)
+
+    task: str
+    identity: "JobIdentity"
+    spec: "JobSpec"
+    model: ModelCard
+    data: DataCard
+    units: _Count
+    planned: _Count
+    chunks: _Count
+    limited: bool
+    not_applicable: str | None
+    command: str
+    record_version: _Count | None = None
+
+
+class JobIdentity(BaseModel):
+    """The part of an identity that a result shows."""
+
+    spec: dict[str, Any]
+    precision: dict[str, Any]
+
+
+class JobSpec(BaseModel):
+    """The part of a spec that every family has."""
+
+    family: str
+    title: str
