@@ -116,7 +116,7 @@ def _identity_value(value: Any, dumped: Any) -> Any:
     return dumped
 
 
-_NOT_TASKS = ("papers", "recipes")  # folders of benchmarks that hold other documents
+_NOT_TASKS = ("papers", "recipes", "tracks")  # folders of benchmarks that hold other documents
 
 
 def shipped_specs() -> dict[str, Path]:

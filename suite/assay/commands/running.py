@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -25,12 +25,15 @@ from assay.commands.options import (
     Tasks,
     Tf32,
     Threads,
+    Tracks,
+    TrackScales,
     Trusted,
     Weights,
     devices,
 )  # fmt: skip
 from assay.commands.papers import ScaleOption, print_plan
 from assay.errors import UserError
+from assay.tracks import Scale
 
 if TYPE_CHECKING:
     from assay.runner.jobs import Job
@@ -45,12 +48,23 @@ class ExecutorName(StrEnum):
     RAY = "ray"
 
 
+class PlanScale(StrEnum):
+    """How much of a track (embedded, full) or of a paper (smoke, cpu, full) is planned."""
+
+    EMBEDDED = "embedded"
+    SMOKE = "smoke"
+    CPU = "cpu"
+    FULL = "full"
+
+
 Out = Annotated[Path, typer.Option("--out", help="The run's folder; a run that is there already goes on.")]
 
 
 def run(
     out: Out,
     task: Tasks = None,
+    track: Tracks = None,
+    scale: TrackScales = Scale.EMBEDDED,
     model: Models = None,
     weights: Weights = None,
     plan: Annotated[
@@ -112,7 +126,7 @@ def run(
     chosen = ["cpu"] if on_cluster else devices(device)
     asked = Asked(
         task or (), model or (), weights, limit, dtype, tf32, threads, batch_size,
-        data_root or (), save_adversarial, data, trust or (),
+        data_root or (), save_adversarial, data, trust or (), track or (), scale,
     )  # fmt: skip
     part = Shard.parse(shard)
     places = (device,) if on_cluster else tuple(chosen)
@@ -169,6 +183,7 @@ def status(
 
 def plan(
     task: Tasks = None,
+    track: Tracks = None,
     model: Models = None,
     weights: Weights = None,
     limit: Limit = None,
@@ -193,29 +208,46 @@ def plan(
         str | None, typer.Option("--paper", help="Instead of tasks: a paper that `assay reproduce` knows.")
     ] = None,
     scale: Annotated[
-        ScaleOption, typer.Option("--scale", help="How much of the paper is reproduced.")
-    ] = ScaleOption.SMOKE,
+        PlanScale | None,
+        typer.Option("--scale", help="Of a track: embedded or full; of a paper: smoke, cpu or full."),
+    ] = None,
 ) -> None:
     """Show what a run would do: jobs, keys, chunks, what is stored, and estimates of time and memory."""
     from assay.runner.estimate import estimates
     from assay.runner.plan import plan_jobs, survey
     from assay.runner.planfile import plan_document, plan_table
 
+    if paper is not None:
+        others = (task, track, model, weights, limit, tf32, threads != 1, batch_size != "auto", data, trust)
+        if any((*others, dtype is not Dtype.FLOAT32, save_adversarial, as_json)):
+            raise UserError("--paper: goes with --scale, --out, --data-root and --device alone")
+        print_plan(paper, _scale_of(scale, ScaleOption, ScaleOption.SMOKE), out, data_root, device)
+        return
     asked = Asked(
         task or (), model or (), weights, limit, dtype, tf32, threads, batch_size,
-        data_root or (), save_adversarial, data, trust or (),
+        data_root or (), save_adversarial, data, trust or (), track or (),
+        _scale_of(scale, Scale, Scale.EMBEDDED),
     )  # fmt: skip
-    if paper is not None:
-        if asked != Asked(data_roots=data_root or ()) or as_json:
-            raise UserError("--paper: goes with --scale, --out, --data-root and --device alone")
-        print_plan(paper, scale, out, data_root, device)
-        return
     chosen = devices(device)[0] if device != "cpu" else "cpu"
     jobs = plan_jobs(asked.requests(chosen))
     _say_remarks(jobs)
     surveys = survey(jobs, out)
     document = plan_document(surveys, estimates(surveys, out, calibrate))
     print(json.dumps(document, indent=1) if as_json else plan_table(document))
+
+
+ScaleT = TypeVar("ScaleT", bound=StrEnum)
+
+
+def _scale_of(given: PlanScale | None, kind: type[ScaleT], default: ScaleT) -> ScaleT:
+    """The scale that was given as one of ``kind``."""
+    if given is None:
+        return default
+    if given.value not in {member.value for member in kind}:
+        raise UserError(
+            f"--scale: expected {' or '.join(member.value for member in kind)} (got {given.value})"
+        )
+    return kind(given.value)
 
 
 def _say_remarks(jobs: "Sequence[Job]") -> None:
