@@ -11,7 +11,7 @@ from assay.results.document import Metric, ResultDocument, Status
 
 RESULT_COLUMNS = (
     "model", "task", "metric", "value", "ci_low", "ci_high", "n", "unit", "status",
-    "spec_sha256", "data_sha256", "weights_sha256",
+    "spec_sha256", "data_sha256", "weights_sha256", "title", "direction", "headline",
 )  # fmt: skip
 
 
@@ -54,6 +54,11 @@ def result_rows(results: Iterable[ResultDocument]) -> list[dict[str, Any]]:
         }
         metrics = [
             metric.model_dump(include={"value", "ci_low", "ci_high", "n", "unit"})
+            | {
+                "title": metric.heading,
+                "direction": metric.direction,
+                "headline": "yes" if metric.name == result.headline else "",
+            }
             for metric in result.metrics
         ]
         names = [metric.name for metric in result.metrics]
