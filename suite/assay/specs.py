@@ -70,6 +70,7 @@ class TaskSpec(StrictModel):
     """What every family's spec has. ``data`` is on the runtime side because the data's own hash is in the key.
 
     ``headline`` is the key of the one figure that ranks; it only chooses among figures, so it is on the runtime side.
+    ``demonstration`` says why the figures mean nothing, where a task is there to show how its family works.
     """
 
     schema_version: Annotated[Literal[1], IDENTITY] = Field(alias="schema")
@@ -79,6 +80,7 @@ class TaskSpec(StrictModel):
     data: Annotated[str, RUNTIME]
     default_model: Annotated[str | None, RUNTIME] = None
     seed: Annotated[int, IDENTITY] = Field(default=0, ge=0)
+    demonstration: Annotated[str | None, RUNTIME] = Field(default=None, exclude_if=lambda why: why is None)
     headline: Annotated[str | None, RUNTIME] = Field(default=None, exclude_if=lambda key: key is None)
 
     def metric_keys(self) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 A track is a question about one model, asked in four ways. What a family cannot ask there is a sentence of the track.
 """
 
+from collections.abc import Iterable
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
@@ -85,6 +86,17 @@ def track_of(label_space: str) -> tuple[str, Track] | None:
     return next(
         ((name, track) for name, track in shipped_tracks().items() if track.label_space == label_space), None
     )
+
+
+def families_without(tasks: Iterable[str]) -> dict[str, str]:
+    """Family to why it has no task, of every track at a scale all of whose tasks are among ``tasks``."""
+    asked = set(tasks)
+    found: dict[str, str] = {}
+    for track in shipped_tracks().values():
+        for at in (track.embedded, track.full):
+            if asked >= set(at.tasks):
+                found |= at.without
+    return found
 
 
 def read_track(path: Path) -> Track:

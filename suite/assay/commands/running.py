@@ -36,6 +36,7 @@ from assay.errors import UserError
 from assay.tracks import Scale
 
 if TYPE_CHECKING:
+    from assay.results.document import ResultDocument
     from assay.runner.jobs import Job
 
 
@@ -57,6 +58,9 @@ class PlanScale(StrEnum):
     FULL = "full"
 
 
+FullTable = Annotated[
+    bool, typer.Option("--table", help="Print every figure, and the commands that repeat them, not the card.")
+]
 Out = Annotated[Path, typer.Option("--out", help="The run's folder; a run that is there already goes on.")]
 
 
@@ -109,6 +113,7 @@ def run(
         bool, typer.Option("--hostname", help="Note this host's name in provenance.")
     ] = False,
     quiet: Quiet = False,
+    table: FullTable = False,
 ) -> None:
     """Run tasks on models; only what is not stored yet is computed."""
     # How batch systems announce the end of the time: stop as after Ctrl-C, with the lock freed and the log closed.
@@ -145,7 +150,7 @@ def run(
     _say_remarks(jobs)
     folder = run_jobs(jobs, out, Runtime(runs_on, display, _say, part, retry_errors, with_host))
     if part == WHOLE:
-        _report(folder)
+        _report(folder, table)
     else:
         print(f"shard {shard} is stored in {out}; when all are: assay merge DIR... --out DIR")
 
@@ -160,14 +165,16 @@ def merge(
     _report(merge_shards(directories, out))
 
 
-def report(directory: Annotated[Path, typer.Argument(help="A run's folder.")]) -> None:
-    """Write the CSV, the table and the page again from what is stored."""
+def report(
+    directory: Annotated[Path, typer.Argument(help="A run's folder.")], table: FullTable = False
+) -> None:
+    """Write the CSV and the page again from what is stored, and print the card or the full table."""
     from assay.runner.lock import exclusive
     from assay.runner.store import RunFolder
 
     folder = RunFolder.existing(directory)
     with exclusive(directory):
-        _report(folder)
+        _report(folder, table)
 
 
 def status(
@@ -268,8 +275,8 @@ def _say(line: str) -> None:
     print(line, file=sys.stderr)
 
 
-def _report(folder: Any) -> None:
-    """Write and print the report; exit code 1 when a result is partial."""
+def _report(folder: Any, table: bool = False) -> None:
+    """Write the report and print its card, or the full table; exit code 1 when a result is partial."""
     from assay.board.page import run_page
     from assay.results.document import Status
     from assay.results.tables import terminal_table
@@ -279,13 +286,32 @@ def _report(folder: Any) -> None:
     written = write_report(folder)
     page = folder.path / "index.html"
     write_atomically(page, run_page(written.results, written.figures))
-    print(terminal_table(written.results))
-    print()
-    for command in dict.fromkeys(result.command for result in written.results):
-        print(f"repeat: {command}")
-    print(f"csv:    {folder.path / 'results.csv'}\npage:   {page}")
+    places = [f"csv:    {folder.path / 'results.csv'}", f"page:   {page}"]
+    if table:
+        print(terminal_table(written.results))
+        print()
+        for command in dict.fromkeys(result.command for result in written.results):
+            print(f"repeat: {command}")
+        print("\n".join(places))
+    else:
+        print(_card(written.results, [*places, f"all:    assay report {folder.path} --table"]))
     partial = [result for result in written.results if result.status is Status.PARTIAL]
     for result in partial:
         print(f"partial: {result.model.name} · {result.task}: {result.reason}", file=sys.stderr)
     if partial:
         raise typer.Exit(1)
+
+
+def _card(results: "Sequence[ResultDocument]", places: Sequence[str]) -> str:
+    from assay.results.card import card
+    from assay.tasks.families import family
+    from assay.tracks import families_without
+
+    demonstrations = {
+        result.task: result.spec["demonstration"] for result in results if result.spec.get("demonstration")
+    }
+    told = [result for result in results if result.metrics and result.task not in demonstrations]
+    meanings = {result.family: family(result.family).meaning for result in told}
+    return card(
+        results, demonstrations, meanings, families_without(result.task for result in results), places
+    )

@@ -39,7 +39,9 @@ def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> tuple[f
 LEAST_UNITS = 9
 """Below so many units no interval of a mean or median is shown: none covers what it says on skewed shares."""
 
-_SUPPOSED = 3.0  # units' worth of belief that values lie at their range's ends; by simulation on published shares
+_SUPPOSED = (
+    3.0  # units' worth of belief that values lie at their range's ends; by simulation on published shares
+)
 
 
 def mean_interval_in_range(

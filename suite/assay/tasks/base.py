@@ -89,6 +89,7 @@ class Task(Protocol, Generic[SpecT, DataT]):
     precisions in which its figures keep their meaning, such as ``("float32", "bfloat16")``; ``scored_files`` are the
     patterns (as in a shell) of the records' files that :meth:`summarise` reads, which travel wherever records do;
     ``no_own_pictures`` says why it cannot score a user's own pictures, or is None.
+    ``meaning`` is one plain sentence on its headline, for whoever reads the card of a run.
     ``record_values`` is what a record's values are, strictly, for those that strangers wrote.
     """
 
@@ -101,6 +102,7 @@ class Task(Protocol, Generic[SpecT, DataT]):
     scored_files: tuple[str, ...]
     no_own_pictures: str | None
     record_values: TypeAdapter[Any]
+    meaning: str
 
     def open_data(self, spec: SpecT, source: "DataSource") -> DataT:
         """The data that the spec names, with hashes verified."""

@@ -29,6 +29,10 @@ _GPU_PIXELS = 40_000_000
 class AdversarialTask:
     """Does the label survive a small worst-case perturbation?"""
 
+    meaning = (
+        "adversarial: what stands under the worst of the attacks that were tried; a "
+        "stronger one may leave less."
+    )
     family = "adversarial"
     record_version = 3
     pooling_version = None

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 class ConsistencyTask:
     """Does a neuron mean one thing, on real and on adversarial images?"""
 
+    meaning = (
+        "consistency: how much more alike the images are that excite a neuron than images drawn at random."
+    )
     family = "consistency"
     record_version = 2
     pooling_version = None

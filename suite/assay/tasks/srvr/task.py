@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 class SrvrTask:
     """From which views is an object recognised, robustly?"""
 
+    meaning = (
+        "srvr: the share of views, within a region grown from a recognised one, from "
+        "which the class is still recognised."
+    )
     family = "srvr"
     record_version = 1
     pooling_version = None

@@ -40,6 +40,10 @@ class VerificationTask:
     records are equal between runs in everything but them.
     """
 
+    meaning = (
+        "verification: what is proved of every change in the range at once, for the "
+        "answer and for what it looks at."
+    )
     family = "verification"
     record_version = 1
     pooling_version = 2
