@@ -5,20 +5,22 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 
 MODEL   ?=
-TASKS   ?= adversarial/imagenet20 srvr/embedded consistency/imagenet20 verification/digits
+TASKS   ?=
+TRACK   ?= $(if $(MODEL)$(TASKS),,imagenet)
+SCALE   ?= $(if $(filter reproduce%,$(MAKECMDGOALS)),smoke,embedded)
 OUT     ?= out/bench
 DEVICE  ?= auto
 WORKERS ?= auto
 WEIGHTS ?=
 DATA    ?=
 PAPER   ?= munakata
-SCALE   ?= smoke
 
 .PHONY: bench test test-slow lint perf setup clean help
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make bench [MODEL=resnet50] [TASKS='a b'] [OUT=dir] [DEVICE=cpu] [WEIGHTS=file] [DATA=dir]   run tasks on a model"
+	@echo "make bench [MODEL=resnet50] [TRACK=cifar10] [SCALE=embedded|full] [TASKS='a b'] [OUT=dir] [DEVICE=cpu] [WEIGHTS=file] [DATA=dir]"
+	@echo "                 one model on the track of its label space: every family that has a meaning there"
 	@echo "make test        lint, types, import contracts and tests        make test-slow   the longer checks"
 	@echo "make reproduce PAPER=munakata [SCALE=smoke|cpu|full] [DATA=dir] [OUT=dir]   a paper: figures beside ours, claims"
 	@echo "make perf        speed, as ratios measured in one run           make setup       only the set-up"
@@ -33,8 +35,8 @@ $(READY): pyproject.toml constraints.txt
 	touch $(READY)
 
 bench: $(READY)
-	$(BIN)/assay run $(addprefix --model ,$(MODEL)) $(addprefix --task ,$(TASKS)) $(addprefix --weights ,$(WEIGHTS)) \
-	  $(addprefix --data-root ,$(DATA)) --device $(DEVICE) --workers $(WORKERS) --out $(OUT)
+	$(BIN)/assay run $(addprefix --model ,$(MODEL)) $(addprefix --track ,$(TRACK)) --scale $(SCALE) \
+	  $(addprefix --task ,$(TASKS)) $(addprefix --weights ,$(WEIGHTS)) $(addprefix --data-root ,$(DATA)) --device $(DEVICE) --workers $(WORKERS) --out $(OUT)
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -14,6 +14,7 @@ LOADS_AS_NAMED = {
     "commands/saliency.py:_loaded": "an argument of `assay saliency` and `assay alignment`",
     "commands/doctor.py:_open": "an argument of `assay doctor`",
     "commands/accuracy.py:accuracy": "`assay accuracy`'s own argument",
+    "models/zoo.py:label_space_of": "`--model` of `assay run` and `assay plan`, to find its track",
     "models/subject.py:open_subject": "an argument of `assay doctor`",
     "tasks/verification/commands.py:verify": "`assay verify --model`",
     "tasks/adversarial/sources.py:source_model": "with_sources, which every job's data go through, looks before",

@@ -60,8 +60,12 @@ def test_every_verb_s_help_has_an_example(assay, verb):
     assert f"Example: assay {verb}" in " ".join(out.split())
 
 
-def test_a_run_ends_in_table_csv_page_and_command(place, assay):
-    code, out, _ = run_t(assay, "--limit", "12")
+def test_a_run_ends_in_card_csv_page_and_table_on_request(place, assay):
+    code, card, _ = run_t(assay, "--limit", "12")
+    assert code == 0
+    assert card.splitlines()[0] == "digits_models:linear"
+    assert "! limited" in card
+    code, out, _ = assay("report", "o", "--table")
     assert code == 0
     assert "clean_accuracy" in out
     assert "repeat: assay run --model digits_models:linear --task t.yaml --limit 12" in out

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from assay.errors import UserError
 from assay.models.card_file import KEY, read_card_file
 from assay.specs import shipped_specs
+from assay.tracks import read_track, shipped_tracks
 from assay.validation import read_yaml
 
 if TYPE_CHECKING:
@@ -18,11 +19,9 @@ Row = dict[str, str]
 
 
 def rows(what: str, roots: Sequence[Path] = ()) -> list[Row]:
-    """The rows of ``models``, ``tasks``, ``data`` or ``recipes``."""
-    if what == "models":
-        return models()
-    if what == "tasks":
-        return tasks()
+    """The rows of ``models``, ``tasks``, ``tracks``, ``data`` or ``recipes``."""
+    if what in ("models", "tasks", "tracks"):
+        return {"models": models, "tasks": tasks, "tracks": tracks}[what]()
     return data(roots) if what == "data" else recipes(roots)
 
 
@@ -59,6 +58,21 @@ def tasks() -> list[Row]:
             }
         )
     return rows
+
+
+def tracks() -> list[Row]:
+    """Name, label space, default model and the tasks of every track at each scale."""
+    return [
+        {
+            "name": name,
+            "label_space": track.label_space,
+            "default_model": track.default_model,
+            "embedded": "\n".join(track.embedded.tasks),
+            "full": "\n".join(track.full.tasks),
+            "title": track.title,
+        }
+        for name, track in shipped_tracks().items()
+    ]
 
 
 def data(roots: Sequence[Path] = ()) -> list[Row]:
@@ -140,6 +154,9 @@ def kind_of(path: Path) -> str:
     if KEY in document:
         read_card_file(path)
         return "model card"
+    if "embedded" in document:
+        read_track(path)
+        return "track"
     if "family" in document:
         from assay.tasks.families import read_spec
 

@@ -42,6 +42,7 @@ class Listing(StrEnum):
     TASKS = "tasks"
     DATA = "data"
     RECIPES = "recipes"
+    TRACKS = "tracks"
 
 
 for verb, example in (
@@ -61,7 +62,7 @@ for verb, example in (
 
 @app.command(name="list", epilog="Example: assay list models --sort licence")
 def list_(
-    what: Annotated[Listing, typer.Argument(help="models, tasks, data or recipes")],
+    what: Annotated[Listing, typer.Argument(help="models, tasks, tracks, data or recipes")],
     sort: Annotated[str, typer.Option("--sort", help="The column to sort by.")] = "name",
     data_root: DataRoots = None,
 ) -> None:

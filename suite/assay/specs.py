@@ -67,7 +67,11 @@ class StepSize(StrictModel):
 
 
 class TaskSpec(StrictModel):
-    """What every family's spec has. ``data`` is on the runtime side because the data's own hash is in the key."""
+    """What every family's spec has. ``data`` is on the runtime side because the data's own hash is in the key.
+
+    ``headline`` is the key of the one figure that ranks; it only chooses among figures, so it is on the runtime side.
+    ``demonstration`` says why the figures mean nothing, where a task is there to show how its family works.
+    """
 
     schema_version: Annotated[Literal[1], IDENTITY] = Field(alias="schema")
     family: Annotated[str, IDENTITY]
@@ -76,6 +80,29 @@ class TaskSpec(StrictModel):
     data: Annotated[str, RUNTIME]
     default_model: Annotated[str | None, RUNTIME] = None
     seed: Annotated[int, IDENTITY] = Field(default=0, ge=0)
+    demonstration: Annotated[str | None, RUNTIME] = Field(default=None, exclude_if=lambda why: why is None)
+    headline: Annotated[str | None, RUNTIME] = Field(default=None, exclude_if=lambda key: key is None)
+
+    def metric_keys(self) -> tuple[str, ...]:
+        """The keys that a headline may name, the family's default first."""
+        return ()
+
+    @property
+    def headline_key(self) -> str | None:
+        """The key of the figure that ranks; None for a family without figures that could."""
+        return self.headline or next(iter(self.metric_keys()), None)
+
+    @model_validator(mode="after")
+    def _headline_is_a_figure(self) -> "TaskSpec":
+        known = self.metric_keys()
+        if self.headline is not None and self.headline not in known:
+            from difflib import get_close_matches
+
+            near = get_close_matches(self.headline, known, n=3, cutoff=0.3) or known[:3]
+            raise ValueError(
+                f"headline: this spec gives no figure {self.headline!r}; choose one such as {', '.join(near)}"
+            )
+        return self
 
     def identity(self) -> dict[str, Any]:
         """The fields that change the answer, as plain JSON."""
@@ -116,7 +143,7 @@ def _identity_value(value: Any, dumped: Any) -> Any:
     return dumped
 
 
-_NOT_TASKS = ("papers", "recipes")  # folders of benchmarks that hold other documents
+_NOT_TASKS = ("papers", "recipes", "tracks")  # folders of benchmarks that hold other documents
 
 
 def shipped_specs() -> dict[str, Path]:

@@ -3,6 +3,7 @@ import gzip
 import hashlib
 import io
 import pickle
+import re
 import struct
 from pathlib import Path
 from typing import Any
@@ -263,6 +264,31 @@ def test_a_folder_that_is_no_class_is_named(tmp_path: Path) -> None:
     picture(tmp_path / "extra/1.png")
     with pytest.raises(UserError, match="extra: no such class"):
         open_dataset(manifest(FOLDERS | {"classes": ["cat", "dog", "emu"]}), [tmp_path])
+
+
+def test_only_the_pictures_of_a_list_are_the_data_set_and_every_one_of_them(tmp_path: Path) -> None:
+    for name in ("cat/1.png", "cat/2.png", "dog/3.png"):
+        picture(tmp_path / name)
+    some = manifest(FOLDERS | {"classes": ["cat", "dog", "emu"], "only": ["dog/3.png", "cat/2.png"]})
+    opened = open_dataset(some, [tmp_path])
+    assert [(sample.unit_id, sample.label) for sample in opened.samples] == [
+        ("cat/2.png", 0),
+        ("dog/3.png", 1),
+    ]
+    assert (
+        opened.sha256
+        != open_dataset(manifest(FOLDERS | {"classes": ["cat", "dog", "emu"]}), [tmp_path]).sha256
+    )
+    (tmp_path / "cat/2.png").unlink()
+    with pytest.raises(UserError, match=r"the file cat/2\.png is missing"):
+        open_dataset(some, [tmp_path])
+
+
+def test_the_5000_of_imagenet_are_a_list_of_validation_images() -> None:
+    listed = load_manifest("imagenet-val5000").layout.only
+    assert len(listed) == len(set(listed)) == 5000
+    assert all(re.fullmatch(r"n\d{8}/ILSVRC2012_val_000\d{5}\.JPEG", name) for name in listed)
+    assert {name[:9] for name in listed} <= set(load_manifest("imagenet-val").layout.classes)
 
 
 def test_imagenet_validation_as_folders_and_flat_have_the_same_labels(tmp_path: Path) -> None:

@@ -7,47 +7,11 @@ from importlib.resources import files
 
 import jsonschema
 import pytest
+from result_documents import document
 
 from assay.errors import UserError
-from assay.results.document import (
-    Coverage,
-    DataCard,
-    Guard,
-    Metric,
-    ModelCard,
-    ResultDocument,
-    Status,
-    read_result,
-    result_schema,
-)  # fmt: skip
+from assay.results.document import Coverage, Guard, Status, read_result, result_schema
 from assay.results.tables import RESULT_COLUMNS, results_csv, terminal_table
-
-SHA = "0" * 64
-
-
-def document(**changes):
-    fields = {
-        "task": "adversarial/t",
-        "family": "adversarial",
-        "title": "T",
-        "spec": {"schema": 1},
-        "spec_sha256": SHA,
-        "model": ModelCard(
-            name="m", source="s", licence="l", architecture="a", weights_sha256=SHA, label_space="digits",
-            num_classes=10, input_shape=(1, 8, 8), preprocessing={},
-        ),
-        "data": DataCard(name="d", title="D", licence="l", sha256=SHA),
-        "precision": {"dtype": "float32"},
-        "job_key": SHA,
-        "status": Status.COMPLETE,
-        "coverage": Coverage(units=4, done=4, errors=0, limited=False),
-        "metrics": (
-            Metric(name="clean_accuracy", value=0.75, ci_low=0.3, ci_high=0.95, n=4, unit="proportion", headline=True),
-        ),
-        "guards": (),
-        "command": "assay run",
-    }  # fmt: skip
-    return ResultDocument(**(fields | changes))
 
 
 def test_the_published_schema_is_the_document_s():

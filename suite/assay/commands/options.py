@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from assay.errors import UserError
+from assay.tracks import Scale, load_track, track_of
 
 if TYPE_CHECKING:
     from assay.runner.jobs import JobRequest
@@ -23,6 +24,17 @@ class Dtype(StrEnum):
 
 Tasks = Annotated[
     list[str] | None, typer.Option("--task", help="A task's id, or a path to a spec of your own (repeat it).")
+]
+Tracks = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--track",
+        help="All tasks of a label space (repeat it; `assay list tracks`); the model's own without --task.",
+    ),
+]
+TrackScales = Annotated[
+    Scale,
+    typer.Option("--scale", help="Of a track: embedded, minutes and no download; full, the field's data."),
 ]
 Models = Annotated[
     list[str] | None,
@@ -96,18 +108,19 @@ class Asked:
     save_adversarial: bool = False
     data: str | None = None
     trusted: Sequence[str] = ()
+    tracks: Sequence[str] = ()
+    scale: Scale = Scale.EMBEDDED
 
     def requests(self, device: str) -> "list[JobRequest]":
-        """One request a model and task.
+        """One request per model and task.
 
         Raises:
-            UserError: no task; no batch size; weights for other than one model; a task without a default model.
+            UserError: neither task nor track nor model; an unknown track, or a model that has none; no batch size;
+                weights for other than one model; a task without a default model.
         """
         from assay.runner.jobs import JobRequest
         from assay.runner.precision import Precision
 
-        if not self.tasks:
-            raise UserError("--task: name at least one task; see `assay list tasks`")
         if self.weights is not None and len(self.models) != 1:
             raise UserError("--weights: belongs to exactly one model; name it with one --model")
         return [
@@ -124,9 +137,36 @@ class Asked:
                 data=self.data,
                 trusted=tuple(self.trusted),
             )
-            for task in self.tasks
-            for model in self.models or [default_model(task)]
+            for model, task in self._pairs()
         ]
+
+    def _pairs(self) -> list[tuple[str, str]]:
+        """Model and task of every job, each once: tasks first, then tracks, in the order of the command."""
+        pairs = [(model, task) for task in self.tasks for model in self.models or [default_model(task)]]
+        for name in self.tracks:
+            track = load_track(name)
+            models = self.models or [track.default_model]
+            pairs += [(model, task) for model in models for task in track.at(self.scale).tasks]
+        if not self.tasks and not self.tracks:
+            pairs = [(model, task) for model in self.models for task in self._own_track(model)]
+        if not pairs:
+            raise UserError(
+                "name a --model, which is run on its own track, or a --task or --track "
+                "(`assay list models`, `assay list tasks`, `assay list tracks`)"
+            )
+        return list(dict.fromkeys(pairs))
+
+    def _own_track(self, model: str) -> Sequence[str]:
+        """The tasks of the track of the model's label space."""
+        from assay.models.zoo import label_space_of
+
+        space = label_space_of(model, self.weights)
+        found = track_of(space)
+        if found is None:
+            raise UserError(
+                f"model {model!r}: there is no track of its label space {space!r}; name tasks with --task"
+            )
+        return found[1].at(self.scale).tasks
 
 
 def _batch_size(text: str) -> int | None:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -25,14 +25,18 @@ from assay.commands.options import (
     Tasks,
     Tf32,
     Threads,
+    Tracks,
+    TrackScales,
     Trusted,
     Weights,
     devices,
 )  # fmt: skip
 from assay.commands.papers import ScaleOption, print_plan
 from assay.errors import UserError
+from assay.tracks import Scale
 
 if TYPE_CHECKING:
+    from assay.results.document import ResultDocument
     from assay.runner.jobs import Job
 
 
@@ -45,12 +49,26 @@ class ExecutorName(StrEnum):
     RAY = "ray"
 
 
+class PlanScale(StrEnum):
+    """How much of a track (embedded, full) or of a paper (smoke, cpu, full) is planned."""
+
+    EMBEDDED = "embedded"
+    SMOKE = "smoke"
+    CPU = "cpu"
+    FULL = "full"
+
+
+FullTable = Annotated[
+    bool, typer.Option("--table", help="Print every figure, and the commands that repeat them, not the card.")
+]
 Out = Annotated[Path, typer.Option("--out", help="The run's folder; a run that is there already goes on.")]
 
 
 def run(
     out: Out,
     task: Tasks = None,
+    track: Tracks = None,
+    scale: TrackScales = Scale.EMBEDDED,
     model: Models = None,
     weights: Weights = None,
     plan: Annotated[
@@ -95,6 +113,7 @@ def run(
         bool, typer.Option("--hostname", help="Note this host's name in provenance.")
     ] = False,
     quiet: Quiet = False,
+    table: FullTable = False,
 ) -> None:
     """Run tasks on models; only what is not stored yet is computed."""
     # How batch systems announce the end of the time: stop as after Ctrl-C, with the lock freed and the log closed.
@@ -112,7 +131,7 @@ def run(
     chosen = ["cpu"] if on_cluster else devices(device)
     asked = Asked(
         task or (), model or (), weights, limit, dtype, tf32, threads, batch_size,
-        data_root or (), save_adversarial, data, trust or (),
+        data_root or (), save_adversarial, data, trust or (), track or (), scale,
     )  # fmt: skip
     part = Shard.parse(shard)
     places = (device,) if on_cluster else tuple(chosen)
@@ -131,7 +150,7 @@ def run(
     _say_remarks(jobs)
     folder = run_jobs(jobs, out, Runtime(runs_on, display, _say, part, retry_errors, with_host))
     if part == WHOLE:
-        _report(folder)
+        _report(folder, table)
     else:
         print(f"shard {shard} is stored in {out}; when all are: assay merge DIR... --out DIR")
 
@@ -146,14 +165,16 @@ def merge(
     _report(merge_shards(directories, out))
 
 
-def report(directory: Annotated[Path, typer.Argument(help="A run's folder.")]) -> None:
-    """Write the CSV, the table and the page again from what is stored."""
+def report(
+    directory: Annotated[Path, typer.Argument(help="A run's folder.")], table: FullTable = False
+) -> None:
+    """Write the CSV and the page again from what is stored, and print the card or the full table."""
     from assay.runner.lock import exclusive
     from assay.runner.store import RunFolder
 
     folder = RunFolder.existing(directory)
     with exclusive(directory):
-        _report(folder)
+        _report(folder, table)
 
 
 def status(
@@ -169,6 +190,7 @@ def status(
 
 def plan(
     task: Tasks = None,
+    track: Tracks = None,
     model: Models = None,
     weights: Weights = None,
     limit: Limit = None,
@@ -193,29 +215,46 @@ def plan(
         str | None, typer.Option("--paper", help="Instead of tasks: a paper that `assay reproduce` knows.")
     ] = None,
     scale: Annotated[
-        ScaleOption, typer.Option("--scale", help="How much of the paper is reproduced.")
-    ] = ScaleOption.SMOKE,
+        PlanScale | None,
+        typer.Option("--scale", help="Of a track: embedded or full; of a paper: smoke, cpu or full."),
+    ] = None,
 ) -> None:
     """Show what a run would do: jobs, keys, chunks, what is stored, and estimates of time and memory."""
     from assay.runner.estimate import estimates
     from assay.runner.plan import plan_jobs, survey
     from assay.runner.planfile import plan_document, plan_table
 
+    if paper is not None:
+        others = (task, track, model, weights, limit, tf32, threads != 1, batch_size != "auto", data, trust)
+        if any((*others, dtype is not Dtype.FLOAT32, save_adversarial, as_json)):
+            raise UserError("--paper: goes with --scale, --out, --data-root and --device alone")
+        print_plan(paper, _scale_of(scale, ScaleOption, ScaleOption.SMOKE), out, data_root, device)
+        return
     asked = Asked(
         task or (), model or (), weights, limit, dtype, tf32, threads, batch_size,
-        data_root or (), save_adversarial, data, trust or (),
+        data_root or (), save_adversarial, data, trust or (), track or (),
+        _scale_of(scale, Scale, Scale.EMBEDDED),
     )  # fmt: skip
-    if paper is not None:
-        if asked != Asked(data_roots=data_root or ()) or as_json:
-            raise UserError("--paper: goes with --scale, --out, --data-root and --device alone")
-        print_plan(paper, scale, out, data_root, device)
-        return
     chosen = devices(device)[0] if device != "cpu" else "cpu"
     jobs = plan_jobs(asked.requests(chosen))
     _say_remarks(jobs)
     surveys = survey(jobs, out)
     document = plan_document(surveys, estimates(surveys, out, calibrate))
     print(json.dumps(document, indent=1) if as_json else plan_table(document))
+
+
+ScaleT = TypeVar("ScaleT", bound=StrEnum)
+
+
+def _scale_of(given: PlanScale | None, kind: type[ScaleT], default: ScaleT) -> ScaleT:
+    """The scale that was given as one of ``kind``."""
+    if given is None:
+        return default
+    if given.value not in {member.value for member in kind}:
+        raise UserError(
+            f"--scale: expected {' or '.join(member.value for member in kind)} (got {given.value})"
+        )
+    return kind(given.value)
 
 
 def _say_remarks(jobs: "Sequence[Job]") -> None:
@@ -236,8 +275,8 @@ def _say(line: str) -> None:
     print(line, file=sys.stderr)
 
 
-def _report(folder: Any) -> None:
-    """Write and print the report; exit code 1 when a result is partial."""
+def _report(folder: Any, table: bool = False) -> None:
+    """Write the report and print its card, or the full table; exit code 1 when a result is partial."""
     from assay.board.page import run_page
     from assay.results.document import Status
     from assay.results.tables import terminal_table
@@ -247,13 +286,33 @@ def _report(folder: Any) -> None:
     written = write_report(folder)
     page = folder.path / "index.html"
     write_atomically(page, run_page(written.results, written.figures))
-    print(terminal_table(written.results))
-    print()
-    for command in dict.fromkeys(result.command for result in written.results):
-        print(f"repeat: {command}")
-    print(f"csv:    {folder.path / 'results.csv'}\npage:   {page}")
+    places = [f"csv:    {folder.path / 'results.csv'}", f"page:   {page}"]
+    if table:
+        print(terminal_table(written.results))
+        print()
+        for command in dict.fromkeys(result.command for result in written.results):
+            print(f"repeat: {command}")
+        print("\n".join(places))
+    else:
+        print(_card(written.results, [*places, f"all:    assay report {folder.path} --table"]))
     partial = [result for result in written.results if result.status is Status.PARTIAL]
     for result in partial:
         print(f"partial: {result.model.name} · {result.task}: {result.reason}", file=sys.stderr)
     if partial:
         raise typer.Exit(1)
+
+
+def _card(results: "Sequence[ResultDocument]", places: Sequence[str]) -> str:
+    from assay.results.card import card
+    from assay.tasks.families import family
+    from assay.tracks import families_without
+
+    demonstrations = {
+        result.task: result.spec["demonstration"] for result in results if result.spec.get("demonstration")
+    }
+    told = [result for result in results if result.metrics and result.task not in demonstrations]
+    meanings = {result.family: family(result.family).meaning for result in told}
+    meanings = {name: meaning for name, meaning in meanings.items() if meaning}
+    return card(
+        results, demonstrations, meanings, families_without(result.task for result in results), places
+    )

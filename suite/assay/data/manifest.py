@@ -202,20 +202,21 @@ def _is_path(text: str) -> bool:
 def _read(path: Path, own_folder: Path | None) -> Manifest:
     document = read_yaml(path)
     layout = document.get("layout")
-    if isinstance(layout, dict) and isinstance(layout.get("classes"), str):
-        document["layout"] = layout | {"classes": _class_list(layout["classes"], path)}
+    if isinstance(layout, dict):
+        lists = {key: layout[key] for key in ("classes", "only") if isinstance(layout.get(key), str)}
+        document["layout"] = layout | {key: _lines(name, path, key) for key, name in lists.items()}
     manifest = validate(Manifest, document, str(path))
     manifest._folder = own_folder
     return manifest
 
 
-def _class_list(name: str, manifest: Path) -> list[str]:
-    """The class names in a text file beside the manifest, or shipped; the names enter its identity."""
+def _lines(name: str, manifest: Path, key: str) -> list[str]:
+    """The names in a text file beside the manifest, or shipped; they enter its identity."""
     beside = manifest.parent / name
     path = beside if beside.exists() else shipped_folder("data_manifests") / name
     try:
         return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(
-            f"{manifest}: `layout.classes` names {beside}, which cannot be read ({error}); correct the name"
+            f"{manifest}: `layout.{key}` names {beside}, which cannot be read ({error}); correct the name"
         ) from error

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from assay.models import card_file, entries, trained
 from assay.models.entries import onnx_file
+from assay.models.info import UNSTATED
 from assay.models.registry import Registry, ZooEntry
 
 if TYPE_CHECKING:
@@ -56,3 +57,13 @@ def load_model(name: str, *, weights: Path | None = None, device: str = "cpu") -
 
     target = torch_device(device)
     return entry.load(weights).to(target)
+
+
+def label_space_of(name: str, weights: Path | None = None) -> str:
+    """The label space of the model called ``name``; the network itself is looked at where its name does not say.
+
+    Raises:
+        UserError: as :func:`load_model`.
+    """
+    stated = registry().find(name).label_space
+    return load_model(name, weights=weights).info.label_space if stated == UNSTATED else stated

@@ -30,10 +30,20 @@ class Status(StrEnum):
     NOT_APPLICABLE = "not_applicable"
 
 
+Direction = Literal["up", "down", "none"]
+"""Which way is better; ``none`` where neither is, or nothing is known."""
+
+
 class Metric(_Document):
     """One figure. ``ci_low`` and ``ci_high`` bound a 95 % interval; ``n`` counts the units behind the figure.
 
     Metrics that form a curve share a ``series`` and differ in ``x`` (``x_label`` names it, e.g. ``eps``).
+
+    Attributes:
+        name: the key, for programs.
+        title: what people call it; the key stands in where a document was made before titles.
+        direction: which way is better.
+        headline: shown wherever there is room for a few figures. The one that ranks is the result's ``headline``.
     """
 
     name: str
@@ -46,6 +56,13 @@ class Metric(_Document):
     x: float | None = None
     x_label: str | None = None
     headline: bool = False
+    title: Annotated[str, Field(exclude_if=lambda title: not title)] = ""
+    direction: Annotated[Direction, Field(exclude_if=lambda direction: direction == "none")] = "none"
+
+    @property
+    def heading(self) -> str:
+        """The title, or the key of a figure that has none."""
+        return self.title or self.name
 
 
 class Guard(_Document):
@@ -146,7 +163,7 @@ def _listed(counts: Mapping[str, int]) -> str:
 
 
 class ResultDocument(_Document):
-    """Everything that one model scored on one task."""
+    """Everything that one model scored on one task; ``headline`` is the key of the one metric that ranks."""
 
     schema_version: Literal[1] = SCHEMA_VERSION
     task: str
@@ -165,6 +182,12 @@ class ResultDocument(_Document):
     metrics: tuple[Metric, ...]
     guards: tuple[Guard, ...]
     command: str
+    headline: Annotated[str | None, Field(exclude_if=_is_none)] = None  # None: made before tasks had one
+
+    @property
+    def headline_metric(self) -> Metric | None:
+        """The figure that ranks; None where the task names none, or nothing was computed."""
+        return next((metric for metric in self.metrics if metric.name == self.headline), None)
 
     @property
     def failed_guards(self) -> tuple[Guard, ...]:

@@ -36,6 +36,58 @@ def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> tuple[f
     return float(interval.low), float(interval.high)
 
 
+LEAST_UNITS = 9
+"""Below so many units no interval of a mean or median is shown: none covers what it says on skewed shares."""
+
+_SUPPOSED = (
+    3.0  # units' worth of belief that values lie at their range's ends; by simulation on published shares
+)
+
+
+def mean_interval_in_range(
+    values: Sequence[float], low: float = 0.0, high: float = 1.0, confidence: float = 0.95
+) -> tuple[float, float] | None:
+    """Interval of the mean of values that cannot leave ``[low, high]``; None for fewer than :data:`LEAST_UNITS`.
+
+    Wilson's score interval with as many units as the values' spread is worth: of a given mean, values at the two ends
+    have the largest spread, and n of any others say as much as n / phi such ones (phi: the ratio of the variances).
+    phi is drawn towards 1, which matters where few values, most of them equal, say little of their spread; Student's
+    quantile takes the place of the normal one. Values at the ends alone give nearly Wilson's own interval. Resampling
+    such shares covers 67 to 87 % at nine to ten units; the slow tests simulate how this covers.
+    """
+    import numpy as np
+
+    n = len(values)
+    if n < LEAST_UNITS:
+        return None
+    from scipy import stats
+
+    shares = (np.asarray(values, dtype=np.float64) - low) / (high - low)
+    mean = float(np.clip(shares.mean(), 0.0, 1.0))
+    most = mean * (1 - mean)
+    spread = float(((shares - shares.mean()) ** 2).sum())
+    phi = min((spread + _SUPPOSED * most) / ((n - 1 + _SUPPOSED) * most), 1.0) if most > 0 else 1.0
+    z2 = float(stats.t.ppf((1 + confidence) / 2, n - 1)) ** 2 * phi / n
+    centre, reach = (mean + z2 / 2) / (1 + z2), math.sqrt(z2 * (most + z2 / 4)) / (1 + z2)
+    ends = max(centre - reach, 0.0), min(centre + reach, 1.0)
+    return low + (high - low) * ends[0], low + (high - low) * ends[1]
+
+
+def median_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float] | None:
+    """Two order statistics between which the median lies (Thompson 1936); None for fewer than :data:`LEAST_UNITS`.
+
+    Exact whatever the distribution: half of the units lie below the median, as coins fall.
+    """
+    n = len(values)
+    if n < LEAST_UNITS:
+        return None
+    from scipy import stats
+
+    rank = int(stats.binom.ppf((1 - confidence) / 2, n, 0.5))
+    ordered = sorted(values)
+    return float(ordered[max(rank - 1, 0)]), float(ordered[min(n - rank, n - 1)])
+
+
 def mcnemar_p_value(only_a: int, only_b: int) -> float:
     """Exact two-sided p-value of McNemar's test (McNemar 1947): the discordant units fall either way equally often."""
     from scipy import stats

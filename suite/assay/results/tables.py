@@ -11,7 +11,7 @@ from assay.results.document import Metric, ResultDocument, Status
 
 RESULT_COLUMNS = (
     "model", "task", "metric", "value", "ci_low", "ci_high", "n", "unit", "status",
-    "spec_sha256", "data_sha256", "weights_sha256",
+    "spec_sha256", "data_sha256", "weights_sha256", "title", "direction", "headline",
 )  # fmt: skip
 
 
@@ -54,6 +54,11 @@ def result_rows(results: Iterable[ResultDocument]) -> list[dict[str, Any]]:
         }
         metrics = [
             metric.model_dump(include={"value", "ci_low", "ci_high", "n", "unit"})
+            | {
+                "title": metric.heading,
+                "direction": metric.direction,
+                "headline": "yes" if metric.name == result.headline else "",
+            }
             for metric in result.metrics
         ]
         names = [metric.name for metric in result.metrics]
@@ -101,14 +106,14 @@ def _result_lines(result: ResultDocument) -> list[list[str]]:
 
 def _point(metric: Metric) -> str:
     if metric.x is None:
-        interval = "" if metric.ci_low is None or metric.ci_high is None else _interval(metric)
-        return format_value(metric) + interval
+        return format_value(metric) + format_interval(metric)
     return f"{metric.name.rpartition('@')[2]}: {format_value(metric)}"
 
 
-def _interval(metric: Metric) -> str:
-    assert metric.ci_low is not None
-    assert metric.ci_high is not None
+def format_interval(metric: Metric) -> str:
+    """A metric's interval for a reader, after a blank; nothing where there is none."""
+    if metric.ci_low is None or metric.ci_high is None:
+        return ""
     if metric.unit == "proportion":
         return f" [{100 * metric.ci_low:.1f}, {100 * metric.ci_high:.1f}]"
     return f" [{metric.ci_low:.4g}, {metric.ci_high:.4g}]"

@@ -92,6 +92,7 @@ class StoredJob:
             metrics=summary.metrics if summary else (),
             guards=summary.guards if summary else (),
             command=document["command"],
+            headline=self.spec.headline_key,
         )
 
 

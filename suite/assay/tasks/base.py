@@ -96,6 +96,7 @@ class Task(ABC, Generic[SpecT, DataT]):
             records do.
         switches: fields of the spec that an option of ``assay run`` may turn on; what is measured stays the same.
         no_own_pictures: why it cannot score a user's own pictures, or None.
+        meaning: one plain sentence on its headline, for whoever reads the card of a run.
     """
 
     spec_type: type[SpecT]
@@ -107,6 +108,7 @@ class Task(ABC, Generic[SpecT, DataT]):
     scored_files: tuple[str, ...] = ()
     switches: tuple[str, ...] = ()
     no_own_pictures: str | None = None
+    meaning: str = ""
 
     @property
     def family(self) -> str:

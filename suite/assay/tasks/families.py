@@ -19,6 +19,11 @@ _MODULES = {
 }
 
 
+def families() -> tuple[str, ...]:
+    """The names of all families, in the order in which a reader meets them."""
+    return tuple(_MODULES)
+
+
 def family(name: str) -> Task[Any, Any]:
     """The family's one implementation of the protocol.
 

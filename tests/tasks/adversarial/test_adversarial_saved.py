@@ -112,7 +112,7 @@ def test_a_run_without_saved_images_says_how_to_save_them(saved_run):
 def test_the_option_saves_images_and_stands_in_the_command_that_repeats_the_run(saved_run):
     words = ["run", "--model", "digits_models:linear", "--task", "plain.yaml", "--limit", "2"]
     (saved_run / "plain.yaml").write_text(SPEC.replace("save_adversarial: true\n", ""))
-    done = cli(saved_run, *words, "--out", "q", "--save-adversarial")
+    done = cli(saved_run, *words, "--out", "q", "--save-adversarial", "--table")
     assert done.returncode == 0, done.stderr
     assert "--save-adversarial" in done.stdout.split("repeat: ")[1].splitlines()[0]
     assert cli(saved_run, "verify-adversarial", "q", "--model", MODEL).returncode == 0

@@ -26,9 +26,11 @@ def _safe(name: str) -> str:
 
 
 def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
+    seen: set[str] = set()
     for name in names:
-        if names.count(name) > 1:
+        if name in seen:
             raise ValueError(f"expected distinct names, but {name!r} occurs twice")
+        seen.add(name)
     return names
 
 

@@ -26,12 +26,16 @@ class FolderPerClass(Layout):
             beside the manifest (one a line). Without it the folders present are counted off in sorted order,
             and there must be as many as the manifest has classes, so that a missing one shifts no label.
         labels: instead, folder to class index; a folder that it does not name is left out, and counted.
+        only: the pictures that are the data set, as FOLDER/FILE, as a list or as the name of a text file beside the
+            manifest (one a line). Without it, all that are there.
     """
 
     type: Literal["folder-per-class"]
     classes: Names | None = None
     # Not in a dump where it is not given, so that data sets of before keep their hash.
     labels: Annotated[Labels | None, Field(exclude_if=lambda value: value is None)] = None
+
+    only: Annotated[Names | None, Field(exclude_if=lambda value: value is None)] = None
 
     @model_validator(mode="after")
     def _one_naming(self) -> Self:
@@ -47,6 +51,8 @@ class FolderPerClass(Layout):
         """The image files in the class folders; files that are no images are not part of the data set."""
         if not folder.is_dir():
             return ()
+        if self.only is not None:
+            return tuple(sorted(self.only))
         present = class_folders(folder)
         if self.labels is not None:
             known = [name for name in present if name in self.labels]

@@ -29,6 +29,10 @@ _GPU_PIXELS = 40_000_000
 class AdversarialTask(Task[AdversarialSpec, "Dataset"]):
     """Does the label survive a small worst-case perturbation?"""
 
+    meaning = (
+        "adversarial: what stands under the worst of the attacks that were tried; a "
+        "stronger one may leave less."
+    )
     record_version = 3
     dtypes = ("float32", "bfloat16")
     spec_type = AdversarialSpec

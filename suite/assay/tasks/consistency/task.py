@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 class ConsistencyTask(Task[ConsistencySpec, "ConsistencyData"]):
     """Does a neuron mean one thing, on real and on adversarial images?"""
 
+    meaning = (
+        "consistency: how much more alike the images are that excite a neuron than images drawn at random."
+    )
     record_version = 2
     spec_type = ConsistencySpec
     record_columns = ("layer", "neuron", "consis", "consis_adv", "floor", "floor_adv", "top_class", "error")

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from assay.errors import UserError
-from assay.tasks.srvr.arrays import FloatArray
+from assay.tasks.srvr.arrays import BoolArray, FloatArray
 
 
 @dataclass(frozen=True)
@@ -18,11 +18,14 @@ class Domain:
         names: the parameters, in the order of every point's coordinates.
         low: lower ends.
         high: upper ends.
+        periodic: the parameters whose upper end is their lower end again: a circle has no ends, so a region may run
+            across the seam, and is as long as the circle at most.
     """
 
     names: tuple[str, ...]
     low: tuple[float, ...]
     high: tuple[float, ...]
+    periodic: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Check the ends.
@@ -39,11 +42,22 @@ class Domain:
     @property
     def volume(self) -> float:
         """Product of the sides."""
-        return float(np.prod(np.subtract(self.high, self.low)))
+        return float(np.prod(self.sides))
+
+    @property
+    def sides(self) -> FloatArray:
+        """(n,) lengths of the sides."""
+        return np.subtract(self.high, self.low)
+
+    @property
+    def circular(self) -> BoolArray:
+        """(n,) bool: which parameters are circles."""
+        return np.array([name in self.periodic for name in self.names])
 
     def clip(self, points: npt.ArrayLike) -> FloatArray:
-        """The nearest points inside, (..., n)."""
-        return np.clip(np.asarray(points, dtype=np.float64), self.low, self.high)
+        """The nearest points inside, (..., n); every coordinate of a circle is inside."""
+        given = np.asarray(points, dtype=np.float64)
+        return np.where(self.circular, given, np.clip(given, self.low, self.high))
 
     def require_inside(self, points: Sequence[Sequence[float]] | FloatArray) -> FloatArray:
         """Return initial points as an array (B, n).

@@ -56,8 +56,11 @@ class Srvr:
 
 
 def clipped_sides(low: npt.ArrayLike, high: npt.ArrayLike, domain: Domain) -> FloatArray:
-    """Sides of D ∩ Ω, (..., n): 0 for a region outside or with crossed bounds, NaN for a missing one."""
-    return np.clip(domain.clip(high) - domain.clip(low), 0, None)
+    """Sides of D ∩ Ω, (..., n): 0 for a region outside or with crossed bounds, NaN for a missing one.
+
+    Along a circle a region is as long as the circle at most.
+    """
+    return np.clip(domain.clip(high) - domain.clip(low), 0, domain.sides)
 
 
 def volume_ratio(low: npt.ArrayLike, high: npt.ArrayLike, domain: Domain) -> FloatArray:

@@ -107,7 +107,7 @@ def grow_regions(
         score: f; it is asked for all searches that still move at once, outside the domain too (outer
             corners).
         initial: (B, n) points of the domain; search i starts from row i.
-        domain: Ω.
+        domain: Ω; ``score`` is asked beyond the ends of its circles, and must repeat there.
         settings: the method and its constants.
         gradient: slopes of f for OIR_W and trapezoid; central differences of ``score`` where None.
         advance: told what share of the work a step was; the shares add up to 1, however soon all searches stop.
@@ -282,11 +282,20 @@ def _advance(
 
 def _project(bounds: Bounds, domain: Domain, half_width: float) -> Bounds:
     """The nearest box inside the domain whose sides are at least 2 ``half_width``."""
-    low, high = domain.clip(bounds[0]), domain.clip(bounds[1])
+    low, high = _within_a_turn((domain.clip(bounds[0]), domain.clip(bounds[1])), domain)
     margin = np.full_like(low, half_width)
-    middle = np.clip((low + high) / 2, np.add(domain.low, margin), np.subtract(domain.high, margin))
+    held = np.clip((low + high) / 2, np.add(domain.low, margin), np.subtract(domain.high, margin))
+    middle = np.where(domain.circular, (low + high) / 2, held)
     thin = high - low < 2 * half_width
     return np.where(thin, middle - half_width, low), np.where(thin, middle + half_width, high)
+
+
+def _within_a_turn(bounds: Bounds, domain: Domain) -> Bounds:
+    """Regions that go round a circle more than once are cut to once, about their own middle."""
+    low, high = bounds
+    round_ = domain.circular & (high - low > domain.sides)
+    middle = (low + high) / 2
+    return np.where(round_, middle - domain.sides / 2, low), np.where(round_, middle + domain.sides / 2, high)
 
 
 def _standing(before: Bounds, after: Bounds, tolerance: float) -> BoolArray:

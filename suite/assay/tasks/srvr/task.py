@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 class SrvrTask(Task[SrvrSpec, "ShapeSet"]):
     """From which views is an object recognised, robustly?"""
 
+    meaning = (
+        "srvr: the share of views, within a region grown from a recognised one, from "
+        "which the class is still recognised."
+    )
     record_version = 1
     spec_type = SrvrSpec
     record_columns = (

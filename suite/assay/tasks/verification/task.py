@@ -40,6 +40,10 @@ class VerificationTask(Task[VerificationSpec, "Dataset"]):
     records are equal between runs in everything but them.
     """
 
+    meaning = (
+        "verification: what is proved of every change in the range at once, for the "
+        "answer and for what it looks at."
+    )
     record_version = 1
     pooling_version = 2
     spec_type = VerificationSpec

@@ -1,0 +1,108 @@
+"""Tracks: for one label space, the tasks of every family that have a meaning there, at two scales.
+
+A track is a question about one model, asked in four ways. What a family cannot ask there is a sentence of the track.
+"""
+
+from collections.abc import Iterable
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from assay.errors import UserError
+from assay.resources import shipped_folder
+from assay.validation import StrictModel, read_yaml, validate
+
+FOLDER = "tracks"
+
+
+class Scale(StrEnum):
+    """How much of a track is run."""
+
+    EMBEDDED = "embedded"  # no download, minutes
+    FULL = "full"
+
+
+class TrackScale(StrictModel):
+    """One scale of a track.
+
+    Attributes:
+        tasks: ids of shipped specs, in the order in which a reader meets them.
+        without: for each family that has no task here, why.
+    """
+
+    tasks: tuple[Annotated[str, Field(min_length=1)], ...] = Field(min_length=1)
+    without: dict[str, Annotated[str, Field(min_length=1)]] = Field(default_factory=dict)
+
+
+class Track(StrictModel):
+    """A label space and its tasks.
+
+    Attributes:
+        title: for people.
+        description: what is asked, and on which data.
+        label_space: of the models that the track is for.
+        default_model: what it is run on where none is named.
+        embedded: needs nothing but the installed packages, and some minutes.
+        full: the data that the field compares on.
+    """
+
+    schema_version: Literal[1] = Field(alias="schema")
+    title: str
+    description: str
+    label_space: str
+    default_model: str
+    embedded: TrackScale
+    full: TrackScale
+
+    def at(self, scale: Scale) -> TrackScale:
+        """The track at a scale."""
+        return self.embedded if scale is Scale.EMBEDDED else self.full
+
+
+def shipped_tracks() -> dict[str, Track]:
+    """Name to track, of all that ship with Assay, sorted by name."""
+    paths = sorted((shipped_folder("benchmarks") / FOLDER).glob("*.yaml"))
+    return {path.stem: read_track(path) for path in paths}
+
+
+def load_track(name: str) -> Track:
+    """The track called ``name``.
+
+    Raises:
+        UserError: there is no such track; names those that there are.
+    """
+    tracks = shipped_tracks()
+    if name not in tracks:
+        raise UserError(
+            f"--track: unknown track {name!r}; choose one of {', '.join(tracks)} (`assay list tracks`)"
+        )
+    return tracks[name]
+
+
+def track_of(label_space: str) -> tuple[str, Track] | None:
+    """The name and the track of a label space; None where there is none."""
+    return next(
+        ((name, track) for name, track in shipped_tracks().items() if track.label_space == label_space), None
+    )
+
+
+def families_without(tasks: Iterable[str]) -> dict[str, str]:
+    """Family to why it has no task, of every track at a scale all of whose tasks are among ``tasks``."""
+    asked = set(tasks)
+    found: dict[str, str] = {}
+    for track in shipped_tracks().values():
+        for at in (track.embedded, track.full):
+            if asked >= set(at.tasks):
+                found |= at.without
+    return found
+
+
+def read_track(path: Path) -> Track:
+    """The track in a YAML file.
+
+    Raises:
+        UserError: it is not a valid one.
+    """
+    return validate(Track, read_yaml(path), str(path))

@@ -1,0 +1,88 @@
+"""The card: few lines, none too long, and nothing that a reader must know left out."""
+
+import pytest
+from result_documents import document
+
+from assay.results.card import LINES, WIDTH, card
+from assay.results.document import Coverage, Guard, Metric, Status
+
+PLACES = ["csv:    o/results.csv", "page:   o/index.html", "all:    assay report o --table"]
+
+
+def lines_of(results, demonstrations=None, meanings=None, without=None):
+    text = card(results, demonstrations or {}, meanings or {}, without or {}, PLACES)
+    return text.splitlines()
+
+
+def of(model, **changes):
+    named = document().model.model_copy(update={"name": model})
+    return document(model=named, **changes)
+
+
+def test_a_line_has_family_heading_figure_interval_and_count():
+    metric = Metric(
+        name="radius",
+        value=0.5,
+        ci_low=0.25,
+        ci_high=0.75,
+        n=20,
+        unit="1/255",
+        title="Radius withstood",
+        direction="up",
+    )
+    lines = lines_of([document(metrics=(metric,), headline="radius")])
+    assert lines[0] == "m"
+    assert lines[1].split() == ["adversarial", "Radius", "withstood", "0.5", "[0.25,", "0.75]", "n", "20"]
+
+
+def test_the_headline_is_shown_and_not_the_first_figure():
+    figures = (
+        Metric(name="a", value=1, n=1, unit="", headline=True),
+        Metric(name="b", value=2, n=1, unit=""),
+    )
+    assert " b " in lines_of([document(metrics=figures, headline="b")])[1]
+    assert " a " in lines_of([document(metrics=figures)])[1]  # a result of before
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"status": Status.NOT_APPLICABLE, "reason": "other labels", "metrics": ()}, "n/a: other labels"),
+        ({"status": Status.PARTIAL, "reason": "two units failed"}, "! partial"),
+        ({"coverage": Coverage(units=9, done=4, errors=0, limited=True)}, "! limited"),
+        (
+            {"guards": (Guard(name="enough_images", passed=False, detail="d"),)},
+            "! guard failed: enough_images",
+        ),
+        ({"metrics": (), "reason": "nothing was run"}, "no figure: nothing was run"),
+    ],
+)
+def test_what_a_reader_must_not_overlook_stands_in_the_line(changes, said):
+    assert said in lines_of([document(**changes)])[1]
+
+
+def test_a_demonstration_shows_its_reason_and_no_figure():
+    line = lines_of([document()], demonstrations={"adversarial/t": "too few images"})[1]
+    assert "demonstration: too few images" in line
+    assert "75.0" not in line
+
+
+def test_a_family_without_a_task_says_why_and_each_family_has_one_sentence():
+    lines = lines_of(
+        [document()], meanings={"adversarial": "adversarial: what stands."}, without={"srvr": "no shapes"}
+    )
+    assert lines[2].split(maxsplit=1) == ["srvr", "n/a: no shapes"]
+    assert lines[3:5] == ["", "adversarial: what stands."]
+    assert lines[-3:] == PLACES
+
+
+@pytest.mark.parametrize("models", [1, 5, 8, 9, 100])
+def test_no_run_is_longer_or_wider_than_a_card(models):
+    results = [
+        of(f"model-{number}", reason="x" * 200, status=Status.NOT_APPLICABLE) for number in range(models)
+    ]
+    lines = lines_of(results, meanings={"adversarial": "word " * 60})
+    assert len(lines) <= LINES
+    assert max(map(len, lines)) <= WIDTH
+    assert lines[-3:] == PLACES
+    assert any("more lines" in line for line in lines) == (2 * models > LINES - len(PLACES) - 2)
