@@ -98,6 +98,7 @@ def identity_problems(checked: CheckedResult) -> Iterator[Problem]:
         ("spec_sha256", result.spec_sha256, loaded.spec.sha256),
         ("spec", result.spec, loaded.spec.model_dump(mode="json", by_alias=True)),
         ("title", result.title, loaded.spec.title),
+        ("headline", result.headline, loaded.spec.headline_key),
         ("precision", result.precision, Precision().identity()),
         ("data.name", result.data.name, loaded.spec.data),
         ("data.sha256", result.data.sha256, checked.admitted.data_sha256),

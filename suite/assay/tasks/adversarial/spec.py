@@ -16,10 +16,16 @@ Backend = Literal["assay", "foolbox"]
 Curve = Literal["each", "ascending", "bisect"]
 
 
+HEADLINE = "worst:mean_radius"
+
+
 class AttackSpec(StrictModel):
     """One attack and its parameters; ``steps`` and ``step_size`` have no defaults where a method needs them.
 
     Attributes:
+        loss: what it climbs. ``cross_entropy`` is the papers', and its gradient turns with the logits' scale, which
+            changes no decision; ``margin`` and ``dlr`` point the same way at every scale, so a figure that ranks
+            should rest on them.
         method: a method of ours, or with ``backend: foolbox`` also the name of any attack of foolbox.
         name: what the attack's figures are called; the method's name when left out.
         backend: whose code runs it.
@@ -144,6 +150,20 @@ class AdversarialSpec(TaskSpec):
         "worst_case",
         "median_eps",
     )
+
+    def metric_keys(self) -> tuple[str, ...]:
+        """See :meth:`assay.specs.TaskSpec.metric_keys`."""
+        series = [*(attack.series for attack in self.attacks), "worst"]
+        wanted = [name for name in ("robust_accuracy", "robust_accuracy_of_correct") if name in self.metrics]
+        keys = [HEADLINE, "worst:curve_area", "worst:stands_at_largest", "clean_accuracy"]
+        keys += [f"{one}:{name}@{eps}" for one in series[:-1] for name in wanted for eps in self.eps]
+        if "worst_case" in self.metrics:
+            keys += [f"worst:robust_accuracy@{eps}" for eps in self.eps]
+        if "median_eps" in self.metrics:
+            keys += [f"{one}:median_eps" for one in series]
+        if self.certified:
+            keys += [f"certified_accuracy@{eps}" for eps in self.eps]
+        return tuple(keys)
 
     @property
     def radii(self) -> tuple[Fraction, ...]:

@@ -8,10 +8,11 @@ from statistics import fmean
 from typing import Any
 
 from assay.results.document import Metric
-from assay.results.statistics import wilson_interval
+from assay.results.statistics import mean_interval_in_range, wilson_interval
 from assay.tasks.adversarial.guards import all_guards
 from assay.tasks.adversarial.outcomes import Outcomes
-from assay.tasks.adversarial.spec import AdversarialSpec, AttackSpec
+from assay.tasks.adversarial.spec import HEADLINE, AdversarialSpec, AttackSpec
+from assay.tasks.adversarial.titles import titled
 from assay.tasks.base import Record, Summary
 
 _HEADLINES = ("robust_accuracy", "worst_case")  # of a spec's ``metrics``
@@ -20,18 +21,23 @@ _HEADLINES = ("robust_accuracy", "worst_case")  # of a spec's ``metrics``
 def summarise(spec: AdversarialSpec, records: Sequence[Record]) -> Summary:
     """Clean and robust accuracies with Wilson intervals, over all images and over the clean-correct ones."""
     outcomes = Outcomes(spec, records)
-    return Summary(metrics=tuple(_metrics(spec, outcomes)), guards=tuple(all_guards(spec, outcomes)))
+    return Summary(
+        metrics=tuple(titled(spec, _metrics(spec, outcomes))), guards=tuple(all_guards(spec, outcomes))
+    )
 
 
 def headline_metrics(spec: AdversarialSpec, records: Sequence[Record]) -> tuple[Metric, ...]:
     """The headline metrics of :func:`summarise` alone."""
     wanted = tuple(name for name in spec.metrics if name in _HEADLINES)
     headlines = spec.model_copy(update={"metrics": wanted})
-    return tuple(metric for metric in _metrics(headlines, Outcomes(spec, records)) if metric.headline)
+    return tuple(
+        metric for metric in titled(spec, _metrics(headlines, Outcomes(spec, records))) if metric.headline
+    )
 
 
 def _metrics(spec: AdversarialSpec, outcomes: Outcomes) -> Iterator[Metric]:
     records = outcomes.records
+    yield from _withstood(spec, outcomes)
     yield _proportion("clean_accuracy", outcomes.clean, headline=True)
     for attack in spec.attacks:
         yield from _of_attack(spec, attack, outcomes)
@@ -44,6 +50,40 @@ def _metrics(spec: AdversarialSpec, outcomes: Outcomes) -> Iterator[Metric]:
         yield _median_eps("worst", outcomes, [worst_smallest_eps(spec, record) for record in records])
     if spec.certified:
         yield from _certified(spec, records)
+
+
+def withstood(spec: AdversarialSpec, record: Record) -> tuple[Fraction, Fraction]:
+    """The largest radius up to which an image stands every method, and the next one, at which it falls.
+
+    Of a misclassified image both are 0; one that stands at the largest radius has that for both. Between the two
+    nothing was tried: the first is what is known of the image, the middle of both what straight lines between the
+    points of the accuracy-eps curve take for granted.
+    """
+    if not record.values["clean_correct"]:
+        return Fraction(0), Fraction(0)
+    stood = Fraction(0)
+    for eps in spec.radii:
+        if not worst_outcome(spec, record, eps)["correct"]:
+            return stood, max(eps, stood)
+        stood = eps
+    return stood, stood
+
+
+def _withstood(spec: AdversarialSpec, outcomes: Outcomes) -> Iterator[Metric]:
+    """The mean radius (the area under the curve as steps), the area under straight lines, and who stands at the end."""
+    largest, n = spec.radii[-1], len(outcomes.records)
+    ends = [withstood(spec, record) for record in outcomes.records]
+    unit, scale = ("1/255", 255.0) if spec.norm == "linf" else ("L2", 1.0)
+    for name, values, most, unit_ in (
+        (HEADLINE, [scale * float(stood) for stood, _ in ends], scale * float(largest), unit),
+        ("worst:curve_area", [float((low + high) / 2 / largest) for low, high in ends], 1.0, "proportion"),
+    ):
+        low, high = mean_interval_in_range(values, 0.0, most) or (None, None)
+        value = fmean(values) if values else None
+        yield Metric(
+            name=name, value=value, ci_low=low, ci_high=high, n=n, unit=unit_, headline=name == HEADLINE
+        )
+    yield _proportion("worst:stands_at_largest", [stood == largest for stood, _ in ends])
 
 
 def _of_attack(spec: AdversarialSpec, attack: AttackSpec, outcomes: Outcomes) -> Iterator[Metric]:
