@@ -22,14 +22,15 @@ def undisturbed(tmp_path_factory):
 
 
 SPOILT = """
-import os, pathlib, signal, time
+import os, pathlib, signal, time, traceback
 import digits_models
 MARKS = pathlib.Path(__file__).parent / "marks"
 
 class Spoilt(type(digits_models.linear_net())):
     def forward(self, images):
-        # Not in the passes over one or two images that look at it before any work; nor once it was often enough.
-        if len(images) > 2 and len(list(MARKS.iterdir())) < TIMES:
+        # Not in the passes that look at the network before any work; nor once it was often enough.
+        looked_at = any(frame.name in ("assemble", "probe") for frame in traceback.extract_stack())
+        if not looked_at and len(list(MARKS.iterdir())) < TIMES:
             (MARKS / str(time.monotonic_ns())).touch()
             WHAT
         return super().forward(images)
