@@ -133,10 +133,10 @@ def ends_in_sigmoid(net: Callable[[Tensor], Any], images: Tensor) -> bool:
     try:
         with torch.enable_grad():
             output = net(images.detach().clone().requires_grad_())
-    except (
-        Exception
-    ):  # it has answered before: a network that refuses gradients is told of where they are needed
-        return False
+    except Exception:
+        return (
+            False  # it has answered before: a network that refuses gradients is told of where they are needed
+        )
     step = output.grad_fn if isinstance(output, Tensor) else None
     while step is not None and step.name().rstrip("0123456789") in _MOVES:
         step = next((before for before, _ in step.next_functions if before is not None), None)

@@ -174,7 +174,7 @@ def _in_known_opset(model: ModelProto, batch: int, path: Path) -> ModelProto:
     unknown = _unknown(model)
     if not unknown:
         return model
-    version = next((opset.version for opset in model.opset_import if not opset.domain), 1)
+    version = onnx_rewrite.version_of(model)
     never = sorted({node.op_type for node in unknown if not _is_known_at_all(node)})
     if never:
         raise UserError(

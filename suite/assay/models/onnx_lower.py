@@ -24,7 +24,10 @@ from assay.models.onnx_rewrite import (
     explicit_padding,
     inside_counts,
     lift_constants,
+    put_in_place_of,
+    settings_of,
     shapes_of,
+    version_of,
 )
 
 _DEEPEST = 4  # definitions inside definitions
@@ -51,17 +54,6 @@ def lower(model: ModelProto, is_known: Callable[[NodeProto], bool], path: Path) 
     return model
 
 
-def version_of(model: ModelProto) -> int:
-    """The version of ONNX's own operators in a graph."""
-    return next((opset.version for opset in model.opset_import if not opset.domain), 1)
-
-
-def settings_of(node: NodeProto) -> dict[str, Any]:
-    """A node's attributes; texts as str."""
-    found = {one.name: helper.get_attribute_value(one) for one in node.attribute}
-    return {name: value.decode() if isinstance(value, bytes) else value for name, value in found.items()}
-
-
 def _defined_by_others(model: ModelProto, is_known: Callable[[NodeProto], bool]) -> ModelProto:
     """Functions of the file, and operators that are unknown and defined by others, replaced by their definitions."""
     if model.functions:
@@ -71,9 +63,8 @@ def _defined_by_others(model: ModelProto, is_known: Callable[[NodeProto], bool])
         defined = sorted(one for one in unknown if _is_defined(*one, version_of(model)))
         if not defined:
             break
-        typed = onnx.shape_inference.infer_shapes(
-            model
-        )  # some definitions depend on the type of what they are given
+        # some definitions depend on the type of what they are given
+        typed = onnx.shape_inference.infer_shapes(model)
         model = inliner.inline_selected_functions(typed, defined, inline_schema_functions=True)
     lift_constants(model)
     return model
@@ -111,31 +102,27 @@ def _reduced_axes(model: ModelProto) -> None:
         if not node.op_type.startswith("Reduce") or node.domain or len(node.input) < 2:
             continue
         axes = constants.get(node.input[1])
-        if (
-            axes is None or node.op_type == "ReduceSum"
-        ):  # its input was one in the converter's versions already
+        # ReduceSum's axes were an input in the converter's versions already
+        if axes is None or node.op_type == "ReduceSum":
             continue
         del node.input[1:]
         node.attribute.append(helper.make_attribute("axes", [int(axis) for axis in axes.flatten()]))
-        rank = len(shapes.get(node.input[0], ()))
-        if (
-            node.op_type == "ReduceMean"
-            and rank == 4
-            and {int(axis) % 4 for axis in axes.flatten()} == {2, 3}
-        ):
+        of_maps = len(shapes.get(node.input[0], ())) == 4 and {int(axis) % 4 for axis in axes.flatten()} == {
+            2,
+            3,
+        }
+        if node.op_type == "ReduceMean" and of_maps:
             _as_pool(model, node)
 
 
 def _as_pool(model: ModelProto, node: NodeProto) -> None:
     """A mean over height and width as the global average pool that it is, which readers of layers know."""
-    keeps, place = settings_of(node).get("keepdims", 1), list(model.graph.node).index(node)
+    keeps = settings_of(node).get("keepdims", 1)
     pooled = node.output[0] if keeps else f"{node.output[0]}: pooled"
     steps = [helper.make_node("GlobalAveragePool", [node.input[0]], [pooled], name=node.name)]
     if not keeps:
         steps.append(helper.make_node("Flatten", [pooled], list(node.output)))
-    model.graph.node.remove(node)
-    for step in reversed(steps):
-        model.graph.node.insert(place, step)
+    put_in_place_of(node, steps, model)
 
 
 def _splits_with_sizes(model: ModelProto) -> None:
@@ -192,15 +179,13 @@ def _dilated_pools(model: ModelProto, path: Path) -> None:
         model.graph.initializer.append(numpy_helper.from_array(kernels, weights))
         if weighted:
             model.graph.initializer.append(numpy_helper.from_array(shares.astype(np.float32), factor))
-        conv = helper.make_node(
+        steps = [helper.make_node(
             "Conv", [node.input[0], weights], [summed], name=node.name, group=shape[1], kernel_shape=kernel,
             dilations=gaps, strides=strides, pads=pads,
-        )  # fmt: skip
-        place = list(model.graph.node).index(node)
-        model.graph.node.remove(node)
+        )]  # fmt: skip
         if weighted:
-            model.graph.node.insert(place, helper.make_node("Mul", [summed, factor], list(node.output)))
-        model.graph.node.insert(place, conv)
+            steps.append(helper.make_node("Mul", [summed, factor], list(node.output)))
+        put_in_place_of(node, steps, model)
 
 
 def _resizes_as_products(model: ModelProto, path: Path) -> None:
@@ -223,10 +208,7 @@ def _resizes_as_products(model: ModelProto, path: Path) -> None:
         if not steps:
             steps = [helper.make_node("Identity", [given], [given])]
         steps[-1].output[0] = node.output[0]
-        place = list(model.graph.node).index(node)
-        model.graph.node.remove(node)
-        for step in reversed(steps):
-            model.graph.node.insert(place, step)
+        put_in_place_of(node, steps, model)
 
 
 def _matrices(

@@ -7,7 +7,8 @@ product with a constant matrix as a fully connected layer.
 
 import math
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import onnx
@@ -97,6 +98,25 @@ def _images(model: ModelProto) -> onnx.ValueInfoProto:
     return next(value for value in model.graph.input if value.name not in constants)
 
 
+def version_of(model: ModelProto) -> int:
+    """The version of ONNX's own operators in a graph."""
+    return next((opset.version for opset in model.opset_import if not opset.domain), 1)
+
+
+def settings_of(node: NodeProto) -> dict[str, Any]:
+    """A node's attributes; texts as str."""
+    found = {one.name: helper.get_attribute_value(one) for one in node.attribute}
+    return {name: value.decode() if isinstance(value, bytes) else value for name, value in found.items()}
+
+
+def put_in_place_of(node: NodeProto, steps: Sequence[NodeProto], model: ModelProto) -> None:
+    """Replace a node of the graph by others, which stand where it stood, in their order."""
+    place = list(model.graph.node).index(node)
+    model.graph.node.remove(node)
+    for step in reversed(steps):
+        model.graph.node.insert(place, step)
+
+
 def drop_attribute(node: NodeProto, name: str) -> None:
     """Remove one attribute of a node, in place."""
     for attribute in list(node.attribute):
@@ -154,9 +174,9 @@ def even_average_pools(model: ModelProto) -> None:
     with the window's size over the number of its places inside the map.
     """
     shapes = shapes_of(model)
-    version = next((opset.version for opset in model.opset_import if not opset.domain), 1)
+    version = version_of(model)
     for node in list(model.graph.node):
-        settings = {one.name: helper.get_attribute_value(one) for one in node.attribute}
+        settings = settings_of(node)
         pads, kernel = settings.get("pads", []), settings.get("kernel_shape", [])
         half, sizes = len(pads) // 2, shapes.get(node.input[0] if node.input else "", ())[2:]
         if (
@@ -178,10 +198,7 @@ def even_average_pools(model: ModelProto) -> None:
         model.graph.initializer.append(numpy_helper.from_array(weights.astype(np.float32), factor))
         steps = [_pad_node(model, node.input[0], padded, around, version), pool]
         steps.append(helper.make_node("Mul", [pooled, factor], list(node.output), name=node.name))
-        where = list(model.graph.node).index(node)
-        model.graph.node.remove(node)
-        for step in reversed(steps):
-            model.graph.node.insert(where, step)
+        put_in_place_of(node, steps, model)
 
 
 def inside_counts(
@@ -264,9 +281,7 @@ def _fully_connected(model: ModelProto) -> None:
                 inputs.append(name)
                 output = following[0].output[0]
                 model.graph.node.remove(following[0])
-        place = list(model.graph.node).index(node)
-        model.graph.node.remove(node)
-        model.graph.node.insert(place, helper.make_node("Gemm", inputs, [output], name=node.name))
+        put_in_place_of(node, [helper.make_node("Gemm", inputs, [output], name=node.name)], model)
 
 
 def _readers(model: ModelProto) -> dict[str, list[NodeProto]]:
@@ -325,7 +340,7 @@ def _is_set(node: NodeProto, name: str) -> bool:
 def _constant_arithmetic(model: ModelProto) -> None:
     """``x + c``, ``x - c``, ``x * c`` and ``x / c`` with a constant per channel become a batch norm."""
     shapes, constants, written = shapes_of(model), constants_of(model), Counter[str]()
-    for place, node in enumerate(list(model.graph.node)):
+    for node in list(model.graph.node):
         for name, value in _as_batch_norm(node, shapes, constants):
             written[node.output[0]] += 1
             model.graph.initializer.append(numpy_helper.from_array(value, f"{node.output[0]}: {name}"))
@@ -335,8 +350,7 @@ def _constant_arithmetic(model: ModelProto) -> None:
             norm = helper.make_node(
                 "BatchNormalization", given, list(node.output), name=node.name, epsilon=0.0
             )
-            model.graph.node.remove(node)
-            model.graph.node.insert(place, norm)
+            put_in_place_of(node, [norm], model)
 
 
 def _as_batch_norm(
