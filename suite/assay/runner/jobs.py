@@ -8,17 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from assay.canonical import canonical_sha256
-from assay.data.dataset import Dataset, Sample
-from assay.data.pixels import ImageError
 from assay.errors import UserError
 from assay.models.foreign import SHIPPED
 from assay.models.foreign import own as trust_of
-from assay.models.pictures import prepared
 from assay.runner.precision import Positive, Precision, check_dtype, in_dtype
 from assay.specs import IDENTITY, RUNTIME, TaskSpec, shipped_specs
 from assay.tasks.base import Task, Unit
 from assay.tasks.families import LoadedSpec, family, load_spec, option_of
-from assay.tasks.images import DataSource
+from assay.tasks.images import DataSource, refuse_unfit
 from assay.tasks.own_pictures import OwnFolder, is_folder, own_folder
 
 if TYPE_CHECKING:
@@ -182,30 +179,8 @@ class Job:
                 network takes no picture of the data.
         """
         if not self.not_applicable:
-            self._check_pictures()
+            refuse_unfit(self.info, self.question.data)
             self.question.task.check_network(self.question.spec.spec, lambda: model_of(self.request))
-
-    def _check_pictures(self) -> None:
-        """Refuse a network that takes none of a few pictures; one that cannot be read is its unit's own error."""
-        refusals = []
-        for data, sample in self._few_samples():
-            try:
-                prepared(data.image(sample), self.info.preprocessing, self.info.name)
-            except ImageError:
-                continue
-            except UserError as error:
-                refusals.append(error)
-            else:
-                return
-        if refusals:
-            raise refusals[0]
-
-    def _few_samples(self) -> "list[tuple[Dataset, Sample]]":
-        """The first picture, one in the middle and the last, where the data are pictures."""
-        data = self.question.data
-        samples = data.samples if isinstance(data, Dataset) else ()
-        places = sorted({0, len(samples) // 2, len(samples) - 1}) if samples else []
-        return [(data, samples[place]) for place in places]
 
     @property
     def identity(self) -> dict[str, Any]:

@@ -78,3 +78,30 @@ def label_space_mismatch(model: "ModelInfo", data: Labelled) -> str | None:
     if model.num_classes != classes:
         return f"the data have {classes} classes, the model has {model.num_classes}"
     return None
+
+
+def refuse_unfit(model: "ModelInfo", data: Any) -> None:
+    """Refuse a network that takes none of a few pictures: the first, one in the middle and the last.
+
+    Data that are no pictures are passed over; a picture that cannot be read is its unit's own error.
+
+    Raises:
+        UserError: what the network says of the first of them.
+    """
+    from assay.data.dataset import Dataset
+    from assay.data.pixels import ImageError
+    from assay.models.pictures import prepared
+
+    samples = data.samples if isinstance(data, Dataset) else ()
+    refusals = []
+    for place in sorted({0, len(samples) // 2, len(samples) - 1}) if samples else ():
+        try:
+            prepared(data.image(samples[place]), model.preprocessing, model.name)
+        except ImageError:
+            continue
+        except UserError as error:
+            refusals.append(error)
+        else:
+            return
+    if refusals:
+        raise refusals[0]
