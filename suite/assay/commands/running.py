@@ -4,6 +4,7 @@ import json
 import signal
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -224,17 +225,16 @@ def plan(
     from assay.runner.plan import plan_jobs, survey
     from assay.runner.planfile import plan_document, plan_table
 
-    if paper is not None:
-        others = (task, track, model, weights, limit, tf32, threads != 1, batch_size != "auto", data, trust)
-        if any((*others, dtype is not Dtype.FLOAT32, save_adversarial, as_json)):
-            raise UserError("--paper: goes with --scale, --out, --data-root and --device alone")
-        print_plan(paper, _scale_of(scale, ScaleOption, ScaleOption.SMOKE), out, data_root, device)
-        return
     asked = Asked(
         task or (), model or (), weights, limit, dtype, tf32, threads, batch_size,
         data_root or (), save_adversarial, data, trust or (), track or (),
-        _scale_of(scale, Scale, Scale.EMBEDDED),
     )  # fmt: skip
+    if paper is not None:
+        if asked != Asked(data_roots=data_root or ()) or as_json:
+            raise UserError("--paper: goes with --scale, --out, --data-root and --device alone")
+        print_plan(paper, _scale_of(scale, ScaleOption, ScaleOption.SMOKE), out, data_root, device)
+        return
+    asked = replace(asked, scale=_scale_of(scale, Scale, Scale.EMBEDDED))
     chosen = devices(device)[0] if device != "cpu" else "cpu"
     jobs = plan_jobs(asked.requests(chosen))
     _say_remarks(jobs)
@@ -311,8 +311,6 @@ def _card(results: "Sequence[ResultDocument]", places: Sequence[str]) -> str:
         result.task: result.spec["demonstration"] for result in results if result.spec.get("demonstration")
     }
     told = [result for result in results if result.metrics and result.task not in demonstrations]
-    meanings = {result.family: family(result.family).meaning for result in told}
-    meanings = {name: meaning for name, meaning in meanings.items() if meaning}
-    return card(
-        results, demonstrations, meanings, families_without(result.task for result in results), places
-    )
+    meanings = {result.family: meaning for result in told if (meaning := family(result.family).meaning)}
+    without = families_without(result.task for result in results)
+    return card(results, demonstrations, meanings, without, places)

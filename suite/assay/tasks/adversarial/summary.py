@@ -64,7 +64,7 @@ def withstood(spec: AdversarialSpec, record: Record) -> tuple[Fraction, Fraction
     stood = Fraction(0)
     for eps in spec.radii:
         if not worst_outcome(spec, record, eps)["correct"]:
-            return stood, max(eps, stood)
+            return stood, eps
         stood = eps
     return stood, stood
 
