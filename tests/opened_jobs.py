@@ -3,7 +3,7 @@
 from assay.runner import jobs
 from assay.runner.chunks import Block
 from assay.runner.jobs import JobRequest
-from assay.tasks.loading import Loader
+from assay.tasks.shared.loading import Loader
 
 __all__ = ["JobRequest", "open_job", "run_units"]
 

@@ -3,7 +3,7 @@
 from assay.results.document import Guard, ModelCard, StatedAccuracy
 from assay.runner.jobs import model_card
 from assay.tasks.base import clean_records, summary_of
-from assay.tasks.plausible import GUARD
+from assay.tasks.shared.plausible import GUARD
 
 
 def plausible_guard(job, records, stated: float | None = None, n: int | None = None) -> Guard | None:

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from assay import allocator
+from assay.common import allocator
 
 BLOCKS = """
 import ctypes, resource, sys

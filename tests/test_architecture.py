@@ -16,7 +16,7 @@ LOADS_AS_NAMED = {
     "commands/accuracy.py:accuracy": "`assay accuracy`'s own argument",
     "models/zoo.py:label_space_of": "`--model` of `assay run` and `assay plan`, to find its track",
     "models/subject.py:open_subject": "an argument of `assay doctor`",
-    "tasks/verification/commands.py:verify": "`assay verify --model`",
+    "commands/verification.py:verify": "`assay verify --model`",
     "tasks/adversarial/sources.py:source_model": "with_sources, which every job's data go through, looks before",
     "papers/alignments.py:_computed": "a network of a shipped paper, or one that the reproduction trained",
 }
@@ -24,7 +24,7 @@ MAKES_REQUESTS = {
     "commands/options.py:requests": "`--model`, or the default of a spec that ships",
     "papers/plan.py:_request": "as papers/alignments.py",
     "board/submissions/tiers.py:rerun": "model_of, after require_trusted",
-    "board/commands.py:rerun": "model_of, after require_trusted",
+    "commands/board.py:rerun": "model_of, after require_trusted",
     "board/submissions/build.py:canonical_result": "for its command's text alone",
     "board/submissions/results.py:_command_problems": "for its command's text alone",
 }

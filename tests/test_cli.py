@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from assay.resources import shipped_folder
+from assay.common.resources import shipped_folder
 from assay.training.recipe_files import shipped_recipes
 
 SPEC = """schema: 1

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.specs import IDENTITY, RUNTIME, StepSize, field_sides, parse_rational, shipped_specs
 from assay.tasks.families import _MODULES, family, load_spec, read_spec
 from spec_classes import models_within

@@ -4,10 +4,10 @@ import pytest
 import yaml
 
 from assay.cli import main
+from assay.common.errors import UserError
+from assay.common.resources import shipped_folder
 from assay.data.manifest import load_manifest
-from assay.errors import UserError
 from assay.models.zoo import label_space_of, registry
-from assay.resources import shipped_folder
 from assay.specs import shipped_specs
 from assay.tasks.families import families, load_spec
 from assay.tasks.srvr.shapes import list_shapes, load_shapes

@@ -7,8 +7,8 @@ import pytest
 import yaml
 from pydantic import Discriminator, Field, Tag
 
-from assay.errors import UserError
-from assay.validation import StrictModel, read_yaml, validate
+from assay.common.errors import UserError
+from assay.common.validation import StrictModel, read_yaml, validate
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 SHIPPED = sorted(

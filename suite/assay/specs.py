@@ -12,10 +12,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field, PlainSerializer, model_validator
 
-from assay.canonical import canonical_sha256
-from assay.errors import UserError
-from assay.resources import shipped_folder
-from assay.validation import StrictModel
+from assay.common.canonical import canonical_sha256
+from assay.common.errors import UserError
+from assay.common.resources import shipped_folder
+from assay.common.validation import StrictModel
 
 IDENTITY = "identity"
 RUNTIME = "runtime"

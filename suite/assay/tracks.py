@@ -10,9 +10,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from assay.errors import UserError
-from assay.resources import shipped_folder
-from assay.validation import StrictModel, read_yaml, validate
+from assay.common.errors import UserError
+from assay.common.resources import shipped_folder
+from assay.common.validation import StrictModel, read_yaml, validate
 
 FOLDER = "tracks"
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from assay.attacks.apgd import checkpoint_intervals
 from assay.attacks.settings import AttackSettings
 from assay.attacks.square import bump, square_sides
-from assay.errors import UserError
+from assay.common.errors import UserError
 
 
 def net_and_batch(count: int = 24) -> tuple[nn.Module, Tensor, Tensor]:

@@ -14,7 +14,7 @@ from assay.attacks.bounds import margin_lower_bounds, relaxed_margins
 from assay.attacks.closed_form import linear_part, linear_worst_margin
 from assay.attacks.relu_chain import chain_of
 from assay.attacks.settings import AttackSettings
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.models.info import Preprocessing
 from assay.models.loaded import normalised
 from assay.models.zoo import load_model

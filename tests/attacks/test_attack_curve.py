@@ -15,7 +15,7 @@ from assay.attacks.pool import Plan
 from assay.attacks.rows import Inputs
 from assay.attacks.run import Job, attack_inputs
 from assay.attacks.settings import AttackResult, AttackSettings
-from assay.errors import UserError
+from assay.common.errors import UserError
 
 EPS = (0.004, 0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2)
 CURVE = [AttackSettings(eps=eps, step_size=eps / 2, steps=4) for eps in EPS]

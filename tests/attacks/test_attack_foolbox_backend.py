@@ -10,7 +10,7 @@ from assay.attacks.foolbox_backend import check_foolbox_settings, check_named, r
 from assay.attacks.probe import black_box_probe, retry_blind
 from assay.attacks.run import Job, run_job
 from assay.attacks.settings import AttackSettings
-from assay.errors import UserError
+from assay.common.errors import UserError
 
 
 def job_of(method: str, count: int = 20) -> Job:

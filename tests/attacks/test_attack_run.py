@@ -15,7 +15,7 @@ from assay.attacks.methods import METHODS, check_settings, declare, find_method
 from assay.attacks.observe import NonFiniteLogitsError
 from assay.attacks.run import least_likely_targets
 from assay.attacks.settings import AttackSettings
-from assay.errors import UserError
+from assay.common.errors import UserError
 
 NORMS = ("linf", "l2")
 CASES = [(name, norm) for name, method in METHODS.items() for norm in sorted(method.norms)]

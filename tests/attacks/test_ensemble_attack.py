@@ -13,7 +13,7 @@ from assay.attacks.ensemble import (
     least_likely_targets,
     to_uint8,
 )
-from assay.errors import UserError
+from assay.common.errors import UserError
 
 
 def linear(seed, classes=4, scale=1.0):

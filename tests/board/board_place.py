@@ -10,7 +10,7 @@ from assay.board.submissions.build import SubmitRequest, build_submissions, mani
 from assay.board.submissions.check import Board, check_submission, other_names
 from assay.board.submissions.documents import MANIFEST
 from assay.board.submissions.register import admit, read_register
-from assay.resources import shipped_folder
+from assay.common.resources import shipped_folder
 from assay.runner.jobs import JobRequest
 from assay.runner.plan import plan_jobs
 from assay.runner.run import run_jobs

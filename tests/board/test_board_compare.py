@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from assay.board.compare import compare, paired_test, sides, table_rows
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.results.statistics import mcnemar_p_value, sign_flip_interval, sign_flip_p_value
 
 outcomes = st.lists(

@@ -13,9 +13,9 @@ from sent_runs import SAVING, TASK, as_only_shard, copy_of, plant, rename_model,
 from assay.board.submissions.build import SubmitRequest, build_submissions
 from assay.board.submissions.register import admit
 from assay.board.submissions.tiers import model_of
-from assay.errors import UserError
+from assay.common.errors import UserError
+from assay.common.resources import shipped_folder
 from assay.models.foreign import NOBODY, SHIPPED, Trust, load_named, own
-from assay.resources import shipped_folder
 
 EVIL = "sent_run.evil:net"
 SUBMISSION = "leaderboard/submissions/digits_fnn"

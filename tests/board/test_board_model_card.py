@@ -6,7 +6,7 @@ from board_place import METADATA, RANK_BY, TASK, Place, refused, rewrite
 
 from assay.board.submissions.build import SubmitRequest, build_submissions
 from assay.board.submissions.register import admit
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.runner.jobs import JobRequest
 from assay.runner.plan import plan_jobs
 from assay.runner.run import run_jobs

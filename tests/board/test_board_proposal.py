@@ -12,7 +12,7 @@ from board_place import rewrite
 
 from assay.board.submissions.proposal import SUBMISSIONS, Proposal, check_proposal
 from assay.cli import main
-from assay.errors import UserError
+from assay.common.errors import UserError
 
 ME, OWNER = "https://example.org/me", "someone@example.org"
 MINE, OTHER = SUBMISSIONS / "digits-linear", SUBMISSIONS / "digits-blurred"

@@ -26,7 +26,7 @@ from assay.board.submissions.check import Board, check_submission, other_names
 from assay.board.submissions.images import SavedImages
 from assay.board.submissions.register import admit, read_register
 from assay.board.submissions.tiers import rerun, rescore, write_finding
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.runner.jobs import JobRequest
 from assay.runner.store import RunFolder
 

@@ -16,8 +16,8 @@ from assay.board.site.build import build_site
 from assay.board.site.documents import cell, curve_tables, provenance_rows
 from assay.board.site.pages import data_script, family_title, script_json
 from assay.board.submissions.register import read_register
-from assay.children import ChildLostError
-from assay.errors import UserError
+from assay.common.children import ChildLostError
+from assay.common.errors import UserError
 
 
 @pytest.fixture

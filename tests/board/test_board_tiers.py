@@ -16,7 +16,7 @@ from assay.board.submissions.tiers import (
     rescore,
     write_finding,
 )
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.results.document import ResultDocument
 from assay.runner.jobs import JobRequest
 

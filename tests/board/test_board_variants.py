@@ -13,7 +13,7 @@ from sent_runs import TASK, saved_run, write_task
 from assay.board.submissions.build import SubmitRequest, build_submissions
 from assay.board.submissions.check import Board, check_submission
 from assay.board.submissions.register import admit, read_register
-from assay.canonical import canonical_sha256
+from assay.common.canonical import canonical_sha256
 
 RESULT, RECORDS = f"results/{TASK}.json", f"records/{TASK}.jsonl.gz"
 OUTCOMES, PROVENANCE = f"outcomes/{TASK}.json", f"provenance/{TASK}.json"

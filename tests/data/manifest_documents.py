@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from assay.common.validation import validate
 from assay.data.manifest import Manifest
-from assay.validation import validate
 
 
 def manifest_document(**changes: Any) -> dict[str, Any]:

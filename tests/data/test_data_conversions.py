@@ -14,11 +14,11 @@ from PIL import Image, ImageCms
 from torchvision.datasets.folder import default_loader
 
 from annotated_folders import tiny_imagenet
+from assay.common.errors import UserError
 from assay.data.dataset import open_dataset
 from assay.data.layouts.base import Contents
 from assay.data.manifest import Manifest, load_manifest
 from assay.data.pixels import ColourPolicy, to_pixels
-from assay.errors import UserError
 
 Writer = Callable[..., Manifest]
 MODES = [

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from manifest_documents import make_manifest
 from PIL import Image
 
+from assay.common.errors import UserError
 from assay.data import hashes
 from assay.data.dataset import ImageError, is_available, open_dataset
 from assay.data.manifest import Manifest, load_manifest
-from assay.errors import UserError
 
 Writer = Callable[..., Manifest]
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from manifest_documents import make_manifest
 
+from assay.common.errors import UserError
 from assay.data.fetch import fetch
 from assay.data.manifest import Manifest, load_manifest
-from assay.errors import UserError
 
 RAW, PACKED = b"raw content", b"packed content"
 

@@ -13,9 +13,9 @@ import pytest
 from manifest_documents import make_manifest
 from PIL import Image
 
+from assay.common.errors import UserError
 from assay.data.dataset import Dataset, open_dataset
 from assay.data.manifest import Manifest, load_manifest
-from assay.errors import UserError
 
 
 def manifest(layout: dict[str, Any], **changes: Any) -> Manifest:

@@ -6,9 +6,9 @@ import pytest
 import yaml
 from manifest_documents import manifest_document
 
+from assay.common.errors import UserError
+from assay.common.validation import validate
 from assay.data.manifest import Manifest, list_manifests, load_manifest
-from assay.errors import UserError
-from assay.validation import validate
 
 SHIPPED = {
     "foolbox-imagenet20", "foolbox-cifar10", "foolbox-cifar100", "foolbox-mnist", "foolbox-fashion-mnist",

@@ -8,9 +8,9 @@ import pytest
 from scipy.io import savemat
 
 from annotated_folders import WNIDS, flowers17, picture, tiny_imagenet
+from assay.common.errors import UserError
 from assay.data.dataset import Dataset, ImageError, open_dataset
 from assay.data.manifest import load_manifest
-from assay.errors import UserError
 
 
 def opened(name: str, root: Path) -> Dataset:

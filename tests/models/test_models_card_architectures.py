@@ -11,7 +11,7 @@ import yaml
 from torch import nn
 from torchvision import models
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.models.subject import open_subject
 from assay.models.zoo import load_model
 

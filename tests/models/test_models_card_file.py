@@ -10,7 +10,7 @@ import torch
 import yaml
 from onnx import TensorProto, helper, numpy_helper
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.models.card_file import is_card, read_card_file
 from assay.models.info import Preprocessing
 from assay.models.zoo import list_models, load_model, named_in

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
+from assay.common.errors import UserError
 from assay.data.dataset import open_dataset
 from assay.data.manifest import load_manifest
-from assay.errors import UserError
 from assay.models.entries import cifar10_resnet18
 from assay.models.loaded import LoadedModel
 from assay.models.zoo import load_model

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.models.zoo import load_model
 
 MODULE = """

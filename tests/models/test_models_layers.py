@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torchvision import models
 from varied_pictures import twenty_pictures
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.models.info import Preprocessing
 from assay.models.layer_maps import reading
 from assay.models.layers import default_layer, full_name, hooked

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.models.build import assemble
 from assay.models.info import Card, Preprocessing
 from assay.models.loaded import LoadedModel

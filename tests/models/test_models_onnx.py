@@ -10,7 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 from torch import Tensor
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.models.zoo import load_model
 
 

@@ -13,7 +13,7 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
 from assay.attacks.relu_chain import chain_of
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.models.onnx_graph import network
 from assay.models.onnx_model import read
 from assay.models.piecewise import is_piecewise_linear

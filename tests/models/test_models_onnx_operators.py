@@ -14,7 +14,7 @@ from onnx import TensorProto, helper
 from test_models_onnx_exports import agrees, drawn, saved
 from torch import nn
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.models.check import LogitsError, ends_in_sigmoid, probe
 from assay.models.onnx_graph import network
 from assay.models.piecewise import is_piecewise_linear

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torchvision.models.googlenet import GoogLeNetOutputs
 from torchvision.models.inception import InceptionOutputs
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.models.build import assemble
 from assay.models.check import LogitsShapeError, check_logits, probe
 from assay.models.info import Card, OutputChoice, Preprocessing

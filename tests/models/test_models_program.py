@@ -13,7 +13,7 @@ import torch
 import yaml
 from torch import Tensor, nn
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.models.program_file import read_program
 from assay.models.zoo import load_model
 

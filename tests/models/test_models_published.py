@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import nn
 from torchvision import models
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.models.download import published_checkpoint
 from assay.models.zoo import load_model, registry
 

@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor, nn
 from varied_pictures import twenty_pictures
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.models.info import Preprocessing
 from assay.models.loaded import Normalised
 from assay.models.pictures import prepared

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from varied_pictures import twenty_pictures
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.models import robustbench
 from assay.models.pictures import prepared
 from assay.models.robustbench import Published, fitted

@@ -9,7 +9,7 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.models.zoo import load_model, registry
 
 REVISION = "0" * 40

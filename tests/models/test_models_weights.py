@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.models.weights import (
     file_sha256,
     files_sha256,

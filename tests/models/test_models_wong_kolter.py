@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.models.loaded import LoadedModel
 from assay.models.zoo import load_model
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.models.entries import efficientnet_lite
 from assay.models.registry import Registry
 from assay.models.zoo import list_models, load_model, named_in

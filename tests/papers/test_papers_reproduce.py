@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import yaml
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.models.trained import read_card, write_card
 from assay.models.zoo import named_in
 from assay.papers.claims import Measured, Missing, Verdict

@@ -2,7 +2,7 @@
 
 import pytest
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.papers.spec.rules import without_rules
 
 RULE = {

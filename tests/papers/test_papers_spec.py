@@ -3,9 +3,9 @@
 import pytest
 import yaml
 
-from assay.catalogue import kind_of
+from assay.commands.listing import kind_of
+from assay.common.errors import UserError
 from assay.data.manifest import load_manifest
-from assay.errors import UserError
 from assay.papers.plan import Reproduction
 from assay.papers.spec import (
     SCALES,

@@ -23,7 +23,7 @@ from assay.runner.run import Runtime, run_jobs
 from assay.runner.store import JobStore, RunFolder
 from assay.runner.usage import peak_bytes
 from assay.tasks.base import Record, RunContext
-from assay.tasks.loading import Prefetcher
+from assay.tasks.shared.loading import Prefetcher
 from small_jobs import LONG, SPEC, chunks, interrupted, request, write_spec
 
 MANIFEST = """schema: 1

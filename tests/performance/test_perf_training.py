@@ -13,6 +13,7 @@ import torch
 from pydantic import TypeAdapter
 from torch import Tensor, nn
 
+from assay.common.validation import validate
 from assay.models.architectures import build
 from assay.training.checkpoints import Checkpoints
 from assay.training.methods import Method
@@ -20,7 +21,6 @@ from assay.training.objectives import Batch, objective_of
 from assay.training.pictures import open_pictures
 from assay.training.recipe import Recipe
 from assay.training.trainer import Material, Trainer, initialised
-from assay.validation import validate
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 ROUNDS = 5

@@ -9,7 +9,7 @@ import jsonschema
 import pytest
 from result_documents import document
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.results.document import Coverage, Guard, Status, read_result, result_schema
 from assay.results.tables import RESULT_COLUMNS, results_csv, terminal_table
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import small_jobs
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.runner.assemble import write_report
 from assay.runner.choice import Choice
 from assay.runner.executors import InProcess

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.runner.files import append_line, path_name, read_lines, write_atomically
 
 

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.runner.assemble import write_report
 from assay.runner.jobs import forget
 from assay.runner.plan import Shard, plan_jobs

@@ -7,7 +7,7 @@ from typing import Annotated, get_args
 import pytest
 from pydantic import BaseModel
 
-from assay.canonical import canonical_sha256
+from assay.common.canonical import canonical_sha256
 from assay.data.manifest import Manifest
 from assay.models.info import ModelInfo, Preprocessing
 from assay.runner.jobs import MODEL_SIDES, REQUEST_SIDES, Job, JobRequest, job_identity, question_identity

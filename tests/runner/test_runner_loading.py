@@ -8,16 +8,16 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from assay.common.errors import UserError
 from assay.data.dataset import Dataset, ImageError
-from assay.errors import UserError
 from assay.runner.assemble import stored_jobs
 from assay.runner.chunks import ChunkTask
 from assay.runner.executors import InProcess
 from assay.runner.pool import LocalPool, _Shift
 from assay.runner.run import Runtime
 from assay.runner.worker import Limits, Worker
-from assay.tasks.clock import CudaClock, HostClock, clock_of
-from assay.tasks.loading import Loader, Prefetcher
+from assay.tasks.shared.clock import CudaClock, HostClock, clock_of
+from assay.tasks.shared.loading import Loader, Prefetcher
 from small_jobs import bodies, chunks, request, run
 
 PATIENCE_SECONDS = 60

@@ -11,7 +11,7 @@ import textwrap
 
 import pytest
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.runner.lock import exclusive, owner_of
 
 HOLDER = textwrap.dedent(

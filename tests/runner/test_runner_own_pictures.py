@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.runner.assemble import stored_jobs
 from assay.runner.plan import plan_jobs
 from small_jobs import LINEAR, SPEC, request, run, write_spec

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import digits_models
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.models.zoo import load_model
 from assay.runner import precision
 from assay.runner.assemble import write_report

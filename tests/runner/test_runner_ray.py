@@ -12,7 +12,7 @@ import time
 import psutil
 import pytest
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.runner import ray_cluster
 from assay.runner.ray_cluster import RayCluster
 from assay.runner.run import Runtime

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import digits_models
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.runner import jobs
 from assay.runner.assemble import stored_jobs, write_report
 from assay.runner.jobs import JobRequest

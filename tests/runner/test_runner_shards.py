@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.runner.plan import Shard
 from assay.runner.run import Runtime
 from assay.runner.shards import merge

@@ -7,7 +7,7 @@ import socket
 import pytest
 
 from assay.cli import main
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.runner.events import EventLog
 from assay.runner.executors import InProcess
 from assay.runner.files import append_line

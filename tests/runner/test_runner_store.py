@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.runner.files import append_line
 from assay.runner.store import BrokenChunkError, JobStore, RunFolder
 from assay.tasks.base import Record

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from nets import Linear, small_conv
 from torch import nn
 
+from assay.common.errors import UserError
 from assay.data.dataset import open_dataset
 from assay.data.manifest import load_manifest
-from assay.errors import UserError
 from assay.models.zoo import load_model
 from assay.saliency.alignment import alignment, dataset_alignment, summarise
 

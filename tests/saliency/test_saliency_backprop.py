@@ -9,7 +9,7 @@ from nets import Linear, small_conv
 from torch import Tensor, nn
 from torch.nn import functional
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.saliency import maps
 
 IMAGES = torch.rand(5, 3, 8, 8, generator=torch.Generator().manual_seed(1))

@@ -11,7 +11,7 @@ from nets import Linear, small_conv
 from torch import Tensor, nn
 from torch.nn import functional
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.saliency import channel_maps, maps
 from assay.saliency.cam import default_layer, weighed_map
 from assay.saliency.settings import METHODS

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from assay.results.document import StatedAccuracy
 from assay.results.statistics import wilson_interval
-from assay.tasks.plausible import OTHER_IMAGES, Expected, plausible_accuracy
+from assay.tasks.shared.plausible import OTHER_IMAGES, Expected, plausible_accuracy
 
 
 def expected(classes: int = 10, value: float | None = None, n: int | None = None) -> Expected:

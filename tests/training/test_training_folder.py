@@ -7,12 +7,12 @@ import torch
 import yaml
 from training_recipes import DOCUMENT, METHODS, recipe
 
-from assay.errors import UserError
+from assay.common.errors import UserError
+from assay.common.validation import validate
 from assay.models.trained import check_weights, read_card
 from assay.models.zoo import load_model
 from assay.training.recipe import Recipe
 from assay.training.train import Options, train, train_part
-from assay.validation import validate
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import yaml
 from torch import nn
 from training_recipes import recipe
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.models.architectures import ARCHITECTURES, build, trains_on_one
 from assay.models.piecewise import is_piecewise_linear
 from assay.models.trained import read_card

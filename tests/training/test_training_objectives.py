@@ -9,7 +9,7 @@ from pydantic import TypeAdapter
 from torch import nn
 from training_recipes import METHODS
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.training.methods import Method
 from assay.training.objectives import Batch, noise_share, objective_of
 

@@ -6,8 +6,8 @@ import pytest
 import yaml
 from training_recipes import DOCUMENT, FOREGROUND, METHODS, climb, recipe
 
+from assay.common.errors import UserError
 from assay.data.manifest import load_manifest
-from assay.errors import UserError
 from assay.specs import IDENTITY, RUNTIME, field_sides
 from assay.training.recipe import Cosine, Drops, Recipe
 from assay.training.recipe_files import load_recipe, recipe_file, shipped_recipes, variants_in

@@ -14,8 +14,8 @@ from safetensors.torch import save
 from training_recipes import FOREGROUND, METHODS, recipe
 
 from annotated_folders import TRIMAP, WNIDS, flowers17, segmented, tiny_imagenet
-from assay.canonical import canonical_sha256
-from assay.errors import UserError
+from assay.common.canonical import canonical_sha256
+from assay.common.errors import UserError
 from assay.models.foreign import own
 from assay.models.info import ModelInfo
 from assay.models.loaded import LoadedModel

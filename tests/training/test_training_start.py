@@ -6,7 +6,7 @@ import pytest
 import torch
 from training_recipes import recipe
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.models.architectures import build
 from assay.models.info import Preprocessing
 from assay.models.loaded import LoadedModel, normalised

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from training_recipes import DOCUMENT, METHODS, recipe
 
 import assay.training.trainer as trainer_module
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.training.checkpoints import Checkpoints
 from assay.training.pictures import chosen
 from assay.training.recipe import Selection

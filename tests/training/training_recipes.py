@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from assay.common.validation import validate
 from assay.training.recipe import Recipe
-from assay.validation import validate
 
 DOCUMENT: dict[str, Any] = {
     "schema": 1,

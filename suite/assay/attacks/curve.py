@@ -13,7 +13,7 @@ from assay.attacks.methods import check_settings
 from assay.attacks.rows import Inputs
 from assay.attacks.run import Job, as_inputs, attack_inputs, plan_of
 from assay.attacks.settings import AttackResult, AttackSettings
-from assay.errors import UserError
+from assay.common.errors import UserError
 
 
 @dataclass(frozen=True)

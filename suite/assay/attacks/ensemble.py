@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 
 Classifier = Callable[[Tensor], Tensor]
 BETA_MEAN, BETA_SQUARE, ADAM_EPS = 0.9, 0.999, 1e-8

@@ -28,7 +28,7 @@ from assay.attacks.observe import Model
 from assay.attacks.rows import Inputs
 from assay.attacks.run import Job, as_inputs
 from assay.attacks.settings import AttackResult, AttackSettings, Norm
-from assay.errors import UserError
+from assay.common.errors import UserError
 
 _CLASSES = {
     ("fgsm", "linf"): foolbox.attacks.LinfBasicIterativeAttack,

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from assay.attacks.settings import LossName
-from assay.errors import UserError
+from assay.common.errors import UserError
 
 Loss = Callable[[Tensor, Tensor, Tensor | None, int], Tensor]
 

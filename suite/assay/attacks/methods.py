@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass
 
 from assay.attacks.settings import AttackSettings, LossName, Norm
-from assay.errors import UserError
+from assay.common.errors import UserError
 
 _BOTH_NORMS: frozenset[Norm] = frozenset({"linf", "l2"})
 _ALL_LOSSES: frozenset[LossName] = frozenset({"cross_entropy", "margin", "dlr"})

@@ -11,7 +11,7 @@ from torch import Tensor
 from assay.attacks.losses import LOSSES
 from assay.attacks.rows import Inputs
 from assay.attacks.settings import AttackSettings
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.models.check import check_type
 
 Model = Callable[[Tensor], Tensor]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from assay.attacks.observe import Model
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.models.chain import ONNX_FLATTENS, NotAChainError, Step, steps_of, with_normalisation_as_layer
 
 _KNOWN = (nn.Linear, nn.Conv2d, nn.BatchNorm1d, nn.BatchNorm2d, nn.ReLU, nn.Flatten, nn.Unflatten)

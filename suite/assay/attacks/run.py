@@ -14,7 +14,7 @@ from assay.attacks.observe import Model, checked_logits
 from assay.attacks.pool import Plan, run_pool
 from assay.attacks.rows import Inputs
 from assay.attacks.settings import AttackResult, AttackSettings
-from assay.errors import UserError
+from assay.common.errors import UserError
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from assay.board.submissions.folder import open_folder
 from assay.board.submissions.outcomes import unit_scores
 from assay.board.submissions.reader import UnreadableError
 from assay.board.submissions.results import parse_result
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.results.document import ResultDocument, Status
 from assay.results.statistics import mcnemar_p_value, sign_flip_interval, sign_flip_p_value
 from assay.runner.assemble import stored_jobs

@@ -8,16 +8,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from assay.commands.options import DataRoots, FastThreads
-from assay.errors import UserError
+from assay.common.errors import UserError
 
 if TYPE_CHECKING:
     from assay.data.dataset import Dataset
     from assay.models.loaded import LoadedModel
 
+app = typer.Typer()
+
 _BATCH = 20
 IMPLAUSIBLE = 1
 
 
+@app.command(epilog="Example: assay accuracy mine.yaml --data cifar10-test --limit 1000")
 def accuracy(
     models: Annotated[list[str], typer.Argument(help="Models, such as cards.")],
     data: Annotated[
@@ -58,8 +61,8 @@ def _data_of(model: "LoadedModel", data: Sequence[str], roots: list[Path]) -> "D
     Raises:
         UserError: there is none, or it is not here.
     """
-    from assay.tasks.images import label_space_mismatch
-    from assay.tasks.own_pictures import open_pictures
+    from assay.tasks.shared.images import label_space_mismatch
+    from assay.tasks.shared.own_pictures import open_pictures
 
     stated = model.info.clean_accuracy
     if not data and stated is None:
@@ -99,7 +102,7 @@ def _row(name: str, model: "LoadedModel", data: "Dataset", right: list[bool]) ->
     from assay.results.document import ModelCard
     from assay.results.statistics import wilson_interval
     from assay.runner.jobs import model_card
-    from assay.tasks.plausible import Expected, plausible_accuracy
+    from assay.tasks.shared.plausible import Expected, plausible_accuracy
 
     low, high = wilson_interval(sum(right), len(right))
     card = ModelCard.model_validate(model_card(model.info))

@@ -8,18 +8,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from assay.commands.options import DataRoots, FastThreads, Weights
-from assay.errors import UserError
+from assay.common.errors import UserError
 
 if TYPE_CHECKING:
     from assay.data.dataset import Dataset
     from assay.models.diagnosis import Candidate, Diagnosis, Pictures
     from assay.models.subject import Subject
 
+app = typer.Typer()
+
 _SHOWN = 12  # rows of the table
 NOTHING_FITS = 1
 _WITH_BACKGROUND = 1001  # logits of many an ImageNet network; its folders have ImageNet's names all the same
 
 
+@app.command(epilog="Example: assay doctor onnx:net.onnx --data cifar10-test --write net.yaml")
 def doctor(
     model: Annotated[str, typer.Argument(help="A model's name, such as onnx:FILE or a card.")],
     data: Annotated[
@@ -75,7 +78,7 @@ def _open(data: str, model: str, weights: Path | None, roots: list[Path]) -> "Da
     from assay.data.dataset import open_dataset
     from assay.data.manifest import load_manifest
     from assay.models.zoo import load_model
-    from assay.tasks.own_pictures import is_folder, open_pictures
+    from assay.tasks.shared.own_pictures import is_folder, open_pictures
 
     if not is_folder(data):
         return open_dataset(load_manifest(data), roots)
@@ -211,7 +214,7 @@ def _from(
 def _write(path: Path, card: dict[str, Any] | None, found: "Diagnosis", data: "Dataset") -> None:
     import yaml
 
-    from assay.atomic import write_atomically
+    from assay.common.atomic import write_atomically
 
     best = found.best
     told = f"# {best.convention.name}: {100 * best.accuracy:.1f} % of {best.n} pictures of {data.manifest.name}\n"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.tracks import Scale, load_track, track_of
 
 if TYPE_CHECKING:

@@ -33,12 +33,14 @@ from assay.commands.options import (
     devices,
 )  # fmt: skip
 from assay.commands.papers import ScaleOption, print_plan
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.tracks import Scale
 
 if TYPE_CHECKING:
     from assay.results.document import ResultDocument
     from assay.runner.jobs import Job
+
+app = typer.Typer()
 
 
 class ExecutorName(StrEnum):
@@ -65,6 +67,9 @@ FullTable = Annotated[
 Out = Annotated[Path, typer.Option("--out", help="The run's folder; a run that is there already goes on.")]
 
 
+@app.command(
+    epilog="Example: assay run --model efficientnet_lite0 --task adversarial/imagenet20 --out out/first --limit 5"
+)
 def run(
     out: Out,
     task: Tasks = None,
@@ -156,6 +161,7 @@ def run(
         print(f"shard {shard} is stored in {out}; when all are: assay merge DIR... --out DIR")
 
 
+@app.command(epilog="Example: assay merge out/shard1 out/shard2 --out out/whole")
 def merge(
     directories: Annotated[list[Path], typer.Argument(help="The folders of all shards.")],
     out: Annotated[Path, typer.Option("--out", help="A new folder for the whole run.")],
@@ -166,6 +172,7 @@ def merge(
     _report(merge_shards(directories, out))
 
 
+@app.command(epilog="Example: assay report out/first")
 def report(
     directory: Annotated[Path, typer.Argument(help="A run's folder.")], table: FullTable = False
 ) -> None:
@@ -178,6 +185,7 @@ def report(
         _report(folder, table)
 
 
+@app.command(epilog="Example: assay status out/first")
 def status(
     directory: Annotated[Path, typer.Argument(help="A run's folder.")],
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
@@ -189,6 +197,7 @@ def status(
     print(json.dumps(found.as_dict(), indent=1) if as_json else status_text(found))
 
 
+@app.command(epilog="Example: assay plan --model efficientnet_lite0 --task adversarial/imagenet20")
 def plan(
     task: Tasks = None,
     track: Tracks = None,

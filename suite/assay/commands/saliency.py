@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from assay.commands.options import DataRoots, Weights, devices
-from assay.errors import UserError
+from assay.common.errors import UserError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from assay.models.info import ModelInfo
     from assay.models.loaded import LoadedModel
     from assay.saliency.picture import Caption, Floats
+
+app = typer.Typer()
 
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:1.")]
 PassSize = Annotated[
@@ -32,6 +34,7 @@ class ScoreName(StrEnum):
     MARGIN = "margin"
 
 
+@app.command(epilog="Example: assay saliency efficientnet_lite0 dog.jpg --method grad_cam_pp --out dog.png")
 def saliency(
     model: Model,
     image: Annotated[str, typer.Argument(help="A picture's file; with --data a sample's id.")],
@@ -81,6 +84,7 @@ def saliency(
     print(f"{out}: {titles} of {model} for {caption.explained}")
 
 
+@app.command(epilog="Example: assay alignment digits_fnn digits --limit 100")
 def alignment(
     model: Model,
     data: Annotated[
@@ -106,7 +110,7 @@ def alignment(
     from dataclasses import asdict
 
     from assay.saliency.alignment import dataset_alignment, summarise
-    from assay.tasks.own_pictures import open_pictures
+    from assay.tasks.shared.own_pictures import open_pictures
 
     loaded = _loaded(model, weights, device)
     opened = open_pictures(data, loaded.info, data_root or [])
@@ -167,7 +171,7 @@ def _pixels(image: str, data: str | None, roots: list[Path], info: "ModelInfo") 
 def _sample(unit_id: str, data: str, roots: list[Path], info: "ModelInfo") -> "np.ndarray[Any, Any]":
     import difflib
 
-    from assay.tasks.own_pictures import open_pictures
+    from assay.tasks.shared.own_pictures import open_pictures
 
     opened = open_pictures(data, info, roots)
     known = {sample.unit_id: sample for sample in opened.samples}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from assay.commands.srvr import writing
-from assay.errors import UserError
+from assay.common.errors import UserError
 
 if TYPE_CHECKING:
     from assay.tasks.srvr.maps import SemanticMaps

@@ -13,7 +13,10 @@ from assay.commands.options import DataRoots, Quiet, Trusted, devices
 if TYPE_CHECKING:
     from assay.training.reports import EpochReport, StepReport
 
+app = typer.Typer()
 
+
+@app.command(epilog="Example: assay train smoke/regular --out out/regular")
 def train(
     recipe: Annotated[str, typer.Argument(help="A shipped recipe's id, or a file of your own (.yaml).")],
     out: Annotated[

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from weakref import WeakValueDictionary
 
+from assay.common.errors import UserError
 from assay.data.files import UNREADABLE, DataFiles
 from assay.data.hashes import HashMemory, is_packed
 from assay.data.inspection import Inspection, inspect
@@ -14,7 +15,6 @@ from assay.data.layouts.base import Mask
 from assay.data.manifest import Manifest
 from assay.data.pixels import ImageError, Pixels, to_pixels
 from assay.data.places import locate
-from assay.errors import UserError
 
 __all__ = ["DataFacts", "Dataset", "ImageError", "Sample", "is_available", "open_dataset", "open_files"]
 

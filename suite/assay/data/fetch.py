@@ -5,10 +5,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from urllib.parse import urlparse
 
+from assay.common.errors import UserError
 from assay.data.files import stored_path
 from assay.data.hashes import content_sha256, is_packed
 from assay.data.manifest import Manifest
-from assay.errors import UserError
 
 
 def fetch(manifest: Manifest, root: Path) -> Path:

@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from assay.common.errors import UserError
 from assay.data.hashes import is_packed
-from assay.errors import UserError
 
 # Those that torchvision's ImageFolder reads.
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})

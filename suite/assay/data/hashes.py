@@ -9,8 +9,8 @@ import time
 import zlib
 from pathlib import Path
 
-from assay.errors import UserError
-from assay.resources import cache_folder
+from assay.common.errors import UserError
+from assay.common.resources import cache_folder
 
 _BLOCK = 1 << 20
 # A file written this recently might be written again within the clock's resolution: hash it anew next time.

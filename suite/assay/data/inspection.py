@@ -10,7 +10,7 @@ from functools import partial
 
 import PIL
 
-from assay.canonical import canonical_sha256
+from assay.common.canonical import canonical_sha256
 from assay.data.files import DataFiles
 from assay.data.hashes import Memory
 from assay.data.layouts.base import open_picture

@@ -16,13 +16,13 @@ from pydantic import (
     model_validator,
 )
 
-from assay.canonical import canonical_sha256
+from assay.common.canonical import canonical_sha256
+from assay.common.errors import UserError
+from assay.common.resources import shipped_folder
+from assay.common.validation import StrictModel, read_yaml, validate
 from assay.data.layouts import AnyLayout
 from assay.data.layouts.base import FileName
 from assay.data.pixels import ColourPolicy, Conversion
-from assay.errors import UserError
-from assay.resources import shipped_folder
-from assay.validation import StrictModel, read_yaml, validate
 
 _RULES_OF_BEFORE = ("alpha", "cmyk")
 

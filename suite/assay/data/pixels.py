@@ -7,8 +7,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from assay.errors import UserError
-from assay.validation import StrictModel
+from assay.common.errors import UserError
+from assay.common.validation import StrictModel
 
 Pixels = npt.NDArray[np.uint8]
 

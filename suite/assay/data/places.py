@@ -5,9 +5,9 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from assay.common.errors import UserError
 from assay.data.files import DataFiles, stored_path
 from assay.data.manifest import Manifest
-from assay.errors import UserError
 
 ROOTS_VARIABLE = "ASSAY_DATA"
 

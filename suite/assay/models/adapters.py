@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.models.check import ask
 from assay.models.info import Layout
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 
 if TYPE_CHECKING:
     from torch import nn

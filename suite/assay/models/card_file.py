@@ -16,8 +16,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Discriminator, Field, StringConstraints, Tag, model_validator
 
+from assay.common.errors import UserError
+from assay.common.validation import StrictModel, read_yaml, validate
 from assay.data.manifest import PUBLIC_LABEL_SPACES
-from assay.errors import UserError
 from assay.models.info import (
     UNSTATED,
     Channels,
@@ -30,7 +31,6 @@ from assay.models.info import (
     StatedAccuracy,
 )
 from assay.models.places import find_weights, weight_folders
-from assay.validation import StrictModel, read_yaml, validate
 
 SUFFIXES = (".yaml", ".yml")
 KEY = "network"

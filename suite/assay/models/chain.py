@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 from torch import fx, nn
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.models.loaded import Normalised
 
 ONNX_FLATTENS = frozenset({"OnnxFlatten", "OnnxReshape"})

@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.models.file_kinds import refuse_foreign
 
 StateDict = Mapping[str, Tensor]

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 
+from assay.common.resources import shipped_folder
 from assay.data.places import package_folder
 from assay.models.info import IMAGENET, UNSTATED, ModelInfo
-from assay.resources import shipped_folder
 
 _IMAGENET_CLASSES = 1000
 _DIGITS = tuple("0123456789")

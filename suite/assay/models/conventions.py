@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from assay.common.validation import validate
 from assay.models.card_file import InputPart, ResizePart
 from assay.models.info import Layout, Preprocessing
-from assay.validation import validate
 
 PLAIN = "[0, 1]"
 AS_DESCRIBED = "as the model is described"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.models.places import downloads_allowed, find_weights, weight_folders
 from assay.models.weights import file_sha256
 

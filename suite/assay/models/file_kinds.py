@@ -4,7 +4,7 @@ import codecs
 import zipfile
 from pathlib import Path
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 
 _HEAD = 512  # bytes; the magic of a tar archive lies at 257
 _SHOWN = 40

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.models.registry import CODE, FILE, ZOO
 from assay.models.zoo import load_model, named_in, registry
 

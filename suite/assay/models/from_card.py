@@ -7,7 +7,7 @@ from typing import Protocol
 
 from torch import nn
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.models.adapters import in_layout
 from assay.models.build import assemble
 from assay.models.card_file import CardFile, Kind, file_of

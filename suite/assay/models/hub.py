@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.models.places import downloads_allowed
 
 WEIGHT_FILES = ("model.safetensors", "pytorch_model.bin")

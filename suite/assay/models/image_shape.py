@@ -1,6 +1,6 @@
 """What the shape of a network's input says of the pictures that it takes (no torch)."""
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.models.info import Layout
 
 Shape = tuple[int, int, int]

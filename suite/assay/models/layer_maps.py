@@ -14,7 +14,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 
 Kind = Literal["vector", "nchw", "nhwc", "tokens"]
 

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.models.layer_maps import Reading, reading
 
 _CONTAINERS = (nn.Sequential, nn.ModuleList)

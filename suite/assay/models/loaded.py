@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.models.info import ModelInfo, Preprocessing, Resize
 from assay.models.pictures import prepared
 

@@ -13,7 +13,7 @@ from onnx2torch.node_converters import get_converter
 from onnx2torch.node_converters.registry import _CONVERTER_REGISTRY
 from torch import Tensor, nn
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.models import onnx_rewrite
 from assay.models.adapters import FixedBatch, in_layout
 from assay.models.check import quoted

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, helper, inliner, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.models.onnx_rewrite import (
     Array,
     Shapes,

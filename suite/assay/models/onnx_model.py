@@ -7,7 +7,7 @@ from pathlib import Path, PurePosixPath
 import onnx
 from onnx import ModelProto, TensorProto, external_data_helper
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.models.file_kinds import refuse_page
 
 _PROBABILITIES = {"Softmax", "Sigmoid"}

@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.models.info import Preprocessing
 
 _FILTERS = {

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from assay.resources import cache_folder
+from assay.common.resources import cache_folder
 
 
 def weight_folders() -> list[Path]:

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.models.file_kinds import refuse_page
 
 SCHEMA_MAJOR = 8

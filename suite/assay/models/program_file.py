@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import fx, nn
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.models.adapters import FixedBatch
 from assay.models.program_archive import DTYPES, Archive, read_archive
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.models.info import UNSTATED, Card
 
 if TYPE_CHECKING:

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.models.info import IMAGENET, Interpolation, Preprocessing, Resize
 from assay.models.timm_data import timm_preprocessing
 

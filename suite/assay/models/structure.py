@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor, fx, nn
 
-from assay.canonical import canonical_sha256
+from assay.common.canonical import canonical_sha256
 
 _KNOWN_PACKAGES = frozenset(
     {"assay", "builtins", "captum", "numpy", "onnx2torch", "timm", "torch", "torchvision"}

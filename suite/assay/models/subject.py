@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.models.build import assemble
 from assay.models.card_file import SUFFIXES, CardFile, InputPart, NetworkPart, WeightsPart, read_card_file
 from assay.models.conventions import Convention, described

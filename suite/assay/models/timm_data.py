@@ -6,9 +6,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from assay.errors import UserError
+from assay.common.errors import UserError
+from assay.common.validation import describe
 from assay.models.info import Preprocessing, Resize
-from assay.validation import describe
 
 _BLACK = (0, 0, 0)
 

@@ -8,10 +8,10 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field
 
-from assay.atomic import write_atomically
-from assay.errors import UserError
+from assay.common.atomic import write_atomically
+from assay.common.errors import UserError
+from assay.common.validation import StrictModel, read_yaml, validate
 from assay.models.info import Card, Preprocessing
-from assay.validation import StrictModel, read_yaml, validate
 
 PREFIX = "trained:"
 WEIGHTS_FILE = "model.safetensors"

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.models.checkpoints import StateDict, read_checkpoint
 
 _PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "network.", "backbone.")

@@ -67,7 +67,7 @@ def step_seconds(recipe: Recipe, device: str, budget: float) -> float:
         return two + max(two - one, 0.0) * (method.steps - 2)
     import torch
 
-    from assay.allocator import keep_freed_memory
+    from assay.common.allocator import keep_freed_memory
     from assay.training.objectives import objective_of
     from assay.training.optimisers import optimiser_of
 

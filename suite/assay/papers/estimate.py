@@ -9,8 +9,8 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from assay.canonical import canonical_json
-from assay.errors import UserError
+from assay.common.canonical import canonical_json
+from assay.common.errors import UserError
 from assay.papers.calibrate import Size, saliency_seconds, small_net_seconds, step_seconds, write_untrained
 from assay.papers.nets import Net
 from assay.papers.plan import Reproduction, Work, bullets

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.papers.claims import Finding, Measured, Missing, judge_all
 from assay.papers.measure import measure
 from assay.papers.nets import train_missing

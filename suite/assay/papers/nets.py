@@ -9,9 +9,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from assay.canonical import canonical_sha256
-from assay.children import ChildLostError, made_by_children
-from assay.errors import UserError
+from assay.common.canonical import canonical_sha256
+from assay.common.children import ChildLostError, made_by_children
+from assay.common.errors import UserError
 from assay.papers.spec import RecipeModel, SmallNet, Trained, task_at
 from assay.runner.files import write_atomically
 from assay.training.recipe import Recipe

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import yaml
 
-from assay.errors import UserError
+from assay.common.errors import UserError
+from assay.common.validation import read_yaml
 from assay.models.places import downloads_allowed
 from assay.models.trained import PREFIX
 from assay.papers.nets import Net, missing_data
@@ -29,7 +30,6 @@ from assay.papers.spec import (
 from assay.runner.files import write_atomically
 from assay.runner.jobs import JobRequest
 from assay.specs import locate_spec
-from assay.validation import read_yaml
 
 ZOO = None  # the "seed" of a model that is not trained here
 

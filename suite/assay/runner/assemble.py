@@ -9,8 +9,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from assay.canonical import canonical_sha256
-from assay.errors import UserError
+from assay.common.canonical import canonical_sha256
+from assay.common.errors import UserError
+from assay.common.validation import describe
 from assay.results.document import Coverage, DataCard, ModelCard, ResultDocument, Status
 from assay.results.tables import csv_text, results_csv
 from assay.runner.files import path_name, write_atomically
@@ -18,7 +19,6 @@ from assay.runner.store import BrokenChunkError, JobStore, RunFolder
 from assay.specs import TaskSpec
 from assay.tasks.base import Figure, Record, Task, clean_records, summary_of
 from assay.tasks.families import family
-from assay.validation import describe
 
 TIME_COLUMNS = ("model", "task", "chunks", "wall_seconds", "cpu_seconds", "waiting_seconds", "devices")
 

@@ -6,12 +6,12 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from assay.canonical import canonical_json
+from assay.common.canonical import canonical_json
+from assay.common.errors import UserError
+from assay.common.resources import cache_folder
 from assay.data.hashes import HashMemory
-from assay.errors import UserError
 from assay.models.card_file import SUFFIXES
 from assay.models.places import weight_folders
-from assay.resources import cache_folder
 from assay.runner.files import write_atomically
 from assay.runner.jobs import JobRequest, model_of
 

@@ -3,7 +3,7 @@
 import os
 from dataclasses import dataclass
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.runner.executors import Executor, InProcess
 from assay.runner.pool import LocalPool
 from assay.runner.worker import Limits

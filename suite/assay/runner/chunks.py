@@ -4,15 +4,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from assay.canonical import canonical_json
-from assay.errors import UserError
+from assay.common.canonical import canonical_json
+from assay.common.errors import UserError
 from assay.models.info import Fingerprint, same_answers
 from assay.runner.environment import environment
 from assay.runner.jobs import JobRequest, OpenJob, open_job
 from assay.runner.precision import apply
 from assay.runner.usage import Usage
 from assay.tasks.base import NotApplicableError, Record, RunContext, Unit
-from assay.tasks.loading import Loader, Picture, Prefetcher
+from assay.tasks.shared.loading import Loader, Picture, Prefetcher
 
 Advance = Callable[[float], None]
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from assay.atomic import as_user_error, write_atomically
+from assay.common.atomic import as_user_error, write_atomically
 
 __all__ = ["LogFile", "append_line", "path_name", "read_lines", "write_atomically"]
 

@@ -7,16 +7,16 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from assay.canonical import canonical_sha256
-from assay.errors import UserError
+from assay.common.canonical import canonical_sha256
+from assay.common.errors import UserError
 from assay.models.foreign import SHIPPED
 from assay.models.foreign import own as trust_of
 from assay.runner.precision import Positive, Precision, check_dtype, in_dtype
 from assay.specs import IDENTITY, RUNTIME, TaskSpec, shipped_specs
 from assay.tasks.base import Task, Unit
 from assay.tasks.families import LoadedSpec, family, load_spec, option_of
-from assay.tasks.images import DataSource, refuse_unfit
-from assay.tasks.own_pictures import OwnFolder, is_folder, own_folder
+from assay.tasks.shared.images import DataSource, refuse_unfit
+from assay.tasks.shared.own_pictures import OwnFolder, is_folder, own_folder
 
 if TYPE_CHECKING:
     from assay.models.info import ModelInfo
@@ -101,7 +101,7 @@ def job_identity(
     precision: Mapping[str, Any],
     version: int | None = None,
 ) -> dict[str, Any]:
-    """What changes a job's answer, as plain JSON; its :func:`~assay.canonical.canonical_sha256` is the job's key.
+    """What changes a job's answer, as plain JSON; the job's key is its hash (``common.canonical``).
 
     Args:
         question: from :func:`question_identity`.

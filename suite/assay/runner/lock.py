@@ -11,8 +11,8 @@ from pathlib import Path
 
 import psutil
 
-from assay.atomic import as_user_error
-from assay.errors import UserError
+from assay.common.atomic import as_user_error
+from assay.common.errors import UserError
 
 
 @dataclass(frozen=True)

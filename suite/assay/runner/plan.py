@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.models.info import same_answers
 from assay.runner.cards import Cards
 from assay.runner.chunks import ChunkTask

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 from tabulate import tabulate
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.models.foreign import Trust, require_trusted
 from assay.runner.estimate import Estimate
 from assay.runner.jobs import Job, JobRequest

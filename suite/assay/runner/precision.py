@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
-from assay.allocator import keep_freed_memory
-from assay.errors import UserError
+from assay.common.allocator import keep_freed_memory
+from assay.common.errors import UserError
 
 if TYPE_CHECKING:
     from assay.models.loaded import LoadedModel

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from assay.canonical import canonical_sha256
+from assay.common.canonical import canonical_sha256
 from assay.runner.chunks import ChunkResult
 from assay.runner.files import path_name, write_atomically
 from assay.runner.jobs import Job

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.runner.chunks import ChunkResult, ChunkTask
 from assay.runner.executors import Watch
 from assay.runner.worker import Limits, Listener, Worker, run_surely

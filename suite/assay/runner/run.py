@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.runner.chunks import ChunkResult, ChunkTask
 from assay.runner.events import EventLog
 from assay.runner.executors import Executor, InProcess

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.runner.files import append_line, write_atomically
 from assay.runner.jobs import Job
 from assay.runner.lock import exclusive

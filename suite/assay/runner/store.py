@@ -24,13 +24,13 @@ from io import FileIO
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from assay.canonical import canonical_json
-from assay.errors import UserError
+from assay.common.canonical import canonical_json
+from assay.common.errors import UserError
+from assay.common.validation import validate
 from assay.models.info import Fingerprint, same_answers
 from assay.runner.files import read_lines, write_atomically
 from assay.runner.job_document import JobDocument
 from assay.tasks.base import Record
-from assay.validation import validate
 
 _KEY = re.compile(r"[0-9a-f]{64}")
 _CHUNK_NAME = re.compile(r"\d{6}\.jsonl")

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from assay.tasks.clock import clock_of
+from assay.tasks.shared.clock import clock_of
 
 
 class Usage:

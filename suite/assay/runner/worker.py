@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from assay.children import Child, ChildLostError, answer, taken
+from assay.common.children import Child, ChildLostError, answer, taken
 from assay.runner.chunks import ChunkResult, ChunkTask, compute
 from assay.tasks.base import Record
 

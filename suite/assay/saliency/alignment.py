@@ -10,8 +10,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from assay.common.errors import UserError
 from assay.data.dataset import Dataset
-from assay.errors import UserError
 from assay.models.loaded import LoadedModel
 from assay.results.statistics import bootstrap_interval
 from assay.saliency.compute import checked_logits

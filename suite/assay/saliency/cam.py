@@ -11,7 +11,7 @@ from captum import attr
 from torch import Tensor, nn
 from torch.nn import functional
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.models.layer_maps import Reading, reading
 from assay.models.layers import default_layer as last_layer
 from assay.models.layers import full_name, hooked

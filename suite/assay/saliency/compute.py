@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.models.check import check_type
 from assay.saliency import backprop, cam
 from assay.saliency.occlusion import occlusion

@@ -6,7 +6,7 @@ import torch
 from captum import attr
 from torch import Tensor, nn
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.saliency.settings import Occlusion
 
 

@@ -6,8 +6,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from assay.errors import UserError
-from assay.validation import StrictModel, validate
+from assay.common.errors import UserError
+from assay.common.validation import StrictModel, validate
 
 Count = Annotated[int, Field(ge=1)]
 PixelValue = Annotated[float, Field(ge=0, le=1)]

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 
 _RELU_CALLS = frozenset(
     {

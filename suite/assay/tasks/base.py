@@ -10,9 +10,9 @@ from pydantic import JsonValue, TypeAdapter
 
 from assay.results.document import Guard, Metric, ModelCard
 from assay.specs import TaskSpec
-from assay.tasks.images import DataSource, Labelled, label_space_mismatch, open_images
-from assay.tasks.loading import Loader, Picture
-from assay.tasks.plausible import Expected
+from assay.tasks.shared.images import DataSource, Labelled, label_space_mismatch, open_images
+from assay.tasks.shared.loading import Loader, Picture
+from assay.tasks.shared.plausible import Expected
 
 if TYPE_CHECKING:
     from assay.data.dataset import Dataset

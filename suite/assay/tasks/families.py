@@ -6,10 +6,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from assay.errors import UserError
+from assay.common.errors import UserError
+from assay.common.validation import read_yaml, validate
 from assay.specs import TaskSpec, locate_spec
 from assay.tasks.base import Task
-from assay.validation import read_yaml, validate
 
 _MODULES = {
     "adversarial": "assay.tasks.adversarial.task",

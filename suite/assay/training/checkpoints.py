@@ -11,8 +11,8 @@ from typing import Any
 
 import torch
 
-from assay.atomic import write_atomically
-from assay.errors import UserError
+from assay.common.atomic import write_atomically
+from assay.common.errors import UserError
 
 _MAGIC = b"assay-checkpoint 1 "
 _NAME = re.compile(r"\d{10,}\.ckpt")  # other tools' files, such as best.ckpt, are left alone

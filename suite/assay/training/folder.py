@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.models.trained import CARD_FILE
 from assay.training.checkpoints import stored
 

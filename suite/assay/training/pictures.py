@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from assay.canonical import canonical_sha256
+from assay.common.canonical import canonical_sha256
+from assay.common.errors import UserError
 from assay.data.dataset import Dataset, Sample, open_dataset
 from assay.data.manifest import load_manifest
-from assay.errors import UserError
 from assay.models.info import Preprocessing
 from assay.models.pictures import prepared
 from assay.specs import identity_of

@@ -7,13 +7,13 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from assay.canonical import canonical_sha256
-from assay.errors import UserError
+from assay.common.canonical import canonical_sha256
+from assay.common.errors import UserError
+from assay.common.validation import StrictModel
 from assay.models.architectures import ARCHITECTURES
 from assay.models.info import Interpolation, Preprocessing, Resize, Size
 from assay.specs import IDENTITY, RUNTIME, identity_of
 from assay.training.methods import Method, Salient, TeacherSaliency
-from assay.validation import StrictModel
 
 _MOST = 2**31  # of images and epochs: torch counts in 64 bits
 _MOST_SEED = 2**63 - 1

@@ -7,10 +7,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from assay.errors import UserError
-from assay.resources import shipped_folder
+from assay.common.errors import UserError
+from assay.common.resources import shipped_folder
+from assay.common.validation import read_yaml, validate
 from assay.training.recipe import Recipe
-from assay.validation import read_yaml, validate
 
 VARIANTS = "variants"
 _ENDINGS = (".yaml", ".yml")

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.models.foreign import Trust, load_named
 from assay.models.loaded import LoadedModel
 from assay.training.methods import ForegroundSaliency, Method, Salient, TeacherSaliency, WeakSaliency

@@ -13,11 +13,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from assay.atomic import write_atomically
-from assay.canonical import canonical_sha256
-from assay.errors import UserError
+from assay.common.atomic import write_atomically
+from assay.common.canonical import canonical_sha256
+from assay.common.errors import UserError
+from assay.common.resources import cache_folder
 from assay.models.loaded import LoadedModel
-from assay.resources import cache_folder
 from assay.saliency import channel_maps
 from assay.saliency.settings import settings_of
 from assay.training.methods import TeacherSaliency

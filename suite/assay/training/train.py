@@ -14,9 +14,9 @@ import torch
 from safetensors.torch import save
 from torch import nn
 
-from assay.atomic import make_writable, write_atomically
-from assay.canonical import canonical_sha256
-from assay.errors import UserError
+from assay.common.atomic import make_writable, write_atomically
+from assay.common.canonical import canonical_sha256
+from assay.common.errors import UserError
 from assay.models.architectures import build, trains_on_one
 from assay.models.foreign import Trust, own
 from assay.models.loaded import LoadedModel, normalised, torch_device

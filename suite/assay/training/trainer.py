@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from assay.allocator import keep_freed_memory
-from assay.errors import UserError
+from assay.common.allocator import keep_freed_memory
+from assay.common.errors import UserError
 from assay.training.checkpoints import Checkpoints
 from assay.training.interrupts import interrupts_waiting
 from assay.training.objectives import Batch, looked_at, objective_of

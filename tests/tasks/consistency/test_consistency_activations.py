@@ -6,7 +6,7 @@ import torch
 import torchvision
 from torch import nn
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.models.layers import last_convolution
 from assay.tasks.consistency.activations import feature_map, pooled_activations
 

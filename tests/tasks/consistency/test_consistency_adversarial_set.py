@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from assay.common.errors import UserError
 from assay.data.dataset import open_dataset
 from assay.data.manifest import load_manifest
-from assay.errors import UserError
 from assay.models.foreign import own
 from assay.tasks.base import RunContext
 from assay.tasks.consistency import adversarial_set
@@ -18,7 +18,7 @@ from assay.tasks.consistency.adversarial_set import MadeSet
 from assay.tasks.consistency.recipe import read_recipe
 from assay.tasks.consistency.sets import open_adversarial
 from assay.tasks.consistency.spec import EnsembleSpec
-from assay.tasks.images import DataSource
+from assay.tasks.shared.images import DataSource
 
 MODELS = "tasks.consistency.colour_models"
 SOURCE = DataSource(

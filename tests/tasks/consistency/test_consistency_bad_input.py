@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.tasks.consistency.blocks import BLOCK_IMAGES
 from opened_jobs import JobRequest, open_job
 from tasks.consistency.coloured_place import HIERARCHY, MANIFEST, MEMBERS, MODELS, SPEC, draw

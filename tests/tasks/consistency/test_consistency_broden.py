@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from assay.common.errors import UserError
 from assay.data.dataset import open_dataset
 from assay.data.manifest import load_manifest
-from assay.errors import UserError
 from assay.tasks.consistency.metric import concept_shares, multi_hot
 from assay.tasks.consistency.task import TASK
 from opened_jobs import JobRequest, open_job, run_units

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.tasks.consistency.hierarchy import (
     IMAGENET_HIERARCHY,
     check_labels,

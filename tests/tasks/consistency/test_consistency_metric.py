@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.tasks.consistency.hierarchy import load_hierarchy, path_lengths, similarity
 from assay.tasks.consistency.metric import (
     concept_shares,

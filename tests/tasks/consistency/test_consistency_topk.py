@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.tasks.consistency.topk import TopImages, TopK, top_count
 
 

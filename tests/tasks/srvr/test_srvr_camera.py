@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.tasks.srvr.camera import camera, place
 from assay.tasks.srvr.parameters import SEMANTIC_PARAMETERS, semantic_parameter
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.interpolate import RegularGridInterpolator
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.tasks.srvr.maps import (
     InterpolatedMaps,
     SemanticMaps,

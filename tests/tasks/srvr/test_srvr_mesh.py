@@ -6,7 +6,7 @@ import trimesh
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.tasks.srvr.mesh import build_mesh, load_mesh
 
 TRIANGLE = np.array([[0.0, 0, 0], [1, 0, 0], [0, 1, 0]])

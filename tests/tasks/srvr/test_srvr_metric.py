@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.tasks.srvr.domain import VIEW_DOMAIN
 from assay.tasks.srvr.metric import (
     SearchVolume,

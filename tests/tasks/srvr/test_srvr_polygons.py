@@ -7,7 +7,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.tasks.srvr.mesh import conversions_of, load_mesh
 from assay.tasks.srvr.mesh_text import tidied_obj
 from assay.tasks.srvr.polygons import ear_clipped, fan

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.tasks.srvr.procedural import EMBEDDED_SHAPES, box, embedded_mesh, plate, revolve, tube
 
 

@@ -3,7 +3,7 @@ import re
 import pytest
 import torch
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.tasks.srvr.camera import camera, place
 from assay.tasks.srvr.pytorch3d_backend import pytorch3d_problem, render_with_pytorch3d
 from assay.tasks.srvr.render import RenderSettings, Surface, render

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.tasks.srvr.domain import VIEW_DOMAIN, Domain
 from assay.tasks.srvr.metric import intersection_over_union
 from assay.tasks.srvr.published import METHOD_NAMES, load_published

@@ -10,8 +10,8 @@ import pytest
 import trimesh
 import yaml
 
+from assay.common.errors import UserError
 from assay.data.manifest import list_manifests
-from assay.errors import UserError
 from assay.tasks.srvr.procedural import EMBEDDED_SHAPES, embedded_mesh
 from assay.tasks.srvr.shapes import list_shapes, load_shapes, open_shapes
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.specs import shipped_specs
 from assay.tasks.families import load_spec, read_spec
 from opened_jobs import JobRequest, open_job

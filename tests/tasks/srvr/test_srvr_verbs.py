@@ -8,7 +8,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from assay.resources import shipped_folder
+from assay.common.resources import shipped_folder
 from assay.tasks.srvr.shapes import load_shapes
 from tasks.srvr.three_shapes import MANIFEST, SPEC
 

@@ -4,7 +4,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.models.zoo import load_model
 from assay.tasks.verification.evaluate import exact_network
 from assay.tasks.verification.network import UnsupportedLayerError, read_network

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.tasks.verification.grammar import parse_perturbation, parse_theta
 
 IMAGE = torch.rand(2, 5, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)

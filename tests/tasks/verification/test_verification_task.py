@@ -176,7 +176,7 @@ def test_a_network_that_is_no_chain_is_not_applicable(tmp_path):
     ],
 )
 def test_a_wrong_spec_is_refused_before_any_work(tmp_path, old, new, complaint):
-    from assay.errors import UserError
+    from assay.common.errors import UserError
 
     with pytest.raises(UserError, match=complaint) as caught:
         run(tmp_path, spec=SPEC.replace(old, new))

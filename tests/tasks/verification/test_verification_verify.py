@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.tasks.verification import table
 from assay.tasks.verification import verify as verify_module
 from assay.tasks.verification.grammar import parse_theta

@@ -17,8 +17,8 @@ from assay.board.site.tables import LONG_COLUMNS, long_csv, wide_csv
 from assay.board.submissions.check import other_names
 from assay.board.submissions.register import read_register
 from assay.board.submissions.results import current_hashes
-from assay.children import ChildLostError, made_by_children
-from assay.errors import UserError
+from assay.common.children import ChildLostError, made_by_children
+from assay.common.errors import UserError
 from assay.specs import shipped_specs
 from assay.tasks.families import load_spec
 

@@ -17,8 +17,8 @@ from assay.board.site.boards import AdmittedSpec, TaskBoard
 from assay.board.site.documents import curve_tables, guard_rows, provenance_rows, singles
 from assay.board.site.entries import Entry, Result
 from assay.board.site.history import history
+from assay.common.errors import UserError
 from assay.data.manifest import load_manifest
-from assay.errors import UserError
 from assay.results.document import DataCard
 from assay.tasks.families import family
 

@@ -28,8 +28,9 @@ from assay.board.submissions.outcomes import outcomes_document, unit_scores
 from assay.board.submissions.results import switches_of
 from assay.board.submissions.scored import is_scored, place_of
 from assay.board.submissions.text import folder_name
-from assay.canonical import canonical_json
-from assay.errors import UserError
+from assay.common.canonical import canonical_json
+from assay.common.errors import UserError
+from assay.common.validation import read_yaml, validate
 from assay.models.card_file import SUFFIXES, read_card_file
 from assay.models.entries.card_file import card_path
 from assay.results.document import ResultDocument, Status
@@ -39,7 +40,6 @@ from assay.runner.jobs import JobRequest, repeat_command
 from assay.runner.store import RunFolder
 from assay.specs import shipped_specs
 from assay.tasks.base import Figure, Record
-from assay.validation import read_yaml, validate
 
 _METADATA_HELP = (
     "it needs `paper: {title: …, url: https://…}` (or `paper: none`), `code: https://…` (or `code: assay` where this "

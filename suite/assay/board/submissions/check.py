@@ -36,7 +36,7 @@ from assay.board.submissions.results import (
 )  # fmt: skip
 from assay.board.submissions.scored import ScoredFiles
 from assay.board.submissions.text import fault_of_name, folder_name, skeleton
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.models.card_file import read_card_file
 from assay.results.document import ModelCard, Status
 from assay.specs import shipped_specs

@@ -22,7 +22,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field
 
 from assay.board.submissions.text import Name, PlainText, Url, plain_text
-from assay.validation import StrictModel
+from assay.common.validation import StrictModel
 
 MANIFEST = "manifest.json"
 MODEL_CARD = "card.yaml"

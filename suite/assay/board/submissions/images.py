@@ -16,12 +16,12 @@ from assay.board.submissions.documents import SpotCheck, TaskFinding
 from assay.board.submissions.folder import SubmissionFiles
 from assay.board.submissions.problems import printable
 from assay.board.submissions.results import CheckedResult
-from assay.children import ChildLostError, made_by_children
-from assay.errors import UserError
+from assay.common.children import ChildLostError, made_by_children
+from assay.common.errors import UserError
 from assay.results.document import ResultDocument, Status
 from assay.runner.assemble import StoredJob, stored_jobs
 from assay.runner.store import RunFolder
-from assay.tasks.images import DataSource
+from assay.tasks.shared.images import DataSource
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,7 +15,7 @@ from assay.board.submissions.documents import MAINTAINERS, METADATA, Metadata
 from assay.board.submissions.problems import Problem
 from assay.board.submissions.reader import UnreadableError, read_metadata
 from assay.board.submissions.register import read_register
-from assay.errors import UserError
+from assay.common.errors import UserError
 
 SUBMISSIONS = PurePosixPath("leaderboard/submissions")
 _GIT_LINK = "160000"  # git's mode of another repository, which a checkout leaves as an empty folder

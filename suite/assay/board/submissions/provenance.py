@@ -17,8 +17,8 @@ from assay.board.submissions.documents import Sha256
 from assay.board.submissions.problems import Problem
 from assay.board.submissions.reader import check_text, parse_document, parse_json
 from assay.board.submissions.text import PlainText
-from assay.canonical import canonical_sha256
-from assay.validation import StrictModel
+from assay.common.canonical import canonical_sha256
+from assay.common.validation import StrictModel
 
 _MEND = "run `assay submit` on the run's folder as `assay run` left it"
 _GPU = re.compile(

@@ -16,8 +16,8 @@ from pydantic_core import from_json, to_json
 
 from assay.board.submissions.problems import Problem
 from assay.board.submissions.text import fault_of_text
+from assay.common.validation import StrictModel, describe, read_yaml
 from assay.tasks.base import Record
-from assay.validation import StrictModel, describe, read_yaml
 
 AGAIN = "run `assay submit` again on the run's folder"
 KIB, MIB = 1024, 1024**2

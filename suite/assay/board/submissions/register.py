@@ -8,10 +8,10 @@ import yaml
 from pydantic import Field
 
 from assay.board.submissions.documents import Sha256
-from assay.canonical import canonical_sha256
-from assay.errors import UserError
+from assay.common.canonical import canonical_sha256
+from assay.common.errors import UserError
+from assay.common.validation import StrictModel, read_yaml, validate
 from assay.runner.files import write_atomically
-from assay.validation import StrictModel, read_yaml, validate
 
 REGISTER = "tasks.yaml"
 
@@ -70,7 +70,7 @@ def admit(
     """
     from assay.models.foreign import SHIPPED
     from assay.tasks.families import family, load_spec
-    from assay.tasks.images import DataSource
+    from assay.tasks.shared.images import DataSource
 
     loaded = load_spec(task_id)
     task = family(loaded.spec.family)

@@ -12,13 +12,13 @@ from pydantic import ValidationError
 from assay.board.submissions.problems import Problem
 from assay.board.submissions.reader import UnreadableError, check_text, parse_json
 from assay.board.submissions.register import AdmittedTask, unit_ids_sha256
-from assay.canonical import canonical_sha256
+from assay.common.canonical import canonical_sha256
 from assay.results.document import Guard, Metric, ResultDocument, Status
 from assay.runner.jobs import JobRequest, job_identity, question_identity, repeat_command
 from assay.runner.precision import Precision
 from assay.tasks.base import Record, Summary, summary_of
 from assay.tasks.families import LoadedSpec, family, load_spec
-from assay.tasks.plausible import GUARD
+from assay.tasks.shared.plausible import GUARD
 
 _AGAIN = "run the task again with this version of Assay, then `assay submit`"
 _SHOWN = 10  # problems of one kind; a hostile document may hold thousands

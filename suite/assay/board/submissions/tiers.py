@@ -16,7 +16,7 @@ from assay.board.submissions.images import SHOWN, SavedImages, rescored_images
 from assay.board.submissions.problems import printable
 from assay.board.submissions.reader import UnreadableError, read_metadata
 from assay.board.submissions.results import CheckedResult, checked_result, equal, parse_result, switches_of
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.models.foreign import SHIPPED, require_trusted
 from assay.results.document import Metric, ResultDocument, Status
 from assay.runner.assemble import stored_jobs
@@ -26,7 +26,7 @@ from assay.runner.plan import plan_jobs
 from assay.runner.run import run_jobs
 from assay.tasks.base import Record
 from assay.tasks.families import family
-from assay.tasks.images import DataSource
+from assay.tasks.shared.images import DataSource
 
 TIER_FILES: Mapping[str, str] = {tier: f"{tier}.json" for tier in (RE_SCORED, RE_RUN)}  # the lowest first
 _MACHINE_UNITS = {"s"}  # how long it took says nothing about the model, and differs on every machine

@@ -13,10 +13,10 @@ import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
 from pydantic import AfterValidator, Field
 
+from assay.common.errors import UserError
+from assay.common.validation import StrictModel
 from assay.data.files import DataFiles, is_safe_name
 from assay.data.pixels import ImageError
-from assay.errors import UserError
-from assay.validation import StrictModel
 
 
 def _safe(name: str) -> str:

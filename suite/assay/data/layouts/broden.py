@@ -13,9 +13,9 @@ from typing import Literal
 
 import numpy as np
 
+from assay.common.errors import UserError
 from assay.data.files import DataFiles, stored_path
 from assay.data.layouts.base import Contents, Layout, Names, Sample, file_contents, open_picture
-from assay.errors import UserError
 
 INDEX, LABELS = "index.csv", "label.csv"
 

@@ -5,9 +5,9 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from assay.common.errors import UserError
 from assay.data.files import DataFiles
 from assay.data.layouts.base import Contents, Layout, Names, Sample, array_contents
-from assay.errors import UserError
 
 _PIXELS = 3 * 32 * 32
 

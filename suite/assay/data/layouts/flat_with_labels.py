@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
+from assay.common.errors import UserError
 from assay.data.files import DataFiles, image_names, stored_path
 from assay.data.layouts.base import Contents, FileName, Layout, Names, Sample, file_contents, parse_label
-from assay.errors import UserError
 
 
 class FlatWithLabels(Layout):

@@ -6,9 +6,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from assay.common.errors import UserError
 from assay.data.files import DataFiles, all_names, image_names, pictures_among, why_left_out
 from assay.data.layouts.base import Contents, Layout, Names, Sample, file_contents
-from assay.errors import UserError
 
 Labels = Annotated[dict[str, Annotated[int, Field(ge=0)]], Field(min_length=1)]
 

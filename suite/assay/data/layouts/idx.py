@@ -7,9 +7,9 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import AfterValidator
 
+from assay.common.errors import UserError
 from assay.data.files import DataFiles
 from assay.data.layouts.base import Contents, FileName, Layout, Sample, array_contents
-from assay.errors import UserError
 
 _UNSIGNED_BYTE = 0x08
 

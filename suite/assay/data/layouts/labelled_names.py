@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator
 
+from assay.common.errors import UserError
 from assay.data.files import DataFiles, image_names
 from assay.data.layouts.base import Contents, Layout, Sample, file_contents, parse_label
-from assay.errors import UserError
 
 
 def _with_label_group(pattern: str) -> str:

@@ -8,9 +8,9 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from assay.common.errors import UserError
 from assay.data.files import DataFiles
 from assay.data.layouts.base import Contents, FileName, Layout, Sample, array_contents
-from assay.errors import UserError
 
 
 class Npz(Layout):

@@ -12,10 +12,10 @@ from typing import Any, Literal, cast
 
 import numpy as np
 
+from assay.common.errors import UserError
 from assay.data.files import DataFiles, stored_path
 from assay.data.layouts.base import Contents, Layout, Mask, Names, Sample, open_picture
 from assay.data.pixels import ImageError
-from assay.errors import UserError
 
 SPLITS, CLASSES, PER_CLASS = "datasplits.mat", 17, 80
 _FLOWER = (128, 0, 0)

@@ -6,9 +6,9 @@ from typing import Literal
 
 import numpy as np
 
+from assay.common.errors import UserError
 from assay.data.files import DataFiles
 from assay.data.layouts.base import Contents, FileName, Layout, Sample, array_contents
-from assay.errors import UserError
 
 _SIDE, _TOP = 8, 16
 

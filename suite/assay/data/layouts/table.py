@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
+from assay.common.errors import UserError
 from assay.data.files import (
     DataFiles,
     all_names,
@@ -15,7 +16,6 @@ from assay.data.files import (
     why_left_out,
 )
 from assay.data.layouts.base import Contents, FileName, Layout, Sample, file_contents, parse_label
-from assay.errors import UserError
 
 
 class Table(Layout):

@@ -12,10 +12,10 @@ from typing import Literal
 
 import numpy as np
 
+from assay.common.errors import UserError
 from assay.data.files import DataFiles, image_names, stored_path
 from assay.data.layouts.base import Contents, Layout, Mask, Sample, open_picture
 from assay.data.pixels import ImageError
-from assay.errors import UserError
 
 CLASSES, ANNOTATIONS = "wnids.txt", "val/val_annotations.txt"
 

@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.models.card_file import SUFFIXES, CardFile, check_describes, file_of, is_card, read_card_file
 from assay.models.info import UNSTATED
 from assay.models.places import find_weights, weight_folders

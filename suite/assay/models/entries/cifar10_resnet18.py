@@ -8,7 +8,7 @@ import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.models.info import Card, Preprocessing
 from assay.models.registry import Registry, entry_of
 

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.models.info import IMAGENET, Card, Preprocessing, Resize
 from assay.models.registry import Registry, entry_of
 

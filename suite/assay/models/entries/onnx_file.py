@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.models.card_file import is_card
 from assay.models.entries.card_file import entry_of_card
 from assay.models.info import UNSTATED, Card, Preprocessing

@@ -10,7 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.models import robustbench
 from assay.models.info import UNSTATED, Card
 from assay.models.places import find_weights

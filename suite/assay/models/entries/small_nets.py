@@ -4,7 +4,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.models.info import Card, Preprocessing
 from assay.models.places import find_weights, weight_folders
 from assay.models.registry import Registry, entry_of

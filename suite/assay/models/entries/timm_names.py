@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.models.hub import WEIGHT_FILES, Repository
 from assay.models.info import IMAGENET, UNSTATED, Card
 from assay.models.registry import FILE, ZOO, Family, Registry, ZooEntry, entry_of, pattern_row, unknown_name

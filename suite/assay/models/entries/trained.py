@@ -4,7 +4,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.models.info import UNSTATED
 from assay.models.registry import FILE, Family, Registry, ZooEntry, pattern_row
 from assay.models.trained import CARD_FILE, PREFIX, WEIGHTS_FILE, check_weights, read_card

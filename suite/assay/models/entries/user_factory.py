@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from assay.errors import UserError
+from assay.common.errors import UserError
+from assay.common.validation import describe
 from assay.models.card_file import CardFields, as_card_fields
 from assay.models.info import UNSTATED, Card, Preprocessing
 from assay.models.registry import CODE, Family, Registry, ZooEntry, pattern_row
-from assay.validation import describe
 
 if TYPE_CHECKING:
     from torch import nn
@@ -156,7 +156,7 @@ def _made(name: str, product: object) -> Made:
 
 def _described(model: "LoadedModel", name: str) -> "LoadedModel":
     """A model that the factory made whole, with what its network does: it need not be what its card says."""
-    from assay.canonical import canonical_sha256
+    from assay.common.canonical import canonical_sha256
     from assay.models.fingerprint import fingerprint
     from assay.models.structure import structure_sha256
     from assay.models.weights import state_dict_sha256

@@ -4,8 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from assay.common.validation import StrictModel
 from assay.papers.spec.names import Name
-from assay.validation import StrictModel
 
 
 class Pair(StrictModel):

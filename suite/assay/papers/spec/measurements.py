@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from assay.validation import StrictModel
+from assay.common.validation import StrictModel
 
 
 class Cell(StrictModel):

@@ -6,7 +6,9 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from assay.errors import UserError
+from assay.common.errors import UserError
+from assay.common.resources import shipped_folder
+from assay.common.validation import StrictModel, read_yaml, validate
 from assay.papers.spec.claims import Claim, claim_names
 from assay.papers.spec.measurements import (
     AlignmentMeasurement,
@@ -18,8 +20,6 @@ from assay.papers.spec.measurements import (
 from assay.papers.spec.names import Name
 from assay.papers.spec.rules import without_rules
 from assay.papers.spec.scales import Scale, ScaleName
-from assay.resources import shipped_folder
-from assay.validation import StrictModel, read_yaml, validate
 
 
 class Table(StrictModel):

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Mapping
 from itertools import product
 from typing import Any
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 
 EACH = "each"
 

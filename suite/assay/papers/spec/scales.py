@@ -5,9 +5,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from assay.common.validation import StrictModel
 from assay.papers.spec.measurements import Measurement
 from assay.papers.spec.names import Name
-from assay.validation import StrictModel
 
 ScaleName = Literal["smoke", "cpu", "full"]
 SCALES: tuple[ScaleName, ...] = ("smoke", "cpu", "full")

@@ -11,7 +11,7 @@ from assay.data.dataset import Dataset, Sample
 from assay.models.check import check_logits
 from assay.models.loaded import LoadedModel
 from assay.tasks.base import RunContext
-from assay.tasks.loading import Picture
+from assay.tasks.shared.loading import Picture
 
 
 @dataclass(frozen=True)

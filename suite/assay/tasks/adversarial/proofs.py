@@ -11,7 +11,7 @@ from assay.attacks.losses import in_top
 from assay.attacks.probe import black_box_probe
 from assay.attacks.relu_chain import Chain, chain_of
 from assay.attacks.run import Job
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.tasks.adversarial.block import Block, fresh_logits
 from assay.tasks.adversarial.spec import AdversarialSpec
 from assay.tasks.base import RunContext

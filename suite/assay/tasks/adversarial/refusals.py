@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.tasks.adversarial.sources import source_model, source_names
 from assay.tasks.adversarial.spec import AdversarialSpec
 

@@ -6,10 +6,10 @@ from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.tasks.adversarial.spec import AdversarialSpec, AttackSpec
 from assay.tasks.base import Record
-from assay.tasks.images import DataSource, open_images
+from assay.tasks.shared.images import DataSource, open_images
 
 if TYPE_CHECKING:
     from assay.data.dataset import Dataset

@@ -4,7 +4,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from assay.canonical import canonical_sha256
+from assay.common.canonical import canonical_sha256
 from assay.models.foreign import Trust, require_trusted
 from assay.tasks.adversarial.spec import AdversarialSpec
 

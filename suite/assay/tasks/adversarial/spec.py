@@ -7,9 +7,9 @@ from pydantic import Field, model_validator
 
 from assay.attacks.methods import METHODS, check_settings, find_method
 from assay.attacks.settings import AttackSettings, LossName, MomentumNorm, Norm
-from assay.errors import UserError
+from assay.common.errors import UserError
+from assay.common.validation import StrictModel
 from assay.specs import IDENTITY, Rational, StepSize, TaskSpec
-from assay.validation import StrictModel
 
 MetricName = Literal["robust_accuracy", "robust_accuracy_of_correct", "worst_case", "median_eps"]
 Backend = Literal["assay", "foolbox"]

@@ -13,8 +13,8 @@ from assay.tasks.adversarial.spec import AdversarialSpec
 from assay.tasks.adversarial.summary import outcome, summarise, worst_outcome, worst_smallest_eps
 from assay.tasks.adversarial.values import RECORD_VALUES
 from assay.tasks.base import Figure, Record, RunContext, Summary, Task, Unit, image_units
-from assay.tasks.images import DataSource, label_space_mismatch, open_images
-from assay.tasks.plausible import Expected, plausible_accuracy
+from assay.tasks.shared.images import DataSource, label_space_mismatch, open_images
+from assay.tasks.shared.plausible import Expected, plausible_accuracy
 
 if TYPE_CHECKING:
     from assay.data.dataset import Dataset

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.models.check import check_logits
 from assay.models.loaded import LoadedModel
 from assay.tasks.adversarial.names import png_name

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.models.layer_maps import reading
 from assay.models.layers import full_name, hooked
 from assay.models.loaded import LoadedModel

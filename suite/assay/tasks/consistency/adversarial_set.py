@@ -24,9 +24,9 @@ import yaml
 from PIL import Image
 
 from assay.attacks.ensemble import EnsembleAttack, at_size, ensemble_attack, to_uint8
-from assay.canonical import canonical_json
+from assay.common.canonical import canonical_json
+from assay.common.errors import UserError
 from assay.data.pixels import Pixels
-from assay.errors import UserError
 from assay.tasks.base import RunContext
 from assay.tasks.consistency.product import publish, rows_path, stored_count, stored_rows, table
 from assay.tasks.consistency.recipe import Recipe, reads_stored

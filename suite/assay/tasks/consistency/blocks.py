@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.tasks.base import Record
 from assay.tasks.consistency.hierarchy import Hierarchy, parse_hierarchy
 from assay.tasks.consistency.topk import TopImages, TopK

@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from assay.common.errors import UserError
 from assay.data.pixels import Pixels
-from assay.errors import UserError
 from assay.models.layers import default_layer
 from assay.models.loaded import LoadedModel
 from assay.tasks.base import NotApplicableError, Record, RunContext, Unit
@@ -34,7 +34,7 @@ from assay.tasks.consistency.recipe import reads_stored
 from assay.tasks.consistency.sets import AdversarialBlock, ConsistencyData, concepts_of
 from assay.tasks.consistency.spec import ConsistencySpec
 from assay.tasks.consistency.topk import TopImages, TopK, top_count
-from assay.tasks.loading import Picture
+from assay.tasks.shared.loading import Picture
 
 SHEET_NEURONS = 4
 SHEET_COLUMNS = 3

@@ -22,8 +22,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import shortest_path
 
-from assay.canonical import canonical_json
-from assay.errors import UserError
+from assay.common.canonical import canonical_json
+from assay.common.errors import UserError
 
 MAX_CLASSES = 10_000  # a matrix of every class with every other then stays below 1 GB
 IMAGENET_HIERARCHY = Path(__file__).parent / "data" / "imagenet_hierarchy.json"

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from scipy.linalg.blas import dtrmm
 from scipy.sparse import csr_array
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.results.statistics import paired_bootstrap_interval
 
 Floats = npt.NDArray[np.float64]

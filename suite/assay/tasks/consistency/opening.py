@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
+from assay.common.errors import UserError
 from assay.data.dataset import Dataset
-from assay.errors import UserError
 from assay.models.info import IMAGENET
 from assay.tasks.consistency.hierarchy import (
     check_labels,
@@ -15,7 +15,7 @@ from assay.tasks.consistency.hierarchy import (
 from assay.tasks.consistency.sets import ConsistencyData, concepts_of, open_adversarial
 from assay.tasks.consistency.spec import ConsistencySpec
 from assay.tasks.consistency.topk import top_count
-from assay.tasks.images import DataSource
+from assay.tasks.shared.images import DataSource
 
 
 def open_data(spec: ConsistencySpec, real: Dataset, source: DataSource) -> ConsistencyData:

@@ -10,16 +10,16 @@ import torch
 from torch import Tensor
 
 from assay.attacks.ensemble import Classifier, least_likely_targets
-from assay.canonical import canonical_sha256
+from assay.common.canonical import canonical_sha256
+from assay.common.errors import UserError
+from assay.common.resources import cache_folder
 from assay.data.dataset import Dataset, Sample
-from assay.errors import UserError
 from assay.models.foreign import load_named
 from assay.models.info import UNSTATED
 from assay.models.loaded import LoadedModel
-from assay.resources import cache_folder
 from assay.specs import identity_of
 from assay.tasks.consistency.spec import EnsembleSpec
-from assay.tasks.images import DataSource, label_space_mismatch
+from assay.tasks.shared.images import DataSource, label_space_mismatch
 
 FORMAT = 1  # of the product; changed whenever the same recipe would give other images
 

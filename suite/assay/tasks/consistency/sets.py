@@ -9,13 +9,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
-from assay.canonical import canonical_sha256
+from assay.common.canonical import canonical_sha256
+from assay.common.errors import UserError
 from assay.data.dataset import DataFacts, Dataset, Sample, open_dataset
 from assay.data.files import DataFiles
 from assay.data.layouts.table import Table
 from assay.data.manifest import Manifest, load_manifest
 from assay.data.pixels import Pixels
-from assay.errors import UserError
 from assay.tasks.base import RunContext
 
 SOURCE_COLUMN = "source"

@@ -7,9 +7,9 @@ from assay.results.document import Guard
 from assay.tasks.base import Figure, Record, RunContext, Summary, Task, Unit
 from assay.tasks.consistency.spec import ConsistencySpec
 from assay.tasks.consistency.values import RECORD_VALUES
-from assay.tasks.images import DataSource, label_space_mismatch, open_images
-from assay.tasks.loading import Picture
-from assay.tasks.plausible import Expected, plausible_accuracy
+from assay.tasks.shared.images import DataSource, label_space_mismatch, open_images
+from assay.tasks.shared.loading import Picture
+from assay.tasks.shared.plausible import Expected, plausible_accuracy
 
 if TYPE_CHECKING:
     from assay.models.info import ModelInfo

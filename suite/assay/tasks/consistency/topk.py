@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 
 TOP_SHARE = 0.01
 MIN_TOP_IMAGES = 3

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field, TypeAdapter
 
-from assay.validation import StrictModel
+from assay.common.validation import StrictModel
 
 Count = Annotated[int, Field(ge=0, le=10**12)]
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.tasks.srvr.parameters import MESH_RADIUS, Placement, find_parameters
 
 DEFAULT_DISTANCE = 2.732

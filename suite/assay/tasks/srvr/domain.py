@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.tasks.srvr.arrays import BoolArray, FloatArray
 
 

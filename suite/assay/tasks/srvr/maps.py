@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.tasks.srvr.arrays import FloatArray, IntArray
 
 FULL_TURN_DEG = 360.0

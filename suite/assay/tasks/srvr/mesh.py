@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import trimesh
 
+from assay.common.errors import UserError
 from assay.data.pixels import Conversion
-from assay.errors import UserError
 from assay.tasks.srvr.arrays import FloatArray, IntArray
 from assay.tasks.srvr.mesh_text import tidied_obj, tidied_off
 from assay.tasks.srvr.polygons import ear_clipped, fan

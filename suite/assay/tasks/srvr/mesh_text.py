@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.tasks.srvr.polygons import ear_clipped
 
 _COUNTED = ("v", "vt", "vn")  # what the three numbers of a corner count, in their order

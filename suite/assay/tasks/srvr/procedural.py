@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.interpolate import PchipInterpolator
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.tasks.srvr.arrays import FloatArray, IntArray
 from assay.tasks.srvr.mesh import Mesh, build_mesh
 

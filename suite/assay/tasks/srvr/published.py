@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.tasks.srvr.arrays import FloatArray
 from assay.tasks.srvr.maps import SemanticMaps
 

@@ -10,7 +10,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.tasks.srvr.camera import HALF_ANGLE_DEG, Camera
 from assay.tasks.srvr.render import DEFAULT_SETTINGS, RenderSettings, Surface, shade
 

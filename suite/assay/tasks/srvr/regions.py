@@ -20,7 +20,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.tasks.srvr.arrays import BoolArray, FloatArray, IntArray
 from assay.tasks.srvr.domain import Domain
 

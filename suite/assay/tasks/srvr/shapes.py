@@ -13,6 +13,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from assay.common.errors import UserError
+from assay.common.resources import shipped_folder
+from assay.common.validation import StrictModel, read_yaml, validate
 from assay.data.dataset import DataFacts, verified_hashes
 from assay.data.files import DataFiles
 from assay.data.hashes import Memory
@@ -20,11 +23,8 @@ from assay.data.layouts.base import Names
 from assay.data.manifest import Manifest
 from assay.data.pixels import ColourPolicy, Conversion
 from assay.data.places import locate
-from assay.errors import UserError
-from assay.resources import shipped_folder
 from assay.tasks.srvr.mesh import EARS, SUFFIXES, TIDIED, Mesh, conversions_of, load_mesh
 from assay.tasks.srvr.procedural import EMBEDDED_SHAPES, embedded_mesh
-from assay.validation import StrictModel, read_yaml, validate
 
 _POLYGONAL = (".obj", ".off", ".ply")  # formats whose faces may have more than three corners
 _READING = 1  # raised whenever `conversions_of` would say otherwise of some file

@@ -4,13 +4,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from assay.errors import UserError
+from assay.common.errors import UserError
+from assay.common.validation import StrictModel
 from assay.specs import IDENTITY, RUNTIME, TaskSpec
 from assay.tasks.srvr.domain import Domain
 from assay.tasks.srvr.maps import GridAxis, grid_axis
 from assay.tasks.srvr.parameters import MESH_RADIUS, find_parameters
 from assay.tasks.srvr.regions import RegionSettings
-from assay.validation import StrictModel
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 

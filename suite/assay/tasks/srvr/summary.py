@@ -9,7 +9,7 @@ import numpy as np
 from assay.results.document import Guard, Metric
 from assay.results.statistics import bootstrap_interval
 from assay.tasks.base import Record, Summary
-from assay.tasks.plausible import Expected, plausible
+from assay.tasks.shared.plausible import Expected, plausible
 from assay.tasks.srvr.metric import Estimate, SearchVolume, intersection_over_union, srvr
 from assay.tasks.srvr.spec import SrvrSpec
 from assay.tasks.srvr.study import ACCEPTED_BAND_SCORE, Search, ShapeMap, Study, study, view_maps

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from assay.results.document import Guard
 from assay.tasks.base import Figure, Record, RunContext, Summary, Task, Unit, clean_records
-from assay.tasks.images import DataSource, label_space_mismatch
-from assay.tasks.plausible import Expected
+from assay.tasks.shared.images import DataSource, label_space_mismatch
+from assay.tasks.shared.plausible import Expected
 from assay.tasks.srvr.spec import SrvrSpec
 from assay.tasks.srvr.values import RECORD_VALUES
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.tasks.srvr.arrays import BoolArray, FloatArray, IntArray
 from assay.tasks.srvr.maps import GridAxis
 

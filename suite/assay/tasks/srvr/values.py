@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter
 
-from assay.validation import StrictModel
+from assay.common.validation import StrictModel
 
 Number = Annotated[float, Field(ge=-1e100, le=1e100)]
 Count = Annotated[int, Field(ge=0, le=10**12)]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.tasks.base import Unit
 from assay.tasks.srvr.shapes import Shape, ShapeSet
 from assay.tasks.srvr.spec import MethodSpec, SrvrSpec

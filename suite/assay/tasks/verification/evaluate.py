@@ -12,7 +12,7 @@ from assay.data.dataset import Dataset, Sample
 from assay.models.chain import with_normalisation_as_layer
 from assay.models.loaded import LoadedModel
 from assay.tasks.base import NotApplicableError, Record, RunContext, Unit
-from assay.tasks.loading import Picture
+from assay.tasks.shared.loading import Picture
 from assay.tasks.verification.figures import ray, region_map, saliency_panels
 from assay.tasks.verification.grammar import parse_theta
 from assay.tasks.verification.network import Network, UnsupportedLayerError, read_network

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.tasks.verification.perturbations import (
     Perturbation,
     Square,

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.models.chain import ONNX_FLATTENS, NotAChainError, steps_of
 from assay.tasks.verification.linear import (
     Convolution,

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 
 Displacement = Callable[[Tensor], Tensor]
 """Takes images `(..., H, W)` to displacements `(1 + d, ..., H, W)`: a constant, then a slope a parameter."""

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 from assay.results.document import Guard
 from assay.tasks.base import Figure, Record, RunContext, Summary, Task, Unit
-from assay.tasks.images import DataSource, label_space_mismatch, open_images
-from assay.tasks.loading import Picture
-from assay.tasks.plausible import Expected, plausible_accuracy
+from assay.tasks.shared.images import DataSource, label_space_mismatch, open_images
+from assay.tasks.shared.loading import Picture
+from assay.tasks.shared.plausible import Expected, plausible_accuracy
 from assay.tasks.verification.spec import VerificationSpec
 from assay.tasks.verification.summary import summarise
 from assay.tasks.verification.values import RECORD_VALUES

@@ -4,7 +4,7 @@ from typing import Annotated
 
 from pydantic import Field, TypeAdapter
 
-from assay.validation import StrictModel
+from assay.common.validation import StrictModel
 
 Number = Annotated[float, Field(ge=-1e100, le=1e100)]
 Share = Annotated[float, Field(ge=-1e-6, le=1 + 1e-6)]

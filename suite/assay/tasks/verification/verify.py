@@ -16,7 +16,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.tasks.verification.attention import heat_space, saliency_maps
 from assay.tasks.verification.audit import missed_points
 from assay.tasks.verification.cells import product_cell

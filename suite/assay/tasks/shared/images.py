@@ -3,14 +3,14 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.models.foreign import NOBODY, Trust
 
 if TYPE_CHECKING:
     from assay.data.dataset import Dataset
     from assay.data.manifest import Manifest
     from assay.models.info import ModelInfo
-    from assay.tasks.own_pictures import OwnFolder
+    from assay.tasks.shared.own_pictures import OwnFolder
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def open_images(source: DataSource) -> "Dataset":
     from assay.data.manifest import load_manifest
 
     if source.own is not None:
-        from assay.tasks.own_pictures import open_own
+        from assay.tasks.shared.own_pictures import open_own
 
         return open_own(source.own)
     return open_dataset(load_manifest(source.manifest, source.relative_to), source.roots)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 
 if TYPE_CHECKING:
     from assay.data.dataset import Dataset
@@ -157,8 +157,8 @@ def _counted_off(folder: Path, present: list[str], own: OwnFolder) -> dict[str, 
 
 
 def _manifest(folder: Path, own: OwnFolder, labels: dict[str, int]) -> "Manifest":
+    from assay.common.validation import validate
     from assay.data.manifest import Manifest
-    from assay.validation import validate
 
     name = re.sub(r"[^a-z0-9._-]+", "-", folder.resolve().name.lower()).strip("-._") or "pictures"
     grey = {"channels": 1, "to_grey": "convert"} if own.channels == 1 else {}

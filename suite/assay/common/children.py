@@ -13,7 +13,7 @@ from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Any, TypeVar
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")

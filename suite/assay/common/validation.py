@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from assay.errors import UserError
-from assay.unions import Choices, place_of
+from assay.common.errors import UserError
+from assay.common.unions import Choices, place_of
 
 
 class StrictModel(BaseModel):

@@ -6,11 +6,11 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from assay.errors import UserError
+from assay.common.errors import UserError
+from assay.common.validation import read_yaml
 from assay.models.card_file import KEY, read_card_file
 from assay.specs import shipped_specs
 from assay.tracks import read_track, shipped_tracks
-from assay.validation import read_yaml
 
 if TYPE_CHECKING:
     from assay.training.recipe import Recipe

@@ -10,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from assay.tasks.clock import Clock, HostClock
+from assay.tasks.shared.clock import Clock, HostClock
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -5,7 +5,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 
 
 def write_atomically(path: Path, content: str | bytes, sync_folder: bool = True) -> None:

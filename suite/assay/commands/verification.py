@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from assay.errors import UserError
+from assay.common.errors import UserError
 from assay.tasks.verification.spec import GRAMMAR_HELP, VerificationSpec
 from assay.tasks.verification.summary import property_name
 
@@ -18,9 +18,15 @@ if TYPE_CHECKING:
     from assay.models.loaded import LoadedModel
     from assay.tasks.verification.verify import Verification
 
+app = typer.Typer()
+
 Perturbations = Annotated[list[str], typer.Option("--perturbation", help=GRAMMAR_HELP)]
 
 
+@app.command(
+    epilog="Example: assay verify --model digits_fnn --image digit.png --perturbation brightness:0:0.3 "
+    "--perturbation patch:0:0.5:3:3:2x2 --delta 3 --json"
+)
 def verify(
     model: Annotated[str, typer.Option("--model", help="A model's name, or onnx:FILE.")],
     image: Annotated[Path, typer.Option("--image", help="A picture; it is prepared as the model asks.")],
@@ -55,7 +61,7 @@ def verify(
     rows = _rows(found, image, " + ".join(perturbation))
     print(json.dumps(rows[0] | {"properties": rows}, indent=1) if as_json else _table(found, rows))
     if out is not None:  # after the answer, which pictures that cannot be written must not cost
-        from assay.atomic import write_atomically
+        from assay.common.atomic import write_atomically
         from assay.tasks.verification.evaluate import pictures
 
         for name, content in pictures(found, network, prepared, asked).items():
@@ -63,6 +69,9 @@ def verify(
         print(f"pictures: {out}", file=sys.stderr)
 
 
+@app.command(
+    name="train-small", epilog="Example: assay train-small mnist_fnn_200 --out nets --data-root data"
+)
 def train_small(
     name: Annotated[str, typer.Argument(help="mnist_fnn_200, mnist_fnn_800 or mnist_cnn_2028.")],
     out: Annotated[
@@ -75,7 +84,7 @@ def train_small(
     """Train one of the small MNIST networks by the seeded recipe."""
     from safetensors.torch import save
 
-    from assay.atomic import make_writable, write_atomically
+    from assay.common.atomic import make_writable, write_atomically
     from assay.models import small_nets
 
     if name not in small_nets.ARCHITECTURES or not name.startswith("mnist"):
@@ -103,7 +112,7 @@ def _mnist(part: str, roots: list[Path]) -> "tuple[Tensor, Tensor]":
 
 def _spec(perturbations: list[str], delta: float, labels: str, timeout_s: float) -> VerificationSpec:
     """The options as a spec, so that one set of checks serves both."""
-    from assay.validation import validate
+    from assay.common.validation import validate
 
     document = {
         "schema": 1,
@@ -175,14 +184,3 @@ def _table(found: "Verification", rows: list[dict[str, Any]]) -> str:
             "in its max pooling: AR is not called robust"
         )
     return "\n".join(lines)
-
-
-def register(app: typer.Typer) -> None:
-    """Add the verbs to the command line."""
-    app.command(
-        epilog="Example: assay verify --model digits_fnn --image digit.png --perturbation brightness:0:0.3 "
-        "--perturbation patch:0:0.5:3:3:2x2 --delta 3 --json"
-    )(verify)
-    app.command(
-        name="train-small", epilog="Example: assay train-small mnist_fnn_200 --out nets --data-root data"
-    )(train_small)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from assay.board.submissions.problems import Problem, printable
-from assay.errors import UserError
+from assay.common.errors import UserError
 
 app = typer.Typer()
 

@@ -1,0 +1,73 @@
+"""Verbs on what there is: `list`, `fetch` and `validate`. Nothing heavy is imported before one is used."""
+
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from assay.commands.options import DataRoots
+from assay.common.errors import UserError
+
+app = typer.Typer()
+
+
+class Listing(StrEnum):
+    """What ``assay list`` can list."""
+
+    MODELS = "models"
+    TASKS = "tasks"
+    DATA = "data"
+    RECIPES = "recipes"
+    TRACKS = "tracks"
+
+
+@app.command(name="list", epilog="Example: assay list models --sort licence")
+def list_(
+    what: Annotated[Listing, typer.Argument(help="models, tasks, tracks, data or recipes")],
+    sort: Annotated[str, typer.Option("--sort", help="The column to sort by.")] = "name",
+    data_root: DataRoots = None,
+) -> None:
+    """List what there is: where it comes from, and whether it is available offline now."""
+    from tabulate import tabulate
+
+    from assay.commands import listing
+
+    rows = listing.rows(what.value, tuple(data_root or ()))
+    if sort not in rows[0]:
+        raise UserError(f"--sort: unknown column {sort!r}; choose one of {', '.join(rows[0])}")
+    ordered = sorted(rows, key=lambda row: row[sort])
+    print(tabulate(ordered, headers="keys", tablefmt="simple"))
+
+
+@app.command(epilog="Example: assay fetch mnist-test data")
+def fetch(
+    manifest: Annotated[str, typer.Argument(help="A data set's name, or a path to a manifest of your own.")],
+    root: Annotated[Path, typer.Argument(help="The folder to put it in; give it to `run` as --data-root.")],
+) -> None:
+    """Download a data set from the addresses in its manifest; every file's SHA-256 is checked."""
+    from assay.data.fetch import fetch as fetch_files
+    from assay.data.manifest import load_manifest
+
+    print(f"{fetch_files(load_manifest(manifest), root)}: complete; use it with --data-root {root}")
+
+
+@app.command(epilog="Example: assay validate my_task.yaml my_data.yaml out/first/results/m/t.json")
+def validate(
+    files: Annotated[
+        list[Path], typer.Argument(help="Task specs, recipes, data manifests or result documents.")
+    ],
+) -> None:
+    """Check files; every one that is wrong gets a line, and the exit code is then 2."""
+    from assay.commands import listing
+
+    wrong = 0
+    for path in files:
+        try:
+            print(f"{path}: valid {listing.kind_of(path)}")
+        except UserError as error:
+            wrong += 1
+            print(f"assay: {error}", file=sys.stderr)
+    if wrong:
+        raise typer.Exit(2)

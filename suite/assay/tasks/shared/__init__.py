@@ -1,0 +1,1 @@
+"""What families share; a family imports from here and never from another family."""
