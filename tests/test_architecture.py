@@ -3,7 +3,10 @@
 import ast
 from pathlib import Path
 
+import pytest
+
 import assay
+from assay.tasks.families import SWITCHES, families, family
 
 SUITE = Path(assay.__file__).parent
 
@@ -89,3 +92,66 @@ def test_the_import_path_is_changed_in_known_places_alone():
     }
     # A factory that the user named; and a cluster's worker, which looks where the driver does.
     assert changes == {"models/entries/user_factory.py", "runner/ray_cluster.py"}
+
+
+FAMILIES = families()
+# A family's own verbs stand with all others in `commands/`; the table of families names each once.
+MAY_NAME_A_FAMILY = {
+    "tasks/families.py", "commands/adversarial.py", "commands/verification.py", "commands/srvr.py",
+    "commands/srvr_maps.py",
+}  # fmt: skip
+
+
+def named_families(source):
+    """Where a module names a family: it imports from one, compares with a name, or spells out a field of its spec.
+
+    Docstrings and the examples of verbs are for readers, and may.
+    """
+    tree = ast.parse(source)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            modules = [getattr(node, "module", None) or "", *(alias.name for alias in node.names)]
+            yield from (
+                name for name in modules if name.startswith(tuple(f"assay.tasks.{f}" for f in FAMILIES))
+            )
+        elif isinstance(
+            node, ast.Compare | ast.Call | ast.Subscript | ast.Dict | ast.Set | ast.Tuple | ast.List
+        ):
+            texts = [each.value for each in ast.iter_child_nodes(node) if isinstance(each, ast.Constant)]
+            yield from (
+                text
+                for text in texts
+                if isinstance(text, str)
+                and (
+                    text in FAMILIES or text.startswith(tuple(f"{f}/" for f in FAMILIES)) or text in SWITCHES
+                )
+            )
+
+
+def test_no_family_is_named_outside_its_folder():
+    for path in SUITE.rglob("*.py"):
+        name = path.relative_to(SUITE).as_posix()
+        # Training knows no task, and has losses that are called adversarial.
+        if name in MAY_NAME_A_FAMILY or name.startswith("training/"):
+            continue
+        if name.startswith(tuple(f"tasks/{f}/" for f in FAMILIES)):
+            continue
+        assert list(named_families(path.read_text())) == [], name
+
+
+@pytest.mark.parametrize(
+    "planted",
+    [
+        "from assay.tasks.srvr.study import study",
+        "if result.family == 'adversarial': pass",
+        "task.startswith('adversarial/')",
+        "spec.get('save_adversarial')",
+        "special = {'verification'}",
+    ],
+)
+def test_a_family_that_is_named_is_found(planted):
+    assert list(named_families(planted))
+
+
+def test_the_switches_are_those_of_the_families():
+    assert {name for each in FAMILIES for name in family(each).switches} == set(SWITCHES)

@@ -185,7 +185,7 @@ def test_a_run_of_another_job_says_nothing(send, tmp_path):
 
 
 def test_the_sample_changes_with_the_salt_and_stays_with_it(send):
-    from assay.tasks.adversarial.spot import seed_of
+    from assay.board.submissions.images import seed_of
 
     assert seed_of("a" * 64, "x") == seed_of("a" * 64, "x")
     assert len({seed_of("a" * 64, "x"), seed_of("a" * 64, "y"), seed_of("b" * 64, "x")}) == 3

@@ -5,9 +5,10 @@ import json
 import numpy as np
 import pytest
 
+from assay.papers.archive import figures_of, shape_values
 from assay.papers.measure import over_shapes
-from assay.papers.regions import figures_of, shape_values
 from assay.papers.spec import RegionsMeasurement
+from assay.tasks.srvr.task import TASK
 
 NETWORKS = ("AlexNet", "VGG", "ResNet50", "Inceptionv3")
 
@@ -41,26 +42,26 @@ def archive(tmp_path):
 
 def test_figures_a_shape_are_means_over_methods_and_points(archive, tmp_path):
     kept = tmp_path / "archive.json"
-    assert shape_values(archive, kept, wanted("Sure")) == pytest.approx({"mug/one": 100, "mug/two": 50})
-    assert shape_values(archive, kept, wanted("Lost")) == {}  # its regions are missing
-    assert shape_values(archive, kept, wanted("Sure", "mean_nsm")) == {"mug/one": 1, "mug/two": 1}
-    assert shape_values(archive, kept, wanted("Sure", "traps")) == {"mug/one": 0, "mug/two": 0}
-    regrown = shape_values(archive, kept, wanted("Sure", "srvr_regrown"))
-    lost = shape_values(archive, kept, wanted("Lost", "srvr_regrown"))
+    assert shape_values(TASK, archive, kept, wanted("Sure")) == pytest.approx({"mug/one": 100, "mug/two": 50})
+    assert shape_values(TASK, archive, kept, wanted("Lost")) == {}  # its regions are missing
+    assert shape_values(TASK, archive, kept, wanted("Sure", "mean_nsm")) == {"mug/one": 1, "mug/two": 1}
+    assert shape_values(TASK, archive, kept, wanted("Sure", "traps")) == {"mug/one": 0, "mug/two": 0}
+    regrown = shape_values(TASK, archive, kept, wanted("Sure", "srvr_regrown"))
+    lost = shape_values(TASK, archive, kept, wanted("Lost", "srvr_regrown"))
     assert min(regrown.values()) > 90
     assert max(lost.values()) < 1
 
 
 def test_figures_are_kept_for_the_same_file_alone(archive, tmp_path):
     kept = tmp_path / "archive.json"
-    figures_of(archive, kept)
+    figures_of(TASK, archive, kept)
     document = json.loads(kept.read_text())
     document["figures"] = {"planted": {}}
     kept.write_text(json.dumps(document))
-    assert figures_of(archive, kept) == {"planted": {}}
+    assert figures_of(TASK, archive, kept) == {"planted": {}}
     with np.load(archive) as arrays:
         np.savez(archive, **dict(arrays), extra=np.zeros(1))
-    assert "Sure:traps:all" in figures_of(archive, kept)
+    assert "Sure:traps:all" in figures_of(TASK, archive, kept)
 
 
 @pytest.mark.slow
@@ -68,12 +69,14 @@ def test_the_published_archive_gives_its_known_ratios(shared, tmp_path):
     """SRVR of the regions one update after the last traced, as srvr/SOURCES.md has it."""
     archive = shared / "srvr" / "published_dev.npz"
     kept = tmp_path / "archive.json"
-    found = {name: over_shapes(shape_values(archive, kept, wanted(name)), "%").value for name in NETWORKS}
+    found = {
+        name: over_shapes(shape_values(TASK, archive, kept, wanted(name)), "%").value for name in NETWORKS
+    }
     # The source's means are over runs, ours over shapes, which differ where a run has no region: one of VGG's 600.
     assert found.pop("VGG") == pytest.approx(4.60, abs=0.02)
     assert found == pytest.approx({"AlexNet": 3.12, "ResNet50": 14.15, "Inceptionv3": 4.97}, abs=0.005)
     regrown = {
-        name: over_shapes(shape_values(archive, kept, wanted(name, "srvr_regrown")), "%").value
+        name: over_shapes(shape_values(TASK, archive, kept, wanted(name, "srvr_regrown")), "%").value
         for name in NETWORKS
     }
     assert regrown["Inceptionv3"] < regrown["ResNet50"]

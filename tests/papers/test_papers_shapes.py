@@ -5,7 +5,7 @@ from statistics import fmean
 import pytest
 import yaml
 
-from assay.papers.shapes import shapes_behind
+from assay.papers.behind import averaged_behind
 from assay.runner.assemble import write_report
 from assay.runner.executors import InProcess
 from assay.runner.jobs import JobRequest
@@ -29,7 +29,7 @@ def run(tmp_path_factory):
 def test_the_shapes_figures_average_to_the_metric(run, name):
     folder, result = run
     metric = next(each for each in result.metrics if each.name == name)
-    behind = shapes_behind(folder, result, metric)
+    behind = averaged_behind(folder, result, metric)
     assert set(behind) == {"mug", "vase", "chair"}
     assert fmean(behind.values()) == pytest.approx(metric.value)
 
@@ -37,14 +37,13 @@ def test_the_shapes_figures_average_to_the_metric(run, name):
 def test_a_shape_has_the_ratio_of_its_class_where_it_is_alone_in_it(run):
     folder, result = run
     metrics = {each.name: each for each in result.metrics}
-    behind = shapes_behind(folder, result, metrics["srvr"])
+    behind = averaged_behind(folder, result, metrics["srvr"])
     assert behind["mug"] == pytest.approx(metrics["srvr:class:mug"].value)
 
 
-def test_other_metrics_and_other_families_have_no_shapes(run):
+def test_other_metrics_have_no_shapes(run):
     folder, result = run
     metrics = {each.name: each for each in result.metrics}
-    assert shapes_behind(folder, result, metrics["shapes_recognised"]) == {}
-    assert shapes_behind(folder, result.model_copy(update={"family": "other"}), metrics["srvr"]) == {}
+    assert averaged_behind(folder, result, metrics["shapes_recognised"]) == {}
     altered = metrics["srvr"].model_copy(update={"value": metrics["srvr"].value + 1})
-    assert shapes_behind(folder, result, altered) == {}
+    assert averaged_behind(folder, result, altered) == {}

@@ -4,7 +4,7 @@ import textwrap
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from assay.common.errors import UserError
 from assay.common.validation import read_yaml
@@ -13,6 +13,7 @@ from assay.specs import shipped_specs
 from assay.tracks import read_track, shipped_tracks
 
 if TYPE_CHECKING:
+    from assay.tasks.base import DataSets
     from assay.training.recipe import Recipe
 
 Row = dict[str, str]
@@ -79,24 +80,32 @@ def data(roots: Sequence[Path] = ()) -> list[Row]:
     """Name, label space, kind (images or shapes), licence, source and availability of every shipped data manifest."""
     from assay.data.dataset import is_available
     from assay.data.manifest import list_manifests, load_manifest
-    from assay.tasks.srvr.shapes import list_shapes, load_shapes, made_by_code
 
-    def there(kind: str, manifest: Any) -> bool:
-        return (kind == "shapes" and made_by_code(manifest)) or is_available(manifest, list(roots)) is None
-
-    images = [("images", load_manifest(name)) for name in list_manifests()]
-    shapes = [("shapes", load_shapes(name)) for name in list_shapes()]
+    found = [
+        ("images", each, is_available(each, list(roots))) for each in map(load_manifest, list_manifests())
+    ]
+    for sets in _own_data_sets():
+        manifests = map(sets.load, sets.names())
+        found += [(sets.kind, each, sets.available(each, roots)) for each in manifests]
     return [
         {
             "name": manifest.name,
             "label_space": manifest.label_space,
             "kind": kind,
             "licence": _short(manifest.licence),
-            "available": "yes" if there(kind, manifest) else "no",
+            "available": "no" if missing else "yes",
             "source": _short(manifest.source),
         }
-        for kind, manifest in (*images, *shapes)
+        for kind, manifest, missing in found
     ]
+
+
+def _own_data_sets() -> list["DataSets"]:
+    """What families take that is no labelled picture."""
+    from assay.tasks.families import families, family
+
+    kinds = [family(name).data_sets for name in families()]
+    return [sets for sets in kinds if sets is not None]
 
 
 def recipes(roots: Sequence[Path] = ()) -> list[Row]:
@@ -168,11 +177,10 @@ def kind_of(path: Path) -> str:
         for name in [f"{path}:{variant}" for variant in variants_in(path)] or [str(path)]:
             load_recipe(name)
         return "recipe"
-    if document.get("kind") == "shapes":
-        from assay.tasks.srvr.shapes import load_shapes
-
-        load_shapes(str(path.resolve()))
-        return "shapes manifest"
+    for sets in _own_data_sets():
+        if document.get("kind") == sets.kind:
+            sets.load(str(path.resolve()))
+            return f"{sets.kind} manifest"
     if "layout" in document:
         from assay.data.manifest import load_manifest
 

@@ -1,14 +1,17 @@
 """The options that several verbs share, and the requests that follow from them."""
 
-from collections.abc import Sequence
+import functools
+import inspect
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from assay.common.errors import UserError
+from assay.tasks.families import SWITCHES, option_of
 from assay.tracks import Scale, load_track, track_of
 
 if TYPE_CHECKING:
@@ -62,12 +65,6 @@ Threads = Annotated[
 BatchSize = Annotated[
     str, typer.Option("--batch-size", help="Images in one pass: a number, or auto (the family chooses).")
 ]
-SaveAdversarial = Annotated[
-    bool,
-    typer.Option(
-        "--save-adversarial", help="Keep adversarial images (`assay verify-adversarial`); in the job's key."
-    ),
-]
 Devices = Annotated[
     str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, or several: cuda:0,cuda:1 (a worker each).")
 ]
@@ -92,6 +89,32 @@ Trusted = Annotated[
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress, only the table.")]
 
 
+def with_switches(verb: Callable[..., None]) -> Callable[..., None]:
+    """Give a verb a flag for each switch of the families; it gets the fields that are on as ``switches``."""
+    shown = inspect.signature(verb)
+    flags = {
+        name: inspect.Parameter(
+            name,
+            inspect.Parameter.POSITIONAL_OR_KEYWORD,
+            default=False,
+            annotation=Annotated[bool, typer.Option(option_of(name), help=text)],
+        )
+        for name, text in SWITCHES.items()
+    }
+
+    @functools.wraps(verb)
+    def taking_flags(**given: Any) -> None:
+        on = tuple(name for name in flags if given.pop(name))
+        verb(**given, switches=on)
+
+    kept = [parameter for name, parameter in shown.parameters.items() if name != "switches"]
+    taking_flags.__signature__ = shown.replace(parameters=[*kept, *flags.values()])  # type: ignore[attr-defined]
+    taking_flags.__annotations__ = {
+        parameter.name: parameter.annotation for parameter in (*kept, *flags.values())
+    }
+    return taking_flags
+
+
 @dataclass(frozen=True)
 class Asked:
     """What a user asked for, before it is taken apart into jobs; the values here are those of options left out."""
@@ -105,7 +128,7 @@ class Asked:
     threads: int = 1
     batch_size: str = "auto"
     data_roots: Sequence[Path] = ()
-    save_adversarial: bool = False
+    switches: Sequence[str] = ()
     data: str | None = None
     trusted: Sequence[str] = ()
     tracks: Sequence[str] = ()
@@ -133,7 +156,7 @@ class Asked:
                 device=device,
                 batch_size=_batch_size(self.batch_size),
                 data_roots=tuple(str(root) for root in self.data_roots),
-                switches=("save_adversarial",) if self.save_adversarial else (),
+                switches=tuple(self.switches),
                 data=self.data,
                 trusted=tuple(self.trusted),
             )

@@ -22,7 +22,6 @@ from assay.commands.options import (
     Models,
     OwnData,
     Quiet,
-    SaveAdversarial,
     Tasks,
     Tf32,
     Threads,
@@ -31,6 +30,7 @@ from assay.commands.options import (
     Trusted,
     Weights,
     devices,
+    with_switches,
 )  # fmt: skip
 from assay.commands.papers import ScaleOption, print_plan
 from assay.common.errors import UserError
@@ -70,6 +70,7 @@ Out = Annotated[Path, typer.Option("--out", help="The run's folder; a run that i
 @app.command(
     epilog="Example: assay run --model efficientnet_lite0 --task adversarial/imagenet20 --out out/first --limit 5"
 )
+@with_switches
 def run(
     out: Out,
     task: Tasks = None,
@@ -92,7 +93,7 @@ def run(
     batch_size: BatchSize = "auto",
     data: OwnData = None,
     data_root: DataRoots = None,
-    save_adversarial: SaveAdversarial = False,
+    switches: Sequence[str] = (),
     trust: Trusted = None,
     device: Devices = "auto",
     executor: Annotated[
@@ -137,7 +138,7 @@ def run(
     chosen = ["cpu"] if on_cluster else devices(device)
     asked = Asked(
         task or (), model or (), weights, limit, dtype, tf32, threads, batch_size,
-        data_root or (), save_adversarial, data, trust or (), track or (), scale,
+        data_root or (), switches, data, trust or (), track or (), scale,
     )  # fmt: skip
     part = Shard.parse(shard)
     places = (device,) if on_cluster else tuple(chosen)
@@ -198,6 +199,7 @@ def status(
 
 
 @app.command(epilog="Example: assay plan --model efficientnet_lite0 --task adversarial/imagenet20")
+@with_switches
 def plan(
     task: Tasks = None,
     track: Tracks = None,
@@ -210,7 +212,7 @@ def plan(
     batch_size: BatchSize = "auto",
     data: OwnData = None,
     data_root: DataRoots = None,
-    save_adversarial: SaveAdversarial = False,
+    switches: Sequence[str] = (),
     trust: Trusted = None,
     device: Devices = "cpu",
     out: Annotated[
@@ -236,7 +238,7 @@ def plan(
 
     asked = Asked(
         task or (), model or (), weights, limit, dtype, tf32, threads, batch_size,
-        data_root or (), save_adversarial, data, trust or (), track or (),
+        data_root or (), switches, data, trust or (), track or (),
     )  # fmt: skip
     if paper is not None:
         if asked != Asked(data_roots=data_root or ()) or as_json:

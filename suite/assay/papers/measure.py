@@ -5,10 +5,10 @@ from dataclasses import replace
 from math import hypot, inf
 from statistics import fmean
 
+from assay.papers.behind import averaged_behind, units_behind
 from assay.papers.claims import Measured, Missing
 from assay.papers.intervals import half_over_images, student_interval
 from assay.papers.plan import ZOO, Reproduction
-from assay.papers.shapes import shapes_behind
 from assay.papers.spec import (
     AlignmentMeasurement,
     CurveMeasurement,
@@ -17,7 +17,6 @@ from assay.papers.spec import (
     RegionsMeasurement,
     TrainingMeasurement,
 )
-from assay.papers.units import units_behind
 from assay.results.document import Metric, ResultDocument, Status
 from assay.tasks.families import family
 
@@ -69,7 +68,7 @@ def _by_shape(
     if isinstance(wanted, CurveMeasurement):
         return found
     metric = next(metric for metric in result.metrics if metric.name == wanted.metric)
-    samples = shapes_behind(plan.run_folder(ZOO), result, metric)
+    samples = averaged_behind(plan.run_folder(ZOO), result, metric)
     return replace(found, samples=samples, repeated_over="shapes") if samples else found
 
 
@@ -203,19 +202,19 @@ def _training(plan: Reproduction, wanted: TrainingMeasurement) -> Measured | Mis
 
 
 def _regions(plan: Reproduction, wanted: RegionsMeasurement) -> Measured | Missing:
-    archive = plan.archive
+    archive, what = plan.archive, plan.paper.archive
+    assert what is not None
     if archive is None:
-        assert plan.paper.archive is not None
-        what = plan.paper.archive
         return Missing(f"the authors' archive {what.file} is in no --data-root; to get it: {what.get}")
-    from assay.papers.regions import shape_values
+    from assay.papers.archive import shape_values
 
-    unit = "%" if "srvr" in wanted.quantity else ""
-    return over_shapes(shape_values(archive, plan.out / "archive.json", wanted), unit)
+    unit = "" if wanted.quantity in ("mean_nsm", "traps") else "%"
+    kept = plan.out / "archive.json"
+    return over_shapes(shape_values(family(what.family), archive, kept, wanted), unit)
 
 
 def over_shapes(samples: Mapping[str, float], unit: str) -> Measured:
-    """One measurement from a value a shape; the interval is Student's t over the shapes."""
+    """One measurement from one value per shape; the interval is Student's t over the shapes."""
     low, high = student_interval(list(samples.values()))
     return Measured(
         value=fmean(samples.values()), low=low, high=high, unit=unit, n=len(samples), samples=samples,

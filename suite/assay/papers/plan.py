@@ -30,6 +30,7 @@ from assay.papers.spec import (
 from assay.runner.files import write_atomically
 from assay.runner.jobs import JobRequest
 from assay.specs import locate_spec
+from assay.tasks.families import family
 
 ZOO = None  # the "seed" of a model that is not trained here
 
@@ -167,10 +168,11 @@ class Reproduction:
             if run.ensemble:
                 _, path = locate_spec(task_at(run.task, self.home))
                 document = read_yaml(path)
-                if not isinstance(document.get("adversarial"), dict):
-                    raise UserError(f"{path}: has no `adversarial` block to give an ensemble to")
+                block, _, field = (family(document["family"]).attackers or "").partition(".")
+                if not isinstance(document.get(block), dict):
+                    raise UserError(f"{path}: has no block that names networks to attack with")
                 members = [self._member(model, seed) for model in run.ensemble for seed in self.seeds(model)]
-                document["adversarial"] = document["adversarial"] | {"ensemble": members}
+                document[block] = document[block] | {field: members}
                 write_atomically(self.own_spec(name), yaml.safe_dump(document, sort_keys=False))
 
     def _member(self, model: str, seed: int | None) -> str:

@@ -4,10 +4,12 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeVar, cast, get_args
 
 from pydantic import JsonValue, TypeAdapter
 
+from assay.common.errors import UserError
 from assay.results.document import Guard, Metric, ModelCard
 from assay.specs import TaskSpec
 from assay.tasks.shared.images import DataSource, Labelled, label_space_mismatch, open_images
@@ -16,6 +18,7 @@ from assay.tasks.shared.plausible import Expected
 
 if TYPE_CHECKING:
     from assay.data.dataset import Dataset
+    from assay.data.manifest import Manifest
     from assay.models.info import ModelInfo
     from assay.models.loaded import LoadedModel
 
@@ -82,6 +85,109 @@ class RunContext:
         return int.from_bytes(digest[:8], "big") >> 1
 
 
+@dataclass(frozen=True)
+class SentNetwork:
+    """The network that is to answer, as the maintainer typed it, and the card that the submission states of it."""
+
+    name: str
+    weights: Path | None
+    card: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Sent(Generic[SpecT]):
+    """Records of a submission, and where the files lie that a run saved beside them; plain values, for a process.
+
+    Attributes:
+        spec: the submission's, which the check found to be the shipped one.
+        data: where the data set's own pictures are.
+        network: whose answers are stated.
+        records: the submission's own, without files.
+        files: the folder of the sent run's files; nothing else of that run is believed.
+    """
+
+    spec: SpecT
+    data: DataSource
+    network: SentNetwork
+    records: Sequence[Record]
+    files: Path
+
+
+@dataclass(frozen=True)
+class Looked:
+    """How many saved files were looked at, and each way in which some of them contradict the records, in words."""
+
+    files: int
+    differences: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Spot:
+    """What a spot check found.
+
+    Attributes:
+        where: at which setting of the task, as the spec writes it.
+        units: how many were tried.
+        broken: the units that fell though the records say that they stand.
+        contradicts: whether more fell than luck explains.
+    """
+
+    where: str
+    units: int
+    broken: tuple[str, ...]
+    contradicts: bool
+
+
+class Witness(ABC, Generic[SpecT]):
+    """How saved files bear out a submission's records. Each look is taken in a process of its own."""
+
+    @abstractmethod
+    def saved(self, spec: SpecT) -> bool:
+        """Whether a job of this spec saves files that can be looked at."""
+
+    @abstractmethod
+    def look(self, sent: Sent[SpecT]) -> Looked:
+        """Hold every saved file against the records, the data set and the network's answers.
+
+        Raises:
+            UserError: another network or other data than the submission's.
+        """
+
+    @abstractmethod
+    def spot_check(self, sent: Sent[SpecT], rank_by: str, seed: str) -> Spot | None:
+        """Try to break a few of the units that are said to stand; None where nothing of ours is comparable.
+
+        Raises:
+            UserError: as :meth:`look`.
+        """
+
+
+class DataSets(ABC):
+    """Data sets of a family's own kind, beside those of labelled pictures.
+
+    Attributes:
+        kind: what a manifest of this kind says in its field ``kind``.
+    """
+
+    kind: str
+
+    @abstractmethod
+    def names(self) -> Sequence[str]:
+        """Those that are shipped."""
+
+    @abstractmethod
+    def load(self, name_or_path: str) -> "Manifest":
+        """A manifest, validated.
+
+        Raises:
+            UserError: unknown name, or no valid manifest.
+        """
+
+    @abstractmethod
+    def available(self, manifest: Any, roots: Sequence[Path]) -> str | None:
+        """Why the data are not here, or None."""
+
+
 class Task(ABC, Generic[SpecT, DataT]):
     """One family. It owes what is abstract here, and says of the rest only where it differs.
 
@@ -97,6 +203,9 @@ class Task(ABC, Generic[SpecT, DataT]):
         switches: fields of the spec that an option of ``assay run`` may turn on; what is measured stays the same.
         no_own_pictures: why it cannot score a user's own pictures, or None.
         meaning: one plain sentence on its headline, for whoever reads the card of a run.
+        witness: how files that a run saved bear out a submission's records, or None.
+        data_sets: its own kind of data sets, or None where it takes labelled pictures.
+        attackers: the field of its specs that names networks which attack (``outer.inner``), or None.
     """
 
     spec_type: type[SpecT]
@@ -109,6 +218,9 @@ class Task(ABC, Generic[SpecT, DataT]):
     switches: tuple[str, ...] = ()
     no_own_pictures: str | None = None
     meaning: str = ""
+    witness: Witness[SpecT] | None = None
+    data_sets: DataSets | None = None
+    attackers: str | None = None
 
     @property
     def family(self) -> str:
@@ -172,6 +284,21 @@ class Task(ABC, Generic[SpecT, DataT]):
     def casts_doubt(self, guard: str, metric: str) -> bool:
         """Whether a guard's failure speaks against a metric of the same result, both by name."""
         return True
+
+    def averaged(self, spec: SpecT, records: Sequence[Record]) -> Mapping[str, Mapping[str, float]]:
+        """For each metric that is a mean over something else than units (shapes): the figures that it averages.
+
+        By the metric's name, then by what they are averaged over. Two networks are compared pair by pair with them.
+        """
+        return {}
+
+    def archive(self, path: Path) -> Mapping[str, Mapping[str, float]]:
+        """Figures from the authors' own results, by ``network:quantity:method``, then by what they average over.
+
+        Raises:
+            UserError: the family reads no archive, or the file is of another form.
+        """
+        raise UserError(f"{path}: the family {self.family} reads no archive of its authors; leave it out")
 
     def figures(self, spec: SpecT, records: Sequence[Record]) -> Sequence[Figure]:
         """The pictures that a reader would want."""

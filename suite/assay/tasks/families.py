@@ -19,6 +19,13 @@ _MODULES = {
 }
 
 
+SWITCHES = {"save_adversarial": "Keep adversarial images (`assay verify-adversarial`); in the job's key."}
+"""Fields of specs that an option of ``assay run`` turns on, with its help; here, for options are read before families.
+
+The families that have such a field say so in :attr:`assay.tasks.base.Task.switches`.
+"""
+
+
 def families() -> tuple[str, ...]:
     """The names of all families, in the order in which a reader meets them."""
     return tuple(_MODULES)

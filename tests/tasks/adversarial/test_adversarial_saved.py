@@ -78,7 +78,7 @@ def test_the_result_gives_the_accuracy_after_rounding(saved_run):
 
 def test_an_image_that_answers_otherwise_is_named(saved_run, tmp_path):
     verify = (
-        "import sys; from pathlib import Path; from assay.tasks.adversarial import commands, verify\n"
+        "import sys; from pathlib import Path; from assay.tasks.adversarial import verify\n"
         "read = verify.read_png\n"
         "verify.read_png = lambda content: 1 - read(content)\n"
         "from assay.cli import main; main(['verify-adversarial', 'o', '--model', 'digits_models:linear'])"

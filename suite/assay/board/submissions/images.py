@@ -4,12 +4,13 @@ Of the run that was sent nothing is believed but the pictures: what is said of t
 checked. Each look is taken in a process of its own: this one loads no network, the first knows of no attack.
 """
 
+import hashlib
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from assay.board.submissions.check import read_records
 from assay.board.submissions.documents import SpotCheck, TaskFinding
@@ -21,12 +22,9 @@ from assay.common.errors import UserError
 from assay.results.document import ResultDocument, Status
 from assay.runner.assemble import StoredJob, stored_jobs
 from assay.runner.store import RunFolder
+from assay.tasks.base import Sent, SentNetwork, Witness
+from assay.tasks.families import family
 from assay.tasks.shared.images import DataSource
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from assay.tasks.adversarial.sent import Sent
 
 SHOWN = 20  # differences that a finding lists of one result
 
@@ -60,12 +58,12 @@ def rescored_images(
     found = {
         checked.result.task: _look(files, checked, images, jobs[checked.result.job_key], roots)
         for checked in results
-        if _saves_images(checked.result) and checked.result.job_key in jobs
+        if _witness(checked) and checked.result.job_key in jobs
     }
     if not found:
         raise UserError(
-            f"{images.run}: saved no images of a job of {files.folder}; it has to be the run that was submitted, of a "
-            "task with `save_adversarial: true`"
+            f"{images.run}: saved no images of a job of {files.folder}; it has to be the run that was submitted, "
+            "and one that saved its images"
         )
     return found
 
@@ -74,8 +72,13 @@ def _jobs(run: Path) -> Mapping[str, StoredJob]:
     return {job.document["key"]: job for job in stored_jobs(RunFolder.existing(run))}
 
 
-def _saves_images(result: ResultDocument) -> bool:
-    return result.status is Status.COMPLETE and result.spec.get("save_adversarial") is True
+def _witness(checked: CheckedResult) -> Witness[Any] | None:
+    """What can look at the files of the result's job; None where it saved none."""
+    witness = family(checked.spec.spec.family).witness
+    saved = (
+        witness is not None and checked.result.status is Status.COMPLETE and witness.saved(checked.spec.spec)
+    )
+    return witness if saved else None
 
 
 def _look(
@@ -85,38 +88,45 @@ def _look(
     job: StoredJob,
     roots: Sequence[Path],
 ) -> TaskFinding:
-    from assay.tasks.adversarial.sent import Network, Sent
-    from assay.tasks.adversarial.spec import AdversarialSpec
-    from assay.tasks.adversarial.spot import seed_of, spot_check
-    from assay.tasks.adversarial.witness import look
-
     loaded, result = checked.spec, checked.result
-    assert isinstance(loaded.spec, AdversarialSpec)
+    witness = _witness(checked)
+    assert witness is not None
     sent = Sent(
         spec=loaded.spec,
         data=DataSource(loaded.spec.data, loaded.folder, tuple(roots)),
-        network=Network(images.model, images.weights, result.model.model_dump(mode="json")),
+        network=SentNetwork(images.model, images.weights, result.model.model_dump(mode="json")),
         records=read_records(files, result.task),
-        pictures=job.store.path / "files",
+        files=job.store.path / "files",
     )
     salt = images.salt or secrets.token_hex(8)
-    looked = _elsewhere(look, sent)
+    looked = _elsewhere(witness.look, sent)
     spot = _elsewhere(
-        partial(spot_check, rank_by=checked.admitted.rank_by, seed=seed_of(files.manifest_sha256, salt)), sent
+        partial(
+            witness.spot_check, rank_by=checked.admitted.rank_by, seed=seed_of(files.manifest_sha256, salt)
+        ),
+        sent,
     )
     differences = [*_other_job(result, job, images.run), *looked.differences]
     if spot is not None and spot.contradicts:
         differences.append(
-            f"{len(spot.broken)} of {spot.images} images that are said to stand at {spot.eps} fall to a short attack: "
+            f"{len(spot.broken)} of {spot.units} images that are said to stand at {spot.where} fall to a short attack: "
             + ", ".join(spot.broken[:3])
         )
     return TaskFinding(
         differences=tuple(printable(text) for text in differences[:SHOWN]),
         figures_compared=0,
         units_compared=0,
-        images_compared=looked.images,
-        spot_check=spot and SpotCheck(salt=salt, eps=spot.eps, images=spot.images, broken=len(spot.broken)),
+        images_compared=looked.files,
+        spot_check=spot and SpotCheck(salt=salt, eps=spot.where, images=spot.units, broken=len(spot.broken)),
     )
+
+
+def seed_of(manifest_sha256: str, salt: str) -> str:
+    """What decides the sample: the submission, and a salt that its authors could not know when they made it.
+
+    By the hash alone they could try submissions until the sample is kind to them.
+    """
+    return hashlib.sha256(f"{manifest_sha256}\0{salt}".encode()).hexdigest()
 
 
 def _other_job(result: ResultDocument, job: StoredJob, run: Path) -> Iterator[str]:
@@ -127,7 +137,7 @@ def _other_job(result: ResultDocument, job: StoredJob, run: Path) -> Iterator[st
             yield f"the job of {run} has another `{field}` than the submission"
 
 
-def _elsewhere(look: "Callable[[Sent], Any]", sent: "Sent") -> Any:
+def _elsewhere(look: Callable[[Sent[Any]], Any], sent: Sent[Any]) -> Any:
     """What ``look`` finds, in a process of its own.
 
     Raises:

@@ -52,8 +52,9 @@ class Unprinted(StrictModel):
 
 
 class Archive(StrictModel):
-    """A file of the authors' own results that only the user can bring."""
+    """A file of the authors' own results that only the user can bring; ``family`` reads it."""
 
+    family: str
     file: str
     get: str
 

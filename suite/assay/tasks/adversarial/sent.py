@@ -1,15 +1,13 @@
-"""What a submission says of pictures that its authors sent: the question, as plain values that travel to a process."""
+"""What a submission says of pictures that its authors sent, and the network and the data that they are held against."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from fractions import Fraction
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from assay.common.errors import UserError
 from assay.tasks.adversarial.spec import AdversarialSpec, AttackSpec
-from assay.tasks.base import Record
-from assay.tasks.shared.images import DataSource, open_images
+from assay.tasks.base import Looked, Record, Sent, SentNetwork, Spot, Witness
+from assay.tasks.shared.images import open_images
 
 if TYPE_CHECKING:
     from assay.data.dataset import Dataset
@@ -20,32 +18,24 @@ if TYPE_CHECKING:
 _SAME = ("weights_sha256", "structure_sha256", "architecture", "label_space", "num_classes", "preprocessing")
 
 
-@dataclass(frozen=True)
-class Network:
-    """The network that is to answer, as the maintainer typed it, and the card that the submission states of it."""
+class SavedPictures(Witness[AdversarialSpec]):
+    """Adversarial pictures bear a submission out, and a short attack of our own tries those that are said to stand."""
 
-    name: str
-    weights: Path | None
-    card: Mapping[str, Any]
+    def saved(self, spec: AdversarialSpec) -> bool:
+        """See :class:`assay.tasks.base.Witness`."""
+        return spec.save_adversarial
 
+    def look(self, sent: Sent[AdversarialSpec]) -> Looked:
+        """See :func:`assay.tasks.adversarial.witness.look`; no attack is imported."""
+        from assay.tasks.adversarial.witness import look
 
-@dataclass(frozen=True)
-class Sent:
-    """Records of a submission, and where the pictures lie that a run saved of them.
+        return look(sent)
 
-    Attributes:
-        spec: the submission's, which the check found to be the shipped one.
-        data: where the data set's own pictures are.
-        network: whose answers are stated.
-        records: the submission's own, without files.
-        pictures: the folder of the sent run's files; nothing else of that run is believed.
-    """
+    def spot_check(self, sent: Sent[AdversarialSpec], rank_by: str, seed: str) -> Spot | None:
+        """See :func:`assay.tasks.adversarial.spot.spot_check`."""
+        from assay.tasks.adversarial.spot import spot_check
 
-    spec: AdversarialSpec
-    data: DataSource
-    network: Network
-    records: Sequence[Record]
-    pictures: Path
+        return spot_check(sent, rank_by, seed)
 
 
 def stated(record: Record, attack: AttackSpec, eps: Fraction) -> Mapping[str, Any]:
@@ -59,7 +49,7 @@ def claims_to_stand(record: Record, attack: AttackSpec, eps: Fraction) -> bool:
     return bool(record.values["clean_correct"]) and bool(stated(record, attack, eps)["correct"])
 
 
-def own_network(network: Network) -> "LoadedModel":
+def own_network(network: SentNetwork) -> "LoadedModel":
     """The network, on the CPU, found to be the one that the submission states.
 
     Raises:
@@ -80,7 +70,7 @@ def own_network(network: Network) -> "LoadedModel":
     return model
 
 
-def own_pictures(sent: Sent) -> "Dataset":
+def own_pictures(sent: Sent[AdversarialSpec]) -> "Dataset":
     """The data set, with the hash that the task demands; its samples are the records' units.
 
     Raises:

@@ -4,10 +4,8 @@ Whoever forges records can make pictures that the network gets right. What they 
 an attack it does not withstand: so images of which the records say that they stand are attacked here, in the same ball.
 """
 
-import hashlib
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 
 import torch
@@ -16,34 +14,15 @@ from assay.attacks.losses import in_top
 from assay.attacks.run import Job, run_job
 from assay.attacks.settings import AttackSettings
 from assay.models.loaded import LoadedModel
-from assay.tasks.adversarial.sent import Sent, claims_to_stand, own_network, own_pictures
+from assay.tasks.adversarial.sent import claims_to_stand, own_network, own_pictures
 from assay.tasks.adversarial.spec import AdversarialSpec, AttackSpec
 from assay.tasks.adversarial.task import TASK
+from assay.tasks.base import Sent, Spot
 
 FIRST, SECOND = 20, 40  # images; the second look is taken only where one of the first falls
 MOST_BY_LUCK = 1  # of them may fall to our attack though an honest one left them standing
 STEPS = 20
 WAY = 2.5  # radii that the steps measure in all (Madry et al. 2018)
-
-
-@dataclass(frozen=True)
-class Spot:
-    """What a spot check found.
-
-    Attributes:
-        eps: the radius, as the spec writes it.
-        images: how many were attacked.
-        broken: the units that fell though the records say that they stand.
-    """
-
-    eps: str
-    images: int
-    broken: tuple[str, ...]
-
-    @property
-    def contradicts(self) -> bool:
-        """Whether more fell than luck explains."""
-        return len(self.broken) > MOST_BY_LUCK
 
 
 def radius_of(spec: AdversarialSpec, rank_by: str) -> Fraction:
@@ -62,15 +41,7 @@ def comparable(spec: AdversarialSpec) -> tuple[AttackSpec, ...]:
     return tuple(attack for attack in white if not attack.single_step) or tuple(white)
 
 
-def seed_of(manifest_sha256: str, salt: str) -> str:
-    """What decides the sample: the submission, and a salt that its authors could not know when they made it.
-
-    By the hash alone they could try submissions until the sample is kind to them.
-    """
-    return hashlib.sha256(f"{manifest_sha256}\0{salt}".encode()).hexdigest()
-
-
-def spot_check(sent: Sent, rank_by: str, seed: str) -> Spot | None:
+def spot_check(sent: Sent[AdversarialSpec], rank_by: str, seed: str) -> Spot | None:
     """Attack some of the images that are said to stand at the ranked radius; None where no attack is comparable.
 
     Raises:
@@ -93,11 +64,11 @@ def spot_check(sent: Sent, rank_by: str, seed: str) -> Spot | None:
         looked += len(rows)
         if len(broken) != MOST_BY_LUCK:
             break
-    return Spot(str(eps), looked, tuple(broken))
+    return Spot(str(eps), looked, tuple(broken), contradicts=len(broken) > MOST_BY_LUCK)
 
 
 def _broken(
-    sent: Sent, rivals: Sequence[AttackSpec], eps: Fraction, rows: Sequence[int], seed: str
+    sent: Sent[AdversarialSpec], rivals: Sequence[AttackSpec], eps: Fraction, rows: Sequence[int], seed: str
 ) -> list[str]:
     """The units among ``rows`` that our attack breaks, judged by a fresh pass."""
     model, data = own_network(sent.network), own_pictures(sent)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from assay.results.document import Guard
 from assay.tasks.adversarial.guards import casts_doubt
 from assay.tasks.adversarial.refusals import check_classes, check_foreign, check_sources, check_targets
+from assay.tasks.adversarial.sent import SavedPictures
 from assay.tasks.adversarial.sources import with_sources
 from assay.tasks.adversarial.spec import AdversarialSpec
 from assay.tasks.adversarial.summary import outcome, summarise, worst_outcome, worst_smallest_eps
@@ -41,6 +42,7 @@ class AdversarialTask(Task[AdversarialSpec, "Dataset"]):
         "adversarial_correct", "linf", "steps_used", "smallest_eps", "error",
     )  # fmt: skip
     record_values = RECORD_VALUES
+    witness = SavedPictures()
     switches = ("save_adversarial",)
 
     def open_data(self, spec: AdversarialSpec, source: DataSource) -> "Dataset":

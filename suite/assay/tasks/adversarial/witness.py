@@ -16,23 +16,15 @@ from assay.models.check import check_logits
 from assay.models.loaded import LoadedModel
 from assay.tasks.adversarial.names import png_name
 from assay.tasks.adversarial.pixels import read_png
-from assay.tasks.adversarial.sent import Sent, claims_to_stand, own_network, own_pictures, stated
+from assay.tasks.adversarial.sent import claims_to_stand, own_network, own_pictures, stated
 from assay.tasks.adversarial.spec import AdversarialSpec, AttackSpec
-from assay.tasks.base import Record
+from assay.tasks.base import Looked, Record, Sent
 
 _BATCH = 16
 _NAMED = 3  # images that a sentence names
 _DECIDED = 1e-3  # of the largest logit: by less, two machines may answer differently
 _ROUNDED = 0.5  # of a 256th: what rounding to 8 bit may move a pixel
 _FLOAT = 1e-3  # of a 256th: what float32 adds to that
-
-
-@dataclass(frozen=True)
-class Looked:
-    """How many pictures were looked at, and each way in which some of them contradict the records, in words."""
-
-    images: int
-    differences: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -55,7 +47,7 @@ class _Picture:
         return (self.sent * 255).round() - (self.clean * 255).round()
 
 
-def look(sent: Sent) -> Looked:
+def look(sent: Sent[AdversarialSpec]) -> Looked:
     """Ask the network about each sent picture, and hold every picture against the records and the data set.
 
     Raises:
@@ -90,9 +82,11 @@ def _names(units: Sequence[str]) -> str:
     return ", ".join(units[:_NAMED]) + more
 
 
-def _read(sent: Sent, attack: AttackSpec, eps: Fraction, record: Record, clean: Tensor) -> "_Picture | str":
+def _read(
+    sent: Sent[AdversarialSpec], attack: AttackSpec, eps: Fraction, record: Record, clean: Tensor
+) -> "_Picture | str":
     """The picture, or why it cannot be one."""
-    path = sent.pictures / png_name(attack.series, eps, record.unit_id)
+    path = sent.files / png_name(attack.series, eps, record.unit_id)
     try:
         image = read_png(path.read_bytes())
     except FileNotFoundError:

@@ -28,6 +28,7 @@ class ConsistencyTask(Task[ConsistencySpec, "ConsistencyData"]):
     record_columns = ("layer", "neuron", "consis", "consis_adv", "floor", "floor_adv", "top_class", "error")
     scored_files = ("blocks/*.npz", "hierarchy.json")
     record_values = RECORD_VALUES
+    attackers = "adversarial.ensemble"
 
     def open_data(self, spec: ConsistencySpec, source: DataSource) -> "ConsistencyData":
         """The real images, the hierarchy, and the adversarial set, of which each unit makes what it lacks."""

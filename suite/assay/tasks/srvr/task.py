@@ -2,10 +2,11 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import isnan
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from assay.results.document import Guard
-from assay.tasks.base import Figure, Record, RunContext, Summary, Task, Unit, clean_records
+from assay.tasks.base import DataSets, Figure, Record, RunContext, Summary, Task, Unit, clean_records
 from assay.tasks.shared.images import DataSource, label_space_mismatch
 from assay.tasks.shared.plausible import Expected
 from assay.tasks.srvr.spec import SrvrSpec
@@ -14,8 +15,33 @@ from assay.tasks.srvr.values import RECORD_VALUES
 if TYPE_CHECKING:
     from assay.models.info import ModelInfo
     from assay.models.loaded import LoadedModel
-    from assay.tasks.srvr.shapes import ShapeSet
+    from assay.tasks.srvr.shapes import ShapeSet, ShapesManifest
     from assay.tasks.srvr.study import Search
+
+
+class ShapeSets(DataSets):
+    """Data sets of 3-D shapes; see :mod:`assay.tasks.srvr.shapes`."""
+
+    kind = "shapes"
+
+    def names(self) -> list[str]:
+        """See :class:`assay.tasks.base.DataSets`."""
+        from assay.tasks.srvr.shapes import list_shapes
+
+        return list_shapes()
+
+    def load(self, name_or_path: str) -> "ShapesManifest":
+        """See :class:`assay.tasks.base.DataSets`."""
+        from assay.tasks.srvr.shapes import load_shapes
+
+        return load_shapes(name_or_path)
+
+    def available(self, manifest: "ShapesManifest", roots: Sequence[Path]) -> str | None:
+        """See :class:`assay.tasks.base.DataSets`."""
+        from assay.data.dataset import is_available
+        from assay.tasks.srvr.shapes import made_by_code
+
+        return None if made_by_code(manifest) else is_available(manifest, list(roots))
 
 
 class SrvrTask(Task[SrvrSpec, "ShapeSet"]):
@@ -34,6 +60,7 @@ class SrvrTask(Task[SrvrSpec, "ShapeSet"]):
     )  # fmt: skip
     no_own_pictures = "it renders 3-D shapes; give its spec a manifest of shapes"
     record_values = RECORD_VALUES
+    data_sets = ShapeSets()
 
     def open_data(self, spec: SrvrSpec, source: DataSource) -> "ShapeSet":
         """See :class:`assay.tasks.base.Task`."""
@@ -89,6 +116,18 @@ class SrvrTask(Task[SrvrSpec, "ShapeSet"]):
         from assay.tasks.srvr.summary import plausible_scores
 
         return plausible_scores(spec, records, expected)
+
+    def averaged(self, spec: SrvrSpec, records: Sequence[Record]) -> Mapping[str, Mapping[str, float]]:
+        """See :func:`assay.tasks.srvr.by_shape.by_shape`."""
+        from assay.tasks.srvr.by_shape import by_shape
+
+        return by_shape(spec, records)
+
+    def archive(self, path: Path) -> Mapping[str, Mapping[str, float]]:
+        """See :func:`assay.tasks.srvr.archive.archive_figures`."""
+        from assay.tasks.srvr.archive import archive_figures
+
+        return archive_figures(path)
 
     def figures(self, spec: SrvrSpec, records: Sequence[Record]) -> Sequence[Figure]:
         """See :func:`assay.tasks.srvr.pictures.pictures`."""

@@ -1,54 +1,27 @@
-"""Figures a shape from the authors' archive of semantic maps (Hamdi and Ghanem), computed once and kept."""
+"""Figures from the authors' archive of semantic maps (Hamdi and Ghanem), for each shape."""
 
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 
-from assay.data.hashes import content_sha256
-from assay.papers.spec import RegionsMeasurement
-from assay.runner.files import write_atomically
 from assay.tasks.srvr.domain import VIEW_DOMAIN
 from assay.tasks.srvr.metric import volume_ratio
 from assay.tasks.srvr.published import METHOD_NAMES, load_published
 from assay.tasks.srvr.regrow import PUBLISHED_INITIAL, Regrown, regrow
 from assay.tasks.srvr.traps import find_traps
 
-FORMAT = 1  # of what is kept; raised whenever the same archive would give other figures
-Figures = dict[str, dict[str, float]]
-"""Figures by ``network:quantity:method``, then by shape; missing regions are left out."""
 
+def archive_figures(archive: Path) -> dict[str, dict[str, float]]:
+    """Figures by ``network:quantity:method``, then by shape; missing regions are left out.
 
-def shape_values(archive: Path, kept: Path, wanted: RegionsMeasurement) -> dict[str, float]:
-    """One figure a shape.
-
-    Args:
-        archive: the authors' file.
-        kept: where the figures of all networks are kept between runs.
-        wanted: which figure of which network.
+    ``srvr_published`` is of the published regions, ``srvr_regrown`` of regions grown anew on the published maps (%),
+    ``mean_nsm`` the mean of the maps (probability), ``traps`` the number of semantic traps.
 
     Raises:
         UserError: a file of another form.
-        KeyError: a network that the archive does not hold.
     """
-    return figures_of(archive, kept)[f"{wanted.network}:{wanted.quantity}:{wanted.method}"]
-
-
-def figures_of(archive: Path, kept: Path) -> Figures:
-    """All figures of the archive, computed unless ``kept`` holds those of the same file."""
-    sha256 = content_sha256(archive, packed=False)
-    try:
-        document = json.loads(kept.read_text(encoding="utf-8"))
-        if (document["format"], document["sha256"]) == (FORMAT, sha256):
-            figures: Figures = document["figures"]
-            return figures
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
-    figures = dict(_figures(archive))
-    document = {"format": FORMAT, "sha256": sha256, "figures": figures}
-    write_atomically(kept, json.dumps(document, indent=1) + "\n")
-    return figures
+    return dict(_figures(archive))
 
 
 def _figures(archive: Path) -> Iterator[tuple[str, dict[str, float]]]:

@@ -1,0 +1,72 @@
+"""What stands behind a network's figure that is a mean: the score of each image, or of each shape."""
+
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from statistics import fmean
+
+from assay.board.submissions.outcomes import Score, unit_scores
+from assay.results.document import Metric, ResultDocument
+from assay.runner.assemble import StoredJob, stored_jobs
+from assay.runner.store import RunFolder
+from assay.tasks.base import clean_records
+
+
+def units_behind(run: Path, result: ResultDocument, metrics: Sequence[Metric]) -> dict[str, float]:
+    """The mean score of each image over the metrics; empty where one of them is no mean over all images.
+
+    Args:
+        run: the folder of the run that the result is of.
+        result: one of the run's.
+        metrics: of the result: one, or the points of a curve.
+    """
+    scores = _scores(run, result.job_key, result.model.name, result.task)
+    columns = [scores.get(metric.name, {}) for metric in metrics]
+    if not columns or any(None in column.values() or set(column) != set(columns[0]) for column in columns):
+        return {}
+    return {unit: fmean(column[unit] or 0.0 for column in columns) for unit in columns[0]}
+
+
+def averaged_behind(run: Path, result: ResultDocument, metric: Metric) -> Mapping[str, float]:
+    """The figures that a metric averages where those are not the units' (but shapes'); empty for any other metric.
+
+    Args:
+        run: the folder of the run that the result is of.
+        result: of any family.
+        metric: one of the result's.
+    """
+    found = _averaged(run, result.job_key, result.model.name, result.task).get(metric.name, {})
+    is_their_mean = (
+        bool(found) and metric.value is not None and abs(fmean(found.values()) - metric.value) < 1e-9
+    )
+    return found if is_their_mean else {}
+
+
+@cache
+def _averaged(run: Path, job_key: str, model: str, task: str) -> Mapping[str, Mapping[str, float]]:
+    """Computed once per job: it may take long, as where regions are grown again from the stored maps."""
+    del job_key  # what is stored under a name changes with it
+    job = _stored(run, model, task)
+    return {} if job is None else job.task.averaged(job.spec, clean_records(job.records()))
+
+
+@cache
+def _scores(run: Path, job_key: str, model: str, task: str) -> Mapping[str, Mapping[str, Score]]:
+    """Each metric's score of each image, by name and then by image; metrics that are no means are left out."""
+    del job_key  # what is stored under a name changes with it
+    job = _stored(run, model, task)
+    if job is None:
+        return {}
+    records = clean_records(job.records())
+    names = [metric.name for metric in job.task.summarise(job.spec, records).metrics]
+    found = unit_scores(job.task, job.spec, records, names)
+    ids = [record.unit_id for record in records]
+    return {name: dict(zip(ids, column, strict=True)) for name, column in found.items() if column}
+
+
+def _stored(run: Path, model: str, task: str) -> StoredJob | None:
+    jobs = stored_jobs(RunFolder.existing(run))
+    wanted = (model, task)
+    return next(
+        (job for job in jobs if (job.document["model"]["name"], job.document["task"]) == wanted), None
+    )
