@@ -2,7 +2,9 @@
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
+RUNS   := $(VENV)/.runs
 READY  := $(VENV)/.ready
+INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 
 MODEL   ?=
 TASKS   ?=
@@ -27,14 +29,19 @@ help:
 
 setup: $(READY)
 
-# Everything pinned by constraints.txt; done again only when what is installed would change.
-$(READY): pyproject.toml constraints.txt
+# Everything pinned by constraints.txt; done again only when what is installed would change. What running needs comes first;
+# linters, tests, browser and Ray come with the first target that checks.
+$(RUNS): pyproject.toml constraints.txt
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Assay needs Python 3.11 or newer; choose one with make PYTHON=python3.11')"
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev,ray]'
+	$(INSTALL) .
+	touch $(RUNS)
+
+$(READY): $(RUNS)
+	$(INSTALL) '.[dev,ray]'
 	touch $(READY)
 
-bench: $(READY)
+bench: $(RUNS)
 	$(BIN)/assay run $(addprefix --model ,$(MODEL)) $(addprefix --track ,$(TRACK)) --scale $(SCALE) \
 	  $(addprefix --task ,$(TASKS)) $(addprefix --weights ,$(WEIGHTS)) $(addprefix --data-root ,$(DATA)) --device $(DEVICE) --workers $(WORKERS) --out $(OUT)
 
@@ -57,7 +64,7 @@ clean:
 	rm -rf $(VENV) out .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 
 .PHONY: schema leaderboard
-leaderboard: $(READY)
+leaderboard: $(RUNS)
 	$(BIN)/assay leaderboard --out leaderboard/site
 
 schema: $(READY)
@@ -65,11 +72,11 @@ schema: $(READY)
 	$(BIN)/python -c "from assay.board.submissions.documents import write_schemas; write_schemas('suite/assay/board/schemas')"
 
 .PHONY: reproduce reproduce-smoke
-reproduce: $(READY)
+reproduce: $(RUNS)
 	$(BIN)/assay reproduce $(PAPER) --scale $(SCALE) $(addprefix --data-root ,$(DATA)) --workers $(WORKERS) \
 	  $(if $(filter command line,$(origin OUT)),--out $(OUT))
 
 # All five papers on embedded data, two minutes each at the most.
-reproduce-smoke: $(READY)
+reproduce-smoke: $(RUNS)
 	for paper in dong hamdi karkehabadi mangla munakata; do \
 	  $(BIN)/assay reproduce $$paper --scale smoke --workers $(WORKERS) --quiet || exit 1; done
