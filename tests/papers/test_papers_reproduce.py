@@ -14,14 +14,14 @@ from assay.common.errors import UserError
 from assay.models.trained import read_card, write_card
 from assay.models.zoo import named_in
 from assay.papers.claims import Measured, Missing, Verdict
-from assay.papers.estimate import plan_text, training_seconds
+from assay.papers.dry_run import plan_text
 from assay.papers.execute import reproduce
 from assay.papers.intervals import half_over_images, student_interval
 from assay.papers.measure import measure, over_seeds
 from assay.papers.nets import Net, train_missing
 from assay.papers.plan import Reproduction
 from assay.papers.report import terminal_text, write
-from assay.papers.spec import RecipeModel, SmallNet, load_paper
+from assay.papers.spec import RecipeModel, load_paper
 from assay.results.document import Guard, Status
 from assay.runner.executors import InProcess
 from assay.runner.run import InterruptedRunError, Runtime
@@ -365,41 +365,9 @@ def test_the_seconds_of_a_training_are_the_processor_s_where_that_is_what_traine
     assert plain.record().seconds == seconds
 
 
-def test_the_time_of_a_training_is_measured_on_noise(nets):
-    plain, pupil = nets
-    small = Net(
-        "s",
-        SmallNet(kind="small-net", architecture="digits_fnn", epochs=2, seeds=(0,)),
-        0,
-        plain.nets,
-        plain.home,
-        (),
-    )
-    assert training_seconds(plain) > 0
-    assert training_seconds(pupil) > 0  # its teacher is not there yet
-    assert training_seconds(small) > 0
-    assert not plain.nets.exists()
-
-
-def test_the_time_of_a_training_grows_with_images_and_epochs(nets, monkeypatch):
-    plain, _ = nets
-    monkeypatch.setattr("assay.papers.estimate.step_seconds", lambda *_: 0.5)
-    assert training_seconds(plain) == 0.5 * 100  # as many as the recipe takes of what is here
-    told = replace(plain, model=plain.model.model_copy(update={"images": 7}))
-    assert training_seconds(told) == 0.5 * 7
-    (plain.home / "plain.yaml").write_text(RECIPE.replace("epochs: 1", "epochs: 3") + METHODS["plain"])
-    assert training_seconds(replace(plain)) == 0.5 * 300
-    (plain.home / "plain.yaml").write_text(
-        RECIPE.replace("manifest: digits", "manifest: mnist-test") + METHODS["plain"]
-    )
-    monkeypatch.delenv("ASSAY_DATA", raising=False)
-    assert training_seconds(replace(plain)) == 0.5 * 100  # as many as the recipe takes at most
-
-
 def test_a_plan_says_what_is_missing_and_writes_nothing(home, tmp_path, monkeypatch):
     monkeypatch.delenv("ASSAY_DATA", raising=False)
     text = plan_text(plan_in(home, tmp_path / "o", "cpu"))
-    assert "cannot be measured" not in text  # a training needs no data for that
     assert "data set mnist-train" in text
     assert not (tmp_path / "o").exists()
 

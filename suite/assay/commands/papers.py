@@ -59,7 +59,7 @@ def print_plan(
     paper: str, scale: ScaleOption, out: Path | None, data_root: Sequence[Path] | None, device: str
 ) -> None:
     """What ``assay plan --paper`` and ``assay reproduce --dry-run`` say."""
-    from assay.papers.estimate import plan_text
+    from assay.papers.dry_run import plan_text
 
     print(plan_text(_planned(paper, scale, out, data_root, device)))
 

@@ -37,14 +37,12 @@ class RecipeModel(StrictModel):
         recipe: a shipped recipe's id, or a file beside the paper's.
         seeds: of the training; each takes the place of the recipe's own.
         teacher: another model of the scale: its network of the same seed gives the saliency.
-        images: how many images an epoch has, for estimates of time where the data are not there.
     """
 
     kind: Literal["recipe"]
     recipe: str
     seeds: tuple[int, ...] = Field(min_length=1)
     teacher: str | None = None
-    images: int | None = Field(default=None, ge=1)
 
 
 Trained = SmallNet | RecipeModel

@@ -1,0 +1,58 @@
+"""What a dry run says: what would be trained and run, and times only where they follow from what is done."""
+
+import json
+import shutil
+
+import pytest
+
+from assay.cli import main
+from assay.papers.dry_run import UNKNOWN, plan_text
+from assay.papers.execute import reproduce
+from assay.papers.plan import Reproduction
+from assay.papers.spec import load_paper
+from assay.runner.executors import InProcess
+from assay.runner.run import Runtime
+
+
+def plan_of(paper, scale, out):
+    found, home = load_paper(paper)
+    return Reproduction(found, scale, home, out)
+
+
+def said(capsys, *words):
+    with pytest.raises(SystemExit) as end:
+        main(list(words))
+    return end.value.code, *capsys.readouterr()
+
+
+@pytest.mark.parametrize("paper", ["karkehabadi", "dong", "munakata"])
+def test_before_anything_is_done_no_time_is_known_and_nothing_is_written(paper, tmp_path):
+    text = plan_text(plan_of(paper, "smoke", tmp_path / "o"))
+    assert UNKNOWN in text
+    assert "unknown" in text
+    assert not (tmp_path / "o").exists()
+
+
+def test_what_is_done_has_no_time_to_go_and_gives_the_time_of_its_like(tmp_path):
+    plan = plan_of("munakata", "smoke", tmp_path / "o")
+    reproduce(plan, lambda: Runtime(InProcess(), say=lambda _: None), 1, lambda _: None)
+    text = plan_text(plan)
+    assert "one worker's time to go: 0 s" in text
+    assert UNKNOWN not in text
+    first = plan.nets[0]
+    shutil.rmtree(first.folder)
+    alone = [net.name for net in plan.nets].count(first.name) == 1
+    assert (UNKNOWN in plan_text(plan)) == alone
+
+
+def test_plan_takes_a_paper_too(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(
+        "assay.papers.dry_run.plan_text", lambda plan: json.dumps([plan.scale_name, str(plan.out)])
+    )
+    words = ("plan", "--paper", "dong", "--scale", "full")
+    assert said(capsys, *words, "--out", "o")[:2] == (0, '["full", "o"]\n')
+    assert said(capsys, *words)[1] == said(capsys, "reproduce", "dong", "--scale", "full", "--dry-run")[1]
+    for more in (("--task", "adversarial/imagenet20"), ("--json",)):
+        code, _, err = said(capsys, *words, *more)
+        assert (code, err.count("\n")) == (2, 1)
+        assert "--paper" in err
