@@ -1,4 +1,4 @@
-"""The conventions by which trained networks take their pictures: what `assay doctor` tries. No torch.
+"""How trained networks may want their pictures: the conventions that `assay doctor` tries. No torch.
 
 Each is said in a model card's own words, so that the one that fits can be written down as it is.
 """
@@ -24,7 +24,7 @@ class Normalisation:
     Attributes:
         name: for tables.
         said: the card's fields of it; mean and std in the order RGB.
-        bgr_only: of networks that take BGR alone.
+        bgr_only: only networks that take BGR use it.
     """
 
     name: str
@@ -59,7 +59,7 @@ class Convention:
         input: as a card says it.
         resize: how a picture comes to the input's size, for tables.
         drop: places of logits that are none of the classes.
-        label_shift: what is added to the data's labels; not 0 where these seem to be shifted by one.
+        label_shift: what is added to the data's labels; 0, unless they seem to be shifted by one.
     """
 
     values: str
@@ -79,7 +79,7 @@ class Convention:
 
     @property
     def settings(self) -> int:
-        """How much it does beside handing over the pixels in [0, 1]; nothing for what the model itself says."""
+        """How many settings it has beyond pixels in [0, 1]; the model's own convention has none."""
         if self.values == AS_DESCRIBED:
             return -1
         return (self.values != PLAIN) + (self.input.channels == "bgr") + abs(self.label_shift)
@@ -91,11 +91,11 @@ class Convention:
 
     @property
     def of_input(self) -> "Convention":
-        """The same input, its output read as it comes."""
+        """The same input, with the output read unchanged."""
         return replace(self, drop=(), label_shift=0)
 
     def output(self) -> dict[str, Any]:
-        """As a card says it, and the shift of labels, which no card can say."""
+        """The output part of a card, and the shift of labels, which no card can state."""
         shifted = {"label_shift": self.label_shift} if self.label_shift else {}
         return ({"drop": list(self.drop)} if self.drop else {}) | shifted
 
@@ -157,7 +157,7 @@ def resizes(convention: Convention, sizes: Sequence[tuple[int, int]]) -> Iterato
 
 
 def outputs(convention: Convention, logits: int, classes: int) -> list[Convention]:
-    """The convention with each plausible reading of so many logits for so many classes; [] if there is none."""
+    """The convention with each plausible way to read the logits as the classes; [] if there is none."""
     if logits == classes + 1:
         return [replace(convention, drop=(place,)) for place in (0, classes)]
     if logits == classes:

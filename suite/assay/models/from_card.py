@@ -27,8 +27,8 @@ class Network:
     """What a card's ``network`` and ``weights`` are.
 
     Attributes:
-        module: from (N, C, H, W), channels in the card's order and normalised, to what the network returns.
-        weights_sha256: of everything its weights lie in.
+        module: takes normalised (N, C, H, W), channels in the card's order; returns what the network returns.
+        weights_sha256: of all files that hold its weights.
         architecture: the network without its weights.
         preprocessing: as its own source says, for what the card leaves out; None where it says nothing.
         label_space: as its own source says.
@@ -93,7 +93,7 @@ def load_card(path: Path, card: CardFile) -> LoadedModel:
 
 
 def network_of(path: Path, card: CardFile) -> Network:
-    """The network that a card names, in the layout that it says, whatever it says of values and classes.
+    """The network that a card names, in the card's layout; what the card says of values and classes is left aside.
 
     Raises:
         UserError: a file is missing or of another network, or the layout contradicts the network.

@@ -1,4 +1,4 @@
-"""What the shape of a network's input says of the pictures that it takes (no torch)."""
+"""Reads from the shape of a network's input which pictures it takes (no torch)."""
 
 from assay.common.errors import UserError
 from assay.models.info import Layout

@@ -13,7 +13,7 @@ from assay.models.pictures import prepared
 
 
 class Normalised(nn.Module):
-    """A network behind its normalisation: ``net((pixels - mean) / std)``, mean and std a value a channel."""
+    """A network behind its normalisation: ``net((pixels - mean) / std)``, with one mean and one std per channel."""
 
     mean: Tensor
     std: Tensor
@@ -32,7 +32,7 @@ class Normalised(nn.Module):
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model ready to be asked.
+    """A model that is ready to answer.
 
     Attributes:
         info: its card.

@@ -31,7 +31,7 @@ def card_path(name: str) -> Path:
 
 
 def _listed() -> Iterable[ZooEntry]:
-    """The pattern, then the cards in the working folder and in the folders of weights, by what a user types."""
+    """The pattern, then the cards in the working folder and the folders of weights, by the names that a user types."""
     yield pattern_row("CARD.yaml", "a network that a model card describes", "the user's card")
     seen: set[str] = set()
     for folder in (Path(), *weight_folders()):
