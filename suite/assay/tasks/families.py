@@ -16,6 +16,7 @@ _MODULES = {
     "verification": "assay.tasks.verification.task",
     "consistency": "assay.tasks.consistency.task",
     "srvr": "assay.tasks.srvr.task",
+    "corruptions": "assay.tasks.corruptions.task",
 }
 
 

@@ -15,45 +15,53 @@ from assay.tasks.corruptions.names import Settings
 Pixels = npt.NDArray[np.uint8]
 Corruption = Callable[..., Any]
 
-_SHARED: Mapping[str, Corruption] = {
+_RANDOM: Mapping[str, Corruption] = {
     "gaussian_noise": noise.gaussian_noise,
     "shot_noise": noise.shot_noise,
     "impulse_noise": noise.impulse_noise,
     "speckle_noise": noise.speckle_noise,
-    "gaussian_blur": blur.gaussian_blur,
-    "defocus_blur": blur.defocus_blur,
     "glass_blur": blur.glass_blur,
     "motion_blur": blur.motion_blur,
     "fog": weather.fog,
-    "brightness": weather.brightness,
-    "contrast": digital.contrast,
-    "saturate": digital.saturate,
-    "jpeg_compression": digital.jpeg_compression,
     "spatter": spatter.spatter,
 }
-_CORRUPTIONS: Mapping[Settings, Mapping[str, Corruption]] = {
+_RANDOM_OF: Mapping[Settings, Mapping[str, Corruption]] = {
     "imagenet-c": {
-        **_SHARED,
-        "zoom_blur": partial(blur.zoom_blur, centred=False),
+        **_RANDOM,
         "snow": partial(weather.snow, centred=False),
         "frost": partial(weather.frost, small=False),
         "elastic_transform": digital.elastic_transform,
-        "pixelate": partial(digital.pixelate, enlarge=Image.Resampling.NEAREST),
     },
     "cifar-10-c": {
-        **_SHARED,
-        "zoom_blur": partial(blur.zoom_blur, centred=True),
+        **_RANDOM,
         "snow": partial(weather.snow, centred=True),
         "frost": partial(weather.frost, small=True),
         "elastic_transform": digital.small_elastic_transform,
+    },
+}
+_FIXED: Mapping[str, Corruption] = {
+    "gaussian_blur": blur.gaussian_blur,
+    "defocus_blur": blur.defocus_blur,
+    "brightness": weather.brightness,
+    "contrast": digital.contrast,
+    "saturate": digital.saturate,
+}
+_FIXED_OF: Mapping[Settings, Mapping[str, Corruption]] = {
+    "imagenet-c": {**_FIXED, "zoom_blur": partial(blur.zoom_blur, centred=False)},
+    "cifar-10-c": {**_FIXED, "zoom_blur": partial(blur.zoom_blur, centred=True)},
+}
+_OF_8_BIT: Mapping[Settings, Mapping[str, Corruption]] = {
+    "imagenet-c": {
+        "jpeg_compression": digital.jpeg_compression,
+        "pixelate": partial(digital.pixelate, enlarge=Image.Resampling.NEAREST),
+    },
+    "cifar-10-c": {
+        "jpeg_compression": digital.jpeg_compression,
         "pixelate": partial(digital.pixelate, enlarge=Image.Resampling.BOX),
     },
 }
-_OF_8_BIT = frozenset({"pixelate", "jpeg_compression"})
-DETERMINISTIC = frozenset(
-    {"gaussian_blur", "defocus_blur", "zoom_blur", "brightness", "contrast", "saturate"} | _OF_8_BIT
-)
-"""The corruptions in which nothing is random."""
+RANDOM = frozenset(_RANDOM_OF["imagenet-c"])
+"""The corruptions in which something is random."""
 
 
 def corrupt(
@@ -76,8 +84,14 @@ def corrupt(
     """
     if severity == 0:
         return picture
-    how, setting = _CORRUPTIONS[settings][name], SETTINGS[settings][name][severity - 1]
-    if name in _OF_8_BIT:
-        return np.asarray(how(picture, setting, random), np.uint8)
-    values = how(picture / 255.0, setting, random)
-    return (np.clip(values, 0, 1) * 255).astype(np.uint8)
+    setting = SETTINGS[settings][name][severity - 1]
+    if name in _OF_8_BIT[settings]:
+        found: Pixels = _OF_8_BIT[settings][name](picture, setting)
+        return found
+    values = picture / 255.0
+    if name in RANDOM:
+        values = _RANDOM_OF[settings][name](values, setting, random)
+    else:
+        values = _FIXED_OF[settings][name](values, setting)
+    cut: Pixels = (np.clip(values, 0, 1) * 255).astype(np.uint8)
+    return cut

@@ -2,6 +2,7 @@
 
 from difflib import get_close_matches
 from typing import Literal
+from urllib.parse import quote
 
 COMMON = (
     "gaussian_noise", "shot_noise", "impulse_noise",
@@ -26,3 +27,8 @@ def unknown_corruption(name: str) -> str:
     """The complaint about a name that is no corruption, with the nearest that is."""
     near = get_close_matches(name, CORRUPTIONS, n=1, cutoff=0.0)[0]
     return f"unknown corruption {name!r}; did you mean {near}? There are {', '.join(CORRUPTIONS)}"
+
+
+def sheet_name(unit_id: str) -> str:
+    """The file with the sheet of one image under all corruptions."""
+    return f"sheets/{quote(unit_id, safe='')}.png"

@@ -15,12 +15,12 @@ from assay.tasks.corruptions.definitions.filters import (
 )
 
 
-def gaussian_blur(picture: Floats, sigma: float, random: Random) -> Floats:
+def gaussian_blur(picture: Floats, sigma: float) -> Floats:
     """A Gaussian; nothing is random."""
     return gaussian(picture, sigma)
 
 
-def defocus_blur(picture: Floats, setting: tuple[float, float], random: Random) -> Floats:
+def defocus_blur(picture: Floats, setting: tuple[float, float]) -> Floats:
     """Out of focus: a disk; nothing is random."""
     return correlate(picture, disk(*setting))
 
@@ -40,7 +40,9 @@ def glass_blur(picture: Floats, setting: tuple[float, int, int], random: Random)
     for _ in range(rounds):
         moves = random.integers(-reach, reach, size=(len(here), 2))
         there = here + moves[:, 1] * width + moves[:, 0]
-        for place, source in zip(here.tolist(), there.tolist(), strict=True):  # each sees what the last one did
+        for place, source in zip(
+            here.tolist(), there.tolist(), strict=True
+        ):  # each sees what the last one did
             shuffled[place] = shuffled[source]
     moved = smooth.reshape(-1, channels)[shuffled].reshape(picture.shape)
     return gaussian(moved / 255.0, sigma)
@@ -51,7 +53,7 @@ def motion_blur(picture: Floats, setting: tuple[int, float], random: Random) -> 
     return motion(picture * 255, *setting, random.uniform(-45, 45)) / 255
 
 
-def zoom_blur(picture: Floats, factors: Sequence[float], random: Random, centred: bool) -> Floats:
+def zoom_blur(picture: Floats, factors: Sequence[float], centred: bool) -> Floats:
     """The camera moves forward: the mean over zooms; nothing is random."""
     single = picture.astype(np.float32)
     total = np.zeros_like(single)

@@ -14,13 +14,14 @@ Pixels = npt.NDArray[np.uint8]
 _SMOOTHING, _REACH = 0.01, 0.005  # of elastic displacements, in sides of the picture
 
 
-def contrast(picture: Floats, factor: float, random: Random) -> Floats:
+def contrast(picture: Floats, factor: float) -> Floats:
     """Every channel drawn towards its mean; nothing is random."""
     mean = picture.mean((0, 1), keepdims=True)
-    return (picture - mean) * factor + mean
+    found: Floats = (picture - mean) * factor + mean
+    return found
 
 
-def saturate(picture: Floats, setting: tuple[float, float], random: Random) -> Floats:
+def saturate(picture: Floats, setting: tuple[float, float]) -> Floats:
     """HSV's saturation is multiplied and raised; a pixel without a hue counts as red. Nothing is random."""
     factor, added = setting
     value, least = picture.max(2, keepdims=True), picture.min(2, keepdims=True)
@@ -29,7 +30,8 @@ def saturate(picture: Floats, setting: tuple[float, float], random: Random) -> F
     change = np.divide(wanted, depth, out=np.zeros_like(depth), where=depth > 0)
     coloured = value - (value - picture) * change
     grey = value * (1 - wanted * np.array([0.0, 1.0, 1.0]))
-    return np.where(depth > 0, coloured, grey)
+    found: Floats = np.where(depth > 0, coloured, grey)
+    return found
 
 
 def elastic_transform(picture: Floats, factor: float, random: Random) -> Floats:
@@ -50,7 +52,9 @@ def small_elastic_transform(picture: Floats, setting: tuple[float, float, float]
     side = min(height, width)
     mapped = _affine(picture.astype(np.float32), reach * side, random)
     across, down = (
-        gaussian(random.uniform(-1, 1, (height, width)), smoothing * side, mode="reflect", truncate=3) * size * side
+        gaussian(random.uniform(-1, 1, (height, width)), smoothing * side, mode="reflect", truncate=3)
+        * size
+        * side
         for _ in range(2)
     )
     return _displaced(mapped, across, down)
@@ -82,14 +86,14 @@ def _affine(picture: Floats, reach: float, random: Random) -> Floats:
     return np.stack(moved, axis=2)
 
 
-def pixelate(picture: Pixels, scale: float, random: Random, enlarge: Image.Resampling) -> Pixels:
+def pixelate(picture: Pixels, scale: float, enlarge: Image.Resampling) -> Pixels:
     """Fewer, larger pixels; nothing is random."""
     height, width, _ = picture.shape
     small = _image(picture).resize((int(width * scale), int(height * scale)), Image.Resampling.BOX)
     return np.asarray(small.resize((width, height), enlarge)).reshape(picture.shape)
 
 
-def jpeg_compression(picture: Pixels, quality: int, random: Random) -> Pixels:
+def jpeg_compression(picture: Pixels, quality: int) -> Pixels:
     """JPEG's artefacts; a grey picture is compressed as a colour picture. Nothing is random."""
     buffer = io.BytesIO()
     _image(picture).convert("RGB").save(buffer, "JPEG", quality=quality)

@@ -1,12 +1,12 @@
 """Filters that several corruptions share. Pictures are (H, W, C) arrays."""
 
 import math
-from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import fft, ndimage
+from scipy import fft, ndimage, sparse
 
 Floats = npt.NDArray[np.floating[Any]]
 Random = np.random.Generator
@@ -22,7 +22,7 @@ def luma(picture: Floats) -> Floats:
 def gaussian(picture: Floats, sigma: float | tuple[float, float], **how: Any) -> Floats:
     """The picture (H, W) or (H, W, C) blurred along its sides, its border repeated."""
     sigmas = (sigma, sigma) if isinstance(sigma, int | float) else sigma
-    options = {"mode": "nearest", "truncate": 4.0} | how
+    options: dict[str, Any] = {"mode": "nearest", "truncate": 4.0} | how
     blurred: Floats = ndimage.gaussian_filter(picture, sigmas, axes=(0, 1), **options)
     return blurred
 
@@ -48,7 +48,9 @@ def disk(radius: float, smoothing: float) -> Floats:
     half = 1 if radius <= 8 else 2
     weights = np.exp(-(np.arange(-half, half + 1) ** 2) / (2 * smoothing**2))
     weights = (weights / weights.sum()).astype(np.float32)
-    smooth = ndimage.correlate1d(ndimage.correlate1d(flat, weights, 0, mode="mirror"), weights, 1, mode="mirror")
+    smooth = ndimage.correlate1d(
+        ndimage.correlate1d(flat, weights, 0, mode="mirror"), weights, 1, mode="mirror"
+    )
     return smooth.astype(np.float64)
 
 
@@ -82,26 +84,26 @@ def zoomed(picture: Floats, factor: float, centred: bool) -> Floats:
         factor: at least 1.
         centred: cut what is too much from both sides, as for CIFAR-10-C; left where it is otherwise.
     """
-    sides = [_enlarged(side, factor, centred) for side in picture.shape[:2]]
-    return _interpolated(picture, sides)
+    height, width, channels = picture.shape
+    rows, columns = (_enlarging(side, factor, centred) for side in (height, width))
+    tall = (rows @ picture.reshape(height, -1).astype(np.float64)).reshape(-1, width, channels)
+    wide = columns @ tall.transpose(1, 0, 2).reshape(width, -1)
+    found: Floats = wide.reshape(-1, tall.shape[0], channels).transpose(1, 0, 2).astype(picture.dtype)
+    return found
 
 
-def _enlarged(side: int, factor: float, centred: bool) -> Floats:
-    """Where each pixel of the enlarged side lies in the side itself."""
+@lru_cache(maxsize=256)
+def _enlarging(side: int, factor: float, centred: bool) -> sparse.csr_array:
+    """(new, side): each new pixel lies between two of the old ones."""
     kept = math.ceil(side / factor)
     size = round(kept * factor)
     places = (side - kept) // 2 + np.arange(size) * ((kept - 1) / max(size - 1, 1))
-    if not centred:
-        return places
-    cut = (size - side) // 2
-    return places[cut : cut + side]
-
-
-def _interpolated(picture: Floats, places: Sequence[Floats]) -> Floats:
-    found = picture.astype(np.float64)
-    for axis, wanted in enumerate(places):
-        low = np.minimum(wanted.astype(np.int64), found.shape[axis] - 1)
-        high = np.minimum(low + 1, found.shape[axis] - 1)
-        share = (wanted - low).reshape((-1, 1, 1) if axis == 0 else (1, -1, 1))
-        found = found.take(low, axis) * (1 - share) + found.take(high, axis) * share
-    return found.astype(picture.dtype)
+    if centred:
+        cut = (size - side) // 2
+        places = places[cut : cut + side]
+    low = np.minimum(places.astype(np.int64), side - 1)
+    share = places - low
+    row = np.arange(len(places))
+    values = np.concatenate([1 - share, share])
+    columns = np.concatenate([low, np.minimum(low + 1, side - 1)])
+    return sparse.csr_array((values, (np.concatenate([row, row]), columns)), shape=(len(places), side))

@@ -1,7 +1,5 @@
 """Noise: of values in [0, 1], float64 (H, W, C)."""
 
-from typing import Any
-
 import numpy as np
 
 from assay.tasks.corruptions.definitions.filters import Floats, Random
@@ -21,10 +19,10 @@ def impulse_noise(picture: Floats, share: float, random: Random) -> Floats:
     """Salt and pepper: some values become 0 or 1."""
     hit = random.random(picture.shape) <= share
     salt = random.random(picture.shape) <= 0.5
-    return np.where(hit, salt.astype(picture.dtype), picture)
+    found: Floats = np.where(hit, salt.astype(picture.dtype), picture)
+    return found
 
 
 def speckle_noise(picture: Floats, sigma: float, random: Random) -> Floats:
     """Noise that grows with the value."""
-    noise: Any = random.normal(size=picture.shape, scale=sigma)
-    return picture + picture * noise
+    return picture + picture * random.normal(size=picture.shape, scale=sigma)

@@ -17,7 +17,9 @@ _TANGENT = 13573  # of 22.5 degrees, in units of 2 ** -15
 _DIAGONAL, _KNIGHT = 1.4, 2.1969  # lengths of steps (1, 1) and (2, 1) (Borgefors 1986)
 
 
-def spatter(picture: Floats, setting: tuple[float, float, float, float, float, bool], random: Random) -> Floats:
+def spatter(
+    picture: Floats, setting: tuple[float, float, float, float, float, bool], random: Random
+) -> Floats:
     """Drops where smooth noise is high: shaded water, or opaque mud.
 
     Args:
@@ -92,7 +94,8 @@ def _chamfer(edges: npt.NDArray[np.bool_]) -> Floats:
     long, short = away.max(0), away.min(0)
     low = (long - 2 * short) + _KNIGHT * short
     high = _KNIGHT * (long - short) + _DIAGONAL * (2 * short - long)
-    return np.where(long >= 2 * short, low, high)
+    found: Floats = np.where(long >= 2 * short, low, high)
+    return found
 
 
 def _equalised(grey: Pixels) -> Pixels:
@@ -104,4 +107,5 @@ def _equalised(grey: Pixels) -> Pixels:
         return grey
     counts[darkest] = 0
     table = np.round(counts.cumsum() * (255 / rest))
-    return np.clip(table, 0, 255).astype(np.uint8)[grey]
+    found: Pixels = np.clip(table, 0, 255).astype(np.uint8)[grey]
+    return found

@@ -21,13 +21,14 @@ def snow(picture: Floats, setting: tuple[float, ...], random: Random, centred: b
     mean, spread, zoom, threshold, radius, sigma, kept = setting
     single = picture.astype(np.float32)
     height, width, _ = single.shape
-    flakes = random.normal(size=(height, width, 1), loc=mean, scale=spread)
+    flakes: Floats = random.normal(size=(height, width, 1), loc=mean, scale=spread)
     flakes = zoomed(flakes, zoom, centred)
     flakes[flakes < threshold] = 0
     flakes = motion(np.clip(flakes, 0, 1), int(radius), sigma, random.uniform(-135, -45))
     flakes = np.round(flakes * 255)[:height, :width] / 255
     pale = np.maximum(single, luma(single) * 1.5 + 0.5)
-    return kept * single + (1 - kept) * pale + flakes + np.rot90(flakes, 2)
+    found: Floats = kept * single + (1 - kept) * pale + flakes + np.rot90(flakes, 2)
+    return found
 
 
 def frost(picture: Floats, weights: tuple[float, float], random: Random, small: bool) -> Floats:
@@ -91,7 +92,8 @@ def fog(picture: Floats, setting: tuple[float, float], random: Random) -> Floats
     side = 1 << (max(height, width) - 1).bit_length()
     brightest = picture.max()
     foggy = picture + weight * plasma(side, decay, random)[:height, :width, np.newaxis]
-    return foggy * brightest / (brightest + weight)
+    found: Floats = foggy * brightest / (brightest + weight)
+    return found
 
 
 def plasma(side: int, decay: float, random: Random) -> Floats:
@@ -121,12 +123,14 @@ def plasma(side: int, decay: float, random: Random) -> Floats:
         heights[half::step, ::step] = mean_of(beside)
         step, roughness = half, roughness / decay
     heights -= heights.min()
-    return heights / heights.max()
+    found: Floats = heights / heights.max()
+    return found
 
 
-def brightness(picture: Floats, added: float, random: Random) -> Floats:
+def brightness(picture: Floats, added: float) -> Floats:
     """HSV's value is raised, hue and saturation stay; nothing is random."""
     value = picture.max(2, keepdims=True)
     raised = np.clip(value + added, 0, 1)
     factor = np.divide(raised, value, out=np.ones_like(value), where=value > 0)
-    return np.where(value > 0, picture * factor, raised)
+    found: Floats = np.where(value > 0, picture * factor, raised)
+    return found
