@@ -1,6 +1,7 @@
 """Tracks: for one label space, the tasks of every family that have a meaning there, at two scales.
 
-A track is a question about one model, asked in four ways. What a family cannot ask there is a sentence of the track.
+A track is a question about one model, asked in as many ways as there are families. What a family cannot ask there is
+a sentence of the track.
 """
 
 from collections.abc import Iterable

@@ -17,6 +17,7 @@ MODULES = {
     "verification": "assay.tasks.verification.task",
     "consistency": "assay.tasks.consistency.task",
     "srvr": "assay.tasks.srvr.task",
+    "corruptions": "assay.tasks.corruptions.task",
 }
 
 
