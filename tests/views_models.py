@@ -60,3 +60,26 @@ def grey():
 def read_wrongly():
     """The same network behind another network's normalisation: every picture is as dark as none should be."""
     return Brightness(), DESCRIPTION | {"mean": (5.0,) * 3, "std": (0.2,) * 3}
+
+
+class _Changed(Brightness):
+    """The same decisions from other logits: all multiplied, and moved, alike."""
+
+    def __init__(self, factor=1.0, constant=0.0):
+        super().__init__()
+        self.factor, self.constant = factor, constant
+
+    def forward(self, images):
+        return self.factor * super().forward(images) + self.constant
+
+
+def tiny_logits():
+    return _Changed(factor=1e-4), DESCRIPTION
+
+
+def huge_logits():
+    return _Changed(factor=1e4), DESCRIPTION
+
+
+def moved_logits():
+    return _Changed(constant=7.0), DESCRIPTION

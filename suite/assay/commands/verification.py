@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from assay.common.errors import UserError
-from assay.tasks.verification.spec import GRAMMAR_HELP, VerificationSpec
-from assay.tasks.verification.summary import property_name
+from assay.tasks.verification.spec import GRAMMAR_HELP, VerificationSpec, property_name
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from itertools import product
 from typing import Any
@@ -12,10 +12,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from assay.data.dataset import Dataset
 from assay.models.check import check_logits
 from assay.models.loaded import LoadedModel
 from assay.tasks.base import Record, RunContext
+from assay.tasks.shared.loading import Loader, Picture
 from assay.tasks.srvr.camera import camera, place
+from assay.tasks.srvr.labelled import Pictures
 from assay.tasks.srvr.pytorch3d_backend import render_with_pytorch3d
 from assay.tasks.srvr.reference import reference_difference
 from assay.tasks.srvr.regions import Regions, complement, grow_regions
@@ -24,6 +27,7 @@ from assay.tasks.srvr.scores import NetworkScores
 from assay.tasks.srvr.shapes import Shape
 from assay.tasks.srvr.spec import SrvrSpec
 from assay.tasks.srvr.study import COMPLEMENT
+from assay.tasks.srvr.temperature import Temperature, fit_temperature
 from assay.tasks.srvr.work import RowWork, SearchWork
 
 _CONTACT_SIZE = 112
@@ -37,6 +41,15 @@ class Studio:
     spec: SrvrSpec
     model: LoadedModel
     context: RunContext
+    labelled: Dataset | None = None
+
+    @property
+    def temperature(self) -> Temperature | None:
+        """Fitted on the labelled pictures, once a process; None where there are none."""
+        if self.labelled is None:
+            return None
+        pictures = Pictures(self.labelled.sha256, self.labelled)
+        return _temperature(self.model, pictures, self.context.device, self.context.batch_size)
 
     @property
     def draw(self) -> Draw:
@@ -72,6 +85,24 @@ class Studio:
         return self.draw(surface, camera(place(self.spec.names, points)), self.settings)
 
 
+@lru_cache(maxsize=1)
+def _temperature(model: LoadedModel, pictures: Pictures, device: str, batch_size: int) -> Temperature:
+    """The network's temperature, from the logits of pictures as its maker meant them, whatever renders are.
+
+    Raises:
+        UserError: a picture cannot be read.
+    """
+    labelled = pictures.dataset
+    logits, labels = [], [sample.label for sample in labelled.samples]
+    for start in range(0, len(labels), batch_size):
+        part = labelled.samples[start : start + batch_size]
+        images = Loader().batch([Picture(model, labelled, sample) for sample in part], device)
+        found = model.module(images)
+        check_logits(found, model.info.num_classes)
+        logits.append(found.double().cpu())
+    return fit_temperature(torch.cat(logits).numpy(), np.array(labels))
+
+
 @lru_cache(maxsize=4)
 def _surface(shape: Shape, device: str) -> Surface:
     return Surface.from_mesh(shape.mesh(), device)
@@ -88,11 +119,18 @@ def score_row(studio: Studio, unit_id: str, work: RowWork) -> Record:
     spec, shape, context = studio.spec, work.shape, studio.context
     points, surface = _row_points(spec, work.row), studio.surface(shape)
     scores, coverage, saturation, kept = [], [], [], []
+    recognised: list[bool] = []
+    calibrated: list[float] = []
+    temperature = studio.temperature
     wanted = _contact_indices(spec, work.row)
     for start in range(0, len(points), context.batch_size):
         part = points[start : start + context.batch_size]
         images = studio.images(surface, part)
-        probabilities = studio.network(images).double().softmax(1)
+        logits = studio.network(images).double()
+        probabilities = logits.softmax(1)
+        recognised += (logits.argmax(1) == shape.class_index).tolist()
+        if temperature is not None and temperature.value is not None:
+            calibrated += (logits / temperature.value).softmax(1)[:, shape.class_index].tolist()
         scores += probabilities[:, shape.class_index].tolist()
         coverage.append((images[:, 0] > 0).double().mean((1, 2)).min().item())
         saturation.append((images[:, 0] >= 1).double().mean((1, 2)).max().item())
@@ -116,6 +154,9 @@ def score_row(studio: Studio, unit_id: str, work: RowWork) -> Record:
                 "reference_difference": reference_difference(studio.draw, context.device),
                 **repeated,
             },
+            "recognised": recognised,
+            "calibrated": calibrated or None,
+            "temperature": None if temperature is None else asdict(temperature),
         },
         files={name: _strip(kept)} if kept else {},
     )
