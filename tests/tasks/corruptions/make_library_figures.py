@@ -40,9 +40,7 @@ def main(folder):
 
     found = {}
     for name, size in PICTURES.items():
-        picture = np.asarray(
-            Image.open(folder / name).convert("RGB").resize(size, Image.Resampling.BOX)
-        )
+        picture = np.asarray(Image.open(folder / name).convert("RGB").resize(size, Image.Resampling.BOX))
         rows = {}
         for corruption in imagecorruptions.get_corruption_names("all"):
             rows[corruption] = []

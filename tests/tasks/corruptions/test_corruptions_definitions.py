@@ -157,7 +157,8 @@ def test_glass_only_moves_what_is_there():
     picture[:, 16:] = 255
     found = made(picture, "glass_blur", 1, "cifar-10-c")
     assert set(np.unique(found)) <= {0, 255}  # its blur at severity 1 reaches no neighbour
-    assert (found[:, :14] == 0).all() and (found[:, 18:] == 255).all()
+    assert (found[:, :14] == 0).all()
+    assert (found[:, 18:] == 255).all()
 
 
 def test_a_motion_of_one_step_along_the_rows_is_a_weighted_sum_of_shifts():

@@ -25,7 +25,9 @@ def test_an_honest_run_fails_no_guard(run_digits):
 
 
 def test_severity_0_that_is_not_clean(run_digits, monkeypatch):
-    planted(monkeypatch, lambda picture, name, severity, *rest: corrupt(picture, name, max(severity, 1), *rest))
+    planted(
+        monkeypatch, lambda picture, name, severity, *rest: corrupt(picture, name, max(severity, 1), *rest)
+    )
     assert "severity_0_is_clean" in failed(run_digits())
 
 
