@@ -29,7 +29,7 @@ def planted(run, change, count=1):
 
 def test_every_guard_is_listed_with_its_figure_and_passes_on_a_sound_net(run_digits):
     run = run_digits(LINEAR, LINES)
-    assert len(run.guards) == 14
+    assert len(run.guards) == 15
     assert all(guard.value is not None and guard.limit is not None for guard in run.guards.values())
     assert {name for name, guard in run.guards.items() if not guard.passed} == set()
 

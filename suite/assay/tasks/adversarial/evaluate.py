@@ -11,7 +11,7 @@ from assay.attacks.losses import in_top
 from assay.data.dataset import Dataset
 from assay.models.loaded import LoadedModel
 from assay.tasks.adversarial.block import Block, load_block
-from assay.tasks.adversarial.checks import clean_checks
+from assay.tasks.adversarial.checks import certainty, clean_checks
 from assay.tasks.adversarial.levels import Attacker, Levels, Outcome, attackers, levels_of, norm_of
 from assay.tasks.adversarial.proofs import certificates, probe_outcomes
 from assay.tasks.adversarial.saved import correct_after_rounding, png_files
@@ -37,6 +37,7 @@ def evaluate(
     }
     found.draw()
     predicted, correct = block.logits.argmax(1).tolist(), block.correct.tolist()
+    sure = certainty(block.logits).tolist()
     records = []
     for row, unit in enumerate(units):
         attacks = {
@@ -46,6 +47,7 @@ def evaluate(
             "label": unit.payload.label,
             "predicted": predicted[row],
             "clean_correct": correct[row],
+            "certainty": sure[row],
             "attacks": attacks,
             "smallest_eps": {series: _smallest(spec, attacks[series]) for series in attacks},
             "checks": checks[row],

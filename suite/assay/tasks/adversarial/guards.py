@@ -19,12 +19,13 @@ ALONE_TOLERANCE = 1e-3  # of the largest logit; batched kernels sum in another o
 RESCORE_LIMIT = 0.01  # share of claimed successes that a fresh pass may deny (images on the very boundary)
 CHANCE_LIMIT = 0.05  # share of images in which one attack may beat a better one by luck
 PROBE_LIMIT = 0.02  # share of images that a blind search may break where gradient attacks could not
+LEAST_CERTAINTY = 0.25  # of the clean accuracy; sound networks, robust ones too, lie at a half and above
 MOST_BLIND = 0.01  # share of images that may stand an attack which saw no gradient at some step
 RISE_LIMIT = 0.02  # how much an accuracy may rise from one radius to the next, for the same reason
 
 OF_ATTACKS_ALONE = frozenset(
     {
-        "inside_the_ball", "loss_not_saturated", "gradient_not_zero", "accuracy_falls_with_eps",
+        "inside_the_ball", "loss_not_flat", "loss_not_saturated", "gradient_not_zero", "accuracy_falls_with_eps",
         "iterated_beats_single_step", "black_box_does_not_win", "clean_errors_stay_errors",
     }
 )  # fmt: skip
@@ -41,6 +42,7 @@ def all_guards(spec: AdversarialSpec, outcomes: Outcomes) -> Iterator[Guard]:
     yield from _perturbation_guards(spec, outcomes)
     yield from _model_guards(outcomes.records)
     yield from _gradient_guards(outcomes)
+    yield from _loss_not_flat(spec, outcomes)
     yield from _strength_guards(spec, outcomes)
     yield _confirmed(outcomes)
     yield _bounded_by_clean(outcomes)
@@ -104,6 +106,38 @@ def _gradient_guards(outcomes: Outcomes) -> Iterator[Guard]:
         "outcomes where the loss had a gradient of exactly zero, attacked again with the logit margin",
     )
     yield _little_blind(outcomes)
+
+
+def _loss_not_flat(spec: AdversarialSpec, outcomes: Outcomes) -> Iterator[Guard]:
+    """A network far less sure than it is right has small logits, on which the cross-entropy looks past the rival.
+
+    Divided by enough, logits change no decision, yet every score is the same and the gradient is that of all classes
+    alike. Where an attack of the same spec climbs a loss without a scale, the worst of them rests on that one. None for
+    records of before certainty was noted.
+    """
+    sure = [
+        record.values["certainty"]
+        for record in outcomes.records
+        if record.values.get("certainty") is not None
+    ]
+    if not sure or len(sure) < len(outcomes.records):
+        return
+    certainty, accuracy = fmean(sure), fmean(outcomes.clean)
+    climbing = [attack for attack in spec.attacks if attack.climbs_gradient]
+    flat = bool(climbing) and all(attack.loss == "cross_entropy" for attack in climbing)
+    limit = LEAST_CERTAINTY * accuracy
+    yield Guard(
+        name="loss_not_flat",
+        passed=not flat or certainty >= limit,
+        value=certainty,
+        limit=limit,
+        detail=f"mean certainty (0: all classes alike), against a quarter of the clean accuracy {accuracy:.3g}; "
+        + (
+            "the attacks climb the cross-entropy alone, which is flat below it: give one `loss: margin`"
+            if flat
+            else "an attack climbs a loss that has no scale, so that it decides nothing"
+        ),
+    )
 
 
 def _little_blind(outcomes: Outcomes) -> Guard:

@@ -94,6 +94,12 @@ class AttackSpec(StrictModel):
         return known is not None and known.uses_gradient and self.targeted == "no" and not self.transfer_from
 
     @property
+    def climbs_gradient(self) -> bool:
+        """Whether it follows the gradient of the very model that is scored."""
+        known = METHODS.get(self.method)
+        return known is not None and known.uses_gradient and not self.transfer_from
+
+    @property
     def series(self) -> str:
         """What its figures are called: ``name``, or the method, with ``_targeted`` where it is."""
         return self.name or self.method + ("" if self.targeted == "no" else f"_{self.targeted}")

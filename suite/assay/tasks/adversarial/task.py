@@ -34,7 +34,7 @@ class AdversarialTask(Task[AdversarialSpec, "Dataset"]):
         "adversarial: what stands under the worst of the attacks that were tried; a "
         "stronger one may leave less."
     )
-    record_version = 3
+    record_version = 4
     dtypes = ("float32", "bfloat16")
     spec_type = AdversarialSpec
     record_columns = (

@@ -55,6 +55,7 @@ class AdversarialValues(StrictModel):
     checks: CheckValues
     probe: bool | None
     certified: ProofValues | None
+    certainty: Annotated[float, Field(ge=-1e-6, le=1 + 1e-6)] | None = None  # None: made before version 4
 
 
 RECORD_VALUES = TypeAdapter(AdversarialValues)

@@ -1,0 +1,30 @@
+"""What people call the figures of neuron consistency, and which way is better. Without torch."""
+
+from collections.abc import Iterator
+
+from assay.results.document import Direction, Metric
+
+_FIGURES: dict[str, tuple[str, Direction]] = {
+    "excess": ("Excess over shuffled labels", "up"),
+    "excess_gap": ("Excess lost on adversarial images", "down"),
+    "excess_adv": ("Excess on adversarial images", "up"),
+    "consis": ("Consistency", "up"),
+    "consis_adv": ("Consistency on adversarial images", "up"),
+    "floor": ("Consistency of shuffled labels", "none"),
+    "floor_adv": ("Consistency of shuffled labels, adversarial images", "none"),
+}
+_ATTACK = "attack_success:"
+
+
+def titled(metrics: Iterator[Metric]) -> Iterator[Metric]:
+    """The metrics with their titles and directions; what an attack on others reached is no merit of this network."""
+    for metric in metrics:
+        if metric.name.startswith(_ATTACK):
+            member = metric.name.removeprefix(_ATTACK).replace(":", " ", 1).replace("_", " ", 1)
+            yield metric.model_copy(update={"title": f"Targets reached, {member}"})
+            continue
+        key, _, sigma = metric.name.partition("@")
+        layer, _, figure = key.rpartition(":")
+        words, direction = _FIGURES[figure]
+        parts = [words, *([f"sigma {sigma}"] if sigma else []), *([f"layer {layer}"] if layer else [])]
+        yield metric.model_copy(update={"title": ", ".join(parts), "direction": direction})
