@@ -47,7 +47,7 @@ class Size:
 
 
 def step_seconds(recipe: Recipe, device: str, budget: float) -> float:
-    """Seconds an image and epoch of a recipe's training steps; of a long climb from its first two steps.
+    """Seconds per image and epoch of a recipe's training steps; of a long climb from its first two steps.
 
     Args:
         recipe: whose steps; the signs of a saliency are noise, which costs as much.
@@ -163,7 +163,7 @@ def _noise(recipe: Recipe, device: str, images: int) -> "Batch":
 
 
 def saliency_seconds(recipe: Recipe, device: str, budget: float) -> float:
-    """Seconds an image, once a training, of the saliency that a teacher makes: one like the recipe's own network."""
+    """Seconds per image, once per training, of the saliency that a teacher makes: one like the recipe's own network."""
     block = recipe.method.saliency if isinstance(recipe.method, Salient) else None
     if not isinstance(block, TeacherSaliency):
         return 0.0
@@ -184,7 +184,7 @@ def saliency_seconds(recipe: Recipe, device: str, budget: float) -> float:
 
 
 def small_net_seconds(architecture: str, budget: float) -> float:
-    """Seconds an image and epoch of a small network's training."""
+    """Seconds per image and epoch of a small network's training."""
     import torch
 
     from assay.models import small_nets
@@ -200,9 +200,9 @@ def small_net_seconds(architecture: str, budget: float) -> float:
 
 
 def seconds_an_image(run: Callable[[int], None], most: int, device: str, budget: float) -> float:
-    """Seconds an image where ``run`` takes ``most`` at a time, from as many at a time as the budget allows.
+    """Seconds per image where ``run`` takes ``most`` at a time, from as many at a time as the budget allows.
 
-    What a run costs whatever its size, such as the optimiser's step, is told apart by two sizes.
+    Costs that do not depend on the size, such as the optimiser's step, follow from two sizes.
     """
     timed = partial(_seconds, run, device)
     until = time.monotonic() + budget

@@ -173,7 +173,7 @@ def over_seeds(single: Mapping[str, Measured]) -> Measured:
 
 
 def _together(columns: Sequence[Mapping[str, tuple[float, ...]]]) -> dict[str, tuple[float, ...]]:
-    """Each image's scores, one a repetition; empty where the repetitions are not of the same images."""
+    """Each image's scores, one per repetition; empty where the repetitions are not of the same images."""
     first = columns[0]
     if any(set(column) != set(first) for column in columns):
         return {}
@@ -215,7 +215,7 @@ def _regions(plan: Reproduction, wanted: RegionsMeasurement) -> Measured | Missi
 
 
 def over_shapes(samples: Mapping[str, float], unit: str) -> Measured:
-    """One measurement from a value a shape; the interval is Student's t over the shapes."""
+    """One measurement from one value per shape; the interval is Student's t over the shapes."""
     low, high = student_interval(list(samples.values()))
     return Measured(
         value=fmean(samples.values()), low=low, high=high, unit=unit, n=len(samples), samples=samples,

@@ -1,4 +1,4 @@
-"""Figures a shape from the authors' archive of semantic maps (Hamdi and Ghanem), computed once and kept."""
+"""Figures per shape from the authors' archive of semantic maps (Hamdi and Ghanem), computed once and kept."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -21,7 +21,7 @@ Figures = dict[str, dict[str, float]]
 
 
 def shape_values(archive: Path, kept: Path, wanted: RegionsMeasurement) -> dict[str, float]:
-    """One figure a shape.
+    """One figure per shape.
 
     Args:
         archive: the authors' file.

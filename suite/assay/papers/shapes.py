@@ -34,7 +34,7 @@ def shapes_behind(run: Path, result: ResultDocument, metric: Metric) -> dict[str
 
 @cache
 def _behind(run: Path, job_key: str, model: str, task: str) -> Behind:
-    """Computed once a job: its regions are grown again from the stored maps."""
+    """Computed once per job: its regions are grown again from the stored maps."""
     del job_key  # what is stored under a name changes with it
     for job in stored_jobs(RunFolder.existing(run)):
         if (job.document["model"]["name"], job.document["task"]) == (model, task):
