@@ -198,7 +198,7 @@ def _of_eight_bits(image: Image.Image, policy: ColourPolicy) -> Image.Image:
     """Grey of more bits as mode L."""
     if policy.deep == "refuse":
         raise ImageError(
-            f"has more than 8 bits per pixel ({image.mode}), which its manifest refuses; save it with 8, or set "
+            f"has more than 8 bits a pixel ({image.mode}), which its manifest refuses; save it with 8, or set "
             "`deep: convert` or `deep: scale`"
         )
     if policy.deep == "convert":
