@@ -1,4 +1,4 @@
-"""What there is: models, tasks, data and recipes as rows for `assay list`, and what kind of document a file is."""
+"""Models, tasks, data and recipes as rows for `assay list`, and the kind of document that a file holds."""
 
 import textwrap
 from collections.abc import Sequence
@@ -149,7 +149,7 @@ def _short(text: str, width: int = 60) -> str:
 
 
 def kind_of(path: Path) -> str:
-    """What valid kind of document a file is, such as a task spec, a recipe, a data manifest or a model card.
+    """The kind of valid document that a file holds, such as a task spec, a recipe, a data manifest or a model card.
 
     Raises:
         UserError: it is none, or not valid.

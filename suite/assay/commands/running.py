@@ -101,7 +101,8 @@ def run(
         typer.Option("--executor", help="here: this process; pool: worker processes; ray: a cluster."),
     ] = ExecutorName.AUTO,
     workers: Annotated[
-        str, typer.Option("--workers", help="Worker processes a device: a number, or auto (one a CPU core).")
+        str,
+        typer.Option("--workers", help="Worker processes per device: a number, or auto (one per CPU core)."),
     ] = "1",
     address: Annotated[
         str, typer.Option("--address", help="Ray's address (local: one of its own).")
@@ -133,7 +134,7 @@ def run(
     from assay.runner.run import Runtime, run_jobs
     from assay.runner.worker import Limits
 
-    # A cluster's GPUs are not this machine's, which only plans.
+    # This machine only plans; the GPUs are those of the cluster.
     on_cluster = executor is ExecutorName.RAY
     chosen = ["cpu"] if on_cluster else devices(device)
     asked = Asked(
@@ -269,7 +270,7 @@ def _scale_of(given: PlanScale | None, kind: type[ScaleT], default: ScaleT) -> S
 
 
 def _say_remarks(jobs: "Sequence[Job]") -> None:
-    """What a reader must know of how networks and data were read, once for all jobs on the same."""
+    """What a reader must know of how networks and data were read, once per network and data set."""
     from assay.results.document import DataCard
     from assay.runner.jobs import data_card
 

@@ -1,4 +1,4 @@
-"""A run's folder: jobs and their chunks, each written whole, checked when read, and never trusted otherwise.
+"""A run's folder: jobs and their chunks, each written whole, and checked whenever it is read.
 
 ::
 
@@ -7,7 +7,7 @@
     DIR/index.json                    which job stands behind each (model, task)
     DIR/jobs/<key>/job-<names>.json   the job: identity, cards, number of units; one for each of its names
     DIR/jobs/<key>/fingerprint.json   how its network answered when the job began; no part of an answer
-    DIR/jobs/<key>/chunks/000000.jsonl the SHA-256 of the rest; a header; then one record a line
+    DIR/jobs/<key>/chunks/000000.jsonl the SHA-256 of the rest; a header; then one record per line
     DIR/jobs/<key>/files/…            the records' files (their hashes are in the records)
     DIR/jobs/<key>/times.jsonl        how long each chunk took, and where; never part of an answer
     DIR/events.jsonl                  what happened when, for `assay status` and for machines

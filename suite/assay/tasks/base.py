@@ -27,7 +27,7 @@ DataT = TypeVar("DataT")
 
 
 class NotApplicableError(Exception):
-    """Raised by ``run`` when only a look at the network itself shows that the task has no meaning for it."""
+    """Raised by ``run`` when only the network itself shows that the task has no meaning for it."""
 
 
 class Unit(NamedTuple):
@@ -189,20 +189,20 @@ class DataSets(ABC):
 
 
 class Task(ABC, Generic[SpecT, DataT]):
-    """One family. It owes what is abstract here, and says of the rest only where it differs.
+    """One family. It must define what is abstract here, and redefines the rest only where it differs.
 
     Attributes:
-        spec_type: what its YAML files hold; the family is called as its ``family`` field says.
-        record_version: changes whenever records of before would not be what they would be today.
-        pooling_version: changes where only records of networks with max pooling would not; None: they never differed.
+        spec_type: the model of its YAML files; its field ``family`` gives the family's name.
+        record_version: raised whenever today's records would differ from older ones.
+        pooling_version: raised where only records of networks with max pooling differ; None: they never did.
         dtypes: the precisions in which its figures keep their meaning.
         record_columns: the columns of its CSV that come first.
-        record_values: what a record's values are, strictly; those that strangers wrote are held against it.
-        scored_files: patterns (as in a shell) of the records' files that :meth:`summarise` reads; they travel wherever
-            records do.
+        record_values: the strict model of a record's values; records from strangers are checked against it.
+        scored_files: patterns (as in a shell) of the records' files that :meth:`summarise` reads; they travel with the
+            records.
         switches: fields of the spec that an option of ``assay run`` may turn on; what is measured stays the same.
         no_own_pictures: why it cannot score a user's own pictures, or None.
-        meaning: one plain sentence on its headline, for whoever reads the card of a run.
+        meaning: one plain sentence about its headline, for readers of a run's card.
         witness: how files that a run saved bear out a submission's records, or None.
         data_sets: its own kind of data sets, or None where it takes labelled pictures.
         attackers: the field of its specs that names networks which attack (``outer.inner``), or None.
@@ -238,7 +238,7 @@ class Task(ABC, Generic[SpecT, DataT]):
         return label_space_mismatch(model, cast(Labelled, data))
 
     def check_network(self, spec: SpecT, load: "Callable[[], LoadedModel]") -> None:
-        """Refuse before any work what only a look at the network itself shows to be wrong; nothing is.
+        """Refuse, before any work, what only the network itself shows to be wrong. By default nothing is refused.
 
         ``load`` gives the network; it is called only where the spec needs such a look.
 
@@ -310,7 +310,7 @@ class Task(ABC, Generic[SpecT, DataT]):
 
 
 def image_units(data: "Dataset") -> list[Unit]:
-    """One unit an image, in the data set's order."""
+    """One unit per image, in the data set's order."""
     return [Unit(sample.unit_id, sample) for sample in data.samples]
 
 
