@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from assay.attacks.losses import LOSSES
+from assay.attacks.losses import LOSSES, Loss
 from assay.attacks.rows import Inputs
 from assay.attacks.settings import AttackSettings
 from assay.errors import UserError
@@ -93,29 +93,31 @@ def observe(
     *,
     gradient: bool,
     needed: Callable[[Tensor], bool] = lambda _: True,
+    loss_of: Loss | None = None,
 ) -> Observation:
     """Logits and loss at `adversarial`, with the loss's gradient where asked for and, by its logits, needed.
 
-    Parameters get no gradients. A model whose output does not depend on its input has gradient zero.
+    Parameters get no gradients. A model whose output does not depend on its input has gradient zero. The loss is that
+    of the settings unless `loss_of` is given.
 
     Raises:
         UserError: The output is not logits, or the loss needs more classes.
         NonFiniteLogitsError: Some logits are NaN or infinite.
     """
-    loss_of = LOSSES[settings.loss]
+    loss_of = loss_of or LOSSES[settings.loss]
     with torch.set_grad_enabled(gradient):
         points = adversarial.detach().requires_grad_(gradient)
         logits = checked_logits(model, points, inputs.position)
         loss = loss_of(logits, inputs.labels, inputs.targets, settings.top_k)
-        slope = _gradient(loss, points) if gradient and needed(logits.detach()) else None
+        slope = gradient_of(loss, points) if gradient and needed(logits.detach()) else None
     return Observation(logits.detach(), loss.detach(), slope)
 
 
-def _gradient(loss: Tensor, points: Tensor) -> Tensor:
-    """The gradient of each row's loss at its own point."""
+def gradient_of(loss: Tensor, points: Tensor, *, keep_graph: bool = False) -> Tensor:
+    """(n, C, H, W): the gradient of each row's loss at its own point; the graph is kept for another where asked."""
     if not loss.requires_grad:
         return torch.zeros_like(points)
-    (slope,) = torch.autograd.grad(loss.sum(), points, allow_unused=True)
+    (slope,) = torch.autograd.grad(loss.sum(), points, retain_graph=keep_graph, allow_unused=True)
     if slope is None:
         return torch.zeros_like(points)
     # Steps are taken in place, which a gradient that is one number expanded would not allow.

@@ -176,8 +176,10 @@ class WholeCurve:
 def levels_of(attacker: Attacker) -> Levels:
     """The way through the radii that the spec asks for."""
     rows = attacker.block.correct.nonzero().squeeze(1)
-    if attacker.attack.only_foolbox_has and len(rows):
-        nearest = minimal_distances(attacker.attack, attacker.job(rows, "nearest"))
+    foreign = attacker.attack.only_foolbox_has
+    if len(rows) and (foreign or not attacker.spec.in_turn):
+        largest = attacker.settings(attacker.spec.radii[-1])
+        nearest = minimal_distances(attacker.attack, attacker.job(rows, "nearest"), largest)
         if nearest is not None:
             return _by_distance(attacker, rows, nearest)
     own = attacker.attack.backend == "assay" and attacker.attack.transfer_from is None

@@ -61,7 +61,7 @@ def check_classes(spec: AdversarialSpec, classes: int) -> None:
         )
     for attack in spec.attacks:
         needed = 3 if attack.targeted == "no" else 4
-        if attack.method == "apgd_t":
+        if attack.aims_at_runners_up:
             needed = max(attack.restarts + 1, 4 if attack.loss == "dlr" else 2)
         elif attack.loss != "dlr":
             continue

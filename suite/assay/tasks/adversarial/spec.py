@@ -65,6 +65,11 @@ class AttackSpec(StrictModel):
             raise ValueError(
                 f"{self.method} has no momentum; remove `momentum` and `momentum_norm`, or use mim"
             )
+        if self.leaves_ball and self.transfer_from:
+            raise ValueError(
+                f"{self.method} ends at the boundary of the network that it attacks, where another one need not err; "
+                "leave `transfer_from` out, or use bim"
+            )
         return self
 
     def _check_foreign(self) -> None:
@@ -89,9 +94,20 @@ class AttackSpec(StrictModel):
 
     @property
     def white_box(self) -> bool:
-        """Whether it climbs the gradient of the very model that is scored, away from the label."""
+        """Whether it climbs the gradient of the very model that is scored, away from the label, within the ball."""
         known = METHODS.get(self.method)
-        return known is not None and known.uses_gradient and self.targeted == "no" and not self.transfer_from
+        climbs = known is not None and known.uses_gradient and not known.leaves_ball
+        return climbs and self.targeted == "no" and not self.transfer_from
+
+    @property
+    def aims_at_runners_up(self) -> bool:
+        """Whether each start aims at another of the most likely wrong classes."""
+        return self.method in METHODS and METHODS[self.method].aims_at_runners_up
+
+    @property
+    def leaves_ball(self) -> bool:
+        """Whether it is one of ours that looks for the nearest adversarial image, whatever the radius."""
+        return self.method in METHODS and METHODS[self.method].leaves_ball
 
     @property
     def series(self) -> str:
@@ -121,6 +137,8 @@ class AdversarialSpec(TaskSpec):
     Attributes:
         curve: ``each`` attacks every image at every radius; ``ascending`` carries on what fell at a smaller
             one; ``bisect`` finds each image's smallest radius by binary search.
+            Attacks that look for the nearest adversarial image (fab, fab_t, some of foolbox) give the whole curve
+            at once, whatever ``curve`` is; in turn, they are made at each radius.
         in_turn: each attack meets only images that all attacks before it left standing at the same radius
             (AutoAttack's protocol); a curve is then that of the attacks up to this one together.
         top_k: an image counts as correct while its label is among the ``top_k`` highest logits.
