@@ -102,6 +102,10 @@ def check_settings(name: str, settings: AttackSettings, *, targeted: bool = Fals
         raise UserError(
             f"{name}: looks for where the highest logit changes, so top_k must be 1, got {settings.top_k}"
         )
+    if method.leaves_ball and settings.draws != 1:
+        raise UserError(
+            f"{name}: looks for a boundary that stays where it is, so draws must be 1, got {settings.draws}"
+        )
 
 
 def _check_numbers(name: str, settings: AttackSettings) -> None:
@@ -116,7 +120,7 @@ def _check_numbers(name: str, settings: AttackSettings) -> None:
         raise UserError(f"{name}: step_size must be a finite number > 0, got {step_size}")
     if not (math.isfinite(settings.momentum) and settings.momentum >= 0):
         raise UserError(f"{name}: momentum must be a finite number >= 0, got {settings.momentum}")
-    for key in ("steps", "restarts", "top_k"):
+    for key in ("steps", "restarts", "top_k", "draws"):
         if getattr(settings, key) < 1:
             raise UserError(f"{name}: {key} must be at least 1, got {getattr(settings, key)}")
 
