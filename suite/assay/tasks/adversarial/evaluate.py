@@ -12,6 +12,7 @@ from assay.data.dataset import Dataset
 from assay.models.loaded import LoadedModel
 from assay.tasks.adversarial.block import Block, load_block
 from assay.tasks.adversarial.checks import clean_checks
+from assay.tasks.adversarial.few_classes import fitted
 from assay.tasks.adversarial.levels import Attacker, Levels, Outcome, attackers, levels_of, norm_of
 from assay.tasks.adversarial.proofs import certificates, probe_outcomes
 from assay.tasks.adversarial.saved import correct_after_rounding, png_files
@@ -26,6 +27,7 @@ def evaluate(
     spec: AdversarialSpec, model: LoadedModel, data: Dataset, units: Sequence[Unit], context: RunContext
 ) -> list[Record]:
     """One record a unit: the clean outcome, each attack's outcome at each eps, and the guards' raw figures."""
+    spec = fitted(spec, model.info.num_classes)
     block = load_block(model, data, [unit.payload for unit in units], context, spec.top_k)
     found = _Found(block, _drawn(spec, data, block))
     checks = clean_checks(block)
@@ -51,6 +53,8 @@ def evaluate(
             "checks": checks[row],
             **{name: column[row] for name, column in proofs.items()},
         }
+        if spec.protocol is not None:
+            values["classes"] = model.info.num_classes
         records.append(Record(unit.id, values, files=found.files[row]))
     return records
 
@@ -129,9 +133,12 @@ def _rows(spec: AdversarialSpec, attacker: Attacker, outcome: Outcome) -> Rows:
     """The outcome of each image as plain values."""
     block = attacker.block
     change = outcome.images - block.images
+    correct = in_top(outcome.logits, block.labels, spec.top_k)
+    if spec.expects_randomness:  # what was wrong once counts as wrong, though another draw may be right
+        correct &= block.correct
     columns = {
         "predicted": outcome.logits.argmax(1),
-        "correct": in_top(outcome.logits, block.labels, spec.top_k),
+        "correct": correct,
         "claimed": outcome.claimed,
         "distance": norm_of(change, spec.norm).double(),
         "linf": norm_of(change, "linf").double(),

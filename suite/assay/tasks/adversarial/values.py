@@ -45,7 +45,7 @@ class ProofValues(StrictModel):
 
 
 class AdversarialValues(StrictModel):
-    """One image."""
+    """One image; ``classes``, how many the network knows, is there where the spec names a protocol."""
 
     label: Class
     predicted: Class
@@ -55,6 +55,7 @@ class AdversarialValues(StrictModel):
     checks: CheckValues
     probe: bool | None
     certified: ProofValues | None
+    classes: Class | None = None
 
 
 RECORD_VALUES = TypeAdapter(AdversarialValues)
