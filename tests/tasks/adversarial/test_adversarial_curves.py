@@ -120,6 +120,10 @@ def test_the_distances_that_fab_finds_make_the_curve_of_the_closed_form(run_digi
         early = [found for found in both if not found["1/20"]["correct"]]
         assert early
         assert all(found["1/20"]["distance"] == found["1/10"]["distance"] for found in early)
+        nearest = sorted(found["1/20"]["nearest"] for found in both)
+        assert nearest[-1] > 0.1  # of images that stand at every radius too
+        assert all(found["1/20"]["nearest"] == found["1/20"]["distance"] for found in early)
+        assert run.metrics["fab_t:median_distance"].value == nearest[len(nearest) // 2]
 
 
 @pytest.mark.parametrize(("norm", "top_k"), [("l2", 1), ("linf", 5)])

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from math import isfinite
 from typing import Any
 
 from torch import Tensor
@@ -155,6 +156,8 @@ def _rows(spec: AdversarialSpec, attacker: Attacker, outcome: Outcome) -> Rows:
             norm_of(change, "l2") / norm_of(block.images, "l2").clamp_min(1e-12)
         ).double()
     values = {name: column.tolist() for name, column in columns.items()}
+    if outcome.nearest is not None:
+        values["nearest"] = [length if isfinite(length) else None for length in outcome.nearest.tolist()]
     return [{name: column[row] for name, column in values.items()} for row in range(len(block.images))]
 
 

@@ -36,6 +36,8 @@ class Outcome:
         zero_gradient: (N,) bool: it failed, and was blind at some step.
         retried: (N,) bool: its loss was flat, so that it was made again with the logit margin.
         carried: (N,) bool: taken from a smaller radius, or from an attack before.
+        nearest: (N,) float64, the distance of the nearest adversarial image at any radius, infinite where none was
+            found; None for attacks that do not look for it.
     """
 
     images: Tensor
@@ -45,6 +47,7 @@ class Outcome:
     zero_gradient: Tensor
     retried: Tensor
     carried: Tensor
+    nearest: Tensor | None = None
 
     def fell(self, block: Block) -> Tensor:
         """(N,) bool: classified correctly before, and no longer."""
@@ -170,7 +173,7 @@ class WholeCurve:
         here = replace(here, carried=reached & (self.smallest < float(eps) - _TOLERANCE))
         if eps == max(self.attacker.spec.eps):  # the cost is told once, where the whole curve is known
             here = replace(here, steps=found.steps, zero_gradient=found.zero_gradient, retried=found.retried)
-        return here
+        return replace(here, nearest=self.smallest) if self.attacker.attack.leaves_ball else here
 
 
 def levels_of(attacker: Attacker) -> Levels:
