@@ -132,7 +132,9 @@ def _verdict(found: "Diagnosis", data: "Dataset") -> list[str]:
     said = [f"fits: {best.convention.name} ({share})"]
     if found.equals:
         others = [each.convention.name for each in found.candidates[1 : found.equals + 1]]
-        said.append(f"cannot be told apart from it by these pictures: {'; '.join(others)}")
+        said.append(
+            f"cannot be told apart from it by these pictures (the plainest is taken): {'; '.join(others)}"
+        )
     if best.convention.label_shift:
         said.append("the data's labels seem to be shifted by one; no card can say that: correct the labels")
     return said

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from assay.common.errors import UserError
 from assay.common.validation import read_yaml
-from assay.models.card_file import KEY, read_card_file
+from assay.models.card_file import KEY
+from assay.models.entries.card_file import check_card
 from assay.specs import shipped_specs
 from assay.tracks import read_track, shipped_tracks
 
@@ -161,8 +162,8 @@ def kind_of(path: Path) -> str:
         return "result document"
     document = read_yaml(path)
     if KEY in document:
-        read_card_file(path)
-        return "model card"
+        unseen = check_card(path)
+        return f"model card (network not looked at: {unseen})" if unseen else "model card"
     if "embedded" in document:
         read_track(path)
         return "track"

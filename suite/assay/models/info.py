@@ -235,6 +235,11 @@ class ModelInfo(StrictModel):
             )
         return self
 
+    def with_resize(self, resize: Resize) -> "ModelInfo":
+        """The same network behind another resize, such as ``"direct"``, which then is exact."""
+        changed = {"resize": resize, "fit": "exact", **({"pad": None} if resize == "direct" else {})}
+        return self.model_copy(update={"preprocessing": self.preprocessing.model_copy(update=changed)})
+
     def identity(self) -> dict[str, Any]:
         """What decides the network's answers, as plain JSON; it is in the key of everything that is made with it."""
         return {

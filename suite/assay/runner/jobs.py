@@ -15,7 +15,7 @@ from assay.runner.precision import Positive, Precision, check_dtype, in_dtype
 from assay.specs import IDENTITY, RUNTIME, TaskSpec, shipped_specs
 from assay.tasks.base import Task, Unit
 from assay.tasks.families import LoadedSpec, family, load_spec, option_of
-from assay.tasks.shared.images import DataSource, refuse_unfit
+from assay.tasks.shared.images import DataSource
 from assay.tasks.shared.own_pictures import OwnFolder, is_folder, own_folder
 
 if TYPE_CHECKING:
@@ -181,8 +181,9 @@ class Job:
                 network takes no picture of the data.
         """
         if not self.not_applicable:
-            refuse_unfit(self.info, self.question.data)
-            self.question.task.check_network(self.question.spec.spec, lambda: model_of(self.request))
+            task, spec = self.question.task, self.question.spec.spec
+            task.check_pictures(spec, self.info, self.question.data)
+            task.check_network(spec, lambda: model_of(self.request))
 
     @property
     def identity(self) -> dict[str, Any]:

@@ -109,7 +109,7 @@ class RunFolder:
             return []
         try:
             entries = json.loads(path.read_text())
-            found = [{name: str(entry[name]) for name in ("model", "task", "key")} for entry in entries]
+            found = [{name: _text(entry[name]) for name in ("model", "task", "key")} for entry in entries]
             return [entry | {"key": checked_key(entry["key"])} for entry in found]
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise UserError(
@@ -406,6 +406,13 @@ def _is_time(entry: Mapping[str, Any]) -> bool:
     return all(type(entry.get(name)) in (int, float) for name in numbers) and all(
         value is None or isinstance(value, int | float | str) for value in entry.values()
     )
+
+
+def _text(value: object) -> str:
+    """The value as text; a lone surrogate, which JSON can spell, is a ValueError."""
+    text = str(value)
+    text.encode()
+    return text
 
 
 def _first_line(rest: bytes) -> bytes:

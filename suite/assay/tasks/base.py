@@ -12,7 +12,7 @@ from pydantic import JsonValue, TypeAdapter
 from assay.common.errors import UserError
 from assay.results.document import Guard, Metric, ModelCard
 from assay.specs import TaskSpec
-from assay.tasks.shared.images import DataSource, Labelled, label_space_mismatch, open_images
+from assay.tasks.shared.images import DataSource, Labelled, label_space_mismatch, open_images, refuse_unfit
 from assay.tasks.shared.loading import Loader, Picture
 from assay.tasks.shared.plausible import Expected
 
@@ -236,6 +236,14 @@ class Task(ABC, Generic[SpecT, DataT]):
     def not_applicable(self, spec: SpecT, model: "ModelInfo", data: DataT) -> str | None:
         """Why the task has no meaning for this model (label space, input, layers), or None."""
         return label_space_mismatch(model, cast(Labelled, data))
+
+    def check_pictures(self, spec: SpecT, model: "ModelInfo", data: DataT) -> None:
+        """Refuse before any work a network that takes none of the data's pictures; the network is not loaded.
+
+        Raises:
+            UserError: what the network says of a picture.
+        """
+        refuse_unfit(model, data)
 
     def check_network(self, spec: SpecT, load: "Callable[[], LoadedModel]") -> None:
         """Refuse, before any work, what only the network itself shows to be wrong. By default nothing is refused.

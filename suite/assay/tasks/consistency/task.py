@@ -7,7 +7,7 @@ from assay.results.document import Guard
 from assay.tasks.base import Figure, Record, RunContext, Summary, Task, Unit
 from assay.tasks.consistency.spec import ConsistencySpec
 from assay.tasks.consistency.values import RECORD_VALUES
-from assay.tasks.shared.images import DataSource, label_space_mismatch, open_images
+from assay.tasks.shared.images import DataSource, label_space_mismatch, open_images, refuse_unfit
 from assay.tasks.shared.loading import Picture
 from assay.tasks.shared.plausible import Expected, plausible_accuracy
 
@@ -42,6 +42,11 @@ class ConsistencyTask(Task[ConsistencySpec, "ConsistencyData"]):
         """Concepts are independent of a model's classes; labels are not."""
         has_concepts = bool(data.real.samples[0].concepts)
         return None if has_concepts else label_space_mismatch(model, data.real)
+
+    def check_pictures(self, spec: ConsistencySpec, model: "ModelInfo", data: "ConsistencyData") -> None:
+        """The network takes both sets."""
+        refuse_unfit(model, data.real)
+        data.adversarial.refuse_unfit(model)
 
     def check_network(self, spec: ConsistencySpec, load: "Callable[[], LoadedModel]") -> None:
         """The layers that the spec names are there and give maps or vectors."""
