@@ -22,7 +22,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
         {"input": {"mean": [0.5, 0.5], "channels": "bgr"}},
         "mean has 2 values for 3 channels",
     ),
-    "a std of 0": ({"input": {"std": [1, 1, 0]}}, "is to be divided by; give values above 0"),
+    "a std of 0": ({"input": {"std": [1, 1, 0]}}, "is a divisor; give values above 0"),
     "a resize smaller than the crop": (
         {"input": {"resize": {"shorter": 5}}},
         "resize 5 is smaller than the crop",
