@@ -1,7 +1,8 @@
-"""FAB against the code of its authors at equal budgets, image by image, on a robust network made by others."""
+"""FAB and AutoAttack against the code of their authors at equal budgets, image by image, on a robust network."""
 
 import gzip
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,8 @@ from assay.attacks.nearest import nearest
 from assay.attacks.run import Job, run_job
 from assay.attacks.settings import AttackSettings
 from assay.models.zoo import load_model
+from assay.tasks.adversarial.protocols import AUTOATTACK
+from assay.tasks.adversarial.spec import AttackSpec
 
 fab_pt = pytest.importorskip(
     "pyautoattack.fab_pt", reason="pyautoattack is not importable; install it to compare"
@@ -84,3 +87,23 @@ def test_the_nearest_images_are_no_farther_than_the_original_s(
     assert ours.median() <= lengths.median()
     # Two ways of rounding can part at a kink of the network; so few images may end up farther.
     assert (ours > 1.01 * lengths).float().mean() < 0.1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("norm", "eps"), [("linf", "3/20"), ("l2", "7/5")])
+def test_autoattack_as_a_whole_breaks_what_the_original_breaks(job: Job, norm: str, eps: str) -> None:
+    from pyautoattack import AutoAttack
+
+    some = job.select(torch.arange(15))
+    original = AutoAttack(
+        some.model, norm={"linf": "Linf", "l2": "L2"}[norm], eps=float(Fraction(eps)), seed=0
+    )
+    found, _ = original.run_standard_evaluation(some.images, some.labels)
+    fell = some.model(found).argmax(1) != some.labels
+    stands = torch.arange(15)
+    for one in AUTOATTACK["standard"]:
+        attack = AttackSpec.model_validate(one)
+        part = replace(some.select(stands), method=attack.method)
+        stands = stands[~run_job(part, attack.settings(Fraction(eps), norm)).success]
+    assert not fell[stands].any()
+    assert 0 < len(stands) < 15
