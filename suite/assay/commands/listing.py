@@ -63,7 +63,10 @@ def tasks() -> list[Row]:
 
 
 def tracks() -> list[Row]:
-    """Name, label space, default model and the tasks of every track at each scale."""
+    """Name, label space, default model and the tasks of every track at each scale, with what their headlines are."""
+    from assay.tasks.families import family, read_spec
+
+    specs = {task: read_spec(path) for task, path in shipped_specs().items()}
     return [
         {
             "name": name,
@@ -71,6 +74,9 @@ def tracks() -> list[Row]:
             "default_model": track.default_model,
             "embedded": "\n".join(track.embedded.tasks),
             "full": "\n".join(track.full.tasks),
+            "headlines": "\n".join(
+                family(specs[task].family).headline_title(specs[task]) for task in track.full.tasks
+            ),
             "title": track.title,
         }
         for name, track in shipped_tracks().items()

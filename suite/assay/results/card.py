@@ -10,7 +10,7 @@ WIDTH = 100
 """Columns of the card."""
 LINES = 25
 """Lines of the card, the places of the files included."""
-_FAMILY, _HEADING, _SHORTEST = 13, 44, 16
+_FAMILY, _HEADING, _SHORTEST = 13, 46, 16
 _FEWER = "… {} more lines; the whole of it: --table"
 
 

@@ -285,6 +285,13 @@ class Task(ABC, Generic[SpecT, DataT]):
     def summarise(self, spec: SpecT, records: Sequence[Record]) -> Summary:
         """Metrics and guards; pure, and without torch."""
 
+    def headline_title(self, spec: SpecT) -> str:
+        """What people call the figure that ranks, before anything is computed; "" where none does."""
+        key = spec.headline_key or ""
+        return next(
+            (metric.heading for metric in self.summarise(spec, ()).metrics if metric.name == key), key
+        )
+
     def plausible(self, spec: SpecT, records: Sequence[Record], expected: Expected) -> Guard | None:
         """Whether the clean answers can be what the model's maker meant; None where no label is scored."""
         return None

@@ -129,3 +129,19 @@ def test_the_gap_of_two_kinds_of_images_of_one_source_is_covered():
         values.append(one[0] - other[0])
         halves.append(one[1].less(other[1]).half_width())
     assert np.mean(np.abs(np.array(values) - np.mean(values)) <= halves) >= 0.93
+
+
+@given(st.integers(0, 1000), st.sampled_from([1e-4, 0.3, 1e4]))
+def test_a_factor_the_classes_order_and_the_images_order_change_no_headline(seed, factor):
+    rng = np.random.default_rng(seed)
+    labels, activations = rng.integers(0, CLASSES, 60), rng.normal(size=(60, 15)).astype(np.float32)
+    value, errors = found_of(top_of(activations, 3), labels)
+    images, classes = rng.permutation(60), rng.permutation(CLASSES)
+    for activated, of in (
+        (np.float32(factor) * activations, labels),
+        (activations, classes[labels]),
+        (activations[images], labels[images]),
+    ):
+        again, its_errors = found_of(top_of(activated, 3), of)
+        assert again == pytest.approx(value, abs=1e-12)
+        assert its_errors.half_width() == pytest.approx(errors.half_width())

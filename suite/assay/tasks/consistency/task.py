@@ -90,6 +90,12 @@ class ConsistencyTask(Task[ConsistencySpec, "ConsistencyData"]):
 
         return summarise(spec, records)
 
+    def headline_title(self, spec: ConsistencySpec) -> str:
+        """See :class:`assay.tasks.base.Task`; without images there are no figures to look at."""
+        from assay.tasks.consistency.titles import title_of
+
+        return title_of(str(spec.headline_key))
+
     def plausible(self, spec: ConsistencySpec, records: Sequence[Record], expected: Expected) -> Guard | None:
         """See :class:`assay.tasks.base.Task`; concepts are no labels of the model's."""
         correct = [record.values["real"]["correct"] for record in records]

@@ -19,12 +19,20 @@ _ATTACK = "attack_success:"
 def titled(metrics: Iterator[Metric]) -> Iterator[Metric]:
     """The metrics with their titles and directions; what an attack on others reached is no merit of this network."""
     for metric in metrics:
-        if metric.name.startswith(_ATTACK):
-            member = metric.name.removeprefix(_ATTACK).replace(":", " ", 1).replace("_", " ", 1)
-            yield metric.model_copy(update={"title": f"Targets reached, {member}"})
-            continue
-        key, _, sigma = metric.name.partition("@")
-        layer, _, figure = key.rpartition(":")
-        words, direction = _FIGURES[figure]
-        parts = [words, *([f"sigma {sigma}"] if sigma else []), *([f"layer {layer}"] if layer else [])]
-        yield metric.model_copy(update={"title": ", ".join(parts), "direction": direction})
+        direction = "none" if metric.name.startswith(_ATTACK) else _parts(metric.name)[1]
+        yield metric.model_copy(update={"title": title_of(metric.name), "direction": direction})
+
+
+def title_of(name: str) -> str:
+    """The title of a figure by its key."""
+    if name.startswith(_ATTACK):
+        return "Targets reached, " + name.removeprefix(_ATTACK).replace(":", " ", 1).replace("_", " ", 1)
+    return _parts(name)[0]
+
+
+def _parts(name: str) -> tuple[str, Direction]:
+    key, _, sigma = name.partition("@")
+    layer, _, figure = key.rpartition(":")
+    words, direction = _FIGURES[figure]
+    sigma, layer = sigma and f", sigma {sigma}", layer and f", layer {layer}"
+    return words + sigma + layer, direction
