@@ -10,13 +10,12 @@ from assay.tasks.base import RunContext
 from assay.tasks.shared.loading import Loader, Prefetcher
 from opened_jobs import JobRequest, open_job
 
-ROUNDS = 5
-IMAGES = 2
+ROUNDS = 3
 
 
 @pytest.fixture(scope="module")
 def job():
-    return open_job(JobRequest("efficientnet_lite0", "corruptions/imagenet20", limit=IMAGES))
+    return open_job(JobRequest("efficientnet_lite0", "corruptions/imagenet20", limit=1))
 
 
 def seconds(work, clock):
@@ -26,18 +25,17 @@ def seconds(work, clock):
 
 
 def test_corrupting_ahead_hides_behind_the_network(job):
-    """On two cores, one for the network and one for the loader: as long as the bare passes take, and 15 % more."""
+    """The network's own thread works at most 15 % longer than bare passes, and the loader's thread keeps ahead.
+
+    Both in the threads' own CPU seconds, because other work on the machine must not count: with a core for each they
+    are wall seconds.
+    """
     torch.set_num_threads(1)
-    task, spec, units = job.task, job.spec.spec, [*job.chunk(0), *job.chunk(1)]
-    pictures = [picture for unit in units for picture in task.pictures(spec, job.model, job.data, unit)]
-    batch_size = task.batch_size(job.model.info.input_shape, "cpu")
-    each = len(pictures) // IMAGES
-    starts = [
-        (start, min(start + batch_size, image + each))
-        for image in range(0, len(pictures), each)
-        for start in range(image, image + each, batch_size)
-    ]
-    ready = [torch.stack([picture.load() for picture in pictures[start:end]]) for start, end in starts]
+    task, spec, units = job.task, job.spec.spec, job.chunk(0)
+    pictures = task.pictures(spec, job.model, job.data, units[0])
+    size = task.batch_size(job.model.info.input_shape, "cpu")
+    starts = range(0, len(pictures), size)
+    ready = [torch.stack([picture.load() for picture in pictures[start : start + size]]) for start in starts]
 
     @torch.no_grad()
     def bare():
@@ -47,20 +45,18 @@ def test_corrupting_ahead_hides_behind_the_network(job):
     def run():
         ahead = Prefetcher()
         ahead.expect(pictures)
-        list(task.run(spec, job.model, job.data, units, RunContext("s", "cpu", batch_size, loader=Loader(ahead))))
+        loader = Loader(ahead)
+        list(task.run(spec, job.model, job.data, units, RunContext("s", "cpu", size, loader=loader)))
         ahead.close()
 
     def corrupting():
         for picture in pictures:
             picture.load()
 
-    bare(), run()
-    pairs = [(seconds(run, time.perf_counter), seconds(bare, time.perf_counter)) for _ in range(ROUNDS)]
-    shares = [
-        (seconds(corrupting, time.process_time), seconds(bare, time.process_time)) for _ in range(ROUNDS)
-    ]
-    ratio = statistics.median(whole / alone for whole, alone in pairs)
-    share = statistics.median(made / alone for made, alone in shares)
-    print(f"\nrun / bare passes {ratio:.3f}; corrupting / bare passes, in CPU seconds {share:.3f}; {pairs}")
-    assert share <= 0.5  # of one core, so that the loader keeps ahead
+    bare(), corrupting()
+    rounds = [[seconds(work, time.thread_time) for work in (run, bare, corrupting)] for _ in range(ROUNDS)]
+    ratio = statistics.median(whole / alone for whole, alone, _ in rounds)
+    share = statistics.median(made / alone for _, alone, made in rounds)
+    print(f"\nthe network's thread / bare passes {ratio:.3f}; corrupting / bare passes {share:.3f}; {rounds}")
     assert ratio <= 1.15
+    assert share <= 0.5
