@@ -11,6 +11,7 @@ from assay.data.manifest import load_manifest
 from assay.specs import shipped_specs
 from assay.tasks.corruptions.task import TASK
 from assay.tasks.families import read_spec
+from opened_jobs import JobRequest, open_job, run_units
 
 DIGITS = load_digits()
 MANIFEST = """schema: 1
@@ -86,10 +87,19 @@ def test_data_without_corruptions_in_their_ids_are_one_sentence(run_digits):
         run_digits("pictures: published\ncorruptions: [snow]")
 
 
-def test_any_family_takes_corrupted_pictures_by_the_name_of_their_data(folders, tmp_path):
-    data = open_dataset(load_manifest(folders, tmp_path / "spec.yaml"))
-    assert len(data.samples) == 20
-    assert data.samples[0].unit_id == "dim/1/0/0.png"
+def test_another_family_takes_corrupted_pictures_by_the_name_of_their_data(folders, tmp_path):
+    path = tmp_path / "attack.yaml"
+    head = f"schema: 1\nfamily: adversarial\ntitle: t\ndata: {folders}\neps: [0, 1/10]\n"
+    path.write_text(head + "attacks:\n  - {method: fgsm}\n")
+    job = open_job(JobRequest("digits_models:linear", str(path)))
+    records = [
+        record
+        for chunk in range(job.chunk_count)
+        for record in run_units(job, job.chunk(chunk), lambda _n: None)
+    ]
+    assert len(records) == 20
+    assert records[0].unit_id == "dim/1/0/0.png"
+    assert records[0].values["clean_correct"]
 
 
 def cifar_c(folder, count=6, **changes):
