@@ -40,7 +40,8 @@ def move_onto(points: Tensor, slopes: Tensor, rise: Tensor, norm: Norm) -> Tenso
     while True:
         left = (missing - torch.where(free, 0.0, most).sum(dim=1)).clamp_min_(0)
         speed = torch.where(free, gain, 0.0).sum(dim=1)
-        time = torch.maximum(time, torch.where(speed > 0, left / speed.clamp_min(tiny), largest))
+        longest = torch.where(speed > 0, left / speed.clamp_min(tiny), largest).clamp_max_(largest)
+        time = torch.maximum(time, longest)
         still = free & (time[:, None] * pace < room)
         if torch.equal(still, free):
             break

@@ -68,8 +68,14 @@ def test_a_spec_without_a_protocol_has_no_trace_of_it():
     ],
 )
 def test_a_protocol_that_is_not_kept_is_refused(changed, complaint):
-    with pytest.raises(UserError, match=complaint):
+    with pytest.raises(UserError, match=complaint) as caught:
         spec_of(**changed)
+    assert "factory" not in str(caught.value)
+
+
+def test_a_spec_without_attacks_is_told_of_both_ways():
+    with pytest.raises(UserError, match="name at least one, or a `protocol`"):
+        spec_of()
 
 
 @pytest.mark.parametrize(
