@@ -49,8 +49,8 @@ class SrvrTask(Task[SrvrSpec, "ShapeSet"]):
     """From which views is an object recognised, robustly?"""
 
     meaning = (
-        "srvr: the share of views, within a region grown from a recognised one, from "
-        "which the class is still recognised."
+        "srvr: the share of all views that lie in a region, grown from one view, in which the class stays "
+        "recognised; scores are calibrated."
     )
     record_version = 2
     spec_type = SrvrSpec
