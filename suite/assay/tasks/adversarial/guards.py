@@ -22,7 +22,7 @@ DENIED_BY_CHANCE = 0.5  # the same where the network is random: what errs on ave
 CHANCE_LIMIT = 0.05  # share of images in which one attack may beat a better one by luck
 PROBE_LIMIT = 0.02  # share of images that a blind search may break where gradient attacks could not
 LEAST_CERTAINTY = (
-    0.1  # of the clean accuracy; of eleven published networks one lies at .13, all others above .5
+    0.1  # of the clean accuracy; of twelve published networks one lies at .13, all others above .5
 )
 MOST_BLIND = 0.01  # share of images that may stand an attack which saw no gradient at some step
 RISE_LIMIT = 0.02  # how much an accuracy may rise from one radius to the next, for the same reason

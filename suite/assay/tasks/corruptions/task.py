@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from assay.results.document import Guard
 from assay.tasks.base import Figure, Record, RunContext, Summary, Task, Unit
 from assay.tasks.corruptions.spec import CorruptionsSpec
+from assay.tasks.corruptions.titles import headline_title
 from assay.tasks.corruptions.values import RECORD_VALUES
 from assay.tasks.shared.images import DataSource, label_space_mismatch, open_images
 from assay.tasks.shared.loading import Picture
@@ -84,6 +85,10 @@ class CorruptionsTask(Task[CorruptionsSpec, "Dataset"]):
         from assay.tasks.corruptions.summary import summarise
 
         return summarise(spec, records)
+
+    def headline_title(self, spec: CorruptionsSpec) -> str:
+        """See :class:`assay.tasks.base.Task`."""
+        return headline_title(spec)
 
     def plausible(self, spec: CorruptionsSpec, records: Sequence[Record], expected: Expected) -> Guard | None:
         """See :class:`assay.tasks.base.Task`; a shift has no clean answers to hold against anything."""
