@@ -280,6 +280,13 @@ def _say_remarks(jobs: "Sequence[Job]") -> None:
     for name, remarks in dict.fromkeys([*((job.info.name, job.info.notes) for job in jobs), *read]):
         for remark in remarks:
             _say(f"{name}: {remark}")
+    for job in jobs:
+        stated = job.info.trained_on
+        if stated is not None and job.training is None and not job.not_applicable:
+            _say(
+                f"{job.title}: its network was trained on {stated.data}, which is not here (--data-root): nobody "
+                "looked whether its pictures are among these"
+            )
 
 
 def _say(line: str) -> None:

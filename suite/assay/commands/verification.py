@@ -15,6 +15,7 @@ from assay.tasks.verification.summary import property_name
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from assay.data.dataset import Dataset
     from assay.models.loaded import LoadedModel
     from assay.tasks.verification.verify import Verification
 
@@ -85,27 +86,36 @@ def train_small(
     from safetensors.torch import save
 
     from assay.common.atomic import make_writable, write_atomically
+    from assay.data.contents import content_hashes, write_hashes
     from assay.models import small_nets
+    from assay.models.entries.small_nets import small_list
 
     if name not in small_nets.ARCHITECTURES or not name.startswith("mnist"):
         known = ", ".join(known for known in small_nets.ARCHITECTURES if known.startswith("mnist"))
         raise UserError(f"unknown small network {name!r}; choose one of {known}")
-    images, held_out = (_mnist(part, data_root or []) for part in ("train", "test"))
+    parts = [_mnist(part, data_root or []) for part in ("train", "test")]
+    images, held_out = map(_tensors, parts)
     make_writable(out)
     net = small_nets.train(small_nets.ARCHITECTURES[name](), *images, epochs=epochs, seed=seed)
     path = out / f"{name}.safetensors"
+    write_hashes(
+        small_list(path), content_hashes(parts[0], parts[0].samples)
+    )  # before the weights: no weights without
     write_atomically(path, save(net.state_dict()))
     print(f"{path}: test accuracy {small_nets.accuracy(net, *held_out):.4f}, {epochs} epochs, seed {seed}")
 
 
-def _mnist(part: str, roots: list[Path]) -> "tuple[Tensor, Tensor]":
-    """(N, 1, 28, 28) float32 in [0, 1] and labels."""
-    import torch
-
+def _mnist(part: str, roots: list[Path]) -> "Dataset":
     from assay.data.dataset import open_dataset
     from assay.data.manifest import load_manifest
 
-    data = open_dataset(load_manifest(f"mnist-{part}"), roots)
+    return open_dataset(load_manifest(f"mnist-{part}"), roots)
+
+
+def _tensors(data: "Dataset") -> "tuple[Tensor, Tensor]":
+    """(N, 1, 28, 28) float32 in [0, 1] and labels."""
+    import torch
+
     pixels = torch.stack([torch.from_numpy(data.image(sample)) for sample in data.samples])
     return pixels.permute(0, 3, 1, 2).float() / 255, torch.tensor([sample.label for sample in data.samples])
 

@@ -11,12 +11,14 @@ from assay.common.canonical import canonical_sha256
 from assay.common.errors import UserError
 from assay.models.foreign import SHIPPED
 from assay.models.foreign import own as trust_of
+from assay.results.document import TrainingOverlap
 from assay.runner.precision import Positive, Precision, check_dtype, in_dtype
 from assay.specs import IDENTITY, RUNTIME, TaskSpec, shipped_specs
 from assay.tasks.base import Task, Unit
 from assay.tasks.families import LoadedSpec, family, load_spec, option_of
 from assay.tasks.shared.images import DataSource, refuse_unfit
 from assay.tasks.shared.own_pictures import OwnFolder, is_folder, own_folder
+from assay.tasks.shared.training_images import training_overlap
 
 if TYPE_CHECKING:
     from assay.models.info import ModelInfo
@@ -76,6 +78,7 @@ MODEL_SIDES: Mapping[str, str] = {
     "classes": RUNTIME,  # where a user's folders are matched to them, the data's hash has the outcome
     "clean_accuracy": IDENTITY,  # a guard compares with it
     "notes": RUNTIME,  # words on what structure and weights decide
+    "trained_on": RUNTIME,  # through the units that are of training pictures
 }
 
 
@@ -100,6 +103,7 @@ def job_identity(
     card: Mapping[str, Any],
     precision: Mapping[str, Any],
     version: int | None = None,
+    training: TrainingOverlap | None = None,
 ) -> dict[str, Any]:
     """What changes a job's answer, as plain JSON; the job's key is its hash (``common.canonical``).
 
@@ -108,11 +112,13 @@ def job_identity(
         card: the model's, of a live model or of a result document.
         precision: :meth:`Precision.identity`.
         version: of the records, where it is not the family's ``record_version``.
+        training: the units of training pictures, which a guard counts; None where nothing is known of them.
     """
+    seen = {} if training is None else {"training": canonical_sha256(training.model_dump(mode="json"))}
     record = {**question["record"], **({} if version is None else {"version": version})}
     known = [name for name, side in MODEL_SIDES.items() if side == IDENTITY and card.get(name) is not None]
     model = {name: card[name] for name in known}  # a document of before its structure was noted keeps its key
-    return {**question, "record": record, "model": model, "precision": dict(precision)}
+    return {**question, "record": record, "model": model, "precision": dict(precision), **seen}
 
 
 @dataclass(frozen=True)
@@ -186,7 +192,22 @@ class Job:
     def identity(self) -> dict[str, Any]:
         """What changes the answer, as plain JSON; made anew each time, for a plan holds many thousands of jobs."""
         card = self.info.model_dump(mode="json")
-        return job_identity(self.question.identity, card, self.request.precision.identity(), self.version)
+        precision = self.request.precision.identity()
+        return job_identity(self.question.identity, card, precision, self.version, self.training)
+
+    @cached_property
+    def training(self) -> TrainingOverlap | None:
+        """Which of the units are of pictures that the network was trained on; None where nothing is known of them.
+
+        Raises:
+            UserError: the list of its training pictures cannot be read.
+        """
+        trained_on, question = self.info.trained_on, self.question
+        if trained_on is None or self.not_applicable:
+            return None
+        shown = ((unit.id, question.task.shown(question.data, unit)) for unit in question.units)
+        roots = [Path(root) for root in self.request.data_roots]
+        return training_overlap(trained_on, question.data.manifest.name, shown, roots)
 
     @property
     def version(self) -> int | None:
@@ -200,11 +221,11 @@ class Job:
 
     @cached_property
     def seed_root(self) -> str:
-        """SHA-256 of :attr:`identity` without the network's structure and stated accuracy: the root of all seeds.
+        """SHA-256 of :attr:`identity` less structure and what guards alone look at: the root of all seeds.
 
         So a defence around a network's weights meets the random numbers that the network alone met.
         """
-        identity = self.identity
+        identity = {name: part for name, part in self.identity.items() if name != "training"}
         unseen = ("structure_sha256", "clean_accuracy")
         model = {name: value for name, value in identity["model"].items() if name not in unseen}
         return canonical_sha256({**identity, "model": model})
@@ -244,6 +265,9 @@ class Job:
             "not_applicable": reason,
             "command": repeat_command(self.request),
             **({} if self.version is None else {"record_version": self.version}),
+            **(
+                {} if reason or self.training is None else {"training": self.training.model_dump(mode="json")}
+            ),
         }
 
 
