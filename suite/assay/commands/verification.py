@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from assay.common.errors import UserError
-from assay.tasks.verification.spec import GRAMMAR_HELP, VerificationSpec
+from assay.tasks.verification.spec import GRAMMAR_HELP
 from assay.tasks.verification.summary import property_name
 
 if TYPE_CHECKING:
@@ -47,10 +47,10 @@ def verify(
     """Prove for which changes of one image label and attention are kept."""
     from assay.models.zoo import load_model
     from assay.tasks.base import NotApplicableError
-    from assay.tasks.verification.evaluate import exact_network, question
+    from assay.tasks.verification.evaluate import exact_network, question, spec_of_one
     from assay.tasks.verification.verify import verify as verify_image
 
-    spec = _spec(perturbation, delta, labels, timeout_s)
+    spec = spec_of_one(perturbation, delta, labels, timeout_s)
     asked = replace(question(spec, tuple(perturbation), spec.seed), stop_when_violated=yes_or_no)
     loaded = load_model(model, weights=weights)
     try:
@@ -118,23 +118,6 @@ def _tensors(data: "Dataset") -> "tuple[Tensor, Tensor]":
 
     pixels = torch.stack([torch.from_numpy(data.image(sample)) for sample in data.samples])
     return pixels.permute(0, 3, 1, 2).float() / 255, torch.tensor([sample.label for sample in data.samples])
-
-
-def _spec(perturbations: list[str], delta: float, labels: str, timeout_s: float) -> VerificationSpec:
-    """The options as a spec, so that one set of checks serves both."""
-    from assay.common.validation import validate
-
-    document = {
-        "schema": 1,
-        "family": "verification",
-        "title": "one image",
-        "data": "one image",
-        "combinations": [perturbations],
-        "deltas": [delta],
-        "labels": labels,
-        "timeout_s": timeout_s,
-    }
-    return validate(VerificationSpec, document, "assay verify")
 
 
 def _read(path: Path, model: "LoadedModel") -> "Tensor":

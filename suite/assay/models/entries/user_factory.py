@@ -84,8 +84,9 @@ class Made:
 
     @property
     def code(self) -> tuple[str, ...]:
-        """The modules of Python whose text decides what it does."""
-        return (self.name.partition(":")[0],)
+        """The modules of Python whose text decides what it does: the factory's, where there is one."""
+        module, colon, _ = self.name.partition(":")
+        return (module,) if colon else ()
 
     def weights(self, file: Path | None = None, key: str | None = None) -> "TakenWeights":
         """Put in the weights of a file, if one is given, in place of the factory's own; errors are UserErrors."""
@@ -110,11 +111,19 @@ def _resolve(name: str) -> ZooEntry | None:
 
 
 def _load(name: str, weights: Path | None) -> "LoadedModel":
+    return load_product(name, _product(name), weights)
+
+
+def load_product(name: str, product: object, weights: Path | None = None) -> "LoadedModel":
+    """The model called ``name`` from what a factory returned, or a user in Python has in memory.
+
+    Raises:
+        UserError: it is no network, or is not what it says.
+    """
     from assay.models.adapters import in_layout
     from assay.models.build import assemble
     from assay.models.loaded import LoadedModel
 
-    product = _product(name)
     if isinstance(product, LoadedModel):
         if weights is not None:
             raise UserError(f"{name}: returns a LoadedModel, which has its weights; leave out --weights")
