@@ -25,7 +25,7 @@ LOADS_AS_NAMED = {
     "papers/alignments.py:_computed": "a network of a shipped paper, or one that the reproduction trained",
 }
 MAKES_REQUESTS = {
-    "commands/options.py:requests": "`--model`, or the default of a spec that ships",
+    "commands/asked.py:requests": "`--model`, or the default of a spec that ships",
     "api/evaluation.py:evaluate": "the caller's own argument",
     "papers/plan.py:_request": "as papers/alignments.py",
     "board/submissions/tiers.py:rerun": "model_of, after require_trusted",

@@ -17,6 +17,7 @@ from assay.specs import IDENTITY, RUNTIME, TaskSpec, shipped_specs
 from assay.tasks.base import Task, Unit
 from assay.tasks.families import LoadedSpec, family, load_spec, option_of
 from assay.tasks.shared.images import DataSource, refuse_unfit
+from assay.tasks.shared.overrides import OPTION
 from assay.tasks.shared.own_pictures import OwnFolder, is_folder, own_folder
 from assay.tasks.shared.training_images import training_overlap
 
@@ -31,7 +32,8 @@ class JobRequest:
 
     ``switches`` are fields of the spec that the command line turns on, such as ``save_adversarial``; ``data`` are the
     pictures instead of the spec's: a folder with one folder a class, or a data set's name or manifest;
-    ``trusted`` are models besides the built-in zoo's that the user lets the spec name.
+    ``trusted`` are models besides the built-in zoo's that the user lets the spec name; ``settings`` are other fields of
+    the spec, ``KEY=VALUE`` each; ``name`` is what the model's results are filed under, where it is not its own.
     """
 
     model: str
@@ -45,6 +47,8 @@ class JobRequest:
     switches: tuple[str, ...] = ()
     data: str | None = None
     trusted: tuple[str, ...] = ()
+    settings: tuple[str, ...] = ()
+    name: str | None = None
 
 
 # Which fields change the answer, and are in a job's key; a test fails for a field that is on no side.
@@ -60,6 +64,8 @@ REQUEST_SIDES: Mapping[str, str] = {
     "switches": IDENTITY,  # through the spec's identity
     "data": IDENTITY,  # through the data's hash
     "trusted": RUNTIME,  # what it lets in is in the spec
+    "settings": IDENTITY,  # through the spec's identity
+    "name": RUNTIME,  # as the model's own
 }
 MODEL_SIDES: Mapping[str, str] = {
     "name": RUNTIME,
@@ -287,7 +293,12 @@ def open_job(request: JobRequest) -> OpenJob:
     """
     question = open_question(request)
     model = model_of(request)
-    return OpenJob(Job(request, question, model.info), model)
+    return OpenJob(Job(request, question, filed(model.info, request)), model)
+
+
+def filed(info: "ModelInfo", request: JobRequest) -> "ModelInfo":
+    """A model's card under the name that the request files it under."""
+    return info if request.name is None else info.model_copy(update={"name": request.name})
 
 
 def open_question(request: JobRequest, info: "Callable[[], ModelInfo] | None" = None) -> Question:
@@ -304,7 +315,14 @@ def open_question(request: JobRequest, info: "Callable[[], ModelInfo] | None" = 
     if request.data is not None and is_folder(request.data):
         own = own_folder(request.data, info() if info else model_of(request).info)
     question = _question(
-        request.task, request.switches, request.data_roots, request.limit, request.data, own, request.trusted
+        request.task,
+        request.switches,
+        request.settings,
+        request.data_roots,
+        request.limit,
+        request.data,
+        own,
+        request.trusted,
     )
     check_dtype(request.precision.dtype, question.task.dtypes, question.spec.id)
     return question
@@ -314,16 +332,18 @@ def open_question(request: JobRequest, info: "Callable[[], ModelInfo] | None" = 
 def _question(
     task_name: str,
     switches: tuple[str, ...],
+    settings: tuple[str, ...],
     data_roots: tuple[str, ...],
     limit: int | None,
     own_data: str | None,
     own: OwnFolder | None,
     trusted: tuple[str, ...],
 ) -> Question:
-    spec = load_spec(task_name, switches)
+    spec = load_spec(task_name, switches, settings)
     task = family(spec.spec.family)
     roots = tuple(Path(root) for root in data_roots)
-    trust = SHIPPED if task_name in shipped_specs() else trust_of(trusted)
+    shipped = task_name in shipped_specs() and not settings
+    trust = SHIPPED if shipped else trust_of(trusted)
     if own_data is None:
         data = task.open_data(spec.spec, DataSource(spec.spec.data, spec.folder, roots, trust=trust))
     else:
@@ -375,7 +395,9 @@ def repeat_command(request: JobRequest) -> str:
     words = ["assay", "run", "--model", request.model, "--task", request.task]
     words += ["--weights", request.weights] if request.weights else []
     words += ["--data", request.data] if request.data else []
+    words += ["--name", request.name] if request.name else []
     words += [option_of(switch) for switch in request.switches]
+    words += [word for setting in request.settings for word in (OPTION, setting)]
     words += [word for name in request.trusted for word in ("--trust", name)]
     words += ["--limit", str(request.limit)] if request.limit is not None else []
     default, chosen = Precision(), request.precision
