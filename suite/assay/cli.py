@@ -9,21 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from assay import __version__
-from assay.commands import (
-    accuracy,
-    adversarial,
-    board,
-    catalogue,
-    doctor,
-    papers,
-    results,
-    running,
-    saliency,
-    srvr,
-    srvr_maps,
-    training,
-    verification,
-)  # fmt: skip
+from assay.commands.groups import GROUPS, VerbsInGroups
 from assay.common.errors import UserError
 
 INTERRUPTED = 130  # a shell's code for what SIGINT ended
@@ -32,16 +18,14 @@ app = typer.Typer(
     name="assay",
     help="How far can an image classifier's answer, and what it looks at, be trusted when the input changes?",
     epilog="Example: assay run --model efficientnet_lite0 --task adversarial/imagenet20 --out out/first",
+    cls=VerbsInGroups,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for group in (
-    running, results, catalogue, accuracy, doctor, training, saliency, adversarial, verification, srvr, srvr_maps,
-    papers, board,
-):  # fmt: skip
-    app.add_typer(group.app)
+for modules in GROUPS.values():
+    for module in modules:
+        app.add_typer(module.app)
 
 
 def _version(value: bool) -> None:

@@ -134,6 +134,8 @@ REQUEST_CHANGES = {
     "switches": (("save_adversarial",), True),
     "data": (None, False),  # tested with real folders in test_runner_own_pictures.py
     "trusted": (("digits_models:quantised",), False),
+    "settings": (("eps=1/3",), True),
+    "name": ("mine", False),
 }
 
 

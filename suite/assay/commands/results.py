@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from assay.commands.options import pasted
 from assay.common.errors import UserError
 
 app = typer.Typer()
@@ -33,7 +34,13 @@ def show(result: Annotated[Path, typer.Argument(help="A result document.")]) -> 
         for guard in document.guards
     ]
     print("\n" + tabulate(guards, headers=["guard", "outcome", "figure", "limit", "what was looked at"]))
-    print(f"\nrepeat: {document.command}")
+    print(f"\nrepeat: {pasted(document.command, _run_of(result))}")
+
+
+def _run_of(result: Path) -> Path:
+    """The run's folder that a result document lies in: ``DIR/results/MODEL/TASK.json``; ``out`` where it is in none."""
+    places = [place.parent for place in result.resolve().parents if place.name == "results"]
+    return next((place for place in places if (place / "jobs").is_dir()), Path("out"))
 
 
 @app.command(

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from assay.common.errors import UserError
-from assay.tasks.verification.spec import GRAMMAR_HELP, VerificationSpec, property_name
+from assay.tasks.verification.spec import GRAMMAR_HELP, property_name
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from assay.data.dataset import Dataset
     from assay.models.loaded import LoadedModel
     from assay.tasks.verification.verify import Verification
 
@@ -45,10 +46,10 @@ def verify(
     """Prove for which changes of one image label and attention are kept."""
     from assay.models.zoo import load_model
     from assay.tasks.base import NotApplicableError
-    from assay.tasks.verification.evaluate import exact_network, question
+    from assay.tasks.verification.evaluate import exact_network, question, spec_of_one
     from assay.tasks.verification.verify import verify as verify_image
 
-    spec = _spec(perturbation, delta, labels, timeout_s)
+    spec = spec_of_one(perturbation, delta, labels, timeout_s)
     asked = replace(question(spec, tuple(perturbation), spec.seed), stop_when_violated=yes_or_no)
     loaded = load_model(model, weights=weights)
     try:
@@ -84,46 +85,38 @@ def train_small(
     from safetensors.torch import save
 
     from assay.common.atomic import make_writable, write_atomically
+    from assay.data.contents import content_hashes, write_hashes
     from assay.models import small_nets
+    from assay.models.entries.small_nets import small_list
 
     if name not in small_nets.ARCHITECTURES or not name.startswith("mnist"):
         known = ", ".join(known for known in small_nets.ARCHITECTURES if known.startswith("mnist"))
         raise UserError(f"unknown small network {name!r}; choose one of {known}")
-    images, held_out = (_mnist(part, data_root or []) for part in ("train", "test"))
+    parts = [_mnist(part, data_root or []) for part in ("train", "test")]
+    images, held_out = map(_tensors, parts)
     make_writable(out)
     net = small_nets.train(small_nets.ARCHITECTURES[name](), *images, epochs=epochs, seed=seed)
     path = out / f"{name}.safetensors"
+    write_hashes(
+        small_list(path), content_hashes(parts[0], parts[0].samples)
+    )  # before the weights: no weights without
     write_atomically(path, save(net.state_dict()))
     print(f"{path}: test accuracy {small_nets.accuracy(net, *held_out):.4f}, {epochs} epochs, seed {seed}")
 
 
-def _mnist(part: str, roots: list[Path]) -> "tuple[Tensor, Tensor]":
-    """(N, 1, 28, 28) float32 in [0, 1] and labels."""
-    import torch
-
+def _mnist(part: str, roots: list[Path]) -> "Dataset":
     from assay.data.dataset import open_dataset
     from assay.data.manifest import load_manifest
 
-    data = open_dataset(load_manifest(f"mnist-{part}"), roots)
+    return open_dataset(load_manifest(f"mnist-{part}"), roots)
+
+
+def _tensors(data: "Dataset") -> "tuple[Tensor, Tensor]":
+    """(N, 1, 28, 28) float32 in [0, 1] and labels."""
+    import torch
+
     pixels = torch.stack([torch.from_numpy(data.image(sample)) for sample in data.samples])
     return pixels.permute(0, 3, 1, 2).float() / 255, torch.tensor([sample.label for sample in data.samples])
-
-
-def _spec(perturbations: list[str], delta: float, labels: str, timeout_s: float) -> VerificationSpec:
-    """The options as a spec, so that one set of checks serves both."""
-    from assay.common.validation import validate
-
-    document = {
-        "schema": 1,
-        "family": "verification",
-        "title": "one image",
-        "data": "one image",
-        "combinations": [perturbations],
-        "deltas": [delta],
-        "labels": labels,
-        "timeout_s": timeout_s,
-    }
-    return validate(VerificationSpec, document, "assay verify")
 
 
 def _read(path: Path, model: "LoadedModel") -> "Tensor":

@@ -10,7 +10,7 @@ from torch import nn
 from assay.common.errors import UserError
 from assay.models.adapters import in_layout
 from assay.models.build import assemble
-from assay.models.card_file import CardFile, Kind, file_of
+from assay.models.card_file import CardFile, Kind, file_of, trained_on_of
 from assay.models.check import LogitsCountError
 from assay.models.checkpoints import StateDict
 from assay.models.entries import timm_names, torchvision_names, user_factory
@@ -84,6 +84,7 @@ def load_card(path: Path, card: CardFile) -> LoadedModel:
         classes=card.classes,
         output=found.output,
         notes=found.notes,
+        trained_on=trained_on_of(card.trained_on, path),
     )
     try:
         return assemble(found.module, described, found.weights_sha256, found.code)

@@ -162,6 +162,18 @@ def _listed(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{count} {what}" for what, count in counts.items())
 
 
+class TrainingOverlap(_Document):
+    """Which of a job's units are of pictures that its network was trained on.
+
+    Attributes:
+        data: the training pictures, in words.
+        units: ids; () where none is.
+    """
+
+    data: str
+    units: tuple[str, ...]
+
+
 class ResultDocument(_Document):
     """Everything that one model scored on one task; ``headline`` is the key of the one metric that ranks."""
 
@@ -183,6 +195,9 @@ class ResultDocument(_Document):
     guards: tuple[Guard, ...]
     command: str
     headline: Annotated[str | None, Field(exclude_if=_is_none)] = None  # None: made before tasks had one
+    training: Annotated[TrainingOverlap | None, Field(exclude_if=_is_none)] = (
+        None  # None: nothing is known of it
+    )
 
     @property
     def headline_metric(self) -> Metric | None:

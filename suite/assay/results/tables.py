@@ -3,12 +3,14 @@
 import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
+from fractions import Fraction
 from typing import Any
 
 from tabulate import tabulate
 
 from assay.results.document import Metric, ResultDocument, Status
 
+_PLAIN_DENOMINATOR = 5  # up to it a fraction is written as it is: 1/5, 1/3
 RESULT_COLUMNS = (
     "model", "task", "metric", "value", "ci_low", "ci_high", "n", "unit", "status",
     "spec_sha256", "data_sha256", "weights_sha256", "title", "direction", "headline",
@@ -107,7 +109,17 @@ def _result_lines(result: ResultDocument) -> list[list[str]]:
 def _point(metric: Metric) -> str:
     if metric.x is None:
         return format_value(metric) + format_interval(metric)
-    return f"{metric.name.rpartition('@')[2]}: {format_value(metric)}"
+    return f"{in_255ths(metric.name.rpartition('@')[2])}: {format_value(metric)}"
+
+
+def in_255ths(number: str) -> str:
+    """A radius as the field writes it: ``3/255``, where the fraction is 1/85; anything else as it is."""
+    try:
+        radius = Fraction(number)
+    except ValueError:
+        return number
+    steps = radius * 255
+    return f"{steps}/255" if steps.denominator == 1 and radius.denominator > _PLAIN_DENOMINATOR else number
 
 
 def format_interval(metric: Metric) -> str:

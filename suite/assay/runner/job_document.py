@@ -4,7 +4,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from assay.results.document import DataCard, ModelCard
+from assay.results.document import DataCard, ModelCard, TrainingOverlap
 
 _Count = Annotated[int, Field(ge=0, le=10**9)]
 
@@ -26,6 +26,7 @@ class JobDocument(BaseModel):
     not_applicable: str | None
     command: str
     record_version: _Count | None = None
+    training: TrainingOverlap | None = None
 
 
 class JobIdentity(BaseModel):

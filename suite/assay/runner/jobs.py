@@ -11,12 +11,15 @@ from assay.common.canonical import canonical_sha256
 from assay.common.errors import UserError
 from assay.models.foreign import SHIPPED
 from assay.models.foreign import own as trust_of
+from assay.results.document import TrainingOverlap
 from assay.runner.precision import Positive, Precision, check_dtype, in_dtype
 from assay.specs import IDENTITY, RUNTIME, TaskSpec, shipped_specs
 from assay.tasks.base import Task, Unit
 from assay.tasks.families import LoadedSpec, family, load_spec, option_of
 from assay.tasks.shared.images import DataSource
+from assay.tasks.shared.overrides import OPTION
 from assay.tasks.shared.own_pictures import OwnFolder, is_folder, own_folder
+from assay.tasks.shared.training_images import training_overlap
 
 if TYPE_CHECKING:
     from assay.models.info import ModelInfo
@@ -29,7 +32,8 @@ class JobRequest:
 
     ``switches`` are fields of the spec that the command line turns on, such as ``save_adversarial``; ``data`` are the
     pictures instead of the spec's: a folder with one folder per class, or a data set's name or manifest;
-    ``trusted`` are models besides the built-in zoo's that the user lets the spec name.
+    ``trusted`` are models besides the built-in zoo's that the user lets the spec name; ``settings`` are other fields of
+    the spec, ``KEY=VALUE`` each; ``name`` is what the model's results are filed under, where it is not its own.
     """
 
     model: str
@@ -43,6 +47,8 @@ class JobRequest:
     switches: tuple[str, ...] = ()
     data: str | None = None
     trusted: tuple[str, ...] = ()
+    settings: tuple[str, ...] = ()
+    name: str | None = None
 
 
 # Which fields change the answer, and are in a job's key; a test fails for a field that is on no side.
@@ -58,6 +64,8 @@ REQUEST_SIDES: Mapping[str, str] = {
     "switches": IDENTITY,  # through the spec's identity
     "data": IDENTITY,  # through the data's hash
     "trusted": RUNTIME,  # the models that it allows are in the spec
+    "settings": IDENTITY,  # through the spec's identity
+    "name": RUNTIME,  # as the model's own
 }
 MODEL_SIDES: Mapping[str, str] = {
     "name": RUNTIME,
@@ -76,6 +84,7 @@ MODEL_SIDES: Mapping[str, str] = {
     "classes": RUNTIME,  # where folders are matched to them, the outcome is in the data's hash
     "clean_accuracy": IDENTITY,  # a guard compares with it
     "notes": RUNTIME,  # words about what structure and weights decide
+    "trained_on": RUNTIME,  # through the units that are of training pictures
 }
 
 
@@ -100,6 +109,7 @@ def job_identity(
     card: Mapping[str, Any],
     precision: Mapping[str, Any],
     version: int | None = None,
+    training: TrainingOverlap | None = None,
 ) -> dict[str, Any]:
     """What changes a job's answer, as plain JSON; the job's key is its hash (``common.canonical``).
 
@@ -108,13 +118,15 @@ def job_identity(
         card: the model's, of a live model or of a result document.
         precision: :meth:`Precision.identity`.
         version: of the records, where it is not the family's ``record_version``.
+        training: the units of training pictures, which a guard counts; None where nothing is known of them.
     """
+    seen = {} if training is None else {"training": canonical_sha256(training.model_dump(mode="json"))}
     record = {**question["record"], **({} if version is None else {"version": version})}
     known = [name for name, side in MODEL_SIDES.items() if side == IDENTITY and card.get(name) is not None]
     model = {
         name: card[name] for name in known
     }  # older documents do not state the structure, and keep their key
-    return {**question, "record": record, "model": model, "precision": dict(precision)}
+    return {**question, "record": record, "model": model, "precision": dict(precision), **seen}
 
 
 @dataclass(frozen=True)
@@ -189,7 +201,22 @@ class Job:
     def identity(self) -> dict[str, Any]:
         """What changes the answer, as plain JSON; not kept, because a plan holds many thousands of jobs."""
         card = self.info.model_dump(mode="json")
-        return job_identity(self.question.identity, card, self.request.precision.identity(), self.version)
+        precision = self.request.precision.identity()
+        return job_identity(self.question.identity, card, precision, self.version, self.training)
+
+    @cached_property
+    def training(self) -> TrainingOverlap | None:
+        """Which of the units are of pictures that the network was trained on; None where nothing is known of them.
+
+        Raises:
+            UserError: the list of its training pictures cannot be read.
+        """
+        trained_on, question = self.info.trained_on, self.question
+        if trained_on is None or self.not_applicable:
+            return None
+        shown = ((unit.id, question.task.shown(question.data, unit)) for unit in question.units)
+        roots = [Path(root) for root in self.request.data_roots]
+        return training_overlap(trained_on, question.data.manifest.name, shown, roots)
 
     @property
     def version(self) -> int | None:
@@ -203,11 +230,11 @@ class Job:
 
     @cached_property
     def seed_root(self) -> str:
-        """SHA-256 of :attr:`identity` without the network's structure and stated accuracy: the root of all seeds.
+        """SHA-256 of :attr:`identity` less structure and what guards alone look at: the root of all seeds.
 
         So a defence around a network's weights meets the random numbers that the network alone met.
         """
-        identity = self.identity
+        identity = {name: part for name, part in self.identity.items() if name != "training"}
         unseen = ("structure_sha256", "clean_accuracy")
         model = {name: value for name, value in identity["model"].items() if name not in unseen}
         return canonical_sha256({**identity, "model": model})
@@ -247,6 +274,9 @@ class Job:
             "not_applicable": reason,
             "command": repeat_command(self.request),
             **({} if self.version is None else {"record_version": self.version}),
+            **(
+                {} if reason or self.training is None else {"training": self.training.model_dump(mode="json")}
+            ),
         }
 
 
@@ -266,7 +296,12 @@ def open_job(request: JobRequest) -> OpenJob:
     """
     question = open_question(request)
     model = model_of(request)
-    return OpenJob(Job(request, question, model.info), model)
+    return OpenJob(Job(request, question, filed(model.info, request)), model)
+
+
+def filed(info: "ModelInfo", request: JobRequest) -> "ModelInfo":
+    """A model's card under the name that the request files it under."""
+    return info if request.name is None else info.model_copy(update={"name": request.name})
 
 
 def open_question(request: JobRequest, info: "Callable[[], ModelInfo] | None" = None) -> Question:
@@ -283,7 +318,14 @@ def open_question(request: JobRequest, info: "Callable[[], ModelInfo] | None" = 
     if request.data is not None and is_folder(request.data):
         own = own_folder(request.data, info() if info else model_of(request).info)
     question = _question(
-        request.task, request.switches, request.data_roots, request.limit, request.data, own, request.trusted
+        request.task,
+        request.switches,
+        request.settings,
+        request.data_roots,
+        request.limit,
+        request.data,
+        own,
+        request.trusted,
     )
     check_dtype(request.precision.dtype, question.task.dtypes, question.spec.id)
     return question
@@ -293,16 +335,18 @@ def open_question(request: JobRequest, info: "Callable[[], ModelInfo] | None" = 
 def _question(
     task_name: str,
     switches: tuple[str, ...],
+    settings: tuple[str, ...],
     data_roots: tuple[str, ...],
     limit: int | None,
     own_data: str | None,
     own: OwnFolder | None,
     trusted: tuple[str, ...],
 ) -> Question:
-    spec = load_spec(task_name, switches)
+    spec = load_spec(task_name, switches, settings)
     task = family(spec.spec.family)
     roots = tuple(Path(root) for root in data_roots)
-    trust = SHIPPED if task_name in shipped_specs() else trust_of(trusted)
+    shipped = task_name in shipped_specs() and not settings
+    trust = SHIPPED if shipped else trust_of(trusted)
     if own_data is None:
         data = task.open_data(spec.spec, DataSource(spec.spec.data, spec.folder, roots, trust=trust))
     else:
@@ -354,7 +398,9 @@ def repeat_command(request: JobRequest) -> str:
     words = ["assay", "run", "--model", request.model, "--task", request.task]
     words += ["--weights", request.weights] if request.weights else []
     words += ["--data", request.data] if request.data else []
+    words += ["--name", request.name] if request.name else []
     words += [option_of(switch) for switch in request.switches]
+    words += [word for setting in request.settings for word in (OPTION, setting)]
     words += [word for name in request.trusted for word in ("--trust", name)]
     words += ["--limit", str(request.limit)] if request.limit is not None else []
     default, chosen = Precision(), request.precision

@@ -10,7 +10,7 @@ from assay.common.errors import UserError
 from assay.models.info import same_answers
 from assay.runner.cards import Cards
 from assay.runner.chunks import ChunkTask
-from assay.runner.jobs import Job, JobRequest, forget, open_question
+from assay.runner.jobs import Job, JobRequest, filed, forget, open_question
 from assay.runner.store import BrokenChunkError, JobStore, RunFolder
 
 Say = Callable[[str], None]
@@ -48,7 +48,7 @@ def plan_jobs(requests: Sequence[JobRequest]) -> list[Job]:
     forget()
     cards = Cards()
     jobs = [
-        Job(request, open_question(request, partial(cards.of, request)), cards.of(request))
+        Job(request, open_question(request, partial(cards.of, request)), filed(cards.of(request), request))
         for request in requests
     ]
     cards.save()
@@ -63,8 +63,8 @@ def _refuse_twins(jobs: Sequence[Job]) -> None:
     (name, count), *_ = Counter(job.names for job in jobs).most_common(1)
     if count > 1:
         raise UserError(
-            f"model {name[0]!r} with task {name[1]!r} is asked for twice; name each once "
-            "(two spec files of one name need two --out folders)"
+            f"model {name[0]!r} with task {name[1]!r} is asked for twice; name each once (two checkpoints of one model "
+            "are told apart by --model NAME=MODEL@WEIGHTS, two spec files of one name need two --out folders)"
         )
 
 

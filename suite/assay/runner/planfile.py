@@ -16,6 +16,7 @@ from assay.runner.jobs import Job, JobRequest
 from assay.runner.plan import Survey, plan_jobs
 from assay.runner.progress import duration
 from assay.specs import shipped_specs
+from assay.tasks.shared.overrides import OPTION
 
 KIND = {"kind": "assay-plan", "schema": 1}
 
@@ -76,6 +77,7 @@ class Named:
         weights: a checkpoint.
         trusted: models besides the built-in zoo's that a spec may name.
         data: the user's own pictures.
+        settings: fields of specs.
     """
 
     models: Sequence[str] = ()
@@ -83,6 +85,7 @@ class Named:
     weights: Path | None = None
     trusted: Sequence[str] = ()
     data: str | None = None
+    settings: Sequence[str] = ()
 
     def require(self, request: JobRequest, where: str) -> None:
         """Refuse a request for anything but Assay's own models, weights and specs and what was named.
@@ -96,6 +99,7 @@ class Named:
             ("--task", None if request.task in shipped_specs() else request.task, self.tasks),
             ("--data", request.data, [self.data]),
             *(("--trust", name, self.trusted) for name in request.trusted),
+            *((OPTION, setting, self.settings) for setting in request.settings),
         ):
             if given is not None and given not in named:
                 raise UserError(

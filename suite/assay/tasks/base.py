@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeVar, ca
 from pydantic import JsonValue, TypeAdapter
 
 from assay.common.errors import UserError
-from assay.results.document import Guard, Metric, ModelCard
+from assay.results.document import Guard, Metric, ModelCard, TrainingOverlap
 from assay.specs import TaskSpec
 from assay.tasks.shared.images import DataSource, Labelled, label_space_mismatch, open_images, refuse_unfit
 from assay.tasks.shared.loading import Loader, Picture
 from assay.tasks.shared.plausible import Expected
+from assay.tasks.shared.training_images import not_trained_on
 
 if TYPE_CHECKING:
     from assay.data.dataset import Dataset
+    from assay.data.layouts import Sample
     from assay.data.manifest import Manifest
     from assay.models.info import ModelInfo
     from assay.models.loaded import LoadedModel
@@ -266,14 +268,15 @@ class Task(ABC, Generic[SpecT, DataT]):
     def units(self, spec: SpecT, data: DataT) -> Sequence[Unit]:
         """All units, in a stable order; :func:`image_units` where a unit is an image."""
 
-    def pictures(self, spec: SpecT, model: "LoadedModel", data: DataT, unit: Unit) -> Sequence[Picture]:
-        """The pictures that :meth:`run` takes from its loader for the unit, in that order, to be loaded ahead.
-
-        The unit's own, where its payload is an image of the data set.
-        """
+    def shown(self, data: DataT, unit: Unit) -> "Sequence[tuple[Dataset, Sample]]":
+        """The pictures of a data set that the unit is about: its payload, where that is one."""
         if not isinstance(getattr(unit.payload, "label", None), int):
             return ()
-        return [Picture(model, cast("Dataset", data), unit.payload)]
+        return [(cast("Dataset", data), unit.payload)]
+
+    def pictures(self, spec: SpecT, model: "LoadedModel", data: DataT, unit: Unit) -> Sequence[Picture]:
+        """The pictures that :meth:`run` takes from its loader for the unit, in that order, to be loaded ahead."""
+        return [Picture(model, images, sample) for images, sample in self.shown(data, unit)]
 
     @abstractmethod
     def run(
@@ -330,9 +333,14 @@ def image_units(data: "Dataset") -> list[Unit]:
 
 
 def summary_of(
-    task: Task[Any, Any], spec: TaskSpec, records: Sequence[Record], model: ModelCard, data: str
+    task: Task[Any, Any],
+    spec: TaskSpec,
+    records: Sequence[Record],
+    model: ModelCard,
+    data: str,
+    training: TrainingOverlap | None = None,
 ) -> Summary:
-    """The family's summary, and this guard where the family scores labels.
+    """The family's summary, and the guards that all families share: on labels, and on pictures seen in training.
 
     Args:
         task: the family.
@@ -340,10 +348,26 @@ def summary_of(
         records: those without an error.
         model: as the job's document has it.
         data: the name of the job's data set.
+        training: the units of pictures that the network was trained on; None where nothing is known of them.
     """
     summary = task.summarise(spec, records)
-    guard = task.plausible(spec, records, Expected.of(model, data))
-    return summary if guard is None else Summary(summary.metrics, (*summary.guards, guard))
+    guards = [*summary.guards]
+    plausible = task.plausible(spec, records, Expected.of(model, data))
+    if plausible is not None:
+        guards.append(plausible)
+    if training is not None:
+        ids = [record.unit_id for record in records]
+        guards.append(not_trained_on(training, ids, lambda: _unseen(task, spec, records, training)))
+    return Summary(summary.metrics, tuple(guards))
+
+
+def _unseen(
+    task: Task[Any, Any], spec: TaskSpec, records: Sequence[Record], training: TrainingOverlap
+) -> Metric | None:
+    """The headline of the units that are of no training picture."""
+    seen = frozenset(training.units)
+    rest = task.summarise(spec, [record for record in records if record.unit_id not in seen])
+    return next((metric for metric in rest.metrics if metric.name == spec.headline_key), None)
 
 
 def clean_records(records: Sequence[Record]) -> list[Record]:

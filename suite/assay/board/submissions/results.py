@@ -109,7 +109,7 @@ def identity_problems(checked: CheckedResult) -> Iterator[Problem]:
         yield checked.problem("record_version", result.record_version, known.pooling_version)
     question = question_identity(loaded.spec, known, result.data.sha256, limit=None)
     card = result.model.model_dump(mode="json")
-    identity = job_identity(question, card, result.precision, result.record_version)
+    identity = job_identity(question, card, result.precision, result.record_version, result.training)
     if result.job_key != (expected := canonical_sha256(identity)):
         yield checked.problem("job_key", result.job_key, expected)
     yield from _command_problems(checked)
@@ -222,7 +222,8 @@ def summarise(checked: CheckedResult, records: Sequence[Record]) -> Summary | Pr
     """The family's summary; records that it cannot read are a problem, because a stranger wrote them."""
     try:
         task = family(checked.spec.spec.family)
-        return summary_of(task, checked.spec.spec, records, checked.result.model, checked.result.data.name)
+        result = checked.result
+        return summary_of(task, checked.spec.spec, records, result.model, result.data.name, result.training)
     except Exception as error:  # a hostile record may raise anything
         text = f"{type(error).__name__}: {error}"
         return Problem(

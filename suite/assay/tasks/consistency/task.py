@@ -8,10 +8,11 @@ from assay.tasks.base import Figure, Record, RunContext, Summary, Task, Unit
 from assay.tasks.consistency.spec import ConsistencySpec
 from assay.tasks.consistency.values import RECORD_VALUES
 from assay.tasks.shared.images import DataSource, label_space_mismatch, open_images, refuse_unfit
-from assay.tasks.shared.loading import Picture
 from assay.tasks.shared.plausible import Expected, plausible_accuracy
 
 if TYPE_CHECKING:
+    from assay.data.dataset import Dataset
+    from assay.data.layouts import Sample
     from assay.models.info import ModelInfo
     from assay.models.loaded import LoadedModel
     from assay.tasks.consistency.sets import ConsistencyData
@@ -65,11 +66,9 @@ class ConsistencyTask(Task[ConsistencySpec, "ConsistencyData"]):
             for first in range(0, count, BLOCK_IMAGES)
         ]
 
-    def pictures(
-        self, spec: ConsistencySpec, model: "LoadedModel", data: "ConsistencyData", unit: Unit
-    ) -> list[Picture]:
+    def shown(self, data: "ConsistencyData", unit: Unit) -> "list[tuple[Dataset, Sample]]":
         """The block's real images; the adversarial ones may have yet to be made."""
-        return [Picture(model, data.real, sample) for sample in data.real.samples[slice(*unit.payload)]]
+        return [(data.real, sample) for sample in data.real.samples[slice(*unit.payload)]]
 
     def run(
         self,

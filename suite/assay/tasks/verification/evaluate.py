@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
+from assay.common.validation import validate
 from assay.data.dataset import Dataset, Sample
 from assay.models.chain import with_normalisation_as_layer
 from assay.models.loaded import LoadedModel
@@ -45,6 +46,27 @@ def exact_network(model: LoadedModel) -> Network:
         return read_network(with_normalisation_as_layer(model.module), model.info.input_shape)
     except UnsupportedLayerError as error:
         raise NotApplicableError(str(error)) from error
+
+
+def spec_of_one(
+    perturbations: Sequence[str], delta: float, labels: str, timeout_s: float
+) -> VerificationSpec:
+    """A question about one image as a spec, so that one set of checks serves both.
+
+    Raises:
+        UserError: what is wrong, as in a spec's file.
+    """
+    document = {
+        "schema": 1,
+        "family": "verification",
+        "title": "one image",
+        "data": "one image",
+        "combinations": [list(perturbations)],
+        "deltas": [delta],
+        "labels": labels,
+        "timeout_s": timeout_s,
+    }
+    return validate(VerificationSpec, document, "assay verify")
 
 
 def question(spec: VerificationSpec, combination: Sequence[str], seed: int) -> Question:
