@@ -14,7 +14,7 @@ from assay.tasks.shared.passes import images_in_a_pass
 from assay.tasks.shared.plausible import Expected, plausible_accuracy
 
 if TYPE_CHECKING:
-    from assay.data.dataset import Dataset
+    from assay.data.dataset import Dataset, Sample
     from assay.models.info import ModelInfo
     from assay.models.loaded import LoadedModel
 
@@ -58,6 +58,12 @@ class CorruptionsTask(Task[CorruptionsSpec, "Dataset"]):
         from assay.tasks.corruptions.sets import images
 
         return images(spec, data)
+
+    def shown(self, data: "Dataset", unit: Unit) -> "list[tuple[Dataset, Sample]]":
+        """The image's clean picture, or its published ones."""
+        image = unit.payload
+        samples = list(image.published.values()) if image.clean is None else [image.clean]
+        return [(data, sample) for sample in samples]
 
     def pictures(
         self, spec: CorruptionsSpec, model: "LoadedModel", data: "Dataset", unit: Unit
