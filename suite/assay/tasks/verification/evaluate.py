@@ -15,7 +15,7 @@ from assay.models.loaded import LoadedModel
 from assay.tasks.base import NotApplicableError, Record, RunContext, Unit
 from assay.tasks.shared.loading import Picture
 from assay.tasks.verification.figures import ray, region_map, saliency_panels
-from assay.tasks.verification.grammar import parse_theta
+from assay.tasks.verification.grammar import parse_motions, parse_theta
 from assay.tasks.verification.network import Network, UnsupportedLayerError, read_network
 from assay.tasks.verification.perturbations import Theta
 from assay.tasks.verification.spec import VerificationSpec, property_name
@@ -31,7 +31,20 @@ def check_perturbations(spec: VerificationSpec) -> None:
         UserError: which one, and how it is written.
     """
     for combination in spec.combinations:
-        parse_theta(combination)
+        if spec.verifier == "exact":
+            parse_theta(combination)
+        else:
+            parse_motions(combination)
+
+
+def check_pictures(spec: VerificationSpec, input_shape: tuple[int, int, int]) -> None:
+    """Refuse a spec whose ranges leave the network's pictures of (channels, height, width).
+
+    Raises:
+        UserError: which one.
+    """
+    for combination in spec.combinations:
+        parse_motions(combination).check(input_shape)
 
 
 @lru_cache(maxsize=2)
