@@ -28,15 +28,13 @@ def _brightness(make: Callable[[float, float, bool], Made], fields: list[str]) -
 
 
 def _patch(make: Callable[[float, float, Square, tuple[float, ...] | None], Made], fields: list[str]) -> Made:
-    lower, upper, row, column, size = fields[:5]
-    grey = fields[5:]
-    if len(grey) > 1:
+    if len(fields) not in (5, 6):
         raise ValueError
-    texts = [row, column, *size.split("x")]
+    texts = [*fields[2:4], *fields[4].split("x")]
     per_cent = all(text.endswith("%") for text in texts)
     top, left, height, width = (int(text.removesuffix("%") if per_cent else text) for text in texts)
-    values = tuple(float(value) for value in grey[0].split(",")) if grey else None
-    return make(float(lower), float(upper), Square(top, left, height, width, per_cent), values)
+    grey = tuple(float(value) for value in fields[5].split(",")) if fields[5:] else None
+    return make(float(fields[0]), float(fields[1]), Square(top, left, height, width, per_cent), grey)
 
 
 def _translation(make: Callable[[str, float, float], Made], fields: list[str]) -> Made:

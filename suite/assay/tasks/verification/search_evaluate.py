@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from assay.data.dataset import Dataset, Sample
+from assay.data.dataset import Dataset
 from assay.models.loaded import LoadedModel
 from assay.tasks.base import Record, RunContext, Unit
 from assay.tasks.shared.loading import Picture
@@ -53,7 +53,7 @@ def evaluate(
         found = search(*here, motions, spec.deltas, spec.search)
         for row, (unit, each) in enumerate(zip(asked, found, strict=True)):
             sample = unit.payload[0]
-            values = describe(each, sample, spec, combination)
+            values = describe(each, sample.unit_id, sample.label, spec, combination)
             shown = sample in data.samples[:SHOWN_IMAGES]
             files = pictures(here[0].some([row]), motions, each, spec) if shown else {}
             named = {f"{path_safe(unit.id)}/{name}": content for name, content in files.items()}
@@ -62,14 +62,16 @@ def evaluate(
     yield from (records[unit.id] for unit in units)
 
 
-def describe(found: Found, sample: Sample, spec: VerificationSpec, combination: int) -> dict[str, Any]:
+def describe(
+    found: Found, image: str, label: int, spec: VerificationSpec, combination: int
+) -> dict[str, Any]:
     """What was found, as plain values."""
     deltas = (*spec.deltas, None)
     return {
         "verifier": "search",
         "saliency": spec.saliency,
-        "image": sample.unit_id,
-        "label": sample.label,
+        "image": image,
+        "label": label,
         "predicted": found.label,
         "perturbation": spec.names[combination],
         "norm": found.norm,
