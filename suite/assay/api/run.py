@@ -188,6 +188,6 @@ def card_of(results: Sequence[ResultDocument], places: Sequence[str]) -> str:
         result.task: result.spec["demonstration"] for result in results if result.spec.get("demonstration")
     }
     told = [result for result in results if result.metrics and result.task not in demonstrations]
-    meanings = {result.family: meaning for result in told if (meaning := family(result.family).meaning)}
+    meanings = dict.fromkeys(family(result.family).means(result.spec, result.metrics) for result in told)
     without = families_without(result.task for result in results)
-    return card(results, demonstrations, meanings, without, places)
+    return card(results, demonstrations, [text for text in meanings if text], without, places)

@@ -17,7 +17,7 @@ _FEWER = "… {} more lines; the whole of it: --table"
 def card(
     results: Sequence[ResultDocument],
     demonstrations: Mapping[str, str],
-    meanings: Mapping[str, str],
+    meanings: Sequence[str],
     without: Mapping[str, str],
     places: Sequence[str],
 ) -> str:
@@ -26,7 +26,7 @@ def card(
     Args:
         results: of all jobs, in the order of the command.
         demonstrations: task to why its figures mean nothing.
-        meanings: family to one plain sentence on its headline.
+        meanings: one plain sentence on each family's headline.
         without: family to why the tracks of these results have no task of it.
         places: lines that say where CSV, page and the full table are.
     """
@@ -36,7 +36,7 @@ def card(
         own = [result for result in results if result.model.name == model]
         lines += [_line(result, demonstrations.get(result.task)) for result in own]
         lines += [_cut(f"  {family:<{_FAMILY}} n/a: {why}") for family, why in without.items()]
-    sentences = [line for text in meanings.values() for line in textwrap.wrap(text, WIDTH)]
+    sentences = [line for text in meanings for line in textwrap.wrap(text, WIDTH)]
     room = LINES - len(places) - 2
     if len(lines) > room:
         lines = [*lines[: room - 1], _FEWER.format(len(lines) - room + 1)]
