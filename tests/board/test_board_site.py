@@ -14,7 +14,8 @@ from assay.board.site import build
 from assay.board.site.boards import Row, TaskBoard
 from assay.board.site.build import build_site
 from assay.board.site.documents import cell, curve_tables, provenance_rows
-from assay.board.site.pages import data_script, family_title, script_json
+from assay.board.site.overview import family_title
+from assay.board.site.pages import data_script, script_json
 from assay.board.submissions.register import read_register
 from assay.common.children import ChildLostError
 from assay.common.errors import UserError
@@ -129,10 +130,46 @@ def test_the_wide_table_has_a_row_a_model_and_no_place_for_what_is_only_submitte
     assert all(0 <= float(row[f"{TASK} {RANK_BY}"]) <= 1 for row in rows)
 
 
+def board_of(place):
+    return TaskBoard(TASK, "t", "adversarial", read_register(place.board).tasks[TASK], RANK_BY)
+
+
+def described(name, direction="up"):
+    return {
+        "name": name, "unit": "proportion", "series": None, "x": None, "x_label": None,
+        "title": name, "direction": direction,
+    }  # fmt: skip
+
+
+def test_a_model_that_stands_alone_has_no_place(place):
+    board = board_of(place)
+    board.add("a", Row([described(RANK_BY)], [[0.5, 0.4, 0.6, 9]], "re-run"))
+    board.add("forged", Row([described(RANK_BY)], [[0.9, 0.9, 0.9, 9]], "submitted"))
+    assert [cell[4:] for cell in board.ranked().values()] == [[None, None], [None, None]]
+
+
+def test_figures_of_two_versions_stand_in_their_own_columns(place):
+    """A result of before may lack the headline, or have the figures in another order."""
+    board = board_of(place)
+    board.add("old", Row([described("a"), described("b")], [[1, 1, 1, 9], [2, 2, 2, 9]], "re-run"))
+    board.add("new", Row([described("b"), described(RANK_BY)], [[3, 3, 3, 9], [4, 4, 4, 9]], "re-run"))
+    assert [metric["name"] for metric in board.metrics] == ["a", "b", RANK_BY]
+    rows = board.document()["rows"]
+    assert [[cell[0] for cell in rows[name]] for name in ("old", "new")] == [[1, 2, None], [None, 3, 4]]
+    assert {name: cell[0] for name, cell in board.ranked().items()} == {"old": None, "new": 4}
+
+
+def test_the_direction_is_that_of_the_headline(place):
+    board = board_of(place)
+    for name, value in (("a", 0.5), ("b", 0.3)):
+        board.add(name, Row([described(RANK_BY, "down")], [[value] * 3 + [9]], "re-run"))
+    assert [cell[4:] for cell in board.ranked().values()] == [[2, 2], [1, 1]]
+
+
 def test_places_are_given_among_what_the_maintainers_computed(place, tmp_path):
     """A third of the models is only submitted: the others have the places that they would have without those."""
-    board = TaskBoard(TASK, "t", "adversarial", read_register(place.board).tasks[TASK])
-    metric = [{"name": RANK_BY, "unit": "proportion", "series": None, "x": None, "x_label": None}]
+    board = board_of(place)
+    metric = [described(RANK_BY)]
     for name, value, tier in (("a", 0.5, "re-run"), ("forged", 0.9, "submitted"), ("b", 0.3, "re-scored")):
         board.add(name, Row(metric, [[value, value, value, 9]], tier))
     assert {name: list(cell[4:]) for name, cell in board.ranked().items()} == {
@@ -182,14 +219,14 @@ def test_a_history_that_is_not_utf_8_and_has_odd_authors_is_read(place, tmp_path
         assert "\x1b" not in page
 
 
-def test_the_commit_says_who_and_when(place, tmp_path):
+def test_the_metadata_say_who_and_the_commit_says_when(place, tmp_path):
     repository = place.board.parent
     author = ["-c", "user.name=A. Maintainer", "-c", "user.email=m@example.org"]
     for command in (["init", "-q"], ["add", "leaderboard"], [*author, "commit", "-qm", "submit"]):
         subprocess.run(["git", "-C", str(repository), *command], check=True)
     build_site(place.board, tmp_path / "site")
     models = json.loads((tmp_path / "site" / "leaderboard.json").read_text())["models"]
-    assert {model["who"] for model in models} == {"A. Maintainer"}
+    assert {model["who"] for model in models} == {"someone@example.org"}
     assert re.fullmatch(r"\d{4}-\d\d-\d\d", models[0]["when"])
 
 

@@ -1,6 +1,7 @@
 """One model's part of the site: its page, its downloads, its pictures, and what the shared pages need of it."""
 
 import json
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from assay.board.site.history import Commit
 from assay.board.site.pages import Pages, data_script, script_json
 from assay.board.site.tables import long_csv, long_rows
 from assay.board.submissions.documents import TIERS
+from assay.runner.jobs import JobRequest, repeat_command
 
 
 @dataclass(frozen=True)
@@ -47,14 +49,14 @@ class ModelWriter:
         board: the leaderboard's folder.
         out: the site's.
         commits: who and when, by file.
-        specs: the hashes that a current result may name, by admitted task.
+        specs: by admitted task the key of its headline, and the hashes that a current result may name.
         before: the fingerprints of the pages that are there.
     """
 
     board: Path
     out: Path
     commits: Mapping[str, tuple[Commit, ...]]
-    specs: Mapping[str, Sequence[str]]
+    specs: Mapping[str, tuple[str, Sequence[str]]]
     before: Mapping[str, str]
 
     def write(self, name: str) -> WrittenModel:
@@ -70,10 +72,10 @@ class ModelWriter:
     def _current(self, entry: Entry, hidden: list[tuple[str, str]]) -> Iterator[Result]:
         """The results of admitted tasks with their current spec; the others are named, with the reason."""
         for task in entry.tasks:
-            result, current = entry.result(task), self.specs.get(task)
-            if current is None:
+            result, admitted = entry.result(task), self.specs.get(task)
+            if admitted is None:
                 hidden.append((f"{entry.id} · {task}", "the task is not admitted"))
-            elif result["spec_sha256"] not in current:
+            elif result["spec_sha256"] not in admitted[1]:
                 reason = "the task's spec has changed since; the model has to be run again"
                 hidden.append((f"{entry.id} · {task}", reason))
             else:
@@ -93,7 +95,11 @@ class ModelWriter:
             about=about,
             fingerprint=fingerprint,
             rendered=changed,
-            rows={result["task"]: Row.of(result, entry.tier(result["task"])) for result in results},
+            rows={
+                task: Row.of(result, entry.tier(task), self.specs[task][0])
+                for result in results
+                if (task := result["task"])
+            },
             long=long_csv(row for result in results for row in long_rows(entry, result)),
         )
 
@@ -139,6 +145,7 @@ def _about(entry: Entry, results: Sequence[Result]) -> dict[str, Any]:
         "id": entry.id,
         "model": metadata.name,
         "architecture": card["architecture"],
+        "label_space": card["label_space"],
         "weights_sha256": card["weights_sha256"],
         "paper": paper.title if paper else "none",
         "paper_url": paper.url if paper else None,
@@ -146,9 +153,19 @@ def _about(entry: Entry, results: Sequence[Result]) -> dict[str, Any]:
         "licence": metadata.licence,
         "tier": tier,
         "tiers": tiers,
-        "who": commit.author if commit else None,
+        "who": metadata.submitted_by,
+        "run": _command_for_any_task(results[0]["command"], metadata.model),
         "when": commit.day if commit else None,
     }
+
+
+def _command_for_any_task(command: str, model: str) -> str:
+    """The command that runs this model on a task, which stands in it as ``TASK``."""
+    with suppress(ValueError):
+        words = shlex.split(command)
+        if "--weights" in words[:-1]:
+            return repeat_command(JobRequest(model, "TASK", weights=words[words.index("--weights") + 1]))
+    return repeat_command(JobRequest(model, "TASK"))
 
 
 def write_file(path: Path, content: str | bytes) -> None:

@@ -17,6 +17,7 @@ from assay.board.site.boards import AdmittedSpec, TaskBoard
 from assay.board.site.documents import curve_tables, guard_rows, provenance_rows, singles
 from assay.board.site.entries import Entry, Result
 from assay.board.site.history import history
+from assay.board.site.overview import ShownTrack, family_title
 from assay.common.errors import UserError
 from assay.data.manifest import load_manifest
 from assay.results.document import DataCard
@@ -93,6 +94,7 @@ class Pages:
     def shared(
         self,
         boards: Sequence[TaskBoard],
+        shown: Sequence[ShownTrack],
         models: Sequence[Mapping[str, Any]],
         hidden: Sequence[tuple[str, str]],
         specs: Mapping[str, AdmittedSpec],
@@ -102,11 +104,13 @@ class Pages:
         common = {"families": families, "hidden": hidden}
         yield (
             "index.html",
-            self._render("board.html", "", family=None, boards=boards, models=models, **common),
+            self._render("board.html", "", family=None, boards=boards, tracks=shown, models=models, **common),
         )
         for name in families:
             own = [board for board in boards if board.family == name]
-            page = self._render("board.html", "../", family=name, boards=own, models=models, **common)
+            page = self._render(
+                "board.html", "../", family=name, boards=own, tracks=(), models=models, **common
+            )
             yield f"families/{name}.html", page
         for board in boards:
             yield f"tasks/{board.id}.html", self._task(board, specs[board.id])
@@ -146,11 +150,6 @@ class Pages:
 def paper_id(url: str | None) -> str:
     """The name of a paper's page."""
     return "none" if url is None else hashlib.sha256(url.encode()).hexdigest()[:12]
-
-
-def family_title(name: str) -> str:
-    """A family's name as a title; a word without a vowel is an abbreviation."""
-    return name.capitalize() if set(name) & set("aeiou") else name.upper()
 
 
 def _question(name: str) -> str:
