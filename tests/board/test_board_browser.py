@@ -383,6 +383,12 @@ def test_axe_finds_nothing_serious(open_page, name, scheme):
     assert [(item["id"], item["nodes"][0]["html"]) for item in found if item["impact"] in SERIOUS] == []
 
 
+def unfold(page):
+    """Open all of a run's page."""
+    page.locator("details").evaluate_all("all => all.forEach((one) => { one.open = true; })")
+    page.wait_for_selector("#metrics tbody tr")
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_serious_on_the_page_of_a_run(chromium, tmp_path, scheme):
     axe = pytest.importorskip(
@@ -397,8 +403,7 @@ def test_axe_finds_nothing_serious_on_the_page_of_a_run(chromium, tmp_path, sche
     complaints = []
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.goto((tmp_path / "run.html").as_uri())
-    page.wait_for_selector("#metrics tbody tr")
-    page.locator("details").evaluate_all("all => all.forEach((one) => { one.open = true; })")
+    unfold(page)
     found = axe.Axe().run(page, options={"preload": False}).response["violations"]
     assert [(item["id"], item["nodes"][0]["html"]) for item in found if item["impact"] in SERIOUS] == []
     assert complaints == []
@@ -464,9 +469,33 @@ def test_a_run_s_page_asks_for_nothing_that_its_policy_refuses(chromium, tmp_pat
     complaints = []
     page.on("console", lambda message: complaints.append(message.text))
     page.goto((tmp_path / "run.html").as_uri())
-    page.wait_for_selector("#metrics tbody tr")
+    unfold(page)
     assert page.locator("#metrics tbody tr td:nth-child(4)").all_inner_texts() == ["10.5", "9.25", "100"]
     assert complaints == []
+    context.close()
+
+
+CHART = '{"data": [{"type": "scatter", "x": [0, 1], "y": [0.5, 0.25]}], "layout": {}}'
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_run_s_page_is_short_until_a_family_is_unfolded(chromium, tmp_path, width):
+    """The card and one picture a family; the others are drawn when their family is unfolded."""
+    figures = [Figure(f"c{number}", f"Picture {number}", "seen", "plotly", CHART) for number in range(9)]
+    results = [result(name=name, family=name_) for name in ("m", "o") for name_ in ("adversarial", "srvr")]
+    (tmp_path / "run.html").write_text(run_page(results, {("m", "t"): figures, ("o", "t"): figures}))
+    context = chromium.new_context(viewport={"width": width, "height": 844})
+    page = context.new_page()
+    page.goto((tmp_path / "run.html").as_uri())
+    page.wait_for_selector(".chart .main-svg")
+    assert page.evaluate("document.documentElement.scrollHeight") < 6000
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.locator(".js-plotly-plot").count() == 2
+    page.click(".contents a[href='#srvr']")
+    page.wait_for_selector("#srvr[open] .js-plotly-plot >> nth=8")
+    assert page.locator("#adversarial[open]").count() == 0
+    assert page.locator("#srvr .js-plotly-plot").count() == 17
+    page.wait_for_selector(".contents a[href='#srvr'][aria-current]")
     context.close()
 
 
@@ -483,8 +512,8 @@ def test_a_run_s_page_runs_our_scripts_and_no_other(chromium, tmp_path):
     complaints = []
     page.on("console", lambda message: complaints.append(message.text))
     page.goto((tmp_path / "run.html").as_uri())
-    page.wait_for_selector("#metrics tbody tr")
     page.wait_for_selector(".chart .main-svg")
+    unfold(page)
     assert page.title() == "Assay: results of a run"
     refused = [text for text in complaints if "Content Security Policy" in text]
     planted = ("Executing inline script", "Executing inline event handler", "Loading the image")

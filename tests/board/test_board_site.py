@@ -3,18 +3,20 @@
 import csv
 import json
 import re
+import shutil
 import subprocess
 
 import pytest
 import yaml
-from board_place import RANK_BY, TASK, edit_result, rewrite
+from board_place import RANK_BY, TASK, edit_result, rewrite, use_specs
 
+from assay.board.headings import column_headings, family_title, unit_and_direction
 from assay.board.html import breakable
 from assay.board.site import build
 from assay.board.site.boards import Row, TaskBoard
 from assay.board.site.build import build_site
-from assay.board.site.documents import cell, curve_tables, provenance_rows
-from assay.board.site.overview import family_title
+from assay.board.site.documents import cell, curve_tables, headline, provenance_rows, singles
+from assay.board.site.models import least_tier
 from assay.board.site.pages import data_script, script_json
 from assay.board.submissions.register import read_register
 from assay.common.children import ChildLostError
@@ -97,8 +99,6 @@ def test_one_changed_submission_is_one_page(built, place):
 
 
 def test_a_withdrawn_submission_leaves_nothing(built, place):
-    import shutil
-
     _, board, site = built
     shutil.rmtree(place.submission)
     assert build_site(board, site).models == 1
@@ -299,3 +299,62 @@ def test_a_long_name_can_be_broken_and_is_still_escaped():
 @pytest.mark.parametrize(("name", "title"), [("adversarial", "Adversarial"), ("srvr", "SRVR")])
 def test_a_family_has_a_title(name, title):
     assert family_title(name) == title
+
+
+def test_a_column_is_called_by_its_family_and_by_its_task_where_there_are_two():
+    tasks = [("srvr/embedded", "srvr"), ("adversarial/a", "adversarial"), ("adversarial/b", "adversarial")]
+    assert list(column_headings(tasks).values()) == ["SRVR", "Adversarial a", "Adversarial b"]
+    assert column_headings(tasks[:1], with_names=True) == {"srvr/embedded": "SRVR embedded"}
+
+
+def test_a_unit_stands_with_the_direction_where_they_are_known():
+    assert unit_and_direction("proportion", "up") == "% ↑"
+    assert unit_and_direction("1/255", "lower") == "1/255 ↓"
+    assert unit_and_direction("", "none") == ""
+
+
+def test_a_model_s_figures_are_called_by_their_titles_and_keep_their_keys():
+    metric = {"name": "k:r", "value": 0.5, "ci_low": None, "ci_high": None, "unit": "proportion", "n": 4,
+              "series": None, "x": None, "x_label": None, "title": "Proved", "direction": "up"}  # fmt: skip
+    assert singles([metric]) == [("Proved", "k:r", "50.0 %", 4, "% ↑")]
+    old = {name: value for name, value in metric.items() if name not in ("title", "direction")}
+    assert singles([old]) == [("k:r", "k:r", "50.0 %", 4, "%")]
+    result = {"status": "complete", "reason": None, "metrics": [metric]}
+    assert headline(result, "k:r") == {"measure": "Proved", "cell": "50.0 %", "n": 4, "note": "% ↑"}
+    assert headline(result, "other")["cell"] == "–"
+    assert headline({"status": "not_applicable", "reason": "no", "metrics": []}, "k:r")["cell"] == "n/a: no"
+
+
+def test_the_overview_has_the_track_of_the_models_label_space(built, benchmarks, monkeypatch, tmp_path):
+    """Its tasks are the columns; a task of no track stands in the last table; a column needs a figure."""
+    _, board, site = built
+    overview = json.loads((site / "leaderboard.json").read_text())
+    assert [(track["id"], track["headings"]) for track in overview["tracks"]] == [
+        ("other", {TASK: "Adversarial digits"})
+    ]
+    other = tmp_path / "benchmarks"
+    shutil.copytree(benchmarks, other)
+    (other / "tracks").mkdir()
+    track = {
+        "schema": 1, "title": "Digits", "description": "d", "label_space": "digits", "default_model": "m",
+        "embedded": {"tasks": [TASK], "without": {"srvr": "no shapes"}}, "full": {"tasks": [TASK]},
+    }  # fmt: skip
+    (other / "tracks" / "digits.yaml").write_text(yaml.safe_dump(track))
+    use_specs(monkeypatch, other)
+    build_site(board, tmp_path / "again")
+    overview = json.loads((tmp_path / "again" / "leaderboard.json").read_text())
+    assert [(track["id"], track["headings"]) for track in overview["tracks"]] == [
+        ("digits", {TASK: "Adversarial"})
+    ]
+    assert overview["tracks"][0]["models"] == ["digits-blurred", "digits-linear"]
+    assert "n/a: no shapes" in (tmp_path / "again" / "index.html").read_text()
+
+
+def test_a_result_that_does_not_apply_lowers_no_tier(place, tmp_path):
+    """The row's tier is the least of those of its figures."""
+    tiers = {"a": "re-run", "b": "submitted"}
+    assert (
+        least_tier(tiers, [{"task": "a", "status": "complete"}, {"task": "b", "status": "not_applicable"}])
+        == "re-run"
+    )
+    assert least_tier(tiers, [{"task": "b", "status": "not_applicable"}]) == "submitted"

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from assay.board.submissions.problems import Problem, printable
+from assay.commands.options import BOARD
 from assay.common.errors import UserError
 
 app = typer.Typer()
@@ -18,7 +19,6 @@ DataRoots = Annotated[
     list[Path] | None, typer.Option("--data-root", help="A folder to look for data in (repeat it for more).")
 ]
 Submission = Annotated[Path, typer.Argument(help="A submission's folder.")]
-BOARD = Path("leaderboard")
 
 
 @app.command(epilog="Example: assay submit out/first --metadata about.yaml")

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from assay.runner.jobs import JobRequest
 
 
+BOARD = Path("leaderboard")
+"""The leaderboard's folder, where a checkout has one."""
+
+
 class Dtype(StrEnum):
     """In which precision a network computes."""
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from assay.commands.options import (
+    BOARD,
     Asked,
     BatchSize,
     DataRoots,
@@ -37,7 +38,6 @@ from assay.common.errors import UserError
 from assay.tracks import Scale
 
 if TYPE_CHECKING:
-    from assay.results.document import ResultDocument
     from assay.runner.jobs import Job
 
 app = typer.Typer()
@@ -288,7 +288,9 @@ def _say(line: str) -> None:
 
 def _report(folder: Any, table: bool = False) -> None:
     """Write the report and print its card, or the full table; exit code 1 when a result is partial."""
+    from assay.board.background import background_of
     from assay.board.page import run_page
+    from assay.results.card import card
     from assay.results.document import Status
     from assay.results.tables import terminal_table
     from assay.runner.assemble import write_report
@@ -296,7 +298,8 @@ def _report(folder: Any, table: bool = False) -> None:
 
     written = write_report(folder)
     page = folder.path / "index.html"
-    write_atomically(page, run_page(written.results, written.figures))
+    background = background_of(written.results, BOARD)
+    write_atomically(page, run_page(written.results, written.figures, background))
     places = [f"csv:    {folder.path / 'results.csv'}", f"page:   {page}"]
     if table:
         print(terminal_table(written.results))
@@ -305,23 +308,9 @@ def _report(folder: Any, table: bool = False) -> None:
             print(f"repeat: {command}")
         print("\n".join(places))
     else:
-        print(_card(written.results, [*places, f"all:    assay report {folder.path} --table"]))
+        print(card(written.results, background, [*places, f"all:    assay report {folder.path} --table"]))
     partial = [result for result in written.results if result.status is Status.PARTIAL]
     for result in partial:
         print(f"partial: {result.model.name} · {result.task}: {result.reason}", file=sys.stderr)
     if partial:
         raise typer.Exit(1)
-
-
-def _card(results: "Sequence[ResultDocument]", places: Sequence[str]) -> str:
-    from assay.results.card import card
-    from assay.tasks.families import family
-    from assay.tracks import families_without
-
-    demonstrations = {
-        result.task: result.spec["demonstration"] for result in results if result.spec.get("demonstration")
-    }
-    told = [result for result in results if result.metrics and result.task not in demonstrations]
-    meanings = {result.family: meaning for result in told if (meaning := family(result.family).meaning)}
-    without = families_without(result.task for result in results)
-    return card(results, demonstrations, meanings, without, places)

@@ -47,7 +47,7 @@
   const modelColumn = {
     key: "model", label: "model", text: (row) => row.model,
     content: (row) => element("span", {}, element("a", { href: `${Page.root}models/${row.id}.html` }, row.model),
-      row.architecture === row.model ? null : element("small", {}, row.architecture),
+      row.architecture === row.model ? null : element("small", { class: "wide" }, row.architecture),
       element("small", {}, Table.meter(tierOf(row)), ` ${tierOf(row)}, by ${row.who}`)),
   };
   /** What stands behind a row: on a task's board behind that result, on the overview behind the least of all. */
@@ -137,8 +137,7 @@
     const part = ordered(rows).slice(from, from + state.size);
     Table.fill(by("board"), { columns: visible(), allRows: rowsAsked(), rows: part, state, onSort: sortBy, onPick: pick });
     const range = rows.length > state.size ? `Models ${from + 1} to ${from + part.length} of ${rows.length}` : `${rows.length} of ${rowsAsked().length} models`;
-    const off = state.hide.filter((key) => !DEFAULTS.hide.includes(key));
-    const columnsHidden = off.length ? [`columns switched off: ${off.map(nameOfColumn).join(", ")}`] : [];
+    const columnsHidden = state.hide.length ? [`columns switched off: ${state.hide.map(nameOfColumn).join(", ")}`] : [];
     by("count").textContent = [range, ...hidden, ...columnsHidden].join("; ") + ".";
     drawPager(pages);
     drawTray();

@@ -15,7 +15,6 @@ from assay.board.site.history import Commit
 from assay.board.site.pages import Pages, data_script, script_json
 from assay.board.site.tables import long_csv, long_rows
 from assay.board.submissions.documents import TIERS
-from assay.runner.jobs import JobRequest, repeat_command
 
 
 @dataclass(frozen=True)
@@ -85,7 +84,8 @@ class ModelWriter:
         self, entry: Entry, results: Sequence[Result], hidden: list[tuple[str, str]]
     ) -> WrittenModel:
         about = _about(entry, results)
-        fingerprint = f"{entry.fingerprint} {' '.join(result['spec_sha256'][:8] for result in results)}"
+        current = (f"{result['spec_sha256'][:8]} {self.specs[result['task']][0]}" for result in results)
+        fingerprint = f"{entry.fingerprint} {' '.join(current)}"
         changed = self.before.get(entry.id) != fingerprint
         if changed:
             self._write_files(entry, about, results)
@@ -105,7 +105,8 @@ class ModelWriter:
 
     def _write_files(self, entry: Entry, about: Mapping[str, Any], results: Sequence[Result]) -> None:
         pictures = {result["task"]: self._write_pictures(entry, result["task"]) for result in results}
-        page = _pages().model(entry, about, results, pictures)
+        headlines = {task: key for task, (key, _) in self.specs.items()}
+        page = _pages().model(entry, about, results, pictures, headlines)
         write_file(self.out / "models" / f"{entry.id}.html", page)
         write_file(self.out / "models" / f"{entry.id}.json", script_json(list(results)) + "\n")
         outcomes = {}
@@ -138,7 +139,7 @@ def _pages() -> Pages:
 def _about(entry: Entry, results: Sequence[Result]) -> dict[str, Any]:
     metadata, card = entry.metadata, results[0]["model"]
     tiers = {result["task"]: entry.tier(result["task"]) for result in results}
-    tier = min(tiers.values(), key=TIERS.index)
+    tier = least_tier(tiers, results)
     commit: Commit | None = entry.commits.get(tier)
     paper = None if isinstance(metadata.paper, str) else metadata.paper
     return {
@@ -159,13 +160,20 @@ def _about(entry: Entry, results: Sequence[Result]) -> dict[str, Any]:
     }
 
 
+def least_tier(tiers: Mapping[str, str], results: Sequence[Result]) -> str:
+    """The least of the tiers (by task) of those results that have figures; of all where none has."""
+    scored = [tiers[result["task"]] for result in results if result["status"] != "not_applicable"]
+    return min(scored or tiers.values(), key=TIERS.index)
+
+
 def _command_for_any_task(command: str, model: str) -> str:
-    """The command that runs this model on a task, which stands in it as ``TASK``."""
+    """The command that runs this model on a task, which stands in it as ``TASK``; ``command`` made one of its results."""
+    weights: list[str] = []
     with suppress(ValueError):
         words = shlex.split(command)
         if "--weights" in words[:-1]:
-            return repeat_command(JobRequest(model, "TASK", weights=words[words.index("--weights") + 1]))
-    return repeat_command(JobRequest(model, "TASK"))
+            weights = ["--weights", words[words.index("--weights") + 1]]
+    return shlex.join(["assay", "run", "--model", model, "--task", "TASK", *weights, "--out", "out"])
 
 
 def write_file(path: Path, content: str | bytes) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from assay.board.headings import column_headings
 from assay.board.site.boards import TaskBoard
 from assay.tasks.families import family
 from assay.tracks import Track, shipped_tracks
@@ -35,12 +36,7 @@ class ShownTrack:
     @property
     def headings(self) -> dict[str, str]:
         """The columns' headings by task: the family; and, where it has two tasks here, the task's own name."""
-        families = [board.family for board in self.boards]
-        return {
-            board.id: family_title(board.family)
-            + (f" {board.name}" if self.id == OTHER or families.count(board.family) > 1 else "")
-            for board in self.boards
-        }
+        return column_headings([(board.id, board.family) for board in self.boards], self.id == OTHER)
 
     @property
     def meanings(self) -> dict[str, str]:
@@ -108,8 +104,3 @@ def overview(boards: Sequence[TaskBoard], shown: Sequence[ShownTrack]) -> dict[s
         for model, cell in board.ranked().items():
             rows.setdefault(model, {})[board.id] = cell
     return {"tasks": tasks, "tracks": found, "rows": rows}
-
-
-def family_title(name: str) -> str:
-    """A family's name as a title; a word without a vowel is an abbreviation."""
-    return name.capitalize() if set(name) & set("aeiou") else name.upper()

@@ -12,12 +12,13 @@ import yaml
 from pydantic_core import to_json
 
 from assay import __version__
+from assay.board.headings import family_title
 from assay.board.html import environment, inside_a_script
 from assay.board.site.boards import AdmittedSpec, TaskBoard
-from assay.board.site.documents import curve_tables, guard_rows, provenance_rows, singles
+from assay.board.site.documents import curve_tables, guard_rows, headline, provenance_rows, singles
 from assay.board.site.entries import Entry, Result
 from assay.board.site.history import history
-from assay.board.site.overview import ShownTrack, family_title
+from assay.board.site.overview import ShownTrack
 from assay.common.errors import UserError
 from assay.data.manifest import load_manifest
 from assay.results.document import DataCard
@@ -50,7 +51,8 @@ class Pages:
     def version(self) -> str:
         """Changes whenever a model's page would be rendered differently."""
         digest = hashlib.sha256(__version__.encode())
-        for path in (*sorted(_TEMPLATES.iterdir()), *sorted(Path(__file__).parent.glob("*.py"))):
+        code = (folder.glob("*.py") for folder in (_HERE, Path(__file__).parent))
+        for path in (*sorted(_TEMPLATES.iterdir()), *(path for paths in code for path in sorted(paths))):
             digest.update(path.read_bytes())
         return digest.hexdigest()
 
@@ -69,11 +71,13 @@ class Pages:
         about: Mapping[str, Any],
         results: Sequence[Result],
         pictures: Mapping[str, Sequence[Mapping[str, Any]]],
+        headlines: Mapping[str, str],
     ) -> str:
-        """A model's page: every result, its pictures, guards, provenance and command."""
+        """A model's page: its headlines (their keys by task), every result, pictures, guards, provenance, command."""
         sections = [
             {
                 "result": result,
+                "headline": headline(result, headlines[result["task"]]),
                 "singles": singles(result["metrics"]),
                 "guards": guard_rows(result["guards"]),
                 "remarks": DataCard.model_validate(result["data"]).remarks,
