@@ -1,6 +1,7 @@
 """The site and the CSV files: nothing hidden without a reason, stable, only what changed is written, nothing runs."""
 
 import csv
+import gzip
 import json
 import re
 import shutil
@@ -8,7 +9,7 @@ import subprocess
 
 import pytest
 import yaml
-from board_place import RANK_BY, TASK, edit_result, rewrite, use_specs
+from board_place import RANK_BY, RECORDS, TASK, edit_result, rewrite, use_specs
 
 from assay.board.headings import column_headings, family_title, unit_and_direction
 from assay.board.html import breakable
@@ -358,3 +359,22 @@ def test_a_result_that_does_not_apply_lowers_no_tier(place, tmp_path):
         == "re-run"
     )
     assert least_tier(tiers, [{"task": "b", "status": "not_applicable"}]) == "submitted"
+
+
+def test_a_result_of_before_headlines_is_ranked_by_what_its_records_give(place, tmp_path):
+    stated = json.loads((place.submission / f"results/{TASK}.json").read_text())
+    expected = next(metric for metric in stated["metrics"] if metric["name"] == RANK_BY)
+    edit_result(place.submission, lambda document: document["metrics"].remove(expected))
+    build_site(place.board, tmp_path / "site")
+    cell = json.loads((tmp_path / "site" / "leaderboard.json").read_text())["rows"]["digits-linear"][TASK]
+    assert cell[0] == pytest.approx(expected["value"], rel=1e-5)
+
+
+def test_a_result_of_before_whose_records_give_no_headline_stays_without_one(place, tmp_path):
+    edit_result(place.submission, lambda document: document["metrics"].clear())
+    rewrite(
+        place.submission, {RECORDS: gzip.compress(b'{"unit_id":"u","values":{},"error":null}\n', mtime=0)}
+    )
+    assert build_site(place.board, tmp_path / "site").models == 2
+    cell = json.loads((tmp_path / "site" / "leaderboard.json").read_text())["rows"]["digits-linear"][TASK]
+    assert cell[0] is None

@@ -11,6 +11,7 @@ from typing import Any
 
 from assay.board.site.boards import Row
 from assay.board.site.entries import Entry, Result, UnreadableError, read_entry
+from assay.board.site.headlines import with_headline
 from assay.board.site.history import Commit
 from assay.board.site.pages import Pages, data_script, script_json
 from assay.board.site.tables import long_csv, long_rows
@@ -78,7 +79,7 @@ class ModelWriter:
                 reason = "the task's spec has changed since; the model has to be run again"
                 hidden.append((f"{entry.id} · {task}", reason))
             else:
-                yield result
+                yield with_headline(entry, result, admitted[0])
 
     def _written(
         self, entry: Entry, results: Sequence[Result], hidden: list[tuple[str, str]]
@@ -167,7 +168,10 @@ def least_tier(tiers: Mapping[str, str], results: Sequence[Result]) -> str:
 
 
 def _command_for_any_task(command: str, model: str) -> str:
-    """The command that runs this model on a task, which stands in it as ``TASK``; ``command`` made one of its results."""
+    """The command that runs this model on a task, which stands in it as ``TASK``.
+
+    ``command`` made one of the model's results, and names its weights.
+    """
     weights: list[str] = []
     with suppress(ValueError):
         words = shlex.split(command)
