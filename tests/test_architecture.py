@@ -101,6 +101,7 @@ FAMILIES = families()
 MAY_NAME_A_FAMILY = {
     "tasks/families.py", "commands/adversarial.py", "commands/verification.py", "commands/srvr.py",
     "commands/srvr_maps.py", "api/proving.py",
+    "models/entries/robustbench_names.py",  # a threat model of RobustBench's is called corruptions
 }  # fmt: skip
 
 

@@ -8,10 +8,10 @@ from hypothesis import strategies as st
 
 from assay.common.errors import UserError
 from assay.specs import IDENTITY, RUNTIME, StepSize, field_sides, parse_rational, shipped_specs
-from assay.tasks.families import _MODULES, family, load_spec, read_spec
+from assay.tasks.families import families, family, load_spec, read_spec
 from spec_classes import models_within
 
-SPECS = models_within(*(family(name).spec_type for name in _MODULES))
+SPECS = models_within(*(family(name).spec_type for name in families()))
 
 
 @pytest.mark.parametrize("model", SPECS, ids=lambda model: model.__name__)

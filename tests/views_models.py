@@ -52,6 +52,12 @@ def nan_on_large_objects():
     return _NanOnLargeObjects(), DESCRIPTION
 
 
+def one_size():
+    """Takes pictures of its own size alone."""
+    net = nn.Sequential(nn.Flatten(), nn.Linear(3 * SIDE * SIDE, 1000))
+    return net, DESCRIPTION
+
+
 def grey():
     net = nn.Sequential(nn.Flatten(), nn.Linear(SIDE * SIDE, 1000))
     return net, DESCRIPTION | {"mean": (0.0,), "std": (1.0,)}
@@ -60,3 +66,26 @@ def grey():
 def read_wrongly():
     """The same network behind another network's normalisation: every picture is as dark as none should be."""
     return Brightness(), DESCRIPTION | {"mean": (5.0,) * 3, "std": (0.2,) * 3}
+
+
+class _Changed(Brightness):
+    """The same decisions from other logits: all multiplied, and moved, alike."""
+
+    def __init__(self, factor=1.0, constant=0.0):
+        super().__init__()
+        self.factor, self.constant = factor, constant
+
+    def forward(self, images):
+        return self.factor * super().forward(images) + self.constant
+
+
+def tiny_logits():
+    return _Changed(factor=1e-4), DESCRIPTION
+
+
+def huge_logits():
+    return _Changed(factor=1e4), DESCRIPTION
+
+
+def moved_logits():
+    return _Changed(constant=7.0), DESCRIPTION

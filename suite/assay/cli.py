@@ -48,8 +48,8 @@ def main(arguments: list[str] | None = None) -> None:
     _print_anything()
     code = _guarded(lambda: app(args=arguments, standalone_mode=False))
     if code == INTERRUPTED:
-        # All is stored and closed. An orderly exit would take torch apart for another second or more, and wait for
-        # a thread that hangs at a picture.
+        # Everything is stored and closed. An orderly exit would spend a second or more on torch, and would wait for
+        # a thread that hangs on a picture.
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
@@ -79,7 +79,7 @@ def _guarded(command: Callable[[], Any]) -> int:
             raise
         print(known[0], file=sys.stderr)
         return known[1]
-    if code == INTERRUPTED:  # so the option parser, too, says that it was Ctrl-C
+    if code == INTERRUPTED:  # the option parser reports Ctrl-C so, too
         print("assay: stopped", file=sys.stderr)
     return code if isinstance(code, int) else 0
 
@@ -88,7 +88,7 @@ def _message_and_code(error: Exception) -> tuple[str, int] | None:
     """What to print and the exit code for a stopped run or a wrong option; None for a defect of ours."""
     if type(error).__name__ == "InterruptedRunError":
         return f"assay: {error}", INTERRUPTED
-    usage = getattr(error, "format_message", None)  # how the option parser's exceptions speak
+    usage = getattr(error, "format_message", None)  # the option parser's exceptions have it
     if usage is None:
         return None
     message = usage()

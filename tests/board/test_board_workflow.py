@@ -1,4 +1,4 @@
-"""The workflow that reads pull requests: nothing of a stranger runs, and a stranger can write nothing of ours."""
+"""The workflows: no more rights than a job needs; and where submissions are read, nothing of a stranger runs."""
 
 import re
 from pathlib import Path
@@ -7,6 +7,9 @@ import pytest
 import yaml
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+WORKFLOWS = sorted((REPOSITORY / ".github" / "workflows").glob("*.yml"))
+EVERY = pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+EVENTS = True  # YAML 1.1 reads the key `on` so
 
 
 @pytest.fixture(scope="module")
@@ -22,16 +25,14 @@ def steps(workflow):
 
 
 def test_a_pull_request_has_no_more_than_the_right_to_read(workflow):
-    events = workflow[True]  # YAML 1.1 reads the key `on` as true
-    assert set(events) == {"pull_request", "push"}  # never pull_request_target, which has the secrets
+    # Never pull_request_target, which has the secrets.
+    assert set(workflow[EVENTS]) == {"pull_request", "push"}
     assert workflow["permissions"] == {}
     assert workflow["jobs"]["check"]["permissions"] == {"contents": "read"}
     assert "push" in workflow["jobs"]["publish"]["if"]
 
 
-@pytest.mark.parametrize(
-    "path", sorted((REPOSITORY / ".github" / "workflows").glob("*.yml")), ids=lambda path: path.stem
-)
+@EVERY
 def test_every_action_is_pinned_by_its_hash_and_every_job_says_what_it_may(path):
     text = path.read_text()
     used = re.findall(r"uses: (\S+)(.*)", text)
@@ -45,17 +46,35 @@ def test_every_action_is_pinned_by_its_hash_and_every_job_says_what_it_may(path)
     for name, job in document["jobs"].items():
         assert all(right in allowed[what] for what, right in job["permissions"].items()), name
         assert ("pages" in job["permissions"]) == (name == "publish")
-    assert set(document[True]) <= {"pull_request", "push"}
+        assert 0 < job["timeout-minutes"] <= 120, name
+    assert set(document[EVENTS]) <= {"pull_request", "push"}
 
 
-def test_no_text_of_a_stranger_becomes_a_part_of_a_command(workflow):
-    assert [step["run"] for _, step in steps(workflow) if "${{" in step.get("run", "")] == []
+def test_an_action_has_one_release_in_all_workflows():
+    used = {action for path in WORKFLOWS for action in re.findall(r"uses: (\S+)", path.read_text())}
+    assert len(used) == len({action.partition("@")[0] for action in used})
 
 
-def test_no_checkout_leaves_a_token_behind(workflow):
-    checkouts = [step for _, step in steps(workflow) if "actions/checkout" in step.get("uses", "")]
+@EVERY
+def test_no_text_of_a_stranger_becomes_a_part_of_a_command(path):
+    found = steps(yaml.safe_load(path.read_text()))
+    assert [step["run"] for _, step in found if "${{" in step.get("run", "")] == []
+
+
+@EVERY
+def test_no_checkout_leaves_a_token_behind(path):
+    found = steps(yaml.safe_load(path.read_text()))
+    checkouts = [step for _, step in found if "actions/checkout" in step.get("uses", "")]
     assert checkouts
     assert all(step["with"]["persist-credentials"] is False for step in checkouts)
+
+
+def test_a_pull_request_gets_what_a_developer_runs_by_hand():
+    """Whatever it changes: no filter of paths, and the one command."""
+    document = yaml.safe_load((REPOSITORY / ".github" / "workflows" / "tests.yml").read_text())
+    assert document[EVENTS]["pull_request"] is None
+    assert [step["run"] for _, step in steps(document) if "run" in step] == ["make test"]
+    assert document["jobs"]["test"]["permissions"] == {"contents": "read"}
 
 
 def test_only_the_base_branch_s_code_is_set_up_and_run_on_a_pull_request(workflow):

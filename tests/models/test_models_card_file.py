@@ -147,7 +147,7 @@ THREE = [0.5, 0.5, 0.5]
         ({"input": {"mean": [0.5]}}, r"`input` speaks of 1 channels where the network takes 3"),
         ({"input": {"mean": [0.5, 0.5], "channels": "rgb"}}, r"mean has 2 values for 3 channels"),
         ({"input": {"mean": THREE, "std": [1, 1]}}, r"std has 2 values for 3 channels"),
-        ({"input": {"std": [1, 1, 0]}}, r"std \[1.0, 1.0, 0.0\] is to be divided by"),
+        ({"input": {"std": [1, 1, 0]}}, r"std \[1.0, 1.0, 0.0\] is a divisor"),
         ({"input": {"size": [6, 6], "resize": {"shorter": 5}}}, r"resize 5 is smaller than the crop"),
         ({"input": {"size": [6, 6], "resize": {"exact": [8, 5]}}}, r"resize \[8, 5\] is smaller than the crop"),
         ({"input": {"resize": {"shorter": 5}}}, r"resize 5 is smaller than the crop to size \[6, 6\]"),

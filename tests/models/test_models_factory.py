@@ -204,7 +204,7 @@ def test_a_loaded_model_is_taken_as_it_is(tmp_path: Path) -> None:
             r"importing own_quitting_of_a_test ended the program \(SystemExit: 3\)",
         ),
         (own("answers_two"), "several tensors can be the logits"),
-        (own("wrong_count"), "9 classes are said of it, but it returns 10 logits"),
+        (own("wrong_count"), "9 classes are stated, but it returns 10 logits"),
         (own("wrong_card_key"), "its description: unknown key `input.means`"),
         (own("needs_argument"), "calling it without arguments failed"),
         (own("constant"), "has no callable 'constant'"),

@@ -185,7 +185,7 @@ def test_dropped_logits_are_none_of_the_classes() -> None:
     assert torch.equal(dropped.module(pixels), plain.module(pixels)[:, [1, 3]])
     assert dropped.info.notes == ("of 4 logits those at 0, 2 are dropped",)
     assert dropped.info.piecewise_linear
-    with pytest.raises(LogitsShapeError, match="4 classes are said of it, but it returns 3 logits"):
+    with pytest.raises(LogitsShapeError, match="4 classes are stated, but it returns 3 logits"):
         model(Answers(lambda y: y), output=OutputChoice(drop=(0,)))
     for drop in ((4,), (0, 1, 2, 3)):
         with pytest.raises(LogitsShapeError, match="a network that returns 4; correct it"):

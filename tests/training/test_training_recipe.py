@@ -90,7 +90,7 @@ def test_a_teacher_s_name_is_a_place_and_its_method_is_not():
         ({"optimiser": {"name": "adam", "lr": 0.1, "weight_decay": 1e300}}, r"optimiser.*weight_decay"),
         ({"batch_size": 2.5}, "batch_size"),
         ({"seed": -1}, "seed"),
-        ({"input": {"crop": [8, 8], "mean": [0, 0], "std": [1]}}, "give one a channel"),
+        ({"input": {"crop": [8, 8], "mean": [0, 0], "std": [1]}}, "give one per channel"),
         ({"schema": 2}, "schema"),
         ({"colour": 1}, "unknown key .colour."),
     ],

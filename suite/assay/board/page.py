@@ -48,7 +48,7 @@ def _table(results: Sequence[ResultDocument]) -> str:
     """The table of all metrics: sort by a click, search by a word, filter a column, all without a network."""
     frame = pd.DataFrame(result_rows(results), columns=list(RESULT_COLUMNS)).drop(columns=_HASHES)
     for column in ("value", "ci_low", "ci_high"):
-        # As text: of numbers the library has the page evaluate a formatter, which the page's policy refuses. Text that
+        # As text: for numbers the library evaluates a formatter in the page, which the page's policy refuses. Text that
         # is a number is sorted as one all the same.
         numbers = pd.to_numeric(frame[column]).round(4)
         frame[column] = ["" if pd.isna(number) else f"{number:g}" for number in numbers]

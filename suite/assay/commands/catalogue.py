@@ -61,7 +61,7 @@ def validate(
         list[Path], typer.Argument(help="Task specs, recipes, data manifests or result documents.")
     ],
 ) -> None:
-    """Check files; every one that is wrong gets a line, and the exit code is then 2."""
+    """Check files. Every wrong one gets one line, and the exit code is then 2."""
     from assay.commands import listing
 
     wrong = 0

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Dtype(StrEnum):
-    """In which precision a network computes."""
+    """The precision in which a network computes."""
 
     FLOAT32 = "float32"
     BFLOAT16 = "bfloat16"
@@ -87,7 +87,8 @@ BatchSize = Annotated[
     str, typer.Option("--batch-size", help="Images in one pass: a number, or auto (the family chooses).")
 ]
 Devices = Annotated[
-    str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, or several: cuda:0,cuda:1 (a worker each).")
+    str,
+    typer.Option("--device", help="auto, cpu, cuda, cuda:1, or several: cuda:0,cuda:1 (one worker each)."),
 ]
 DataRoots = Annotated[
     list[Path] | None, typer.Option("--data-root", help="A folder to look for data in (repeat it for more).")
@@ -96,8 +97,8 @@ OwnData = Annotated[
     str | None,
     typer.Option(
         "--data",
-        help="Pictures instead of the task's: a folder with one folder a class (named by WordNet id, ImageNet's or the "
-        "model's class names), or a data set's name or manifest.",
+        help="Pictures instead of the task's: a folder with one folder per class (named by WordNet id, ImageNet's "
+        "or the model's class names), or a data set's name or manifest.",
     ),
 ]
 Trusted = Annotated[

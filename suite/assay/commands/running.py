@@ -108,7 +108,8 @@ def run(
         typer.Option("--executor", help="here: this process; pool: worker processes; ray: a cluster."),
     ] = ExecutorName.AUTO,
     workers: Annotated[
-        str, typer.Option("--workers", help="Worker processes a device: a number, or auto (one a CPU core).")
+        str,
+        typer.Option("--workers", help="Worker processes per device: a number, or auto (one per CPU core)."),
     ] = "1",
     address: Annotated[
         str, typer.Option("--address", help="Ray's address (local: one of its own).")
@@ -140,7 +141,7 @@ def run(
     from assay.runner.run import Runtime, run_jobs
     from assay.runner.worker import Limits
 
-    # A cluster's GPUs are not this machine's, which only plans.
+    # This machine only plans; the GPUs are those of the cluster.
     on_cluster = executor is ExecutorName.RAY
     chosen = ["cpu"] if on_cluster else devices(device)
     asked = Asked(

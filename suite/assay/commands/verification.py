@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from assay.common.errors import UserError
-from assay.tasks.verification.spec import GRAMMAR_HELP
-from assay.tasks.verification.summary import property_name
+from assay.tasks.verification.spec import GRAMMAR_HELP, property_name
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -61,7 +60,7 @@ def verify(
     found = verify_image(network, prepared, asked)
     rows = _rows(found, image, " + ".join(perturbation))
     print(json.dumps(rows[0] | {"properties": rows}, indent=1) if as_json else _table(found, rows))
-    if out is not None:  # after the answer, which pictures that cannot be written must not cost
+    if out is not None:  # after the answer, so that pictures that cannot be written do not cost it
         from assay.common.atomic import write_atomically
         from assay.tasks.verification.evaluate import pictures
 
@@ -133,7 +132,7 @@ def _read(path: Path, model: "LoadedModel") -> "Tensor":
 
 
 def _rows(found: "Verification", image: Path, perturbation: str) -> list[dict[str, Any]]:
-    """One row a property, with the columns of the family's records."""
+    """One row per property, with the columns of the family's records."""
     common = {
         "unit_id": image.name,
         "label": found.label,
@@ -173,7 +172,7 @@ def _table(found: "Verification", rows: list[dict[str, Any]]) -> str:
     ]
     if found.above_sup:
         lines.append(
-            f"at {found.above_sup} points the network's own gradient shows more than sup ai, for rounding breaks ties "
-            "in its max pooling: AR is not called robust"
+            f"at {found.above_sup} points the network's own gradient shows more than sup ai, because rounding "
+            "breaks ties in its max pooling: AR is not called robust"
         )
     return "\n".join(lines)

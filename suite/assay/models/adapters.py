@@ -1,4 +1,4 @@
-"""Adapters in front of a network that takes its pictures in another form than (N, C, H, W), RGB, any N."""
+"""Adapters for networks that do not take pictures as (N, C, H, W), in RGB, in batches of any size."""
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +9,7 @@ from assay.models.info import Layout
 
 
 class ReversedChannels(nn.Module):
-    """A network that takes BGR, for RGB."""
+    """Hands RGB pictures to a network that takes BGR."""
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
@@ -22,7 +22,7 @@ class ReversedChannels(nn.Module):
 
 
 class ChannelsLast(nn.Module):
-    """A network that takes (N, H, W, C), for (N, C, H, W)."""
+    """Hands (N, C, H, W) to a network that takes (N, H, W, C)."""
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
@@ -35,7 +35,7 @@ class ChannelsLast(nn.Module):
 
 
 class FixedBatch(nn.Module):
-    """A network that takes exactly ``size`` images and returns a tensor or several, for any number of images."""
+    """Hands any number of images to a network that takes exactly ``size`` and returns one or several tensors."""
 
     def __init__(self, net: nn.Module, size: int) -> None:
         super().__init__()
@@ -54,7 +54,7 @@ class FixedBatch(nn.Module):
 
 
 class OwnInput(nn.Module):
-    """A network that writes into its input, for callers that keep theirs."""
+    """Hands a copy to a network that writes into its input, so that callers keep theirs."""
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ class OwnInput(nn.Module):
 
 
 class AtLeastTwo(nn.Module):
-    """A network that takes no single image, for any number of them: a single one is shown to it twice."""
+    """Shows a single image twice to a network that cannot take one alone."""
 
     def __init__(self, net: nn.Module) -> None:
         super().__init__()
@@ -80,7 +80,7 @@ class AtLeastTwo(nn.Module):
 
 
 def takes_one(net: nn.Module, images: Tensor) -> bool:
-    """Whether a network that answers ``images`` (N, C, H, W) with logits answers a single one with its logits."""
+    """Whether a network that takes ``images`` (N, C, H, W) also gives logits for a single one."""
     try:
         logits = ask(net, images[:1], "")
     except UserError:
@@ -89,5 +89,5 @@ def takes_one(net: nn.Module, images: Tensor) -> bool:
 
 
 def in_layout(net: nn.Module, layout: Layout) -> nn.Module:
-    """The network, whatever its layout, as one that takes (N, C, H, W)."""
+    """A network of any layout, made to take (N, C, H, W)."""
     return ChannelsLast(net) if layout == "nhwc" else net

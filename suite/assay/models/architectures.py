@@ -40,7 +40,7 @@ def build(name: str, input_shape: Shape, num_classes: int) -> nn.Module:
 
 
 def trains_on_one(name: str, input_shape: Shape, num_classes: int) -> bool:
-    """Whether a training step may have a single image; batch norm needs more than one number a channel.
+    """Whether a training step may have a single image; batch norm needs more than one number per channel.
 
     Raises:
         UserError: as :func:`build`.
@@ -92,7 +92,7 @@ def mnist_cnn(input_shape: Shape, num_classes: int) -> nn.Module:
 
 
 def resnet10(input_shape: Shape, num_classes: int) -> nn.Module:
-    """ResNet of one basic block a stage, with the small stem (see :func:`resnet18`)."""
+    """ResNet with one basic block per stage, with the small stem (see :func:`resnet18`)."""
     return _small_resnet(1, input_shape, num_classes)
 
 

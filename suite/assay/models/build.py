@@ -16,7 +16,7 @@ from assay.models.structure import structure_sha256
 
 
 def assemble(net: nn.Module, card: Card, weights_sha256: str, code: Sequence[str] = ()) -> LoadedModel:
-    """``net`` as one from pixels to logits, with its full card: the one place where a network is wrapped.
+    """``net`` with its full card, from pixels to logits. This is the one place where a network is wrapped.
 
     A network that takes RGB pixels and returns logits is left as it is.
 
@@ -25,7 +25,7 @@ def assemble(net: nn.Module, card: Card, weights_sha256: str, code: Sequence[str
             that holds them.
         card: what is known of it.
         weights_sha256: of its weight file or state dict.
-        code: modules of Python beside the network's own whose text decides what it does, such as its factory's.
+        code: further Python modules whose text decides what the network does, such as its factory's.
 
     Raises:
         UserError: the network fails, or what it returns holds no logits of the card's number of classes.
@@ -76,14 +76,14 @@ def _check_count(reading: Reading, card: Card) -> None:
     """
     if card.num_classes not in (None, reading.num_classes):
         raise LogitsCountError(
-            f"{card.name}: {card.num_classes} classes are said of it, but it returns {reading.num_classes} logits; "
+            f"{card.name}: {card.num_classes} classes are stated, but it returns {reading.num_classes} logits; "
             "correct the number or the list of classes, or say by `output: {drop: [0]}` which logits are none",
             reading.num_classes,
         )
 
 
 def _for_any_batch(module: nn.Module, images: Tensor, changed: bool) -> tuple[nn.Module, tuple[str, ...]]:
-    """The model as one that takes a single image too and leaves its input as it is; and what a reader must know of it.
+    """The model, made to take a single image too and to leave its input as it is; and what a reader must know.
 
     Args:
         module: pixels to logits.

@@ -80,7 +80,7 @@ class NetworkPart(StrictModel):
 
     @property
     def kind(self) -> Kind:
-        """Which of them is given."""
+        """Which kind is given."""
         return next(kind for kind in _KINDS if getattr(self, kind) is not None)
 
     @property
@@ -130,7 +130,7 @@ def _resize_kind(value: object) -> str:
     return "word" if isinstance(value, str) else "way"
 
 
-# Told apart by hand, so that a complaint is about what was meant and not about both.
+# Chosen by hand, so that an error message speaks of the kind that was meant, not of both.
 ResizeSaid = Annotated[
     Annotated[ResizePart, Tag("way")] | Annotated[Literal["none"], Tag("word")], Discriminator(_resize_kind)
 ]
@@ -144,8 +144,8 @@ class InputPart(StrictModel):
         layout: ``nchw`` or ``nhwc``, of what the network takes.
         range: of the pixels that mean and std are said in, [0, 1] or [0, 255].
         channels: ``rgb``, ``bgr`` or ``grey``.
-        mean: a value a channel in the range's unit, in the network's order of channels; 0 where left out.
-        std: likewise; 1 where left out.
+        mean: one value per channel, in the range's unit, in the network's order of channels; 0 where left out.
+        std: as `mean`; 1 where left out.
         resize: before the centre crop to ``size``; the word ``none`` for the crop alone.
     """
 
@@ -166,9 +166,11 @@ class InputPart(StrictModel):
         for name, values in (("mean", self.mean), ("std", self.std)):
             wanted = self._channel_count
             if values is not None and wanted is not None and len(values) != wanted:
-                raise ValueError(f"{name} has {len(values)} values for {wanted} channels; give one a channel")
+                raise ValueError(
+                    f"{name} has {len(values)} values for {wanted} channels; give one per channel"
+                )
         if any(value <= 0 for value in self.std or ()):
-            raise ValueError(f"std {list(self.std or ())} is to be divided by; give values above 0")
+            raise ValueError(f"std {list(self.std or ())} is a divisor; give values above 0")
         if self.size and (fault := self._too_small(self.size)):
             raise ValueError(fault)
         return self
@@ -182,13 +184,13 @@ class InputPart(StrictModel):
 
     @property
     def _channel_count(self) -> int | None:
-        """As far as this part alone says it."""
+        """How many channels this part states; None where it states none."""
         if self.channels is not None:
             return 1 if self.channels == "grey" else 3
         return next((len(values) for values in (self.mean, self.std) if values is not None), None)
 
     def preprocessing(self, default: Preprocessing | None, where: str) -> Preprocessing:
-        """The whole of it.
+        """From picture to input, in full.
 
         Args:
             default: what the network's own source says, for what is left out; None where it says nothing. Mean and
@@ -295,11 +297,11 @@ class CardFields(StrictModel):
 
     @property
     def class_count(self) -> int | None:
-        """The number of classes, as far as it is said."""
+        """The number of classes; None where it is not stated."""
         return len(self.classes) if self.classes else self.num_classes
 
     def check_count(self, num_classes: int, where: str) -> None:
-        """Refuse another number of logits than is said.
+        """Refuse another number of logits than is stated.
 
         Raises:
             UserError: with both numbers.

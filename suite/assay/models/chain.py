@@ -1,4 +1,4 @@
-"""A network as the plain chain of layers that it is, read off its traced graph; ONNX graphs too."""
+"""Reads a network as a plain chain of layers, from its traced graph; ONNX graphs too."""
 
 from collections.abc import Collection
 
@@ -8,7 +8,7 @@ from assay.common.errors import UserError
 from assay.models.loaded import Normalised
 
 ONNX_FLATTENS = frozenset({"OnnxFlatten", "OnnxReshape"})
-"""Layers of onnx2torch that classifiers flatten with; a reader checks that what it made answers alike."""
+"""Layers of onnx2torch that classifiers flatten with. A reader checks that its chain gives the same answers."""
 
 Step = tuple[str, object]
 """A layer's name, and the layer, the function or the name of the method that is called."""
@@ -23,7 +23,7 @@ class NotAChainError(UserError):
 
 
 class _Tracer(fx.Tracer):
-    """Sees a module that holds known layers from inside, every other as one step."""
+    """Looks into modules that hold known layers; every other module is one step."""
 
     def __init__(self, known: Collection[type[nn.Module]]) -> None:
         super().__init__()

@@ -42,11 +42,11 @@ class NonFiniteLogitsError(LogitsError):
 
 
 class LogitsShapeError(LogitsError):
-    """The output is not one row of ``num_classes`` logits an image."""
+    """The output is not one row of ``num_classes`` logits per image."""
 
 
 class LogitsCountError(LogitsShapeError):
-    """The output has another number of logits than is said; ``found`` is how many it has."""
+    """The output has another number of logits than is stated; ``found`` is how many it has."""
 
     def __init__(self, said: str, found: int) -> None:
         super().__init__(said)
@@ -125,7 +125,7 @@ def looks_like_probabilities(logits: Tensor, tolerance: float = 1e-4) -> bool:
 
 
 def ends_in_sigmoid(net: Callable[[Tensor], Any], images: Tensor) -> bool:
-    """Whether the last that a network computes is a sigmoid; steps that only move or choose values are looked through.
+    """Whether a network ends in a sigmoid; later steps that only move or choose values do not count.
 
     Read off the graph that PyTorch keeps for gradients, so of modules, functions, ONNX graphs and programs alike;
     False for a network that gives no gradient.
@@ -134,9 +134,7 @@ def ends_in_sigmoid(net: Callable[[Tensor], Any], images: Tensor) -> bool:
         with torch.enable_grad():
             output = net(images.detach().clone().requires_grad_())
     except Exception:
-        return (
-            False  # it has answered before: a network that refuses gradients is told of where they are needed
-        )
+        return False  # it has answered before; where gradients are needed, the refusal is reported there
     step = output.grad_fn if isinstance(output, Tensor) else None
     while step is not None and step.name().rstrip("0123456789") in _MOVES:
         step = next((before for before, _ in step.next_functions if before is not None), None)

@@ -1,4 +1,4 @@
-"""Weight files as state dicts, read without running anybody's code: safetensors, shards of it, PyTorch checkpoints."""
+"""Reads weight files as state dicts and runs none of their code: safetensors, its shards, PyTorch checkpoints."""
 
 import json
 import pickle
@@ -65,7 +65,7 @@ def read_checkpoint(
         path: ``.safetensors``, the index of several (``model.safetensors.index.json``), or a PyTorch checkpoint, which
             is read with ``weights_only``.
         key: which of several state dicts in the file.
-        fits: whether a state dict is one of the network that it is for.
+        fits: whether a state dict fits the network.
 
     Raises:
         UserError: the file is missing, no checkpoint, or wants to run code; it holds no state dict, none under ``key``,
@@ -87,7 +87,7 @@ def read_checkpoint(
 
 
 def _under_key(states: Mapping[str, StateDict], key: str, path: Path) -> str:
-    """The name of the state dict under a key, or of the only one further inside."""
+    """The full key of the state dict at a key, or of the only one inside it."""
     under = [name for name in states if name == key or name.startswith(f"{key}.")]
     if len(under) == 1:
         return under[0]
@@ -201,7 +201,7 @@ def _content(path: Path) -> Any:
 
 
 def _is_safetensors(path: Path) -> bool:
-    """Whether a file begins as a safetensors file does: the length of its header, then the header in JSON."""
+    """Whether a file begins like a safetensors file: with the length of its header, then the header in JSON."""
     with path.open("rb") as stream:
         head = stream.read(9)
     return len(head) == 9 and head[8:] == b"{" and int.from_bytes(head[:8], "little") < path.stat().st_size
@@ -210,7 +210,7 @@ def _is_safetensors(path: Path) -> bool:
 def _pickled(path: Path) -> Any:
     try:
         with (
-            warnings.catch_warnings(action="ignore"),  # what they announce is raised and said below
+            warnings.catch_warnings(action="ignore"),  # what they warn of is raised below
             torch.serialization.safe_globals([(_stand_in(name), name) for name in _unknown_classes(path)]),
         ):
             return torch.load(path, map_location="cpu", weights_only=True)
@@ -246,7 +246,7 @@ class _Unread:
 
 
 class _UnreadDict:
-    """Makes a plain dictionary in place of one of an unknown class."""
+    """Makes a plain dictionary in place of a dictionary of an unknown class."""
 
     def __new__(cls, *_: object) -> Any:
         return OrderedDict()

@@ -40,13 +40,13 @@ PUBLIC_NAMES: dict[str, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class ClassNames:
-    """The names of each class: ``first`` are its proper ones, ``others`` what it may also be called."""
+    """The names of each class: ``first`` are its proper names, ``others`` its further names."""
 
     first: tuple[tuple[str, ...], ...]
     others: tuple[tuple[str, ...], ...] = ()
 
     def classes_of(self, name: str) -> list[int]:
-        """The classes that go by ``name``, whatever its case and signs: proper names before the others."""
+        """The classes called ``name``, without regard to case and signs; proper names count before others."""
         wanted = plain(name)
         return next((index[wanted] for index in self._indices if wanted in index), [])
 

@@ -1,7 +1,7 @@
-"""Which convention a network takes its pictures by: every plausible one tried on the same pictures, and compared.
+"""Finds how a network wants its pictures: every plausible convention is tried on the same pictures.
 
-All are judged on the same pictures, so two are told apart by McNemar's test on those that only one of them gets right.
-Where that cannot tell, the plainer one is taken: it assumes less.
+Two conventions are compared by McNemar's test on the pictures that only one of them gets right. Where the test
+cannot tell them apart, the plainer one is taken, because it assumes less (``Convention.plainness``).
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -21,11 +21,12 @@ from assay.results.statistics import mcnemar_p_value, wilson_interval
 TOLD_APART = 0.01
 """The p-value below which two conventions are told apart."""
 FIRST_LOOK = 30  # images on which hopeless conventions are given up
-_KEPT = 3  # at least so many go on from there
+_KEPT = 3  # at least so many are kept after that
 _BATCH = 10
 
 NetworkOf = Callable[[Layout | None], nn.Module]
-"""A layout, or None where the network's own shape tells, to the network of (N, C, H, W) in its own values and order."""
+"""From a layout (None where the network's shape tells it) to the network; it takes (N, C, H, W) in its own values
+and order of channels."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Candidate:
     Attributes:
         convention: what was tried.
         right: for each picture, whether it was answered as labelled.
-        log_likelihood: the mean of the labels'; among equals the higher is the likelier.
+        log_likelihood: mean log-likelihood of the labels; among equals the higher one is likelier.
     """
 
     convention: Convention
@@ -53,7 +54,7 @@ class Candidate:
         return float(self.right.mean())
 
     def p_value(self, other: "Candidate") -> float:
-        """Of McNemar's test that both are right equally often, on the pictures that both were tried on."""
+        """P-value of McNemar's test that both are right equally often, on the pictures that both saw."""
         n = min(self.n, other.n)
         one, two = self.right[:n], other.right[:n]
         return mcnemar_p_value(int((one & ~two).sum()), int((two & ~one).sum()))
@@ -64,7 +65,8 @@ class Diagnosis:
     """What was found.
 
     Attributes:
-        candidates: best first: the one that fits, those that cannot be told apart from it, then by accuracy.
+        candidates: best first: the one that fits, those that cannot be told apart from it, the plainest first, then the
+            others by accuracy.
         equals: how many cannot be told apart from the first, itself not counted.
         classes: of the labels.
         logits: of the network, dropped ones counted.
@@ -121,7 +123,7 @@ def diagnose(
         shape: its input's channels, height, width.
         layouts: those to try; ``(None,)`` where the shape tells.
         pictures: to try them on, in no order of their classes.
-        own: what the model says of itself; it is taken where nothing can be told apart from it.
+        own: what the model says of itself; it is taken unless another convention is clearly better.
 
     Returns:
         What was found; or the number of logits where no reading of so many gives the data's classes.
@@ -144,7 +146,7 @@ def diagnose(
 
 
 class _Trial:
-    """The networks and the pictures, brought to the network's size once a way to resize."""
+    """The networks and the pictures; pictures are resized once per way to resize."""
 
     def __init__(self, networks: dict[Layout | None, nn.Module], pictures: Pictures) -> None:
         self._networks = networks
@@ -198,7 +200,7 @@ def _inputs_of(candidates: Sequence[Candidate]) -> list[Convention]:
 
 
 def _hopeful(candidates: Iterable[Candidate]) -> list[Candidate]:
-    """Best first, those that cannot be told apart from the best, and a few more."""
+    """Best first: those that cannot be told apart from the best, and a few more."""
     ordered = sorted(candidates, key=_by_figures)
     best = ordered[0]
     return [each for place, each in enumerate(ordered) if place < _KEPT or each.p_value(best) >= TOLD_APART]
@@ -209,8 +211,7 @@ def _ranked(candidates: list[Candidate], n: int, classes: int, logits: int) -> D
     ordered = sorted(candidates, key=lambda each: (each.n < n, *_by_figures(each)))
     most = ordered[0]
     alike = [each for each in ordered if each.n == n and each.p_value(most) >= TOLD_APART]
-    fitting = min(alike, key=lambda each: (each.convention.settings, *_by_figures(each)))
-    equals = [each for each in alike if each is not fitting]
+    fitting, *equals = sorted(alike, key=lambda each: (each.convention.plainness, *_by_figures(each)))
     others = sorted((each for each in ordered if each not in alike), key=_by_figures)
     return Diagnosis((fitting, *equals, *others), len(equals), classes, logits)
 

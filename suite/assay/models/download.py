@@ -21,7 +21,7 @@ def hub_folder() -> Path:
 def published_checkpoint(name: str, url: str) -> Path:
     """The checkpoint of the model ``name`` that is published at ``url``, from this machine or fetched.
 
-    Nothing is fetched unless ``ASSAY_DOWNLOAD=1``. The SHA-256 must begin with the hash in the file's name.
+    Nothing is downloaded unless ``ASSAY_DOWNLOAD=1``. The SHA-256 must begin with the hash in the file's name.
 
     Raises:
         UserError: not here and not to be fetched, unreachable, or another hash.

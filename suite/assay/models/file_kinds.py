@@ -1,4 +1,4 @@
-"""What a file is that was given as a network or its weights and is none: called by its name (no torch)."""
+"""Recognises files that were given as a network or its weights and are something else (no torch)."""
 
 import codecs
 import zipfile
@@ -74,7 +74,7 @@ def _foreign(path: Path) -> tuple[str, str] | None:
 
 
 def _page(text: str) -> tuple[str, str] | None:
-    """What a file of text is that stands for another; None where it is some other text."""
+    """What kind of text stands here for another file; None where it is some other text."""
     start = text.lstrip("\ufeff \t\r\n").lower()
     if start.startswith("version https://git-lfs"):
         return "a Git LFS pointer, not the file that it stands for", "run `git lfs pull` in its repository"

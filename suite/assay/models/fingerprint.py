@@ -1,4 +1,4 @@
-"""A few numbers by which a network's answers are known again: what its structure cannot show, its answers do."""
+"""A few numbers by which a network's answers are recognised. They show what its structure cannot."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one rule for models' names that stand in documents: whoever wrote the document chose the name (no torch).
+"""The one rule for names of models in documents: whoever wrote the document chose the name (no torch).
 
 A name that the user typed is followed wherever it leads: :func:`assay.models.zoo.load_model`. A name that was read from
 a run, a submission, a plan, a spec or a recipe is followed by :func:`load_named` alone, and no further than its
@@ -22,12 +22,12 @@ _MEANS = {FILE: "a file", CODE: "a function or file of somebody's own"}
 
 @dataclass(frozen=True)
 class Trust:
-    """How far a document's names of models are followed; the built-in zoo's always are.
+    """How far names of models in a document are followed; names of the built-in zoo always are.
 
     Attributes:
         named: further names, each typed by the user for this document.
         files: whether names that only open a file are, such as ``onnx:FILE`` and ``trained:DIR``.
-        code: whether names that run code are; for documents that ship with Assay alone.
+        code: whether names that run code are; only for documents that ship with Assay.
     """
 
     named: frozenset[str] = frozenset()

@@ -42,7 +42,7 @@ class Repository:
             files: names in the repository.
 
         Raises:
-            UserError: not in the cache, and not to be fetched or not to be had.
+            UserError: not in the cache, and downloads are not allowed or fail.
         """
         cached = self.cached(*files)
         if cached is not None:

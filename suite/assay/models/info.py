@@ -17,7 +17,7 @@ Layout = Literal["nchw", "nhwc"]
 Channels = Literal["rgb", "bgr", "grey"]
 
 _LATER_FIELDS = ("fit", "pad", "channels", "layout")
-"""Fields that came after results were published: at their default they are left out of every dump, and so of keys."""
+"""Fields that are younger than published results. At their default they are left out of every dump, so of keys."""
 
 IMAGENET = "imagenet-1k"
 """The label space of the 1,000 ImageNet classes in their usual order."""
@@ -30,11 +30,11 @@ Fingerprint = tuple[float, ...]
 """Some numbers of a network's answers to seeded pictures, from :func:`assay.models.fingerprint.fingerprint`."""
 
 _TOLERANCE = 1e-3
-"""Of the largest number: hundreds of times what machines, threads and versions of libraries differ by."""
+"""As a share of the largest number: hundreds of times more than machines, threads and libraries differ by."""
 
 
 def same_answers(one: Sequence[float] | None, other: Sequence[float] | None) -> bool:
-    """Whether two fingerprints are of networks that answer alike."""
+    """Whether two fingerprints belong to networks that give the same answers."""
     if one is None or other is None:
         return one is other
     largest = max((abs(number) for number in (*one, *other)), default=0.0)
@@ -51,12 +51,12 @@ class Preprocessing(StrictModel):
             resize to ``crop`` whatever the image's aspect ratio; or None to leave the image as it is.
         crop: (height, width) in pixels of the central crop.
         interpolation: Pillow's filter of the resize.
-        mean: a value a channel, in [0, 1] units, subtracted inside the model.
-        std: a value a channel, in [0, 1] units, divided by inside the model.
+        mean: one value per channel, in [0, 1] units, subtracted inside the model.
+        std: one value per channel, in [0, 1] units, by which the model divides.
         fit: how an image comes to a ``resize`` of (height, width): ``"exact"`` ignores its aspect ratio; the others
             keep it: ``"cover"`` covers that rectangle, ``"contain"`` lies inside it.
-        pad: the colour (0 to 255, a value a channel) around an image that is smaller than the crop after the resize;
-            None to refuse such an image.
+        pad: the colour (0 to 255, one value per channel) around an image that is smaller than the crop after the
+            resize; None to refuse such an image.
         channels: the order in which the network itself takes them; mean and std are in the pictures' order anyway.
         layout: of the network's own input.
     """
@@ -74,9 +74,13 @@ class Preprocessing(StrictModel):
     @model_validator(mode="after")
     def _fields_fit(self) -> "Preprocessing":
         if len(self.mean) != len(self.std):
-            raise ValueError(f"mean has {len(self.mean)} values and std {len(self.std)}; give one a channel")
+            raise ValueError(
+                f"mean has {len(self.mean)} values and std {len(self.std)}; give one per channel"
+            )
         if self.pad is not None and len(self.pad) != len(self.mean):
-            raise ValueError(f"pad has {len(self.pad)} values and mean {len(self.mean)}; give one a channel")
+            raise ValueError(
+                f"pad has {len(self.pad)} values and mean {len(self.mean)}; give one per channel"
+            )
         if self.fit != "exact" and not isinstance(self.resize, tuple):
             raise ValueError(f"fit {self.fit!r} needs a resize to (height, width), not {self.resize!r}")
         if self.resize == self.crop and self.fit == "exact":
@@ -154,12 +158,12 @@ class TrainedOn(StrictModel):
 
 
 PLAIN_OUTPUT = OutputChoice()
-"""Nothing is said of the output."""
+"""Whether nothing is said of the output."""
 
 
 @dataclass(frozen=True)
 class Card:
-    """What is known of a model before it is loaded: :class:`ModelInfo` less what is read off the network.
+    """What is known of a model before it is loaded: :class:`ModelInfo` without what only the network shows.
 
     ``num_classes`` is None where nobody says it, and then what the network returns; ``output`` is what a user says of
     where its logits are.
@@ -203,7 +207,7 @@ class ModelInfo(StrictModel):
         piecewise_linear: whether the logits are known to be a piecewise linear function of the pixels.
         max_pooling: whether the network holds 2-D max pooling as a layer.
         structure_sha256: of what the network does beside its weights (:mod:`assay.models.structure`); None in
-            documents of before it was noted.
+            documents that are older than this field.
         fingerprint: of its answers (:mod:`assay.models.fingerprint`); None where there are none to compare.
         classes: the model's own names of its classes, in the order of the logits; () where it has none of its own.
         clean_accuracy: as the network's maker states it; a guard compares with it.
@@ -234,7 +238,7 @@ class ModelInfo(StrictModel):
         channels, *size = self.input_shape
         if len(self.preprocessing.mean) != channels:
             raise ValueError(
-                f"{len(self.preprocessing.mean)} means for {channels} channels; give one a channel"
+                f"{len(self.preprocessing.mean)} means for {channels} channels; give one per channel"
             )
         if tuple(size) != self.preprocessing.crop:
             raise ValueError(
@@ -246,8 +250,13 @@ class ModelInfo(StrictModel):
             )
         return self
 
+    def with_resize(self, resize: Resize) -> "ModelInfo":
+        """The same network behind another resize, such as ``"direct"``, which then is exact."""
+        changed = {"resize": resize, "fit": "exact", **({"pad": None} if resize == "direct" else {})}
+        return self.model_copy(update={"preprocessing": self.preprocessing.model_copy(update=changed)})
+
     def identity(self) -> dict[str, Any]:
-        """What decides the network's answers, as plain JSON: a part of the key of whatever is made with it."""
+        """What decides the network's answers, as plain JSON; it is in the key of everything that is made with it."""
         return {
             "architecture": self.architecture,
             "weights_sha256": self.weights_sha256,

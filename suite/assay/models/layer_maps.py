@@ -1,4 +1,4 @@
-"""What a layer gives, read as a map over the image: channels first, channels last, or tokens.
+"""Reads a layer's output as a map over the image: channels first, channels last, or tokens.
 
 The kind is told from the output itself. Heights and widths of a map are in the image's proportion, so that of the two
 readings of four dimensions at most one fits unless there are as many channels as places; a convolution, a pooling or a
@@ -49,7 +49,7 @@ class Reading:
         return output
 
     def put_back(self, output: Tensor, changed: Tensor) -> Tensor:
-        """``output`` with ``changed`` (N, C, h, w) in the place of its map."""
+        """``output`` with ``changed`` (N, C, h, w) instead of its map."""
         if self.kind == "nhwc":
             return changed.permute(0, 2, 3, 1)
         if self.kind == "tokens":
@@ -58,11 +58,11 @@ class Reading:
 
 
 def reading(network: nn.Module, name: str, output: Any, images: tuple[int, ...]) -> Reading:
-    """How the output of a layer is read.
+    """How to read the output of a layer.
 
     Args:
         network: of which the layer is a part.
-        name: the layer's, as in ``network.named_modules()``.
+        name: of the layer, as in ``network.named_modules()``.
         output: what it gave.
         images: shape (N, C, H, W) of the network's input.
 

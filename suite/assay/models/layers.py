@@ -18,7 +18,7 @@ _CONTAINERS = (nn.Sequential, nn.ModuleList)
 
 
 def full_name(model: nn.Module, layer: str) -> str:
-    """The name in ``model.named_modules()`` of the layer called ``layer`` there or in the network that it wraps.
+    """The full name, in ``model.named_modules()``, of the layer ``layer`` of the model or of the network inside it.
 
     A model wraps its network (in a normalisation, say), so that ``blocks.11`` of the network is ``net.blocks.11``: a
     wrapper is a module with one child that has weights.
@@ -100,7 +100,7 @@ class _Runs:
         modules: by name.
         order: the place of each module's last run in the order of those, by name.
         maps: what each block gave that is a map of more than one place, channels first.
-        blocks: how that was read.
+        blocks: how each was read.
     """
 
     modules: dict[str, nn.Module]
@@ -131,7 +131,7 @@ class _Runs:
         return cls(modules, {name: place for place, name in enumerate(ran)}, maps, blocks)
 
     def last_block(self) -> str | None:
-        """The block that ran last; one inside it that gives the same is named instead of it."""
+        """The block that ran last. If a block inside it gives the same output, that one is named."""
         found: str | None = None
         inside = list(self.blocks)
         while inside:
@@ -144,7 +144,7 @@ class _Runs:
 
 
 def _is_block(modules: dict[str, nn.Module], name: str) -> bool:
-    """Whether the module is one of a sequence and made of further modules with weights."""
+    """Whether the module is part of a sequence and holds further modules with weights."""
     parent, _, _ = name.rpartition(".")
     in_sequence = bool(name) and isinstance(modules[parent], _CONTAINERS)
     module = modules[name]

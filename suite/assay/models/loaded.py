@@ -13,7 +13,7 @@ from assay.models.pictures import prepared
 
 
 class Normalised(nn.Module):
-    """A network behind its normalisation: ``net((pixels - mean) / std)``, mean and std a value a channel."""
+    """A network behind its normalisation: ``net((pixels - mean) / std)``, with one mean and one std per channel."""
 
     mean: Tensor
     std: Tensor
@@ -32,7 +32,7 @@ class Normalised(nn.Module):
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model ready to be asked.
+    """A model that is ready to answer.
 
     Attributes:
         info: its card.
@@ -62,9 +62,7 @@ class LoadedModel:
 
     def with_resize(self, resize: Resize) -> "LoadedModel":
         """The same network behind another resize, such as ``"direct"``, which then is exact."""
-        changed = {"resize": resize, "fit": "exact", **({"pad": None} if resize == "direct" else {})}
-        preprocessing = self.info.preprocessing.model_copy(update=changed)
-        return replace(self, info=self.info.model_copy(update={"preprocessing": preprocessing}))
+        return replace(self, info=self.info.with_resize(resize))
 
     def to(self, device: torch.device) -> "LoadedModel":
         """The same model, its network moved to ``device``."""

@@ -23,13 +23,13 @@ from assay.models.onnx_lower import lower
 from assay.models.onnx_model import keep_output, read
 
 _PROBES = 3
-_OPSET = 17  # the newest of which the converter knows every operator that it knows at all
+_OPSET = 17  # the newest version for which the converter knows all of its operators
 _SAME = 1e-4
 
 
 @dataclass(frozen=True)
 class OnnxNetwork:
-    """A network of an ONNX file.
+    """A network from an ONNX file.
 
     Attributes:
         module: (N, C, H, W) pixels, for any N, to (N, classes).
@@ -48,13 +48,16 @@ class OnnxNetwork:
     notes: tuple[str, ...] = ()
 
 
-def network(path: Path, *, layout: Layout | None = None, output: int | str | None = None) -> OnnxNetwork:
-    """The network of an ONNX file.
+def network(
+    path: Path, *, layout: Layout | None = None, output: int | str | None = None, card: Path | None = None
+) -> OnnxNetwork:
+    """The network in an ONNX file.
 
     Args:
         path: of the file; external data lie beside it.
         layout: of the input, where its shape leaves it open.
         output: the place or the name of the logits among several outputs.
+        card: that says them, for messages.
 
     Raises:
         UserError: no ONNX file, several inputs or outputs to choose from, a layout that contradicts the input, an
@@ -65,7 +68,7 @@ def network(path: Path, *, layout: Layout | None = None, output: int | str | Non
     model = file.model
     sizes = _input_sizes(model, path)
     keep_output(model, output, path)
-    shape, found = _image_shape(sizes[1:], layout, path)
+    shape, found = _image_shape(sizes[1:], layout, path, str(card or path))
     module = _converted(model, sizes, shape, found, path)
     num_classes = _num_classes(module.eval(), shape, path)
     return OnnxNetwork(module, shape, num_classes, found, file.files)
@@ -85,7 +88,7 @@ def _input_sizes(model: ModelProto, path: Path) -> tuple[int, ...]:
 
 
 def _check_type(image: onnx.ValueInfoProto, path: Path) -> None:
-    """Refuse an input of other numbers than float32: gradients need real ones, and pixels are given as these."""
+    """Refuse an input that is not float32: gradients need real numbers, and pixels are given as float32."""
     kind = image.type.tensor_type.elem_type
     if kind != onnx.TensorProto.FLOAT:
         name = onnx.TensorProto.DataType.Name(kind).lower()
@@ -95,17 +98,19 @@ def _check_type(image: onnx.ValueInfoProto, path: Path) -> None:
         )
 
 
-def _image_shape(sizes: tuple[int, ...], layout: Layout | None, path: Path) -> tuple[Shape, Layout]:
+def _image_shape(
+    sizes: tuple[int, ...], layout: Layout | None, path: Path, card: str
+) -> tuple[Shape, Layout]:
     """(channels, height, width) and layout of one image: its own, or the square image of as many values in a row."""
     if len(sizes) == 3:
-        return image_shape(sizes, layout, str(path))
+        return image_shape(sizes, layout, str(path), card)
     values = math.prod(sizes)
     for channels in (1, 3):
         side = math.isqrt(values // channels)
         if channels * side * side == values:
             if layout == "nhwc" and channels > 1:
                 raise UserError(
-                    f"{path}: `layout` nhwc contradicts its input {sizes}, a row of values; leave `layout` out"
+                    f"{card}: `layout` nhwc contradicts the network's input {sizes}, a row of values; leave it out"
                 )
             return (channels, side, side), "nchw"
     raise UserError(
@@ -117,7 +122,7 @@ def _image_shape(sizes: tuple[int, ...], layout: Layout | None, path: Path) -> t
 def _converted(
     model: ModelProto, sizes: tuple[int, ...], shape: Shape, layout: Layout, path: Path
 ) -> nn.Module:
-    """The graph as a module for any batch; where its batch is fixed for good, it is run in groups of that size."""
+    """The graph as a module for any batch. Where its batch size cannot be changed, it runs in groups of that size."""
     batch = sizes[0]
     onnx_rewrite.lift_constants(model)
     model = lower(model, _is_known_at_all, path)
@@ -127,7 +132,7 @@ def _converted(
     onnx_rewrite.free_batch(model, batch)
     try:
         module = _module(model, sizes[1:], shape, layout, path)
-    except UserError:  # sizes that fit no other batch keep shapes from being inferred
+    except UserError:  # shapes cannot be inferred where sizes fit no other batch
         if not batch:
             raise
     else:
@@ -142,7 +147,7 @@ def _module(model: ModelProto, sizes: tuple[int, ...], shape: Shape, layout: Lay
     onnx_rewrite.plain_layers(model)
     try:
         graph: nn.Module = convert(model)
-    except Exception as error:  # the converter raises whatever the first node that it cannot take raises
+    except Exception as error:  # the converter passes on any error of the first node that it cannot take
         raise UserError(
             f"{path}: the graph cannot be converted to PyTorch ({_words(model, error)}); export it with fixed sizes, "
             "or load it by a factory of your own (package.module:factory)"
@@ -154,7 +159,7 @@ def _module(model: ModelProto, sizes: tuple[int, ...], shape: Shape, layout: Lay
 
 
 def _words(model: ModelProto, error: Exception) -> str:
-    """What the converter says; where it misses the shape of a value, with the operator that gives it."""
+    """The converter's message. Where it lacks the shape of a value, the operator that gives it is named too."""
     missed = str(error.args[0]) if isinstance(error, KeyError) and error.args else None
     maker = next((node.op_type for node in model.graph.node if missed in node.output), None)
     return f"the shape of what its {maker} gives is open" if maker else quoted(error)
@@ -165,7 +170,7 @@ def _in_known_opset(model: ModelProto, batch: int, path: Path) -> ModelProto:
 
     Args:
         model: the graph.
-        batch: a number of images that it takes, for versions cannot be changed where a size is open.
+        batch: a number of images that it takes; versions cannot be changed where a size is open.
         path: for messages.
 
     Raises:
@@ -186,7 +191,7 @@ def _in_known_opset(model: ModelProto, batch: int, path: Path) -> ModelProto:
         moved = _renumbered(model) if version > _OPSET else version_converter.convert_version(model, _OPSET)
         onnx.checker.check_model(
             moved
-        )  # settings that the older version does not have are kept without a word
+        )  # the converter keeps settings that the older version does not have, and does not warn
     except Exception as error:  # the converter's errors have no type of their own
         reason = " ".join(str(error).split())[-160:]
         raise _other_version(path, unknown, version, reason) from error
@@ -237,7 +242,7 @@ def _is_known_at_all(node: NodeProto) -> bool:
 
 
 def _answers(net: nn.Module, shape: Shape) -> Tensor | None:
-    """Logits of some images in a batch; None where the network fails on it, or answers them otherwise alone."""
+    """Logits of some images in a batch; None where the network fails, or answers them differently one by one."""
     pixels = torch.rand((_PROBES, *shape), generator=torch.Generator().manual_seed(0))
     try:
         with torch.no_grad():
@@ -250,7 +255,7 @@ def _answers(net: nn.Module, shape: Shape) -> Tensor | None:
 
 
 def _num_classes(net: nn.Module, shape: Shape, path: Path) -> int:
-    """The number of logits, after a check that a batch is answered as its images alone are."""
+    """The number of logits, after a check that images get the same answers in a batch and alone."""
     pixels = torch.rand((_PROBES, *shape), generator=torch.Generator().manual_seed(0))
     try:
         with torch.no_grad():

@@ -1,4 +1,4 @@
-"""Operators that the converter does not know, as those that mean the same and that it knows; all in place.
+"""Replaces operators that the converter does not know by known ones of the same meaning; all in place.
 
 An operator that ONNX itself defines by others (Gelu, Mish, GroupNormalization, …) is replaced by that definition.
 Settings of newer versions go where they change nothing. A Resize between sizes that are known becomes a product with
@@ -30,7 +30,7 @@ from assay.models.onnx_rewrite import (
     version_of,
 )
 
-_DEEPEST = 4  # definitions inside definitions
+_DEEPEST = 4  # definitions may hold further definitions
 _WAY_OUT = "export the network without it, or load it by a factory of your own (package.module:factory)"
 
 
@@ -63,7 +63,7 @@ def _defined_by_others(model: ModelProto, is_known: Callable[[NodeProto], bool])
         defined = sorted(one for one in unknown if _is_defined(*one, version_of(model)))
         if not defined:
             break
-        # some definitions depend on the type of what they are given
+        # some definitions depend on the types of their inputs
         typed = onnx.shape_inference.infer_shapes(model)
         model = inliner.inline_selected_functions(typed, defined, inline_schema_functions=True)
     lift_constants(model)
@@ -116,7 +116,7 @@ def _reduced_axes(model: ModelProto) -> None:
 
 
 def _as_pool(model: ModelProto, node: NodeProto) -> None:
-    """A mean over height and width as the global average pool that it is, which readers of layers know."""
+    """Write a mean over height and width as a global average pool, which readers of layers know."""
     keeps = settings_of(node).get("keepdims", 1)
     pooled = node.output[0] if keeps else f"{node.output[0]}: pooled"
     steps = [helper.make_node("GlobalAveragePool", [node.input[0]], [pooled], name=node.name)]
@@ -126,7 +126,7 @@ def _as_pool(model: ModelProto, node: NodeProto) -> None:
 
 
 def _splits_with_sizes(model: ModelProto) -> None:
-    """``num_outputs`` of a Split becomes the sizes that it means: as equal as can be, the last one smaller."""
+    """Write ``num_outputs`` of a Split as sizes: equal ones, of which the last may be smaller."""
     shapes = shapes_of(model)
     for node in model.graph.node:
         settings = settings_of(node)
@@ -268,7 +268,7 @@ def _matrix(
     axis: int,
     version: int,
 ) -> NDArray[np.float32]:
-    """What the operator makes of the unit vectors, by ONNX's own definition: (after, before)."""
+    """The matrix (after, before) of the operator: its results for the unit vectors, by ONNX's own definition."""
     if version < 11:  # one way to place the pixels: nearest takes the one before, linear starts at the corner
         settings = {"mode": settings.get("mode", "nearest"), "coordinate_transformation_mode": "asymmetric"}
         settings |= {"nearest_mode": "floor"} if settings["mode"] == "nearest" else {}

@@ -15,7 +15,7 @@ _PROBABILITIES = {"Softmax", "Sigmoid"}
 
 @dataclass(frozen=True)
 class OnnxFile:
-    """A file that was read whole.
+    """An ONNX file with its external data.
 
     Attributes:
         model: with all weights inside.
@@ -48,7 +48,7 @@ def read(path: Path) -> OnnxFile:
     try:
         external_data_helper.load_external_data_for_model(model, str(path.parent))
         onnx.checker.check_model(model)
-    except Exception as error:  # whatever is wrong with a graph or the length of its data
+    except Exception as error:  # a wrong graph, or data of the wrong length, may raise anything
         raise _not_valid(path, error) from error
     return OnnxFile(model, (path, *beside))
 
@@ -81,7 +81,7 @@ def _tensors(model: ModelProto) -> Iterator[TensorProto]:
 
 
 def keep_output(model: ModelProto, chosen: int | str | None, path: Path) -> None:
-    """Leave one output in the graph, and of its nodes those that it needs, in place.
+    """Keep one output of the graph and the nodes that it needs; in place.
 
     Args:
         model: the graph.

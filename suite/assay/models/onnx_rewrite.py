@@ -66,7 +66,7 @@ def set_batch(model: ModelProto, size: int | None) -> None:
 
 
 def free_batch(model: ModelProto, size: int) -> None:
-    """Let the graph take any number of images: its Reshapes to ``size`` of them take as many as come.
+    """Let the graph take any number of images: Reshapes to ``size`` images take as many as there are.
 
     Args:
         model: the graph, its constants lifted.
@@ -85,7 +85,7 @@ def free_batch(model: ModelProto, size: int) -> None:
 
 
 def drop_allowzero(model: ModelProto) -> None:
-    """Where no size of a Reshape's target is 0, what 0 means makes no difference."""
+    """Drop ``allowzero`` of a Reshape where no size is 0: there it makes no difference."""
     constants = constants_of(model)
     for node in model.graph.node:
         if node.op_type == "Reshape" and (constants.get(node.input[1], np.zeros(1)) != 0).all():
@@ -110,7 +110,7 @@ def settings_of(node: NodeProto) -> dict[str, Any]:
 
 
 def put_in_place_of(node: NodeProto, steps: Sequence[NodeProto], model: ModelProto) -> None:
-    """Replace a node of the graph by others, which stand where it stood, in their order."""
+    """Replace a node of the graph by others, at its place and in their order."""
     place = list(model.graph.node).index(node)
     model.graph.node.remove(node)
     for step in reversed(steps):
@@ -204,7 +204,7 @@ def even_average_pools(model: ModelProto) -> None:
 def inside_counts(
     sizes: list[int], kernel: list[int], strides: list[int], pads: list[int], gaps: list[int]
 ) -> NDArray[np.float64]:
-    """How many places of each window lie inside the map."""
+    """How many pixels of each window lie inside the map."""
     half = len(pads) // 2
     lines = []
     for axis in range(half):
@@ -235,7 +235,7 @@ def plain_layers(model: ModelProto) -> None:
 
 
 def _channels_first(model: ModelProto) -> None:
-    """An input (N, H, W, C) that is only turned to (N, C, H, W) is given so in the first place."""
+    """Where an input (N, H, W, C) is only turned to (N, C, H, W), let the graph take (N, C, H, W)."""
     image = _images(model)
     readers = [node for node in model.graph.node if image.name in node.input]
     dims = image.type.tensor_type.shape.dim
@@ -256,7 +256,7 @@ def _permutation(node: NodeProto) -> list[int] | None:
 
 
 def _replace(model: ModelProto, old: str, new: str) -> None:
-    """Every reader of ``old`` reads ``new``."""
+    """Let every reader of ``old`` read ``new``."""
     for node in model.graph.node:
         for place, name in enumerate(node.input):
             if name == old:
@@ -293,7 +293,7 @@ def _readers(model: ModelProto) -> dict[str, list[NodeProto]]:
 
 
 def _flattened_first(model: ModelProto) -> None:
-    """Maps that are turned to channels last only to be flattened for a Gemm are flattened as they are.
+    """Flatten maps as they are where they are turned to channels last only to be flattened for a Gemm.
 
     The matrix's rows are put into the order of channels first.
     """
@@ -324,7 +324,7 @@ def _flattened_first(model: ModelProto) -> None:
 
 
 def _only(readers: dict[str, list[NodeProto]], node: NodeProto | None) -> NodeProto | None:
-    """The one node that reads what ``node`` gives; None where it is not one."""
+    """The one node that reads the output of ``node``; None where there are none or several."""
     found = readers.get(node.output[0], []) if node is not None else []
     return found[0] if len(found) == 1 else None
 
@@ -356,7 +356,7 @@ def _constant_arithmetic(model: ModelProto) -> None:
 def _as_batch_norm(
     node: NodeProto, shapes: Shapes, constants: dict[str, Array]
 ) -> Iterator[tuple[str, NDArray[np.float32]]]:
-    """Scale, bias, mean and variance, a value a channel; nothing where the node is no such arithmetic."""
+    """Scale, bias, mean and variance, one value per channel; nothing where the node is other arithmetic."""
     if node.op_type not in {"Add", "Sub", "Mul", "Div"} or len(node.attribute) > 0:
         return
     known = [name for name in node.input if name in constants]
@@ -383,7 +383,7 @@ def _as_batch_norm(
 
 
 def _per_channel(constant: Array, shape: tuple[int | None, ...]) -> NDArray[np.float32] | None:
-    """The constant as one value a channel of values of ``shape``, or None where it is something else."""
+    """The constant as one value per channel of maps of ``shape``, or None where it is something else."""
     channels = int(shape[1] or 0)
     if constant.dtype.kind != "f":
         return None

@@ -1,4 +1,4 @@
-"""What a network returns, and the logits in it: found once when the network is loaded, taken at every pass."""
+"""Finds the logits in what a network returns, once when it is loaded, and takes them at every pass."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ Step = int | str
 _DEEPEST = 3
 _NAMED = "logits"
 IMAGES = 2
-"""In a probing batch: some networks refuse a single image."""
+"""Images in a probing batch: some networks refuse a single one."""
 
 
 class Logits(nn.Module):
-    """A network whose logits lie in what it returns, as one that returns them.
+    """Returns the logits of a network that returns them inside something else.
 
     Its layers have the names that they have in ``net``, after ``net.``; a spec may leave that out.
     """
@@ -29,7 +29,7 @@ class Logits(nn.Module):
 
         Args:
             net: returns anything.
-            steps: from what it returns to the tensor; none where it is that.
+            steps: from what it returns to the tensor; none where it returns the tensor.
             kept: places of the logits that are classes; None for all.
         """
         super().__init__()
@@ -68,7 +68,7 @@ class Reading:
         return not self.steps and self.kept is None
 
     def of(self, net: nn.Module) -> nn.Module:
-        """The network as one that returns logits; itself where it does."""
+        """The network, made to return logits; unchanged where it does so already."""
         return net if self.returns_logits else Logits(net, self.steps, self.kept)
 
 
@@ -82,18 +82,19 @@ def read_output(
     """Where the logits are in what a network returns.
 
     They are the tensor that is chosen; else what is called ``logits``; else the only tensor of (images, classes), or
-    the only one of the number of classes that is said.
+    the only one that has the stated number of classes.
 
     Args:
         net: is run once.
         images: (2, C, H, W).
         name: of the network, for messages.
         choice: what the user says of the output.
-        num_classes: as the user says, dropped logits not counted; None where it is not said.
+        num_classes: as the user states it, dropped logits not counted; None where it is not stated.
 
     Raises:
         UserError: the network fails; its words are quoted.
-        LogitsShapeError: it returns no logits, or several tensors that can be, or fewer than are to be dropped.
+        LogitsShapeError: it returns no logits, several tensors that could be logits, or fewer logits than must be
+            dropped.
     """
     output = ask(net, images, name)
     said = None if num_classes is None else num_classes + len(choice.drop)
@@ -127,7 +128,7 @@ def _kept(count: int, drop: tuple[int, ...], name: str) -> tuple[int, ...] | Non
 
 
 def _found(output: object, name: str, said: int | None) -> tuple[Step, ...]:
-    """The way to the logits where none is chosen; ``said`` is how many they are, dropped ones counted."""
+    """The way to the logits where the user chose none; ``said`` is their stated number, dropped ones counted."""
     if isinstance(output, Tensor):
         return ()
     leaves = dict(_leaves(output))
@@ -170,7 +171,7 @@ def _chosen(output: object, tensor: Step, name: str) -> tuple[Step, ...]:
 
 
 def _leaves(output: object, steps: tuple[Step, ...] = ()) -> Iterator[tuple[tuple[Step, ...], Any]]:
-    """Everything inside an output that is a tensor, or that is called logits, with the way to it."""
+    """Every tensor inside an output, and what is called logits, with the way to it."""
     for step, part in _parts(output).items():
         way = (*steps, step)
         if isinstance(part, Tensor):

@@ -67,8 +67,8 @@ def _resized(image: NDArray[np.uint8], preprocessing: Preprocessing, name: str) 
 def _resize_target(height: int, width: int, preprocessing: Preprocessing) -> tuple[int, int]:
     """(height, width) after the resize.
 
-    Where only the shorter side is given the longer is rounded down, as torchvision does; where a rectangle is to be
-    covered, or to contain the image, both are rounded to the nearest, as timm does.
+    Where only the shorter side is given, the longer one is rounded down, as torchvision does. Where the image must
+    cover a rectangle or fit into it, both sides are rounded to the nearest, as timm does.
     """
     resize = preprocessing.resize
     if resize is None:
@@ -94,7 +94,7 @@ def _centre_crop(image: NDArray[np.uint8], preprocessing: Preprocessing, name: s
 
 
 def _padded(image: NDArray[np.uint8], preprocessing: Preprocessing, name: str) -> NDArray[np.uint8]:
-    """The image with a border, where it is smaller than the crop; an odd pixel more goes below and to the right."""
+    """The image with a border, where it is smaller than the crop; an odd pixel goes below and to the right."""
     size = image.shape[:2]
     short = [max(0, wanted - side) for side, wanted in zip(size, preprocessing.crop, strict=True)]
     if not any(short):

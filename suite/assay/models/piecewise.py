@@ -1,4 +1,4 @@
-"""Whether a network is piecewise linear, read off its traced graph: yes only if every operation is."""
+"""Whether a network is piecewise linear, read off its traced graph: only if every operation is."""
 
 import operator
 from typing import Any

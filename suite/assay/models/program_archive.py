@@ -19,7 +19,7 @@ from assay.common.errors import UserError
 from assay.models.file_kinds import refuse_page
 
 SCHEMA_MAJOR = 8
-"""Of the JSON that is read here."""
+"""The version of the JSON that is read here."""
 DTYPES: Mapping[int, torch.dtype] = {
     1: torch.uint8, 2: torch.int8, 3: torch.int16, 4: torch.int32, 5: torch.int64, 6: torch.float16,
     7: torch.float32, 8: torch.float64, 12: torch.bool, 13: torch.bfloat16,

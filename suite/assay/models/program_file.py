@@ -1,4 +1,4 @@
-"""Exported programs (``.pt2``) as PyTorch networks: PyTorch's own tensor operators in the file's order, no more."""
+"""Exported programs (``.pt2``) as PyTorch networks: only PyTorch's own tensor operators, in the file's order."""
 
 import operator
 from collections.abc import Callable, Mapping, Sequence
@@ -74,7 +74,7 @@ def read_program(path: Path) -> Program:
 
 
 class _Reader:
-    """One graph under way from its JSON to :mod:`torch.fx`."""
+    """Builds one graph from its JSON to :mod:`torch.fx`."""
 
     def __init__(self, archive: Archive, path: Path) -> None:
         self._module = archive.program["graph_module"]
@@ -134,7 +134,7 @@ class _Reader:
     def _node(self, node: Mapping[str, Any]) -> None:
         target = node["target"]
         if target.removeprefix(_OPERATORS).startswith(_ASSERTIONS):
-            return  # of its sizes, which hold or else the operators themselves say so
+            return  # checks of sizes: where they do not hold, the operators themselves fail
         function = self._function(target)
         if any(each["name"] in _TRAINING and each["arg"].get("as_bool") for each in node["inputs"]):
             raise UserError(f"{self._path}: {target} is in training mode, as exported; {_EXPORT_AGAIN}")
@@ -150,7 +150,7 @@ class _Reader:
         self._name(made, node["outputs"])
 
     def _function(self, target: str) -> Callable[..., Any]:
-        """The operator of a node; never anything but PyTorch's own on tensors and plain arithmetic.
+        """The operator of a node: only PyTorch's own on tensors, and plain arithmetic.
 
         Raises:
             UserError: it is another.
@@ -230,7 +230,7 @@ def _name_of(output: Mapping[str, Any]) -> str:
 
 
 def _is_harmless(found: Any) -> bool:
-    """Whether an operator only computes: of words it takes none but the names of ways to compute."""
+    """Whether an operator only computes: the only words it takes are names of ways to compute."""
     words = [argument.name for argument in found._schema.arguments if "str" in str(argument.type)]
     return set(words) <= _WORDS
 

@@ -12,7 +12,7 @@ from assay.models.info import UNSTATED, Card
 if TYPE_CHECKING:
     from assay.models.loaded import LoadedModel
 
-# Where a name leads: to the built-in zoo, to a file that the name holds, or to code of somebody's own.
+# Where a name leads: to the built-in zoo, to a file, or to somebody's own code.
 LeadsTo = Literal["zoo", "file", "code"]
 ZOO: LeadsTo = "zoo"
 FILE: LeadsTo = "file"
@@ -72,8 +72,7 @@ class Family:
             that does not exist raises UserError.
         listed: the entries worth a row in a list.
         names: every exact name, for suggestions.
-        leads_to: what stands behind its names; what nobody has thought about counts as code, which only a user's own
-            command line may name.
+        leads_to: what its names lead to; the default is code, which only a user's own command line may name.
         claims: whether a name is of this pattern, told by the name alone; needed where ``resolve`` opens a file.
     """
 
@@ -114,7 +113,7 @@ class Registry:
         return self._found(name)[0]
 
     def leads_to(self, name: str) -> LeadsTo:
-        """What stands behind ``name``; nothing of it is opened or run.
+        """What ``name`` leads to; nothing is opened or run.
 
         Raises:
             UserError: no such model; names the nearest ones.

@@ -1,4 +1,4 @@
-"""What a network does beside its weights: a hash of its modules, their settings and the code behind them.
+"""Hashes what a network does besides its weights: its modules, their settings and the code behind them.
 
 Two networks of equal weights are different networks where a layer, a setting, a hook or a line of their own code
 differs. The hash is the same on every machine: it holds no addresses, no paths and nothing of the interpreter.
@@ -25,7 +25,7 @@ from assay.common.canonical import canonical_sha256
 _KNOWN_PACKAGES = frozenset(
     {"assay", "builtins", "captum", "numpy", "onnx2torch", "timm", "torch", "torchvision"}
 )
-"""Packages whose code is told by their pinned version, which provenance holds, and not by its text."""
+"""Packages whose code counts by its pinned version, which provenance holds, not by its text."""
 
 _OF_TORCH = frozenset({
     "training", "_parameters", "_buffers", "_modules", "_non_persistent_buffers_set", "_is_full_backward_hook",
@@ -54,7 +54,7 @@ def structure_sha256(net: nn.Module, code: Iterable[str] = ()) -> str:
 
 
 class _Description:
-    """One description under way: which objects were met, and whose code they run."""
+    """Describes one network; keeps which objects were met, and whose code they run."""
 
     def __init__(self, code: Iterable[str]) -> None:
         self._met: dict[int, int] = {}

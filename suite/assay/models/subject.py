@@ -1,4 +1,4 @@
-"""The network behind a model's name, before any convention: what `assay doctor` looks at."""
+"""The network behind a model's name, without any convention, for `assay doctor`."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,7 +42,7 @@ def open_subject(name: str, weights: Path | None = None) -> Subject:
     """The network of a model's name.
 
     Raises:
-        UserError: as :func:`assay.models.zoo.load_model`; of a card its input alone may be wrong.
+        UserError: as :func:`assay.models.zoo.load_model`; only the input of a card may be wrong.
     """
     if name.endswith(SUFFIXES):
         place = card_file.card_path(name)
@@ -106,7 +106,7 @@ def _logits(found: Network, bare: CardFile, shape: tuple[int, int, int]) -> nn.M
 
 
 class _Undone(nn.Module):
-    """A model less its normalisation and order of channels."""
+    """A model without its normalisation and order of channels."""
 
     def __init__(self, model: LoadedModel) -> None:
         super().__init__()

@@ -37,16 +37,16 @@ class TrainedCard(StrictModel):
         accuracy: clean accuracy on the recipe's test images, in [0, 1].
         train_seconds: seconds spent in training steps, evaluation left out.
         train_cpu_seconds: likewise, of the training process; what a comparison on a busy machine should use.
-        preparation_seconds: seconds spent on the saliency maps, whether for this training or for one before it.
+        preparation_seconds: seconds spent on the saliency maps, for this training or an earlier one.
         weights_sha256: of the file ``model.safetensors``.
         recipe_sha256: of the recipe's identity, its seed included.
         data_sha256: of training and test images and how they were chosen.
         training_key: of everything that decides the weights: recipe, data, teacher.
         made_with: versions, device and threads: the same training gives other last bits with others.
-        recipe: that of the training, every setting and both selections of images written out; None in cards of
-            before it was noted.
-        trained_on_sha256: of the file ``trained_on.txt``, the hashes of the training images; None in cards of before
-            it was written.
+        recipe: of the training, with every setting and both selections of images written out; None in cards that are
+            older than this field.
+        trained_on_sha256: of the file ``trained_on.txt``, the hashes of the training images; None in cards that are
+            older than this field.
     """
 
     schema_version: Literal[1] = Field(default=1, alias="schema")

@@ -14,7 +14,7 @@ from assay.common.errors import UserError
 from assay.models.checkpoints import StateDict, read_checkpoint
 
 _PREFIXES = ("module.", "_orig_mod.", "model.", "net.", "network.", "backbone.")
-"""What DataParallel, torch.compile and the classes around a network put before every tensor's name."""
+"""Prefixes that DataParallel, torch.compile and classes around a network put before every tensor's name."""
 _AVERAGED = "n_averaged"
 """The counter that PyTorch's AveragedModel saves beside its ``module.``."""
 _SHOWN_KEYS = 3
@@ -133,7 +133,7 @@ def _common_prefix(state: StateDict) -> str | None:
 
 
 def load_strictly(net: nn.Module, state: StateDict, where: str) -> None:
-    """Puts ``state`` into ``net``; each tensor of either must have its like in the other.
+    """Puts ``state`` into ``net``; both must have the same tensors.
 
     Raises:
         UserError: ``where`` is for another architecture; names the first tensors that differ.
@@ -157,7 +157,7 @@ def load_strictly(net: nn.Module, state: StateDict, where: str) -> None:
 
 
 def _complaints(net: nn.Module, state: StateDict) -> list[str]:
-    """What of ``state`` does not fit ``net``, with the first tensors' names; empty where all does."""
+    """Why ``state`` does not fit ``net``, with the names of the first tensors; empty where it fits."""
     expected = net.state_dict()
     missing = [key for key in expected if key not in state and not key.endswith(".num_batches_tracked")]
     unexpected = [key for key in state if key not in expected]

@@ -34,7 +34,7 @@ def list_models() -> list[ZooEntry]:
 
 
 def named_in(folder: Path, name: str) -> str:
-    """What a name in a file of ``folder`` means: a path in it, if it is relative, starts there."""
+    """What a name in a file of ``folder`` means: a relative path in it starts there."""
     if name.endswith(card_file.SUFFIXES):
         return str(folder / name) if (folder / name).is_file() else name
     prefix = next((prefix for prefix in _WITH_PATHS if name.startswith(prefix)), None)
@@ -60,7 +60,7 @@ def load_model(name: str, *, weights: Path | None = None, device: str = "cpu") -
 
 
 def label_space_of(name: str, weights: Path | None = None) -> str:
-    """The label space of the model called ``name``; the network itself is looked at where its name does not say.
+    """The label space of the model called ``name``; where its name does not say it, the network is loaded.
 
     Raises:
         UserError: as :func:`load_model`.

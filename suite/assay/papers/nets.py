@@ -30,7 +30,7 @@ _DIGITS = ("digits-train", "digits-test")
 
 @dataclass(frozen=True)
 class TrainingRecord:
-    """What a training took and gave.
+    """A training's time and accuracy.
 
     Attributes:
         seconds: of the processor where it was the CPU that trained, since other work on the machine lengthens the
@@ -93,7 +93,7 @@ class Net:
 
     @property
     def title(self) -> str:
-        """How the net is called where people read."""
+        """The net's name for people."""
         return f"{self.name}, seed {self.seed}"
 
     @property

@@ -1,4 +1,4 @@
-"""The card: what a run found, a line for each model and family, for whoever has to decide."""
+"""The card: what a run found, one line per model and family, for the person who has to decide."""
 
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ WIDTH = 100
 """Columns of the card."""
 LINES = 25
 """Lines of the card, the places of the files included."""
-_FAMILY, _HEADING, _SHORTEST = 13, 44, 16
+_FAMILY, _HEADING, _SHORTEST = 13, 46, 16
 _FEWER = "… {} more lines; the whole of it: --table"
 
 
@@ -46,7 +46,7 @@ def card(
 
 
 def headline_of(result: ResultDocument) -> Metric | None:
-    """The figure that ranks; of a result made before tasks had one, the first single figure that it shows."""
+    """The figure that ranks; in results older than headlines, the first single figure that is shown."""
     shown = [metric for metric in result.metrics if metric.headline and metric.x is None]
     return result.headline_metric or next(iter(shown), None)
 
@@ -64,7 +64,7 @@ def _line(result: ResultDocument, demonstration: str | None) -> str:
     marks = _marks(result)
     room = max(
         WIDTH - len(start) - len(figure) - len(marks) - 1, _SHORTEST
-    )  # the heading gives way, no figure does
+    )  # the heading is shortened, figures are not
     heading = textwrap.shorten(metric.heading, min(room, _HEADING), placeholder="…")
     return _cut(f"{start}{heading:<{min(room, _HEADING)}} {figure}{marks}")
 

@@ -105,7 +105,7 @@ class ModelCard(_Document):
     """What the model is, as far as it changes or explains the answer.
 
     Attributes:
-        notes: what a reader must know of how the network was read, a sentence each.
+        notes: what a reader must know of how the network was read, one sentence each.
     """
 
     name: str
@@ -133,7 +133,7 @@ class DataCard(_Document):
 
     Attributes:
         left_out: how many files were left out, by reason.
-        converted: how many files were read otherwise than they are stored, by how.
+        converted: how many files were converted when they were read, by kind of conversion.
         classes: how a user's own folders were understood: folder to class index.
     """
 
@@ -147,7 +147,7 @@ class DataCard(_Document):
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What a reader must know of how the data were read, a sentence each."""
+        """What a reader must know of how the data were read, one sentence each."""
         found = [f"{kind}: {_listed(counts)}" for kind, counts in (
             ("files left out", self.left_out), ("files converted", self.converted),
         ) if counts]  # fmt: skip

@@ -43,7 +43,7 @@ def display_status(result: ResultDocument) -> str:
 
 
 def result_rows(results: Iterable[ResultDocument]) -> list[dict[str, Any]]:
-    """One row a metric in :data:`RESULT_COLUMNS`; a result without metrics keeps one row, so none is hidden."""
+    """One row per metric in :data:`RESULT_COLUMNS`; a result without metrics keeps one row, so none is hidden."""
     rows = []
     for result in results:
         common = {
@@ -83,7 +83,7 @@ def format_value(metric: Metric) -> str:
 
 
 def terminal_table(results: Sequence[ResultDocument]) -> str:
-    """One table for the terminal: a line a curve (its points side by side) and a line a single headline figure."""
+    """One table for the terminal: one line per curve (its points side by side) and per single headline figure."""
     lines: list[list[str]] = []
     for result in results:
         lines += _result_lines(result)

@@ -1,4 +1,4 @@
-"""What a job's document holds; a stranger's is held against it."""
+"""The fields of a job's document, to check those that others wrote."""
 
 from typing import Annotated, Any
 
@@ -10,7 +10,7 @@ _Count = Annotated[int, Field(ge=0, le=10**9)]
 
 
 class JobDocument(BaseModel):
-    """What a job's document holds, as far as it is relied on: anybody may have written it."""
+    """The fields of a job's document that the program relies on; anybody may have written it."""
 
     model_config = ConfigDict(strict=True)
 

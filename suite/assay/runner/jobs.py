@@ -16,7 +16,7 @@ from assay.runner.precision import Positive, Precision, check_dtype, in_dtype
 from assay.specs import IDENTITY, RUNTIME, TaskSpec, shipped_specs
 from assay.tasks.base import Task, Unit
 from assay.tasks.families import LoadedSpec, family, load_spec, option_of
-from assay.tasks.shared.images import DataSource, refuse_unfit
+from assay.tasks.shared.images import DataSource
 from assay.tasks.shared.overrides import OPTION
 from assay.tasks.shared.own_pictures import OwnFolder, is_folder, own_folder
 from assay.tasks.shared.training_images import training_overlap
@@ -31,7 +31,7 @@ class JobRequest:
     """What a user asks for, one model and one task; plain values, so that it can travel to another process.
 
     ``switches`` are fields of the spec that the command line turns on, such as ``save_adversarial``; ``data`` are the
-    pictures instead of the spec's: a folder with one folder a class, or a data set's name or manifest;
+    pictures instead of the spec's: a folder with one folder per class, or a data set's name or manifest;
     ``trusted`` are models besides the built-in zoo's that the user lets the spec name; ``settings`` are other fields of
     the spec, ``KEY=VALUE`` each; ``name`` is what the model's results are filed under, where it is not its own.
     """
@@ -42,7 +42,7 @@ class JobRequest:
     limit: Positive | None = None
     precision: Precision = field(default_factory=Precision)
     device: str = "cpu"
-    batch_size: Positive | None = None  # None: what the family takes
+    batch_size: Positive | None = None  # None: as the family chooses
     data_roots: tuple[str, ...] = ()
     switches: tuple[str, ...] = ()
     data: str | None = None
@@ -63,7 +63,7 @@ REQUEST_SIDES: Mapping[str, str] = {
     "data_roots": RUNTIME,
     "switches": IDENTITY,  # through the spec's identity
     "data": IDENTITY,  # through the data's hash
-    "trusted": RUNTIME,  # what it lets in is in the spec
+    "trusted": RUNTIME,  # the models that it allows are in the spec
     "settings": IDENTITY,  # through the spec's identity
     "name": RUNTIME,  # as the model's own
 }
@@ -81,9 +81,9 @@ MODEL_SIDES: Mapping[str, str] = {
     "max_pooling": RUNTIME,  # follows from the structure; through the record's version
     "structure_sha256": IDENTITY,
     "fingerprint": RUNTIME,  # last bits differ between machines: compared with a tolerance whenever a run goes on
-    "classes": RUNTIME,  # where a user's folders are matched to them, the data's hash has the outcome
+    "classes": RUNTIME,  # where folders are matched to them, the outcome is in the data's hash
     "clean_accuracy": IDENTITY,  # a guard compares with it
-    "notes": RUNTIME,  # words on what structure and weights decide
+    "notes": RUNTIME,  # words about what structure and weights decide
     "trained_on": RUNTIME,  # through the units that are of training pictures
 }
 
@@ -123,7 +123,9 @@ def job_identity(
     seen = {} if training is None else {"training": canonical_sha256(training.model_dump(mode="json"))}
     record = {**question["record"], **({} if version is None else {"version": version})}
     known = [name for name, side in MODEL_SIDES.items() if side == IDENTITY and card.get(name) is not None]
-    model = {name: card[name] for name in known}  # a document of before its structure was noted keeps its key
+    model = {
+        name: card[name] for name in known
+    }  # older documents do not state the structure, and keep their key
     return {**question, "record": record, "model": model, "precision": dict(precision), **seen}
 
 
@@ -161,7 +163,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Job:
-    """One model on one task, known well enough to be planned: nothing of the model is in memory but its card."""
+    """One model on one task, ready to be planned; only the model's card is in memory."""
 
     request: JobRequest
     question: Question
@@ -174,7 +176,7 @@ class Job:
 
     @property
     def title(self) -> str:
-        """How the job is called where people read."""
+        """The job's name for people."""
         return " · ".join(self.names)
 
     @cached_property
@@ -184,19 +186,20 @@ class Job:
         return question.task.not_applicable(question.spec.spec, self.info, question.data)
 
     def check(self) -> None:
-        """Look for what can be known to be wrong before any work.
+        """Find what is wrong before any work starts.
 
         Raises:
             UserError: the model is at odds with itself, the spec asks for what its network does not have, or the
                 network takes no picture of the data.
         """
         if not self.not_applicable:
-            refuse_unfit(self.info, self.question.data)
-            self.question.task.check_network(self.question.spec.spec, lambda: model_of(self.request))
+            task, spec = self.question.task, self.question.spec.spec
+            task.check_pictures(spec, self.info, self.question.data)
+            task.check_network(spec, lambda: model_of(self.request))
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What changes the answer, as plain JSON; made anew each time, for a plan holds many thousands of jobs."""
+        """What changes the answer, as plain JSON; not kept, because a plan holds many thousands of jobs."""
         card = self.info.model_dump(mode="json")
         precision = self.request.precision.identity()
         return job_identity(self.question.identity, card, precision, self.version, self.training)
@@ -252,7 +255,7 @@ class Job:
         return self.units[index * size : (index + 1) * size]
 
     def document(self, not_applicable: str | None = None) -> dict[str, Any]:
-        """The job as plain JSON: all that a report needs, and nothing that differs between two runs of it.
+        """The job as plain JSON: all that a report needs, and nothing that differs between two runs.
 
         ``not_applicable`` is a reason that only a look at the network itself could give.
         """
@@ -391,7 +394,7 @@ def _check_units(units: Sequence[Unit], task_id: str) -> None:
 
 
 def repeat_command(request: JobRequest) -> str:
-    """The command that repeats a job; how and where it ran is no part of it, so that equal answers are equal bytes."""
+    """The command that repeats a job. It does not say how or where the job ran, so equal answers are equal bytes."""
     words = ["assay", "run", "--model", request.model, "--task", request.task]
     words += ["--weights", request.weights] if request.weights else []
     words += ["--data", request.data] if request.data else []

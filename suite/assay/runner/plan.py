@@ -1,4 +1,4 @@
-"""What a run would do: its jobs, their keys, what is stored and what is missing. No model is loaded for it."""
+"""Plans a run: its jobs, their keys, what is stored and what is missing. No model is loaded."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -69,14 +69,14 @@ def _refuse_twins(jobs: Sequence[Job]) -> None:
 
 
 def _refuse_doubles(jobs: Sequence[Job]) -> None:
-    """Two networks whose key is one must answer alike, or one would be given the other's figures."""
+    """Refuse two networks with one key and different answers: one would be given the other's figures."""
     first: dict[str, Job] = {}
     for job in jobs:
         other = first.setdefault(job.key, job)
         if not same_answers(job.info.fingerprint, other.info.fingerprint):
             raise UserError(
-                f"{other.info.name} and {job.info.name} have the same weights, structure and code but answer "
-                "otherwise (does their code read a file, a setting or a clock?); run each into an --out of its own"
+                f"{other.info.name} and {job.info.name} have the same weights, structure and code but give "
+                "other answers (does their code read a file, a setting or a clock?); run each into an --out of its own"
             )
 
 
@@ -103,7 +103,7 @@ class Survey:
 
 
 def distinct(jobs: Sequence[Job]) -> list[Job]:
-    """The jobs without those that are another's under a second name: they have one answer."""
+    """The jobs without those that repeat another one under a second name."""
     by_key: dict[str, Job] = {}
     for job in jobs:
         by_key.setdefault(job.key, job)

@@ -1,4 +1,4 @@
-"""A plan as JSON and as a table, and a plan's JSON as the jobs that it promised."""
+"""Writes a plan as JSON and as a table, and reads a plan's JSON back as jobs."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -70,14 +70,14 @@ def plan_table(document: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class Named:
-    """What a user names again beside a plan, which anybody may have written: all that is not Assay's own.
+    """What a user must name again beside a plan, because anybody may have written it: all that is not Assay's own.
 
     Attributes:
         models: models besides the built-in zoo's.
         tasks: spec files.
         weights: a checkpoint.
         trusted: models besides the built-in zoo's that a spec may name.
-        data: pictures of one's own.
+        data: the user's own pictures.
         settings: fields of specs.
     """
 
@@ -89,7 +89,7 @@ class Named:
     settings: Sequence[str] = ()
 
     def require(self, request: JobRequest, where: str) -> None:
-        """Refuse a request that goes further than Assay's own models, weights and specs, and what was named.
+        """Refuse a request for anything but Assay's own models, weights and specs and what was named.
 
         Raises:
             UserError: it does; says which option names it.
@@ -110,7 +110,7 @@ class Named:
 
 
 def read_plan(path: Path, device: str, named: Named | None = None) -> list[Job]:
-    """The jobs of a plan, planned again on ``device`` and found to be the same.
+    """The jobs of a plan, planned again on ``device`` and checked to be the same.
 
     Args:
         path: of the plan.

@@ -12,7 +12,7 @@ from pydantic import JsonValue, TypeAdapter
 from assay.common.errors import UserError
 from assay.results.document import Guard, Metric, ModelCard, TrainingOverlap
 from assay.specs import TaskSpec
-from assay.tasks.shared.images import DataSource, Labelled, label_space_mismatch, open_images
+from assay.tasks.shared.images import DataSource, Labelled, label_space_mismatch, open_images, refuse_unfit
 from assay.tasks.shared.loading import Loader, Picture
 from assay.tasks.shared.plausible import Expected
 from assay.tasks.shared.training_images import not_trained_on
@@ -29,7 +29,7 @@ DataT = TypeVar("DataT")
 
 
 class NotApplicableError(Exception):
-    """Raised by ``run`` when only a look at the network itself shows that the task has no meaning for it."""
+    """Raised by ``run`` when only the network itself shows that the task has no meaning for it."""
 
 
 class Unit(NamedTuple):
@@ -191,20 +191,20 @@ class DataSets(ABC):
 
 
 class Task(ABC, Generic[SpecT, DataT]):
-    """One family. It owes what is abstract here, and says of the rest only where it differs.
+    """One family. It must define what is abstract here, and redefines the rest only where it differs.
 
     Attributes:
-        spec_type: what its YAML files hold; the family is called as its ``family`` field says.
-        record_version: changes whenever records of before would not be what they would be today.
-        pooling_version: changes where only records of networks with max pooling would not; None: they never differed.
+        spec_type: the model of its YAML files; its field ``family`` gives the family's name.
+        record_version: raised whenever today's records would differ from older ones.
+        pooling_version: raised where only records of networks with max pooling differ; None: they never did.
         dtypes: the precisions in which its figures keep their meaning.
         record_columns: the columns of its CSV that come first.
-        record_values: what a record's values are, strictly; those that strangers wrote are held against it.
-        scored_files: patterns (as in a shell) of the records' files that :meth:`summarise` reads; they travel wherever
-            records do.
+        record_values: the strict model of a record's values; records from strangers are checked against it.
+        scored_files: patterns (as in a shell) of the records' files that :meth:`summarise` reads; they travel with the
+            records.
         switches: fields of the spec that an option of ``assay run`` may turn on; what is measured stays the same.
         no_own_pictures: why it cannot score a user's own pictures, or None.
-        meaning: one plain sentence on its headline, for whoever reads the card of a run.
+        meaning: one plain sentence about its headline, for readers of a run's card.
         witness: how files that a run saved bear out a submission's records, or None.
         data_sets: its own kind of data sets, or None where it takes labelled pictures.
         attackers: the field of its specs that names networks which attack (``outer.inner``), or None.
@@ -239,8 +239,16 @@ class Task(ABC, Generic[SpecT, DataT]):
         """Why the task has no meaning for this model (label space, input, layers), or None."""
         return label_space_mismatch(model, cast(Labelled, data))
 
+    def check_pictures(self, spec: SpecT, model: "ModelInfo", data: DataT) -> None:
+        """Refuse before any work a network that takes none of the data's pictures; the network is not loaded.
+
+        Raises:
+            UserError: what the network says of a picture.
+        """
+        refuse_unfit(model, data)
+
     def check_network(self, spec: SpecT, load: "Callable[[], LoadedModel]") -> None:
-        """Refuse before any work what only a look at the network itself shows to be wrong; nothing is.
+        """Refuse, before any work, what only the network itself shows to be wrong. By default nothing is refused.
 
         ``load`` gives the network; it is called only where the spec needs such a look.
 
@@ -280,6 +288,13 @@ class Task(ABC, Generic[SpecT, DataT]):
     def summarise(self, spec: SpecT, records: Sequence[Record]) -> Summary:
         """Metrics and guards; pure, and without torch."""
 
+    def headline_title(self, spec: SpecT) -> str:
+        """What people call the figure that ranks, before anything is computed; "" where none does."""
+        key = spec.headline_key or ""
+        return next(
+            (metric.heading for metric in self.summarise(spec, ()).metrics if metric.name == key), key
+        )
+
     def plausible(self, spec: SpecT, records: Sequence[Record], expected: Expected) -> Guard | None:
         """Whether the clean answers can be what the model's maker meant; None where no label is scored."""
         return None
@@ -313,7 +328,7 @@ class Task(ABC, Generic[SpecT, DataT]):
 
 
 def image_units(data: "Dataset") -> list[Unit]:
-    """One unit an image, in the data set's order."""
+    """One unit per image, in the data set's order."""
     return [Unit(sample.unit_id, sample) for sample in data.samples]
 
 

@@ -12,11 +12,13 @@ from assay.specs import TaskSpec, locate_spec
 from assay.tasks.base import Task
 from assay.tasks.shared.overrides import overridden
 
-_MODULES = {
+# A new family is one line here (docs/families.md): its name, and the module that holds its TASK.
+MODULES = {
     "adversarial": "assay.tasks.adversarial.task",
     "verification": "assay.tasks.verification.task",
     "consistency": "assay.tasks.consistency.task",
     "srvr": "assay.tasks.srvr.task",
+    "corruptions": "assay.tasks.corruptions.task",
 }
 
 
@@ -29,7 +31,7 @@ The families that have such a field say so in :attr:`assay.tasks.base.Task.switc
 
 def families() -> tuple[str, ...]:
     """The names of all families, in the order in which a reader meets them."""
-    return tuple(_MODULES)
+    return tuple(MODULES)
 
 
 def family(name: str) -> Task[Any, Any]:
@@ -39,11 +41,11 @@ def family(name: str) -> Task[Any, Any]:
         UserError: there is no such family.
         TypeError: what stands there does not follow the protocol.
     """
-    if name not in _MODULES:
-        raise UserError(f"unknown family {name!r}; expected one of {', '.join(_MODULES)}")
-    task = import_module(_MODULES[name]).TASK
+    if name not in MODULES:
+        raise UserError(f"unknown family {name!r}; expected one of {', '.join(MODULES)}")
+    task = import_module(MODULES[name]).TASK
     if not isinstance(task, Task):
-        raise TypeError(f"{_MODULES[name]}.TASK is no assay.tasks.base.Task")
+        raise TypeError(f"{MODULES[name]}.TASK is no assay.tasks.base.Task")
     return task
 
 
@@ -96,8 +98,8 @@ def read_spec(path: Path, settings: Sequence[str] = ()) -> TaskSpec:
     """
     document = read_yaml(path)
     name = document.get("family")
-    if not isinstance(name, str) or name not in _MODULES:
-        raise UserError(f"{path}: `family`: expected one of {', '.join(_MODULES)} (got {name!r})")
+    if not isinstance(name, str) or name not in MODULES:
+        raise UserError(f"{path}: `family`: expected one of {', '.join(MODULES)} (got {name!r})")
     where = f"{path} with {', '.join(settings)}" if settings else str(path)
     changed = overridden(document, settings) if settings else document
     spec: TaskSpec = validate(family(name).spec_type, changed, where)

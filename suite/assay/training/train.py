@@ -228,7 +228,7 @@ class _Plan:
         return net
 
     def _seen_test_images(self) -> Iterator[str]:
-        """A sentence where images are trained and tested on."""
+        """A warning where training images are also test images."""
         train, test = self.parts
         if train.dataset.sha256 != test.dataset.sha256:
             return

@@ -57,7 +57,7 @@
 
   const percent = (unit) => (unit === "proportion" ? ", %" : unit ? `, ${unit}` : "");
 
-  /** A column a task that any model has a result of; the others are named below the table. */
+  /** One column per task that any model has a result of; the others are named below the table. */
   function overviewColumns() {
     const tried = overview.tasks.filter((task) => Object.values(overview.rows).some((row) => task.id in row));
     return tried.filter((task) => !state.family || task.family === state.family).map((task) => ({

@@ -31,9 +31,9 @@ _METRIC_FIELDS = ("name", "unit", "series", "x", "x_label")
 
 @dataclass(frozen=True)
 class Row:
-    """A result's headline figures: what they are, and a cell each; a text is why the task does not apply.
+    """A result's headline figures: what they are, and one cell for each; a text is why the task does not apply.
 
-    ``tier`` is what stands behind them.
+    ``tier`` says what is proved of them.
     """
 
     metrics: list[Mapping[str, Any]]
@@ -110,7 +110,7 @@ class TaskBoard:
         return found | {model: reason for model, reason in self.rows.items() if isinstance(reason, str)}
 
     def document(self) -> dict[str, Any]:
-        """All of it as plain JSON, for the family's page."""
+        """The board as plain JSON, for the family's page."""
         ranked = self.ranked().items()
         return {
             "metrics": self.metrics,

@@ -1,4 +1,4 @@
-"""The registry of layouts: a new one is a module here and a line in ``AnyLayout``."""
+"""The registry of layouts: a new one is a module here and one line in ``AnyLayout``."""
 
 from typing import Annotated
 
@@ -7,6 +7,8 @@ from pydantic import Field
 from assay.data.layouts.base import Contents, Layout, Sample
 from assay.data.layouts.broden import Broden
 from assay.data.layouts.cifar_binary import CifarBinary
+from assay.data.layouts.corruption_arrays import CorruptionArrays
+from assay.data.layouts.corruption_folders import CorruptionFolders
 from assay.data.layouts.flat_with_labels import FlatWithLabels
 from assay.data.layouts.folder_per_class import FolderPerClass
 from assay.data.layouts.idx import Idx
@@ -20,6 +22,8 @@ from assay.data.layouts.tiny_imagenet import TinyImageNet
 AnyLayout = Annotated[
     Broden
     | CifarBinary
+    | CorruptionArrays
+    | CorruptionFolders
     | FlatWithLabels
     | FolderPerClass
     | Idx

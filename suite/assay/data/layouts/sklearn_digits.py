@@ -38,7 +38,7 @@ class SklearnDigits(Layout):
         return (self.file,)
 
     def open(self, files: DataFiles) -> Contents:
-        """One sample a row."""
+        """One sample per row."""
         path = files.path(self.file)
         try:
             text = gzip.decompress(files.read(self.file)).decode("ascii")

@@ -31,7 +31,7 @@ def card_path(name: str) -> Path:
 
 
 def _listed() -> Iterable[ZooEntry]:
-    """The pattern, then the cards in the working folder and in the folders of weights, by what a user types."""
+    """The pattern, then the cards in the working folder and the folders of weights, by the names that a user types."""
     yield pattern_row("CARD.yaml", "a network that a model card describes", "the user's card")
     seen: set[str] = set()
     for folder in (Path(), *weight_folders()):
@@ -84,6 +84,26 @@ def _missing(path: Path, card: CardFile) -> str | None:
             file_of(path, name)
     except UserError as error:
         return str(error)
+    return None
+
+
+def check_card(path: Path) -> str | None:
+    """Check a card: its fields, and its network where that is here and reading it runs no code.
+
+    Returns:
+        None, or why the network was not looked at.
+
+    Raises:
+        UserError: the card is malformed, or its network is not what it says.
+    """
+    card = read_card_file(path)
+    if card.network.factory is not None:
+        return "a factory is called only where its model is used"
+    if not card.file_names:
+        return "it has the published weights"
+    if _missing(path, card):
+        return f"{' or '.join(card.file_names.values())} is not here"
+    _load(path, card, None)
     return None
 
 

@@ -40,7 +40,7 @@ _IMAGENET_CLASSES = 1000
 
 
 class Description(Preprocessing):
-    """What a factory may say beside its module."""
+    """What a factory may return besides its module."""
 
     label_space: str = UNSTATED
     source: str = _SOURCE
@@ -188,9 +188,9 @@ def _described(model: "LoadedModel", name: str) -> "LoadedModel":
 
 @contextmanager
 def _importable_from_here() -> Iterator[None]:
-    """Let modules of the working directory be imported for as long as a factory that the user named is at work.
+    """Let modules of the working directory be imported while a factory that the user named is at work.
 
-    No longer: what lies there later may be somebody else's.
+    Only then: what lies there later may be somebody else's.
     """
     here = str(Path.cwd())
     if here in sys.path:
@@ -258,7 +258,7 @@ def _said(name: str, said: object) -> tuple[Preprocessing | None, CardFields]:
 
 
 def _guessed(made: Made) -> Preprocessing:
-    """A bare module takes plain pixels in the one common shape it accepts; ImageNet's for 1,000 classes."""
+    """The card of a bare module: plain pixels of the one common shape that it accepts (1,000 classes: ImageNet's)."""
     import torch
 
     from assay.models.adapters import in_layout

@@ -13,6 +13,7 @@ _OF_SERIES: dict[str, tuple[str, Direction]] = {
     "targeted_success": ("Target reached", "down"),
     "median_eps": ("Median eps that breaks an image", "up"),
     "mean_relative_l2": ("Mean relative L2 length that breaks an image", "up"),
+    "median_distance": ("Median distance of the nearest adversarial image", "up"),
     "mean_radius": ("Mean eps withstood", "up"),
     "curve_area": ("Area under the accuracy-eps curve", "up"),
     "stands_at_largest": ("Standing at the largest eps", "up"),

@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
 from itertools import product
 from typing import Any
@@ -12,10 +12,14 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from assay.models.check import check_logits
+from assay.common.errors import UserError
+from assay.data.dataset import Dataset
+from assay.models.check import ForwardError, NonFiniteLogitsError, ask, check_logits
 from assay.models.loaded import LoadedModel
 from assay.tasks.base import Record, RunContext
+from assay.tasks.shared.loading import Loader, Picture
 from assay.tasks.srvr.camera import camera, place
+from assay.tasks.srvr.labelled import Pictures
 from assay.tasks.srvr.pytorch3d_backend import render_with_pytorch3d
 from assay.tasks.srvr.reference import reference_difference
 from assay.tasks.srvr.regions import Regions, complement, grow_regions
@@ -24,6 +28,7 @@ from assay.tasks.srvr.scores import NetworkScores
 from assay.tasks.srvr.shapes import Shape
 from assay.tasks.srvr.spec import SrvrSpec
 from assay.tasks.srvr.study import COMPLEMENT
+from assay.tasks.srvr.temperature import Temperature, fit_temperature
 from assay.tasks.srvr.work import RowWork, SearchWork
 
 _CONTACT_SIZE = 112
@@ -37,6 +42,15 @@ class Studio:
     spec: SrvrSpec
     model: LoadedModel
     context: RunContext
+    labelled: Dataset | None = None
+
+    @property
+    def temperature(self) -> Temperature | None:
+        """Fitted on the labelled pictures, once a process; None where there are none."""
+        if self.labelled is None:
+            return None
+        pictures = Pictures(self.labelled.sha256, self.labelled)
+        return _temperature(self.model, pictures, self.context.device, self.context.batch_size)
 
     @property
     def draw(self) -> Draw:
@@ -72,6 +86,44 @@ class Studio:
         return self.draw(surface, camera(place(self.spec.names, points)), self.settings)
 
 
+def check_image_size(size: int, model: LoadedModel) -> None:
+    """Ask a network for black renders of ``size`` x ``size`` pixels.
+
+    Raises:
+        UserError: it takes no other size than its own; its words are quoted.
+    """
+    device = next((parameter.device for parameter in model.module.parameters()), "cpu")
+    try:
+        logits = ask(model.module, torch.zeros(2, 3, size, size, device=device), model.info.name)
+        check_logits(logits, model.info.num_classes)
+    except NonFiniteLogitsError:
+        return
+    except UserError as error:
+        words = error.words if isinstance(error, ForwardError) else str(error)
+        raise UserError(
+            f"`image_size` of the task: model {model.info.name} does not take renders of {size} x {size} ({words}); "
+            f"leave it out, and they have the network's own {model.info.input_shape[1]} x {model.info.input_shape[2]}"
+        ) from error
+
+
+@lru_cache(maxsize=1)
+def _temperature(model: LoadedModel, pictures: Pictures, device: str, batch_size: int) -> Temperature:
+    """The network's temperature, from the logits of pictures as its maker meant them, whatever renders are.
+
+    Raises:
+        UserError: a picture cannot be read.
+    """
+    labelled = pictures.dataset
+    logits, labels = [], [sample.label for sample in labelled.samples]
+    for start in range(0, len(labels), batch_size):
+        part = labelled.samples[start : start + batch_size]
+        images = Loader().batch([Picture(model, labelled, sample) for sample in part], device)
+        found = model.module(images)
+        check_logits(found, model.info.num_classes)
+        logits.append(found.double().cpu())
+    return fit_temperature(torch.cat(logits).numpy(), np.array(labels))
+
+
 @lru_cache(maxsize=4)
 def _surface(shape: Shape, device: str) -> Surface:
     return Surface.from_mesh(shape.mesh(), device)
@@ -88,11 +140,18 @@ def score_row(studio: Studio, unit_id: str, work: RowWork) -> Record:
     spec, shape, context = studio.spec, work.shape, studio.context
     points, surface = _row_points(spec, work.row), studio.surface(shape)
     scores, coverage, saturation, kept = [], [], [], []
+    recognised: list[bool] = []
+    calibrated: list[float] = []
+    temperature = studio.temperature
     wanted = _contact_indices(spec, work.row)
     for start in range(0, len(points), context.batch_size):
         part = points[start : start + context.batch_size]
         images = studio.images(surface, part)
-        probabilities = studio.network(images).double().softmax(1)
+        logits = studio.network(images).double()
+        probabilities = logits.softmax(1)
+        recognised += (logits.argmax(1) == shape.class_index).tolist()
+        if temperature is not None and temperature.value is not None:
+            calibrated += (logits / temperature.value).softmax(1)[:, shape.class_index].tolist()
         scores += probabilities[:, shape.class_index].tolist()
         coverage.append((images[:, 0] > 0).double().mean((1, 2)).min().item())
         saturation.append((images[:, 0] >= 1).double().mean((1, 2)).max().item())
@@ -116,6 +175,9 @@ def score_row(studio: Studio, unit_id: str, work: RowWork) -> Record:
                 "reference_difference": reference_difference(studio.draw, context.device),
                 **repeated,
             },
+            "recognised": recognised,
+            "calibrated": calibrated or None,
+            "temperature": None if temperature is None else asdict(temperature),
         },
         files={name: _strip(kept)} if kept else {},
     )

@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 import numpy as np
 import numpy.typing as npt
 
+from assay.results.statistics import mean_interval_in_range
 from assay.tasks.srvr.arrays import FloatArray
 from assay.tasks.srvr.domain import Domain
-
-BOOTSTRAP_RESAMPLES = 2000
 
 
 @dataclass(frozen=True)
@@ -31,11 +31,14 @@ class SearchVolume:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean in %, its 95 % bootstrap interval over shapes, and how many shapes and searches it rests on."""
+    """A mean in %, its 95 % interval over shapes, and how many shapes and searches it rests on.
+
+    There is no interval below :data:`assay.results.statistics.LEAST_UNITS` shapes.
+    """
 
     value: float
-    low: float
-    high: float
+    low: float | None
+    high: float | None
     shapes: int
     searches: int
 
@@ -77,53 +80,35 @@ def intersection_over_union(first: npt.ArrayLike, second: npt.ArrayLike, domain:
     return np.asarray(np.divide(shared, either, out=np.full(np.shape(shared), np.nan), where=either > 0))
 
 
-def srvr(searches: Sequence[SearchVolume], seed: int, resamples: int = BOOTSTRAP_RESAMPLES) -> Srvr:
+def srvr(searches: Sequence[SearchVolume]) -> Srvr:
     """SRVR of one network.
 
-    Every mean is over all searches with a region, as in the published table. The interval resamples shapes
-    within their classes, since classes are chosen and shapes are drawn; where a class has but one shape, shapes
-    are drawn from all classes together. A single shape gives an interval of no width.
+    Every mean is over all searches with a region, as in the published table. The interval is one of the shapes' own
+    means, for the searches of a shape look at one map (:func:`assay.results.statistics.mean_interval_in_range`).
 
     Args:
         searches: every search, those without a region included.
-        seed: of the bootstrap.
-        resamples: how many.
     """
     methods = list(dict.fromkeys(search.method for search in searches))
     classes = sorted({search.class_index for search in searches})
     return Srvr(
-        overall=_estimate(searches, seed, resamples),
-        by_method={m: _estimate([s for s in searches if s.method == m], seed, resamples) for m in methods},
-        by_class={
-            c: _estimate([s for s in searches if s.class_index == c], seed, resamples) for c in classes
-        },
+        overall=_estimate(searches),
+        by_method={m: _estimate([s for s in searches if s.method == m]) for m in methods},
+        by_class={c: _estimate([s for s in searches if s.class_index == c]) for c in classes},
     )
 
 
-def _estimate(searches: Sequence[SearchVolume], seed: int, resamples: int) -> Estimate:
+def _estimate(searches: Sequence[SearchVolume]) -> Estimate:
     """Mean and interval of the volume ratios, in %."""
-    found = [search for search in searches if np.isfinite(search.volume_ratio)]
-    if not found:
-        return Estimate(float("nan"), float("nan"), float("nan"), 0, 0)
-    shapes = sorted({(search.class_index, search.unit_id) for search in found})
-    row = {shape: i for i, shape in enumerate(shapes)}
-    rows = [row[search.class_index, search.unit_id] for search in found]
-    sums = np.bincount(rows, weights=[search.volume_ratio for search in found])
-    counts = np.bincount(rows)
-    drawn = _draw_shapes(np.array([shape[0] for shape in shapes]), seed, resamples)
-    means = 100 * sums[drawn].sum(1) / counts[drawn].sum(1)
-    low, high = np.percentile(means, (2.5, 97.5))
-    return Estimate(float(100 * sums.sum() / counts.sum()), float(low), float(high), len(shapes), len(found))
-
-
-def _draw_shapes(class_of_shape: npt.NDArray[np.int64], seed: int, resamples: int) -> npt.NDArray[np.int64]:
-    """Shapes drawn with replacement, within each class if all have several: (resamples, shapes) indices."""
-    generator = np.random.default_rng(seed)
-    strata = class_of_shape
-    if np.unique(class_of_shape, return_counts=True)[1].min() < 2:
-        strata = np.zeros_like(class_of_shape)
-    drawn = []
-    for each in np.unique(strata):
-        members = np.flatnonzero(strata == each)
-        drawn.append(members[generator.integers(len(members), size=(resamples, len(members)))])
-    return np.concatenate(drawn, axis=1)
+    by_shape: dict[tuple[int, str], list[float]] = {}
+    for search in searches:
+        if np.isfinite(search.volume_ratio):
+            by_shape.setdefault((search.class_index, search.unit_id), []).append(100 * search.volume_ratio)
+    if not by_shape:
+        return Estimate(float("nan"), None, None, 0, 0)
+    every = [ratio for ratios in by_shape.values() for ratio in ratios]
+    low, high = mean_interval_in_range([fmean(ratios) for ratios in by_shape.values()], 0.0, 100.0) or (
+        None,
+        None,
+    )
+    return Estimate(fmean(every), low, high, len(by_shape), len(every))

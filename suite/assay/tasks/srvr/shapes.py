@@ -16,7 +16,7 @@ from pydantic import Field, model_validator
 from assay.common.errors import UserError
 from assay.common.resources import shipped_folder
 from assay.common.validation import StrictModel, read_yaml, validate
-from assay.data.dataset import DataFacts, verified_hashes
+from assay.data.dataset import DataFacts, Dataset, verified_hashes
 from assay.data.files import DataFiles
 from assay.data.hashes import Memory
 from assay.data.layouts.base import Names
@@ -223,12 +223,14 @@ class ShapeSet:
         sha256: the hash of all that decides its shapes: layout, labels and the files' hashes.
         shapes: in a stable order.
         facts: what was left out and read otherwise than it is stored.
+        labelled: pictures on which a network's temperature is fitted; None where the spec names none.
     """
 
     manifest: ShapesManifest
     sha256: str
     shapes: tuple[Shape, ...]
     facts: DataFacts = field(default_factory=DataFacts)
+    labelled: Dataset | None = None
 
 
 def list_shapes() -> list[str]:

@@ -1,5 +1,6 @@
 """The spec of semantic robustness: which parameters, which grid, which renderer, how regions are grown."""
 
+from dataclasses import replace
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -12,6 +13,8 @@ from assay.tasks.srvr.maps import GridAxis, grid_axis
 from assay.tasks.srvr.parameters import MESH_RADIUS, find_parameters
 from assay.tasks.srvr.regions import RegionSettings
 
+CALIBRATED = "srvr_calibrated"
+"""The figure that ranks: SRVR of scores after temperature scaling, on circles where the spec has any."""
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
@@ -83,6 +86,11 @@ class SrvrSpec(TaskSpec):
         network_shapes: the shapes searched on the network itself; all where empty.
         slopes: of the network for OIR_W: central ``differences``, or ``autograd``.
         methods: how regions are grown; SRVR is the mean over them.
+        periodic: the parameters that are circles for the headline, whose origin then decides nothing; the paper's own
+            figure has ends there.
+        labelled: a data set of labelled pictures on which each network's temperature is fitted; without it there are
+            only scores as they are, and the paper's figure is the headline. On the runtime side because its hash is
+            in that of the data.
         initial: the points that regions grow from, coordinates in the order of ``parameters``.
         adversarial: whether regions of the complement 1 - f are grown, too.
         as_published: regions leave the domain, and never stop, as in the published code.
@@ -103,6 +111,8 @@ class SrvrSpec(TaskSpec):
     slopes: Annotated[Literal["differences", "autograd"], IDENTITY] = "differences"
     methods: Annotated[tuple[MethodSpec, ...], IDENTITY] = Field(min_length=1)
     initial: Annotated[tuple[tuple[float, ...], ...], IDENTITY] = Field(min_length=1)
+    periodic: Annotated[tuple[str, ...], IDENTITY] = Field(default=(), exclude_if=lambda names: not names)
+    labelled: Annotated[str | None, RUNTIME] = Field(default=None, exclude_if=lambda name: name is None)
     adversarial: Annotated[bool, IDENTITY] = False
     as_published: Annotated[bool, IDENTITY] = False
     contact_views: Annotated[int, IDENTITY] = Field(default=0, ge=0, le=24)
@@ -132,6 +142,18 @@ class SrvrSpec(TaskSpec):
         )
 
     @property
+    def headline_domain(self) -> Domain:
+        """Ω with its circles closed."""
+        return replace(self.domain, periodic=self.periodic)
+
+    def metric_keys(self) -> tuple[str, ...]:
+        """See :meth:`assay.specs.TaskSpec.metric_keys`."""
+        methods = [method.method for method in self.methods]
+        series = [CALIBRATED, "srvr"] if self.labelled else ["srvr"]
+        keys = [*series, *(f"{one}:{method}" for one in series for method in methods)]
+        return (*keys, "views_recognised", "mean_nsm")
+
+    @property
     def is_view_map(self) -> bool:
         """Whether its maps lie over azimuth and elevation, as the paper's do."""
         return self.names == ("azimuth_deg", "elevation_deg")
@@ -143,6 +165,9 @@ class SrvrSpec(TaskSpec):
             if axis.values[-1] > parameter.high + 1e-9:
                 raise ValueError(f"parameters: `last` of {axis.name} lies above `high`; lower it")
         self.domain.require_inside(self.initial)
+        for name in self.periodic:
+            if not any(axis.periodic for axis in self.axes if axis.name == name):
+                raise ValueError(f"periodic: {name} is no parameter here whose grid goes all round")
         self._check_camera()
         names = [method.settings(self.as_published).method for method in self.methods]
         if len(set(names)) != len(names):

@@ -4,13 +4,15 @@ All searches of a job, every shape from every initial point, advance together as
 """
 
 import io
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
 from assay.tasks.base import Record
 from assay.tasks.srvr.arrays import FloatArray
+from assay.tasks.srvr.domain import Domain
 from assay.tasks.srvr.maps import InterpolatedMaps, SemanticMaps, best_band_score
 from assay.tasks.srvr.metric import volume_ratio
 from assay.tasks.srvr.regions import Regions, complement, grow_regions
@@ -19,6 +21,7 @@ from assay.tasks.srvr.spec import MethodSpec, SrvrSpec
 ACCEPTED_BAND_SCORE = 0.1
 """A shape is recognised where its mean score over one row of views is at least this (the paper's rule)."""
 COMPLEMENT = "_complement"
+CALIBRATED_MAP = "map_calibrated"
 
 
 @dataclass(frozen=True)
@@ -31,12 +34,16 @@ class ShapeMap:
         class_index: in the label space.
         rows: (R, A) scores: the first parameter runs along a row, the others stand in the order of
             ``itertools.product``.
+        calibrated: (R, A) the same after temperature scaling; None where the records have no such scores.
+        answered: share of the views whose highest logit is the class's; None in records of before it was noted.
     """
 
     shape: str
     class_name: str
     class_index: int
     rows: FloatArray
+    calibrated: FloatArray | None = None
+    answered: float | None = None
 
     @property
     def best_band(self) -> float:
@@ -57,7 +64,8 @@ class Search:
         shape: its id.
         class_name: as its manifest calls the class.
         class_index: in the label space.
-        function: ``map`` or ``network``, with ``_complement`` where the region is one of 1 - f.
+        function: ``map`` or ``network``, with ``_complement`` where the region is one of 1 - f; ``map_calibrated``
+            where scores have been divided by the network's temperature.
         method: how it was grown.
         initial: (n,) the point.
         low: (n,) lower bounds.
@@ -100,11 +108,15 @@ class Study:
         maps: of the shapes whose rows are all there.
         incomplete: the shapes of which rows are missing.
         searches: on the maps, then on the network.
+        calibrated_searches: on the maps of scores after temperature scaling, where the records have these.
+        temperature: the network's, as the first of the records has it.
     """
 
     maps: tuple[ShapeMap, ...]
     incomplete: tuple[str, ...]
     searches: tuple[Search, ...]
+    calibrated_searches: tuple[Search, ...] = ()
+    temperature: Mapping[str, Any] | None = None
 
 
 def study(spec: SrvrSpec, records: Sequence[Record]) -> Study:
@@ -115,8 +127,16 @@ def study(spec: SrvrSpec, records: Sequence[Record]) -> Study:
         records: those without an error, in the order of the units.
     """
     maps, incomplete = merge_rows(spec, records)
-    searches = [*_on_maps(spec, maps), *_on_network(spec, records)]
-    return Study(maps, incomplete, tuple(searches))
+    functions = ("map", "map" + COMPLEMENT)[: 1 + spec.adversarial]
+    searches = [*_on_maps(spec, maps, spec.domain, functions), *_on_network(spec, records)]
+    calibrated = [replace(each, rows=each.calibrated) for each in maps if each.calibrated is not None]
+    on_calibrated = _on_maps(spec, calibrated, spec.headline_domain, (CALIBRATED_MAP,))
+    return Study(maps, incomplete, tuple(searches), tuple(on_calibrated), _temperature(records))
+
+
+def _temperature(records: Sequence[Record]) -> Mapping[str, Any] | None:
+    found = (record.values.get("temperature") for record in records)
+    return next((each for each in found if each is not None), None)
 
 
 def view_maps(spec: SrvrSpec, maps: Sequence[ShapeMap]) -> SemanticMaps:
@@ -146,13 +166,25 @@ def merge_rows(spec: SrvrSpec, records: Sequence[Record]) -> tuple[tuple[ShapeMa
             incomplete.append(shape)
             continue
         first = rows[0].values
-        scores = np.array([rows[row].values["scores"] for row in range(count)], dtype=np.float64)
-        maps.append(ShapeMap(shape, first["class_name"], first["class_index"], scores))
+        scores, calibrated, answered = (
+            _column(rows, count, name) for name in ("scores", "calibrated", "recognised")
+        )
+        assert scores is not None
+        share = None if answered is None else float(answered.mean())
+        maps.append(ShapeMap(shape, first["class_name"], first["class_index"], scores, calibrated, share))
     return tuple(maps), tuple(incomplete)
 
 
-def _on_maps(spec: SrvrSpec, maps: Sequence[ShapeMap]) -> Iterator[Search]:
-    """Every search on the interpolated maps."""
+def _column(rows: Mapping[int, Record], count: int, name: str) -> FloatArray | None:
+    """(R, A) of a shape's rows; None where a record does not have it."""
+    found = [rows[row].values.get(name) for row in range(count)]
+    return None if any(each is None for each in found) else np.array(found, dtype=np.float64)
+
+
+def _on_maps(
+    spec: SrvrSpec, maps: Sequence[ShapeMap], domain: Domain, functions: Sequence[str]
+) -> Iterator[Search]:
+    """Every search on the interpolated maps, function by function."""
     if not maps:
         return
     points = len(spec.initial)
@@ -160,22 +192,21 @@ def _on_maps(spec: SrvrSpec, maps: Sequence[ShapeMap]) -> Iterator[Search]:
     values = np.array([shape.rows.T.reshape(counts) for shape in maps])
     score = InterpolatedMaps(values, spec.axes, np.repeat(np.arange(len(maps)), points))
     initial = np.tile(spec.initial, (len(maps), 1))
-    for adversarial in (False, True)[: 1 + spec.adversarial]:
-        function = "map" + COMPLEMENT * adversarial
+    for function in functions:
         for method in spec.methods:
             found = grow_regions(
-                complement(score) if adversarial else score,
+                complement(score) if function.endswith(COMPLEMENT) else score,
                 initial,
-                spec.domain,
+                domain,
                 method.settings(spec.as_published),
             )
             for search in range(len(initial)):
                 shape = maps[search // points]
-                yield _search(spec, shape, (function, method), initial[search], found, search)
+                yield _search(domain, shape, (function, method), initial[search], found, search)
 
 
 def _search(
-    spec: SrvrSpec,
+    domain: Domain,
     shape: ShapeMap,
     how: tuple[str, MethodSpec],
     initial: FloatArray,
@@ -183,7 +214,7 @@ def _search(
     index: int,
 ) -> Search:
     low, high, trace = found.low[index], found.high[index], found.trace[:, index]
-    ratio = np.nan if found.diverged[index] else float(volume_ratio(low, high, spec.domain))
+    ratio = np.nan if found.diverged[index] else float(volume_ratio(low, high, domain))
     return Search(
         shape.shape,
         shape.class_name,

@@ -2,17 +2,27 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
 import numpy as np
 
 from assay.results.document import Guard, Metric
-from assay.results.statistics import bootstrap_interval
+from assay.results.statistics import bootstrap_interval, mean_interval_in_range
 from assay.tasks.base import Record, Summary
 from assay.tasks.shared.plausible import Expected, plausible
 from assay.tasks.srvr.metric import Estimate, SearchVolume, intersection_over_union, srvr
-from assay.tasks.srvr.spec import SrvrSpec
-from assay.tasks.srvr.study import ACCEPTED_BAND_SCORE, Search, ShapeMap, Study, study, view_maps
+from assay.tasks.srvr.spec import CALIBRATED, SrvrSpec
+from assay.tasks.srvr.study import (
+    ACCEPTED_BAND_SCORE,
+    CALIBRATED_MAP,
+    Search,
+    ShapeMap,
+    Study,
+    study,
+    view_maps,
+)
+from assay.tasks.srvr.titles import titled
 from assay.tasks.srvr.traps import Trap, find_traps
 
 LEAST_COVERAGE = 1e-3  # share of a render's pixels that show the object
@@ -22,9 +32,9 @@ REPEAT_TOLERANCE = 1e-3  # probability; batched kernels sum in another order
 
 
 def summarise(spec: SrvrSpec, records: Sequence[Record]) -> Summary:
-    """SRVR with bootstrap intervals over shapes, mean map values, adversarial volumes, traps, and the guards."""
+    """SRVR with intervals over shapes, mean map values, adversarial volumes, traps, and the guards."""
     found = study(spec, records)
-    return Summary(metrics=tuple(_metrics(spec, found)), guards=tuple(_guards(spec, records, found)))
+    return Summary(metrics=tuple(titled(_metrics(spec, found))), guards=tuple(_guards(spec, records, found)))
 
 
 def map_traps(spec: SrvrSpec, shape: ShapeMap) -> list[Trap]:
@@ -42,24 +52,29 @@ def plausible_scores(spec: SrvrSpec, records: Sequence[Record], expected: Expect
     scores: dict[str, list[float]] = {}
     for record in records:
         if record.values["kind"] == "row" and record.values["shape"] not in spec.excluded:
-            scores.setdefault(record.values["shape"], []).extend(record.values["scores"])
+            known = (
+                record.values.get("calibrated") or record.values["scores"]
+            )  # these depend on the logits' scale
+            scores.setdefault(record.values["shape"], []).extend(known)
     if not scores:
         return None
     means = [float(np.mean(each)) for each in scores.values()]
-    value, (low, high) = float(np.mean(means)), bootstrap_interval(means, spec.seed)
+    value, (low, high) = fmean(means), bootstrap_interval(means, spec.seed)
     measured = f"mean score of the right class {value:.3g} [{low:.3g}, {high:.3g}] over {len(means)} shapes"
     return plausible(measured, (value, low, high), 1 / expected.num_classes)
 
 
 def _metrics(spec: SrvrSpec, found: Study) -> Iterator[Metric]:
+    if spec.labelled is not None:
+        yield from _calibrated(spec, found)
     counted = [search for search in found.searches if search.shape not in spec.excluded]
     for function in dict.fromkeys(search.function for search in counted):
-        yield from _volumes([search for search in counted if search.function == function], spec.seed)
+        yield from _volumes([search for search in counted if search.function == function])
     if spec.function == "network":
         yield _agreement(spec, counted)
     maps = [shape for shape in found.maps if shape.shape not in spec.excluded]
-    scores = [SearchVolume(shape.shape, shape.class_index, "nsm", shape.rows.mean()) for shape in maps]
-    yield _metric("mean_nsm", srvr(scores, spec.seed).overall, "probability", 0.01, headline=True)
+    yield _mean("views_recognised", [m.answered for m in maps if m.answered is not None], "proportion")
+    yield _mean("mean_nsm", [float(shape.rows.mean()) for shape in maps], "probability")
     yield _count("shapes_recognised", sum(shape.recognised for shape in found.maps), len(found.maps), True)
     for shape in found.maps:
         yield Metric(name=f"best_band:{shape.shape}", value=shape.best_band, n=1, unit="probability")
@@ -72,7 +87,19 @@ def _metrics(spec: SrvrSpec, found: Study) -> Iterator[Metric]:
             yield Metric(name=f"trap_depth:{where}", value=trap.depth, n=1, unit="probability")
 
 
-def _volumes(searches: Sequence[Search], seed: int) -> Iterator[Metric]:
+def _calibrated(spec: SrvrSpec, found: Study) -> Iterator[Metric]:
+    """The headline; without a value where no temperature fits, or the records are of before there was one."""
+    counted = [search for search in found.calibrated_searches if search.shape not in spec.excluded]
+    if counted:
+        yield from _volumes(counted)
+    else:
+        yield Metric(name=CALIBRATED, value=None, n=0, unit="%", headline=True)
+    fitted = found.temperature
+    value, pictures = (None, 0) if fitted is None else (fitted["value"], fitted["pictures"])
+    yield Metric(name="temperature", value=value, n=pictures, unit="logits", headline=True)
+
+
+def _volumes(searches: Sequence[Search]) -> Iterator[Metric]:
     """The volume ratios of one function's regions: over all, by method, by class."""
     name = _series(searches[0])
     volumes = [
@@ -80,7 +107,7 @@ def _volumes(searches: Sequence[Search], seed: int) -> Iterator[Metric]:
         for search in searches
     ]
     names = {search.class_index: search.class_name for search in searches}
-    result = srvr(volumes, seed)
+    result = srvr(volumes)
     yield _metric(name, result.overall, "%", headline=True)
     for method, estimate in result.by_method.items():
         yield _metric(f"{name}:{method}", estimate, "%", headline=not searches[0].adversarial)
@@ -90,7 +117,9 @@ def _volumes(searches: Sequence[Search], seed: int) -> Iterator[Metric]:
 
 
 def _series(search: Search) -> str:
-    """``srvr`` or ``adversarial_volume``, with ``_network`` for regions of the network itself."""
+    """``srvr`` or ``adversarial_volume``, with ``_network`` for regions of the network itself, or ``_calibrated``."""
+    if search.function == CALIBRATED_MAP:
+        return CALIBRATED
     return ("adversarial_volume" if search.adversarial else "srvr") + "_network" * search.on_network
 
 
@@ -107,14 +136,19 @@ def _agreement(spec: SrvrSpec, searches: Sequence[Search]) -> Metric:
     return Metric(name="map_network_iou", value=value, n=len(finite), unit="IoU", headline=True)
 
 
-def _metric(name: str, estimate: Estimate, unit: str, scale: float = 1.0, headline: bool = False) -> Metric:
-    bounds = (estimate.low, estimate.high) if estimate.shapes > 1 else (math.nan, math.nan)
-    value, low, high = (
-        scale * number if math.isfinite(number) else None for number in (estimate.value, *bounds)
-    )
+def _metric(name: str, estimate: Estimate, unit: str, headline: bool = False) -> Metric:
+    value = estimate.value if math.isfinite(estimate.value) else None
     return Metric(
-        name=name, value=value, ci_low=low, ci_high=high, n=estimate.shapes, unit=unit, headline=headline
-    )
+        name=name, value=value, ci_low=estimate.low, ci_high=estimate.high, n=estimate.shapes, unit=unit,
+        headline=headline,
+    )  # fmt: skip
+
+
+def _mean(name: str, values: Sequence[float], unit: str) -> Metric:
+    """A mean over shapes of figures in [0, 1]."""
+    low, high = mean_interval_in_range(values) or (None, None)
+    value = fmean(values) if values else None
+    return Metric(name=name, value=value, ci_low=low, ci_high=high, n=len(values), unit=unit, headline=True)
 
 
 def _count(name: str, value: int, n: int, headline: bool = False) -> Metric:
@@ -161,10 +195,24 @@ def _guards(spec: SrvrSpec, records: Sequence[Record], found: Study) -> Iterator
         0 if spec.as_published else moved,
         "regions that leave the domain" + " (allowed: as published)" * spec.as_published,
     )
-    lost = sum(math.isnan(search.volume_ratio) for search in found.searches)
+    every = (*found.searches, *found.calibrated_searches)
+    lost = sum(math.isnan(search.volume_ratio) for search in every)
     yield Guard.none_found("no_search_diverged", lost, "searches without a region, left out of every mean")
     weak = [s.shape for s in found.maps if s.shape not in spec.excluded and not s.recognised]
     yield _acceptance(weak, found)
+    if found.temperature is not None:
+        yield _temperature_fits(found.temperature)
+
+
+def _temperature_fits(fitted: Mapping[str, Any]) -> Guard:
+    right, pictures, value = fitted["correct"], fitted["pictures"], fitted["value"]
+    found = "no finite temperature fits" if value is None else f"the temperature is {value:.4g}"
+    if right == pictures:
+        found += ", at which the mean confidence is (n + 1) / (n + 2)"
+    return Guard(
+        name="temperature_fits", passed=value is not None, value=value,
+        detail=f"{right} of {pictures} labelled pictures are answered as labelled: {found}",
+    )  # fmt: skip
 
 
 def _acceptance(weak: Sequence[str], found: Study) -> Guard:

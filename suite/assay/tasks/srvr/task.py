@@ -1,13 +1,14 @@
 """Semantic robustness over 3-D renders, as a family of the task protocol."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from assay.results.document import Guard
 from assay.tasks.base import DataSets, Figure, Record, RunContext, Summary, Task, Unit, clean_records
-from assay.tasks.shared.images import DataSource, label_space_mismatch
+from assay.tasks.shared.images import DataSource, label_space_mismatch, open_images
 from assay.tasks.shared.plausible import Expected
 from assay.tasks.srvr.spec import SrvrSpec
 from assay.tasks.srvr.values import RECORD_VALUES
@@ -48,10 +49,10 @@ class SrvrTask(Task[SrvrSpec, "ShapeSet"]):
     """From which views is an object recognised, robustly?"""
 
     meaning = (
-        "srvr: the share of views, within a region grown from a recognised one, from "
-        "which the class is still recognised."
+        "srvr: the share of all views that lie in a region, grown from one view, in which the class stays "
+        "recognised; scores are calibrated."
     )
-    record_version = 1
+    record_version = 2
     spec_type = SrvrSpec
     record_columns = (
         "unit_id", "class_index", "function", "method", "initial_azimuth_deg", "initial_elevation_deg",
@@ -64,12 +65,15 @@ class SrvrTask(Task[SrvrSpec, "ShapeSet"]):
 
     def open_data(self, spec: SrvrSpec, source: DataSource) -> "ShapeSet":
         """See :class:`assay.tasks.base.Task`."""
+        from assay.tasks.srvr.labelled import with_labelled
         from assay.tasks.srvr.shapes import load_shapes, open_shapes
         from assay.tasks.srvr.work import chosen_shapes
 
         data = open_shapes(load_shapes(source.manifest, source.relative_to), source.roots)
         chosen_shapes(spec, data)
-        return data
+        if spec.labelled is None:
+            return data
+        return with_labelled(data, open_images(replace(source, manifest=spec.labelled)))
 
     def not_applicable(self, spec: SrvrSpec, model: "ModelInfo", data: "ShapeSet") -> str | None:
         """See :class:`assay.tasks.base.Task`."""
@@ -81,6 +85,13 @@ class SrvrTask(Task[SrvrSpec, "ShapeSet"]):
         if spec.renderer == "pytorch3d" and (problem := pytorch3d_problem()):
             return problem
         return label_space_mismatch(model, data)
+
+    def check_network(self, spec: SrvrSpec, load: "Callable[[], LoadedModel]") -> None:
+        """The network takes renders of the size that the spec says, where it says one."""
+        if spec.image_size is not None:
+            from assay.tasks.srvr.evaluate import check_image_size
+
+            check_image_size(spec.image_size, load())
 
     def units(self, spec: SrvrSpec, data: "ShapeSet") -> list[Unit]:
         """One unit a row of a shape's map; for ``function: network`` one a shape and method, too."""
@@ -100,7 +111,7 @@ class SrvrTask(Task[SrvrSpec, "ShapeSet"]):
         from assay.tasks.srvr.evaluate import Studio, score_row, search_network
         from assay.tasks.srvr.work import RowWork
 
-        studio = Studio(spec, model, context)
+        studio = Studio(spec, model, context, data.labelled)
         for unit in units:
             work = score_row if isinstance(unit.payload, RowWork) else search_network
             yield work(studio, unit.id, unit.payload)
@@ -146,7 +157,8 @@ class SrvrTask(Task[SrvrSpec, "ShapeSet"]):
         for record in records:
             if record.error is not None:
                 yield {"unit_id": record.unit_id, "error": record.error}
-        for search in study(spec, clean_records(records)).searches:
+        found = study(spec, clean_records(records))
+        for search in (*found.searches, *found.calibrated_searches):
             yield _row(spec, search)
 
 

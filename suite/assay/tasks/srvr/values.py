@@ -25,15 +25,29 @@ class ShapeValues(StrictModel):
     class_index: Count
 
 
+class TemperatureValues(StrictModel):
+    """The network's temperature, and the labelled pictures that it was fitted on."""
+
+    value: Annotated[float, Field(gt=0, le=1e30)] | None
+    pictures: Count
+    correct: Count
+
+
+Scores = list[Annotated[float, Field(ge=0, le=1 + 1e-6)]]
+
+
 class RowValues(ShapeValues):
-    """One row of a shape's map."""
+    """One row of a shape's map; the last three are None in records of before version 2, or as the spec has it."""
 
     kind: Literal["row"]
     row: Count
     fixed: list[Number]
-    scores: list[Annotated[float, Field(ge=0, le=1 + 1e-6)]]
+    scores: Scores
     renders: RendersValues | None
     checks: dict[str, Number]
+    recognised: list[bool] | None = None
+    calibrated: Scores | None = None
+    temperature: TemperatureValues | None = None
 
 
 class SearchValues(StrictModel):

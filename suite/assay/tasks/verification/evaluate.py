@@ -3,6 +3,7 @@
 import io
 import re
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
 from functools import lru_cache
 from typing import Any
 
@@ -18,8 +19,7 @@ from assay.tasks.verification.figures import ray, region_map, saliency_panels
 from assay.tasks.verification.grammar import parse_theta
 from assay.tasks.verification.network import Network, UnsupportedLayerError, read_network
 from assay.tasks.verification.perturbations import Theta
-from assay.tasks.verification.spec import VerificationSpec
-from assay.tasks.verification.summary import property_name
+from assay.tasks.verification.spec import VerificationSpec, property_name
 from assay.tasks.verification.verify import Finding, Question, Verification, verify
 
 SHOWN_IMAGES = 2  # how many images of a task get pictures
@@ -143,6 +143,7 @@ def describe(found: Verification, sample: Sample, name: str) -> dict[str, Any]:
         "audit_missed": found.audit_missed,
         "seconds": round(found.seconds, 4),
         "satisfies_cr_not_ar": _cr_but_not_ar(found),
+        "relative": asdict(found.relative),
         "properties": {property_name(part.delta): _finding(found, part) for part in found.findings},
         **({"above_sup": found.above_sup} if found.above_sup else {}),  # max pooling alone has any
     }

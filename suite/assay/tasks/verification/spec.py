@@ -8,12 +8,20 @@ from pydantic import Field, field_validator
 from assay.specs import IDENTITY, TaskSpec
 
 Combination = Annotated[tuple[str, ...], Field(min_length=1, max_length=3)]
+WITHIN_QUARTER = "attention_within_quarter"
+"""The figure that ranks: the share of the range on which ai provably stays within a quarter of the maps' norm."""
+RELATIVE_SUP = "median_relative_sup"
 GRAMMAR_HELP = """One to three parameters in all; repeat the option to combine. The grammar:
 brightness:LO:HI[:clamp] adds LO..HI to every pixel (clamp: cut to [0, 1]);
 patch:LO:HI:ROW:COLUMN:HxW[:GREY] adds LO..HI to a rectangle (GREY: blend towards it instead, only alone);
 translation:x|y:LO:HI moves by LO..HI pixels right or down, sub-pixel;
 translation:xy:LO:HI both at once, whole LO and HI, interpolated on triangles."""
 _SHAPE = re.compile(r"^[a-z]+(:[A-Za-z0-9.+-]+)+$")
+
+
+def property_name(delta: float | None) -> str:
+    """``AR(3)`` for attention robustness at a threshold, ``CR`` for classification robustness."""
+    return "CR" if delta is None else f"AR({delta:g})"
 
 
 class VerificationSpec(TaskSpec):
@@ -46,6 +54,15 @@ class VerificationSpec(TaskSpec):
         if list(value) != sorted(set(value)):
             raise ValueError("expected thresholds in ascending order, each once")
         return value
+
+    def metric_keys(self) -> tuple[str, ...]:
+        """See :meth:`assay.specs.TaskSpec.metric_keys`."""
+        properties = [property_name(delta) for delta in (*self.deltas, None)]
+        figures = [WITHIN_QUARTER, RELATIVE_SUP, "median_delta_star", "median_min_margin", "decided"]
+        figures += [
+            f"{name}:{figure}" for name in properties for figure in ("mean_share_satisfied", "robust")
+        ]
+        return tuple(f"{name}:{figure}" for name in self.names for figure in figures)
 
     @property
     def names(self) -> list[str]:

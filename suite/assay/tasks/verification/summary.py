@@ -1,20 +1,17 @@
 """From verdicts to verification rates; pure, and without torch."""
 
+import math
 import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from assay.results.document import Guard, Metric
-from assay.results.statistics import bootstrap_interval, wilson_interval
+from assay.results.statistics import mean_interval_in_range, median_interval, wilson_interval
 from assay.tasks.base import Record, Summary
-from assay.tasks.verification.spec import VerificationSpec
+from assay.tasks.verification.spec import RELATIVE_SUP, WITHIN_QUARTER, VerificationSpec, property_name
+from assay.tasks.verification.titles import titled
 
 COVER_TOLERANCE = 1e-12  # relative error of the sum of the cells' areas
-
-
-def property_name(delta: float | None) -> str:
-    """``AR(3)`` for attention robustness at a threshold, ``CR`` for classification robustness."""
-    return "CR" if delta is None else f"AR({delta:g})"
 
 
 def summarise(spec: VerificationSpec, records: Sequence[Record]) -> Summary:
@@ -26,10 +23,11 @@ def summarise(spec: VerificationSpec, records: Sequence[Record]) -> Summary:
             [r.values for r in records if r.values["perturbation"] == name], name, spec
         )
     ]
-    return Summary(metrics=tuple(metrics), guards=tuple(_guards(spec, records)))
+    return Summary(metrics=tuple(titled(spec, metrics)), guards=tuple(_guards(spec, records)))
 
 
 def _combination(rows: Sequence[Mapping[str, Any]], name: str, spec: VerificationSpec) -> Iterator[Metric]:
+    yield from _relative(name, rows)
     decided = [all(found["verdict"] != "unknown" for found in row["properties"].values()) for row in rows]
     yield _rate(f"{name}:decided", decided, headline=True)
     for delta in (*spec.deltas, None):
@@ -39,9 +37,10 @@ def _combination(rows: Sequence[Mapping[str, Any]], name: str, spec: Verificatio
         yield _rate(f"{name}:{key}:violated", [found == "violated" for found in verdicts])
         yield _rate(f"{name}:{key}:decided", [found != "unknown" for found in verdicts])
         shares = [row["properties"][key]["satisfied"] for row in rows if row["complete"]]
-        yield _mean(f"{name}:{key}:mean_share_satisfied", shares, "share of Theta", spec.seed)
+        shown = delta is None  # beside the share of the attention
+        yield _share(f"{name}:{key}:mean_share_satisfied", shares, "share of Theta", headline=shown)
     gaps = [row["satisfies_cr_not_ar"] for row in rows if row["complete"]]
-    yield _mean(f"{name}:mean_share_CR_but_not_AR({spec.deltas[-1]:g})", gaps, "share of Theta", spec.seed)
+    yield _share(f"{name}:mean_share_CR_but_not_AR({spec.deltas[-1]:g})", gaps, "share of Theta")
     complete = [row for row in rows if row["complete"]]
     yield _median(f"{name}:median_delta_star", [row["sup_ai"] for row in complete], "ai", headline=True)
     yield _median(f"{name}:median_min_margin", [row["min_margin"] for row in complete], "logits")
@@ -65,17 +64,48 @@ def _rate(name: str, outcomes: Sequence[bool], headline: bool = False) -> Metric
     )
 
 
-def _mean(name: str, values: Sequence[float], unit: str, seed: int) -> Metric:
-    if not values:
-        return _plain(name, None, 0, unit)
-    low, high = bootstrap_interval(values, seed)
+def _relative(name: str, rows: Sequence[Mapping[str, Any]]) -> Iterator[Metric]:
+    """Inconsistency relative to the attention itself, over all images; what was not decided counts as not proved.
+
+    So no network gains by being hard to decide: a part of the range that was not listed is not within a quarter, and an
+    image that was not decided has no supremum below that of any other. None for records of before these were noted.
+    """
+    noted = [row for row in rows if row.get("relative") is not None]
+    yield _share(
+        f"{name}:{WITHIN_QUARTER}",
+        [row["relative"]["satisfied"] for row in noted],
+        "proportion",
+        headline=True,
+    )
+    yield _median(f"{name}:{RELATIVE_SUP}", [_relative_sup(row) for row in noted], "ratio", headline=True)
+
+
+def _relative_sup(row: Mapping[str, Any]) -> float:
+    sup, norm = row["sup_ai"], row["relative"]["norm"]
+    if not row["complete"]:
+        return math.inf
+    return sup / norm if norm else math.inf if sup else 0.0
+
+
+def _share(name: str, values: Sequence[float], unit: str, headline: bool = False) -> Metric:
+    """A mean of shares with its interval."""
+    low, high = mean_interval_in_range(values) or (None, None)
+    value = statistics.fmean(values) if values else None
     return Metric(
-        name=name, value=statistics.fmean(values), ci_low=low, ci_high=high, n=len(values), unit=unit
+        name=name, value=value, ci_low=low, ci_high=high, n=len(values), unit=unit, headline=headline
     )
 
 
 def _median(name: str, values: Sequence[float], unit: str, headline: bool = False) -> Metric:
-    return _plain(name, float(statistics.median(values)) if values else None, len(values), unit, headline)
+    """A median with its interval; an end, or the median itself, is None where it is infinite."""
+    value = statistics.median(values) if values else None
+    ends = (value, *(median_interval(values) or (None, None)))
+    value, low, high = (None if end is None or math.isinf(end) else float(end) for end in ends)
+    bounded = low is not None and high is not None
+    return Metric(
+        name=name, value=value, ci_low=low if bounded else None, ci_high=high if bounded else None,
+        n=len(values), unit=unit, headline=headline,
+    )  # fmt: skip
 
 
 def _plain(name: str, value: float | None, n: int, unit: str, headline: bool = False) -> Metric:

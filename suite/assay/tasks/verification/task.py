@@ -41,11 +41,10 @@ class VerificationTask(Task[VerificationSpec, "Dataset"]):
     """
 
     meaning = (
-        "verification: what is proved of every change in the range at once, for the "
-        "answer and for what it looks at."
+        "verification: the share of all changes in the range for which what the network looks at provably "
+        "moves by a quarter at the most."
     )
-    record_version = 1
-    pooling_version = 2
+    record_version = 3
     spec_type = VerificationSpec
     record_columns = (
         "unit_id", "label", "perturbation", "property", "verdict", "sup_ai", "theta_sup", "min_margin", "theta_min",

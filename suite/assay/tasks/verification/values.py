@@ -30,6 +30,15 @@ class FindingValues(StrictModel):
     farthest: list[Number] | None
 
 
+class RelativeValues(StrictModel):
+    """The norm of the image's own maps, and the shares of Theta by ai relative to it."""
+
+    norm: Annotated[float, Field(ge=0, le=1e100)]
+    satisfied: Share
+    violated: Share
+    partial: Share
+
+
 class VerificationValues(StrictModel):
     """One image under one perturbation."""
 
@@ -48,6 +57,7 @@ class VerificationValues(StrictModel):
     seconds: Annotated[float, Field(ge=0, le=1e10)]
     satisfies_cr_not_ar: Share | None
     above_sup: Count = 0
+    relative: RelativeValues | None = None  # None: made before version 3
     properties: dict[str, FindingValues]
 
 

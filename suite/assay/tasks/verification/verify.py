@@ -24,6 +24,7 @@ from assay.tasks.verification.linear import Scale
 from assay.tasks.verification.network import Layer, Network
 from assay.tasks.verification.perturbations import Theta
 from assay.tasks.verification.regions import Component, origin_component
+from assay.tasks.verification.relative import Relative, norm_of, relative
 from assay.tasks.verification.subdivide import OutOfTimeError, subdivide
 from assay.tasks.verification.table import CellTable, Reading, join, tabulate
 
@@ -120,6 +121,7 @@ class Verification:
         seconds: wall-clock time.
         findings: AR at each delta, then CR.
         table: the cells themselves.
+        relative: ai against the norm of the image's own maps.
         above_sup: points tried at which the network's own gradient shows more than `sup_ai`: the rounding of its sums
             breaks ties within pooling windows. AR is then never called robust.
     """
@@ -138,6 +140,7 @@ class Verification:
     seconds: float
     findings: tuple[Finding, ...]
     table: CellTable | None
+    relative: Relative
     above_sup: int = 0
 
 
@@ -173,7 +176,7 @@ def verify(network: Network, image: Tensor, question: Question) -> Verification:
 
 @dataclass(frozen=True)
 class _Problem:
-    """One image with everything computed once: its label, the labels that count and their maps."""
+    """One image with everything computed once: its label, the labels that count, their maps and the maps' norm."""
 
     network: Network
     layers: tuple[Layer, ...]
@@ -182,6 +185,7 @@ class _Problem:
     label: int
     labels: Tensor
     maps: Tensor
+    norm: float
 
     @staticmethod
     def of(network: Network, image: Tensor, question: Question) -> _Problem:
@@ -196,7 +200,7 @@ class _Problem:
         label = int(network.logits(image[None])[0].argmax())
         labels = torch.arange(network.classes) if question.labels == "all" else torch.tensor([label])
         maps = saliency_maps(network.module, image, labels)
-        return _Problem(network, layers, image, question, label, labels, maps)
+        return _Problem(network, layers, image, question, label, labels, maps, norm_of(maps))
 
     def ai_at(self, theta: Tensor) -> float:
         """Inconsistency at one point by automatic differentiation."""
@@ -258,6 +262,7 @@ def _conclude(problem: _Problem, table: CellTable, finished: bool, start: float)
         seconds=0.0,
         findings=(),
         table=table,
+        relative=relative(table, problem.norm, question.theta.volume),
         above_sup=_above_sup(problem, table) if finished and problem.network.pools else 0,
     )
     findings = tuple(_finding(result, table, delta, question.theta) for delta in (*question.deltas, None))
@@ -284,20 +289,22 @@ def _above_sup(problem: _Problem, table: CellTable) -> int:
     points = (cells.points * weights[..., None]).sum(1) / weights.sum(1, keepdim=True)
     values = torch.tensor([problem.ai_at(point) for point in points], dtype=torch.float64)
     sup = float(table.ai_max.max())
-    return int((values > sup + 1e-9 * (1 + sup)).sum())
+    return int((values > sup + 1e-9 * (problem.norm + sup)).sum())
 
 
 def _nothing_known(problem: _Problem, seconds: float) -> Verification:
     unknown = [Finding(delta, "unknown", 0.0, 0.0, 0.0, None) for delta in (*problem.question.deltas, None)]
     nothing = (None, None, None, None, None, None)
-    return Verification(problem.label, *nothing, 0, 0.0, False, 0, seconds, tuple(unknown), None)
+    return Verification(
+        problem.label, *nothing, 0, 0.0, False, 0, seconds, tuple(unknown), None, Relative(problem.norm)
+    )
 
 
 def _finding(result: Verification, table: CellTable, delta: float | None, theta: Theta) -> Finding:
     satisfied, violated = table.satisfied(delta), table.violated(delta)
     shares = [float(table.volumes[which].sum()) / theta.volume for which in (satisfied, violated)]
     component = origin_component(table, satisfied, theta.lower, theta.upper) if result.complete else None
-    verdict = _cr_verdict(result) if delta is None else _ar_verdict(result, delta)
+    verdict = _cr_verdict(result, table) if delta is None else _ar_verdict(result, delta)
     return Finding(delta, verdict, shares[0], shares[1], max(0.0, result.covered - sum(shares)), component)
 
 
@@ -309,11 +316,13 @@ def _ar_verdict(result: Verification, delta: float) -> Verdict:
     return "robust" if proved else "unknown"
 
 
-def _cr_verdict(result: Verification) -> Verdict:
+def _cr_verdict(result: Verification, table: CellTable) -> Verdict:
     if result.margin_witness is not None:
         return "violated"
     assert result.min_margin is not None
-    return "robust" if result.complete and result.min_margin >= 1e-9 else "unknown"
+    largest = float(table.margin_min.abs().max())  # rounding grows with the margins, whatever their unit
+    proved = result.complete and result.min_margin > 1e-9 * largest
+    return "robust" if proved else "unknown"
 
 
 _TRIES = 8  # cells tried for a witness, worst first
@@ -323,13 +332,14 @@ _INWARD = (1e-6, 1e-3, 1e-1, 1.0)  # how far to step from the worst corner to th
 def _confirm_ai(problem: _Problem, table: CellTable, floor: float) -> Witness | None:
     """The confirmed point of largest ai near the worst corners; None if none exceeds the floor."""
     best: Witness | None = None
+    scale = problem.norm
     for i in table.ai_max.topk(min(_TRIES, len(table))).indices.tolist():
         claimed = float(table.ai_max[i])
         for point in _inward(table, i, table.theta_ai):
-            if claimed <= floor or (best is not None and best.value >= claimed - 1e-4 * (1 + claimed)):
+            if claimed <= floor or (best is not None and best.value >= claimed - 1e-4 * (scale + claimed)):
                 break
             value = problem.ai_at(point)
-            if value <= claimed + 1e-9 * (1 + claimed) and (best is None or value > best.value):
+            if value <= claimed + 1e-9 * (scale + claimed) and (best is None or value > best.value):
                 best = Witness(point, value)
     return best if best is not None and best.value > floor else None
 

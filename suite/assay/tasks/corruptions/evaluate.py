@@ -1,0 +1,169 @@
+"""Ask a network about an image and all its corrupted pictures: plain values, one record an image."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from assay.models.check import check_logits
+from assay.models.loaded import LoadedModel
+from assay.tasks.base import Record, RunContext, Unit
+from assay.tasks.corruptions.corrupt import RANDOM
+from assay.tasks.corruptions.names import SEVERITIES, sheet_name
+from assay.tasks.corruptions.pictures import CorruptedPicture, Level
+from assay.tasks.corruptions.sets import Image
+from assay.tasks.corruptions.sheet import Shown, sheet
+from assay.tasks.corruptions.spec import CorruptionsSpec
+from assay.tasks.shared.loading import Picture
+
+if TYPE_CHECKING:
+    from assay.data.dataset import Dataset
+
+
+def pictures_of(spec: CorruptionsSpec, model: LoadedModel, data: "Dataset", image: Image) -> list[Picture]:
+    """The image's clean picture, where there is one, and those of every corruption and severity."""
+    if spec.prepare == "direct":
+        model = model.with_resize("direct")
+    clean = [] if image.clean is None else [Picture(model, data, image.clean)]
+    if spec.pictures == "published":
+        return [Picture(model, data, image.published[cell]) for cell in spec.cells]
+    assert image.clean is not None
+    levels = [Level(name, severity, spec.settings, spec.seed) for name, severity in spec.cells]
+    return [*clean, *(CorruptedPicture(model, data, image.clean, level) for level in levels)]
+
+
+def evaluate(
+    spec: CorruptionsSpec, model: LoadedModel, data: "Dataset", units: Sequence[Unit], context: RunContext
+) -> Iterator[Record]:
+    """One record a unit."""
+    first = {sample.unit_id for sample in data.samples[: spec.sheets]} if spec.pictures == "made" else set()
+    for unit in units:
+        pictures = pictures_of(spec, model, data, unit.payload)
+        yield _record(spec, pictures, unit, _Asked(spec, pictures, context, keep=unit.id in first))
+
+
+def _record(spec: CorruptionsSpec, pictures: Sequence[Picture], unit: Unit, asked: "_Asked") -> Record:
+    image: Image = unit.payload
+    has_clean = image.clean is not None
+    cells = asked.answers[1:] if has_clean else asked.answers
+    values: dict[str, Any] = {
+        "label": image.label,
+        "predicted": asked.answers[0] if has_clean else None,
+        "clean_correct": asked.answers[0] == image.label if has_clean else None,
+        "answers": _by_corruption(spec, cells),
+        "changes": _by_corruption(spec, asked.changes) if has_clean else None,
+        "checks": {
+            "in_box": asked.in_box,
+            "alone_difference": asked.alone_difference,
+            **_checks(pictures, unit.id),
+        },
+    }
+    files = {}
+    if asked.kept:
+        files[sheet_name(unit.id)] = sheet(asked.shown(spec, image.label), pictures[0].model.info)
+    return Record(unit.id, values, files=files)
+
+
+def _by_corruption(spec: CorruptionsSpec, cells: Sequence[Any]) -> dict[str, list[Any]]:
+    width = len(spec.severities)
+    return {
+        name: list(cells[place * width : (place + 1) * width]) for place, name in enumerate(spec.corruptions)
+    }
+
+
+class _Asked:
+    """What the network said of pictures, and what they are like; they are let go batch by batch.
+
+    Attributes:
+        answers: the class with the largest logit, a picture each.
+        changes: mean absolute change from the first picture, of each of the others.
+        in_box: every pixel lies in [0, 1].
+        alone_difference: of the first picture's logits alone and in its batch, as a share of the largest.
+        kept: the pictures, where they are to be drawn.
+    """
+
+    def __init__(
+        self, spec: CorruptionsSpec, pictures: Sequence[Picture], context: RunContext, keep: bool
+    ) -> None:
+        self.answers: list[int] = []
+        self.changes: list[float] = []
+        self.in_box = True
+        self.alone_difference = 0.0
+        self.kept: list[Tensor] = []
+        clean: Tensor | None = None
+        for start in range(0, len(pictures), context.batch_size):
+            some = pictures[start : start + context.batch_size]
+            batch = context.loader.batch(some, context.device)
+            logits = _logits(some[0].model, batch)
+            self.answers += _answers(spec, logits)
+            if clean is None:
+                clean = batch[0]
+                self.alone_difference = _alone_difference(some[0].model, batch, logits)
+            self.changes += (batch - clean).abs().flatten(1).mean(1).double().tolist()
+            self.in_box &= bool(((batch >= 0) & (batch <= 1)).all())
+            self.kept += batch.cpu().unbind() if keep else []
+            context.advance(len(some) / len(pictures))
+        self.changes = self.changes[1:]
+
+    def shown(self, spec: CorruptionsSpec, label: int) -> list[Shown]:
+        """The clean picture, and every corruption at the middle one of the severities."""
+        severity = spec.severities[len(spec.severities) // 2]
+        titles = ["clean", *(f"{name.replace('_', ' ')}, {level}" for name, level in spec.cells)]
+        wanted = [0, *(place + 1 for place, (_, level) in enumerate(spec.cells) if level == severity)]
+        return [
+            Shown(titles[place], self.kept[place], self.answers[place], self.answers[place] == label)
+            for place in wanted
+        ]
+
+
+@torch.no_grad()
+def _logits(model: LoadedModel, batch: Tensor) -> Tensor:
+    logits: Tensor = model.module(batch)
+    check_logits(logits, model.info.num_classes)
+    return logits
+
+
+def _answers(spec: CorruptionsSpec, logits: Tensor) -> list[int]:
+    """The class of the largest logit, among all or among the spec's classes."""
+    if spec.arg_max == "all":
+        found: list[int] = logits.argmax(1).tolist()
+        return found
+    classes = torch.tensor(spec.classes, device=logits.device)
+    among: list[int] = classes[logits[:, classes].argmax(1)].tolist()
+    return among
+
+
+def _alone_difference(model: LoadedModel, batch: Tensor, logits: Tensor) -> float:
+    scale = logits.abs().max().clamp_min(1e-12)
+    return float((_logits(model, batch[:1]) - logits[:1]).abs().max() / scale)
+
+
+def _checks(pictures: Sequence[Picture], unit_id: str) -> dict[str, bool | None]:
+    """Of one corruption, another with each image: severity 0, the same seed again, another seed."""
+    made = [picture for picture in pictures if isinstance(picture, CorruptedPicture)]
+    checks: dict[str, bool | None] = dict.fromkeys(("zero_is_clean", "repeats", "seed_matters"))
+    if not made:
+        return checks
+    one = made[_turn(unit_id, len(made))]
+    checks["zero_is_clean"] = torch.equal(_at(one, severity=0).load(), pictures[0].load())
+    random = [picture for picture in made if picture.level.corruption in RANDOM]
+    if random:
+        one = _at(
+            random[_turn(unit_id, len(random))], severity=SEVERITIES[-1]
+        )  # weak noise may spare a small picture
+        loaded = one.load()
+        checks["repeats"] = torch.equal(loaded, one.load())
+        checks["seed_matters"] = not torch.equal(loaded, _at(one, seed=one.level.seed + 1).load())
+    return checks
+
+
+def _turn(unit_id: str, count: int) -> int:
+    from hashlib import sha256
+
+    return int.from_bytes(sha256(unit_id.encode()).digest()[:4], "big") % count
+
+
+def _at(picture: CorruptedPicture, **level: Any) -> CorruptedPicture:
+    return replace(picture, level=replace(picture.level, **level))

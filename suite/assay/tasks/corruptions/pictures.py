@@ -1,0 +1,90 @@
+"""A corrupted picture as a network reads it: made when the loader takes it, so that it is made ahead."""
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Hashable
+from dataclasses import dataclass
+from threading import Lock
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from assay.tasks.corruptions.corrupt import Pixels, corrupt
+from assay.tasks.corruptions.names import Settings
+from assay.tasks.shared.loading import Picture
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_KEPT = 8  # pictures at a network's size: all corruptions of one begin with it
+
+
+@dataclass(frozen=True)
+class Level:
+    """How a picture is corrupted."""
+
+    corruption: str
+    severity: int
+    settings: Settings
+    seed: int
+
+
+@dataclass(frozen=True)
+class CorruptedPicture(Picture):
+    """One image of a data set at a network's size, then corrupted: ImageNet-C too crops before it corrupts.
+
+    The seed has no part of the model, so that models of one size meet the same pictures.
+    """
+
+    level: Level
+
+    @property
+    def key(self) -> Hashable:
+        """See :class:`assay.tasks.shared.loading.Picture`."""
+        return super().key, self.level
+
+    def load(self) -> "Tensor":
+        """See :class:`assay.tasks.shared.loading.Picture`."""
+        import torch
+
+        level = self.level
+        random = np.random.default_rng(picture_seed(level, self.sample.unit_id))
+        pixels = corrupt(_LATEST.of(self), level.corruption, level.severity, level.settings, random)
+        return torch.from_numpy(pixels.transpose(2, 0, 1).astype(np.float32)) / 255
+
+
+def picture_seed(level: Level, unit_id: str) -> int:
+    """A seed that depends on the spec's seed, the image, the corruption and the severity alone."""
+    text = f"{level.seed}\0{unit_id}\0{level.corruption}\0{level.severity}"
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
+
+
+class _Latest:
+    """The pictures that were last brought to a network's size; used by several threads."""
+
+    def __init__(self) -> None:
+        self._found: OrderedDict[Hashable, Pixels] = OrderedDict()
+        self._lock = Lock()
+
+    def of(self, picture: Picture) -> Pixels:
+        """(H, W, C) uint8, not to be written into."""
+        from assay.models.pictures import prepared
+
+        key = Picture(picture.model, picture.data, picture.sample).key
+        with self._lock:
+            if key in self._found:
+                return self._found[key]
+        info = picture.model.info
+        pixels = prepared(picture.data.image(picture.sample), info.preprocessing, info.name).transpose(
+            1, 2, 0
+        )
+        pixels = np.ascontiguousarray(pixels)
+        pixels.flags.writeable = False
+        with self._lock:
+            self._found[key] = pixels
+            if len(self._found) > _KEPT:
+                self._found.popitem(last=False)
+        return pixels
+
+
+_LATEST = _Latest()

@@ -1,0 +1,131 @@
+"""Accuracy on corrupted and shifted pictures, as a family of the task protocol."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from assay.results.document import Guard
+from assay.tasks.base import Figure, Record, RunContext, Summary, Task, Unit
+from assay.tasks.corruptions.spec import CorruptionsSpec
+from assay.tasks.corruptions.titles import headline_title
+from assay.tasks.corruptions.values import RECORD_VALUES
+from assay.tasks.shared.images import DataSource, label_space_mismatch, open_images
+from assay.tasks.shared.loading import Picture
+from assay.tasks.shared.passes import images_in_a_pass
+from assay.tasks.shared.plausible import Expected, plausible_accuracy
+
+if TYPE_CHECKING:
+    from assay.data.dataset import Dataset
+    from assay.models.info import ModelInfo
+    from assay.models.loaded import LoadedModel
+
+
+class CorruptionsTask(Task[CorruptionsSpec, "Dataset"]):
+    """Does the label survive noise, blur, weather and compression, or another kind of picture?"""
+
+    meaning = "corruptions: what is right when pictures get noisy, blurred, foggy or come from another place."
+    spec_type = CorruptionsSpec
+    record_columns = ("unit_id", "label", "corruption", "severity", "predicted", "correct", "change", "error")
+    record_values = RECORD_VALUES
+
+    def open_data(self, spec: CorruptionsSpec, source: DataSource) -> "Dataset":
+        """See :class:`assay.tasks.base.Task`."""
+        from assay.tasks.corruptions.sets import check_classes, images
+
+        data = open_images(source)
+        check_classes(spec, data)
+        images(spec, data)
+        return data
+
+    def not_applicable(self, spec: CorruptionsSpec, model: "ModelInfo", data: "Dataset") -> str | None:
+        """See :class:`assay.tasks.base.Task`.
+
+        Raises:
+            UserError: a corruption cannot be made of pictures of the model's size.
+        """
+        reason = label_space_mismatch(model, data)
+        if reason is None and spec.pictures == "made":
+            from assay.tasks.corruptions.sets import check_size
+
+            check_size(spec, model.input_shape, model.name)
+        return reason
+
+    def batch_size(self, input_shape: tuple[int, int, int], device: str) -> int:
+        """16 of 224 x 224 on a CPU, and at most an image's own pictures."""
+        return images_in_a_pass(input_shape, device, cpu_values=16 * 3 * 224 * 224, most_on_cpu=100, most=100)
+
+    def units(self, spec: CorruptionsSpec, data: "Dataset") -> list[Unit]:
+        """One unit an image, with all its pictures."""
+        from assay.tasks.corruptions.sets import images
+
+        return images(spec, data)
+
+    def pictures(
+        self, spec: CorruptionsSpec, model: "LoadedModel", data: "Dataset", unit: Unit
+    ) -> Sequence[Picture]:
+        """See :func:`assay.tasks.corruptions.evaluate.pictures_of`."""
+        from assay.tasks.corruptions.evaluate import pictures_of
+
+        return pictures_of(spec, model, data, unit.payload)
+
+    def run(
+        self,
+        spec: CorruptionsSpec,
+        model: "LoadedModel",
+        data: "Dataset",
+        units: Sequence[Unit],
+        context: RunContext,
+    ) -> Iterator[Record]:
+        """See :func:`assay.tasks.corruptions.evaluate.evaluate`."""
+        from assay.tasks.corruptions.evaluate import evaluate
+
+        yield from evaluate(spec, model, data, units, context)
+
+    def summarise(self, spec: CorruptionsSpec, records: Sequence[Record]) -> Summary:
+        """See :func:`assay.tasks.corruptions.summary.summarise`."""
+        from assay.tasks.corruptions.summary import summarise
+
+        return summarise(spec, records)
+
+    def headline_title(self, spec: CorruptionsSpec) -> str:
+        """See :class:`assay.tasks.base.Task`."""
+        return headline_title(spec)
+
+    def plausible(self, spec: CorruptionsSpec, records: Sequence[Record], expected: Expected) -> Guard | None:
+        """See :class:`assay.tasks.base.Task`; a shift has no clean answers to hold against anything."""
+        if spec.pictures != "made":
+            return None
+        return plausible_accuracy([bool(record.values["clean_correct"]) for record in records], expected)
+
+    def figures(self, spec: CorruptionsSpec, records: Sequence[Record]) -> Sequence[Figure]:
+        """See :func:`assay.tasks.corruptions.figures.figures`."""
+        from assay.tasks.corruptions.figures import figures
+
+        return figures(spec, records)
+
+    def rows(self, spec: CorruptionsSpec, records: Sequence[Record]) -> Iterable[Mapping[str, Any]]:
+        """One row a picture, the clean one at severity 0; an image that failed has one row with its error."""
+        for record in records:
+            if record.error is not None:
+                yield {"unit_id": record.unit_id, "error": record.error}
+            else:
+                yield from _csv_rows(spec, record)
+
+
+def _csv_rows(spec: CorruptionsSpec, record: Record) -> Iterator[Mapping[str, Any]]:
+    values = record.values
+    head = {"unit_id": record.unit_id, "label": values["label"]}
+    if values["predicted"] is not None:
+        yield {
+            **head, "corruption": "clean", "severity": 0, "predicted": values["predicted"],
+            "correct": values["clean_correct"],
+        }  # fmt: skip
+    for name in spec.corruptions:
+        changes = (values["changes"] or {}).get(name, [None] * len(spec.severities))
+        for severity, answer, change in zip(spec.severities, values["answers"][name], changes, strict=True):
+            yield {
+                **head, "corruption": name, "severity": severity, "predicted": answer,
+                "correct": answer == values["label"], "change": change,
+            }  # fmt: skip
+
+
+TASK = CorruptionsTask()

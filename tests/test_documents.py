@@ -1,0 +1,100 @@
+"""The documents keep to the program: their commands, files, specs and links are real ones."""
+
+import re
+import shlex
+from functools import cache
+from pathlib import Path
+
+import click
+import pytest
+import typer
+
+from assay.cli import app
+from assay.common.validation import read_yaml, validate
+from assay.data.manifest import Manifest
+from assay.models.card_file import CardFile
+from assay.training.recipe import Recipe
+
+REPOSITORY = Path(__file__).resolve().parents[1]
+PAGES = [
+    *(REPOSITORY / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "leaderboard/README.md")),
+    *sorted((REPOSITORY / "docs").glob("*.md")),
+]
+PAGE = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(REPOSITORY).as_posix())
+FENCED = re.compile(r"^ *```(\w*)\n(.*?)^ *```", re.DOTALL | re.MULTILINE)
+
+
+@cache
+def verbs():
+    """Every verb, with the options that it has."""
+    command = typer.main.get_command(app)
+    context = click.Context(command)
+    return {
+        name: {text for parameter in command.get_command(context, name).params for text in parameter.opts}
+        for name in command.list_commands(context)
+    }
+
+
+def prose(page):
+    """The text without fenced blocks."""
+    return FENCED.sub("", page.read_text(encoding="utf-8"))
+
+
+def commands(page):
+    """Every command that the page shows: on lines of their own, and between backticks."""
+    text = prose(page)
+    lines = re.findall(r"^    (?:\w+=\S+ )*(assay .*|make .*)$", text, re.MULTILINE)
+    return [*lines, *re.findall(r"`((?:assay|make) [^`]+)`", " ".join(text.split("\n")))]
+
+
+def words(command):
+    """A command's words without what follows `#`; a quote that is left open is no shell's line."""
+    return shlex.split(command, comments=True)
+
+
+def test_the_readme_is_short_and_fits_a_terminal():
+    lines = (REPOSITORY / "README.md").read_text(encoding="utf-8").splitlines()
+    assert len(lines) <= 120
+    assert [line for line in lines if len(line) > 100] == []
+
+
+@PAGE
+def test_every_command_has_a_verb_and_options_that_there_are(page):
+    for command in commands(page):
+        program, *rest = words(command)
+        if program == "assay" and rest[0] not in {"VERB", "--help"}:
+            assert rest[0] in verbs(), command
+            unknown = [word for word in rest if re.match(r"--[a-z]", word) and word not in verbs()[rest[0]]]
+            assert [word for word in unknown if word != "--help"] == [], command
+
+
+@PAGE
+def test_every_make_target_is_in_the_makefile(page):
+    targets = set(re.findall(r"^([a-z-]+):", (REPOSITORY / "Makefile").read_text(), re.MULTILINE))
+    for command in commands(page):
+        program, *rest = words(command)
+        if program == "make":
+            assert rest[0] in targets, command
+
+
+@PAGE
+def test_every_file_that_a_page_names_is_there(page):
+    linked = re.findall(r"\]\(([^)#:]+)\)", prose(page))
+    assert [name for name in linked if not (page.parent / name).exists()] == []
+    roots = "suite|tests|docs|benchmarks|data_manifests|leaderboard"
+    named = re.findall(rf"`((?:{roots})/[\w./-]+)`", prose(page))
+    generated = ("leaderboard/submissions/", "leaderboard/site", "leaderboard/tiers", "docs/cards/*")
+    assert [
+        name for name in named if not name.startswith(generated) and not (REPOSITORY / name).exists()
+    ] == []
+
+
+@pytest.mark.parametrize(
+    ("page", "model"),
+    [("docs/models.md", CardFile), ("docs/data.md", Manifest), ("docs/training.md", Recipe)],
+)
+def test_the_documents_shown_are_valid(page, model, tmp_path):
+    text = (REPOSITORY / page).read_text(encoding="utf-8")
+    (block,) = [body for kind, body in FENCED.findall(text) if kind == "yaml"]
+    (tmp_path / "shown.yaml").write_text(block)
+    validate(model, read_yaml(tmp_path / "shown.yaml"), page)
