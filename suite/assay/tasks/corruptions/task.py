@@ -14,7 +14,7 @@ from assay.tasks.shared.passes import images_in_a_pass
 from assay.tasks.shared.plausible import Expected, plausible_accuracy
 
 if TYPE_CHECKING:
-    from assay.data.dataset import Dataset
+    from assay.data.dataset import Dataset, Sample
     from assay.models.info import ModelInfo
     from assay.models.loaded import LoadedModel
 
@@ -58,6 +58,11 @@ class CorruptionsTask(Task[CorruptionsSpec, "Dataset"]):
         from assay.tasks.corruptions.sets import images
 
         return images(spec, data)
+
+    def shown(self, data: "Dataset", unit: Unit) -> "list[tuple[Dataset, Sample]]":
+        """The picture that is corrupted; where corrupted ones are published, these."""
+        image = unit.payload
+        return [(data, each) for each in ([image.clean] if image.clean else image.published.values())]
 
     def pictures(
         self, spec: CorruptionsSpec, model: "LoadedModel", data: "Dataset", unit: Unit
