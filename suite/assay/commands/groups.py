@@ -12,7 +12,9 @@ from assay.commands import (
     board,
     catalogue,
     doctor,
+    making,
     papers,
+    ranking,
     results,
     running,
     saliency,
@@ -23,8 +25,8 @@ from assay.commands import (
 )  # fmt: skip
 
 GROUPS: Mapping[str, Sequence[ModuleType]] = {
-    "Run and read": (running, results),
-    "What there is": (catalogue,),
+    "Run and read": (running, results, ranking),
+    "What there is": (catalogue, making),
     "One network": (accuracy, doctor, training),
     "One picture, shape or image set": (saliency, adversarial, verification, srvr, srvr_maps),
     "Papers": (papers,),

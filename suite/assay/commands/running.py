@@ -176,7 +176,7 @@ def run(
     say_remarks(jobs)
     folder = run_jobs(jobs, out, Runtime(runs_on, display, say, part, retry_errors, with_host))
     if part == WHOLE:
-        _report(folder, table)
+        print_report(folder, table)
     else:
         print(f"shard {shard} is stored in {out}; when all are: assay merge DIR... --out DIR")
 
@@ -189,7 +189,7 @@ def merge(
     """Put the shards of a run together; everything is checked before anything is written."""
     from assay.runner.shards import merge as merge_shards
 
-    _report(merge_shards(directories, out))
+    print_report(merge_shards(directories, out))
 
 
 @app.command(epilog="Example: assay report out/first")
@@ -202,7 +202,7 @@ def report(
 
     folder = RunFolder.existing(directory)
     with exclusive(directory):
-        _report(folder, table)
+        print_report(folder, table)
 
 
 @app.command(epilog="Example: assay status out/first")
@@ -290,7 +290,7 @@ def _scale_of(given: PlanScale | None, kind: type[ScaleT], default: ScaleT) -> S
     return kind(given.value)
 
 
-def _report(folder: Any, table: bool = False) -> None:
+def print_report(folder: Any, table: bool = False) -> None:
     """Write the report and print its card, or the full table; exit code 1 when a result is partial."""
     from assay.board.background import background_of
     from assay.board.page import run_page

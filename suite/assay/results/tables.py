@@ -90,6 +90,26 @@ def terminal_table(results: Sequence[ResultDocument]) -> str:
     return tabulate(lines, headers=["model", "task", "measure", "figures", "N", "status"], tablefmt="simple")
 
 
+def figures_table(results: Sequence[ResultDocument], form: str) -> str:
+    """The headline figures for a paper or a page: model, task, figure, value with its interval, N and status.
+
+    Args:
+        results: in the order of the rows.
+        form: one of tabulate's, such as ``github`` or ``latex_booktabs``.
+    """
+    rows = []
+    for result in results:
+        figures = [(each.heading, _figure(each), str(each.n)) for each in result.metrics if each.headline]
+        for figure in figures or [("–", "–", "0")]:
+            rows.append([result.model.name, result.task, *figure, display_status(result)])
+    headers = ["model", "task", "figure", "value", "N", "status"]
+    return tabulate(rows, headers=headers, tablefmt=form, disable_numparse=True)
+
+
+def _figure(metric: Metric) -> str:
+    return format_value(metric) + format_interval(metric)
+
+
 def _result_lines(result: ResultDocument) -> list[list[str]]:
     head = [result.model.name, result.task]
     if result.status is Status.NOT_APPLICABLE:
@@ -108,7 +128,7 @@ def _result_lines(result: ResultDocument) -> list[list[str]]:
 
 def _point(metric: Metric) -> str:
     if metric.x is None:
-        return format_value(metric) + format_interval(metric)
+        return _figure(metric)
     return f"{in_255ths(metric.name.rpartition('@')[2])}: {format_value(metric)}"
 
 

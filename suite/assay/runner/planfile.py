@@ -18,6 +18,7 @@ from assay.runner.progress import duration
 from assay.specs import shipped_specs
 from assay.tasks.shared.overrides import OPTION
 
+_LATER_FIELDS: Mapping[str, Any] = {"settings": [], "name": None}
 KIND = {"kind": "assay-plan", "schema": 1}
 
 
@@ -141,7 +142,11 @@ def read_plan(path: Path, device: str, named: Named | None = None) -> list[Job]:
 
 
 def _request(entry: Any) -> JobRequest:
-    """The request that ``entry`` states, in full and with nothing else."""
+    """The request that was written as ``entry``, which must say all of it and nothing else.
+
+    What a request has had only since plans were written may be missing.
+    """
+    entry = {**_LATER_FIELDS, **entry}
     request = TypeAdapter(JobRequest).validate_json(json.dumps(entry), strict=True)
     again = json.loads(json.dumps(asdict(request)))
     if entry != again:

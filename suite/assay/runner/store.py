@@ -120,6 +120,16 @@ class RunFolder:
         """Let jobs stand behind their (model, task): tuples of model, task and key."""
         entries = {(entry["model"], entry["task"]): entry for entry in self.index()}
         entries |= {(model, task): {"model": model, "task": task, "key": key} for model, task, key in jobs}
+        self._write_index(entries)
+
+    def forget(self, names: Iterable[tuple[str, str]]) -> None:
+        """Let nothing stand behind these (model, task) any more."""
+        entries = {(entry["model"], entry["task"]): entry for entry in self.index()}
+        for name in names:
+            entries.pop(name, None)
+        self._write_index(entries)
+
+    def _write_index(self, entries: Mapping[tuple[str, str], Mapping[str, str]]) -> None:
         text = json.dumps([entries[name] for name in sorted(entries)], indent=1) + "\n"
         path = self.path / "index.json"
         if not path.is_file() or path.read_bytes() != text.encode():
@@ -232,6 +242,10 @@ class JobStore:
             )
         validate(JobDocument, document, str(path))
         return document
+
+    def forget_name(self, names: tuple[str, str]) -> None:
+        """Remove what the job is under one of its names."""
+        self._job_path(names).unlink(missing_ok=True)
 
     @property
     def _fingerprint_path(self) -> Path:
