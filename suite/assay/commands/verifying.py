@@ -49,13 +49,14 @@ def exactly(asked: OneImage) -> Answer:
     """The exact verifier's answer.
 
     Raises:
-        UserError: a layer of the network cannot be verified; names it.
+        UserError: a layer of the network cannot be verified, which is named; no such device.
     """
+    from assay.models.loaded import torch_device
     from assay.tasks.base import NotApplicableError
     from assay.tasks.verification.evaluate import exact_network, pictures, question
     from assay.tasks.verification.verify import verify
 
-    spec = asked.spec
+    spec, _ = asked.spec, torch_device(asked.device)
     try:
         network = exact_network(asked.model)
     except NotApplicableError as error:

@@ -132,8 +132,8 @@ def point_title(point: Tensor, inconsistency: float) -> str:
     return f"({', '.join(f'{value:.3g}' for value in point.tolist())})\nai = {inconsistency:.2f}"
 
 
-def draw_columns(columns: Sequence[Column], target: Target) -> None:
-    """Draw columns of image, actual and expected map and their difference."""
+def draw_columns(columns: Sequence[Column], target: Target, method: str = "") -> None:
+    """Draw columns of image, actual and expected map and their difference; ``method`` names how the maps are made."""
     figure = Figure(figsize=(2.1 * len(columns), 8.4), layout="constrained")
     axes = figure.subplots(4, len(columns), squeeze=False)
     for panels, column in zip(axes.T, columns, strict=True):
@@ -143,7 +143,8 @@ def draw_columns(columns: Sequence[Column], target: Target) -> None:
         panels[0].set_title(column.title, fontsize=9)
         for panel, heat in zip(panels[1:], maps, strict=True):
             panel.imshow(heat.numpy(), cmap="seismic", vmin=-reach, vmax=reach)
-    for panel, name in zip(axes[:, 0], ("image", "actual", "expected", "difference"), strict=True):
+    actual = f"actual ({method})" if method else "actual"
+    for panel, name in zip(axes[:, 0], ("image", actual, "expected", "difference"), strict=True):
         panel.set_ylabel(name)
     for panel in axes.flat:
         panel.set_xticks([])

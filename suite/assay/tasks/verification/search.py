@@ -1,30 +1,28 @@
 """Look for the worst attention and the worst margin of any differentiable network over a range Theta.
 
-A deterministic grid over Theta first, then a climb from its best points: in each round the neighbours along each
-parameter, nearer where none is better (a compass search, for ai of a piecewise linear network has steps and no slope).
-What is found bounds the supremum of ai from below and the least margin from above; nothing is proved of what is not
-found. The network's own passes in float64 confirm both points.
+A deterministic grid over Theta first, then a climb: its boxes are halved along each parameter, those with the best
+corners first, a large box before a small one. A box whose corners all agree lies on a plateau and is left alone, for ai
+of a piecewise linear network has steps and no slope: what is better lies across the plateau's border. What is found
+bounds the supremum of ai from below and the least margin from above; nothing is proved of what is not found. The
+network's own passes in float64 confirm both points.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from assay.tasks.verification.boxes import BETTER, Boxes, Look
 from assay.tasks.verification.moves import Motions
 from assay.tasks.verification.readings import Origin
 from assay.tasks.verification.relative import RELATIVE_DELTA
 from assay.tasks.verification.spec import SearchSettings
 
-Look = Callable[[Tensor, Tensor], Tensor]
-"""Takes image indices `(R,)` and points of the unit cube `(R, d)` to what is climbed `(R,)`."""
-
 _INSET = (1e-4, 1.3e-4)  # of the range: off the round values at which pixels and whole shifts tie
 _AGREE = 0.01  # relative; more between the search's pass and the one that confirms is no rounding
-_BETTER = 1e-5  # relative; less is rounding, which differs between devices and batches
 
 
 @dataclass(frozen=True)
@@ -98,7 +96,8 @@ def search(
     norms = exact.norms.tolist()
     largest = margin.abs().amax(1)
     confirmed = ((again - height).abs() <= _AGREE * height) & ((margins + depth).abs() <= _AGREE * largest)
-    looked = len(unit) + 2 * 2 * motions.dimension * min(settings.starts, len(unit)) * settings.rounds
+    boxes = min(settings.boxes, (settings.grid - 1) ** motions.dimension)
+    looked = len(unit) + 2 * settings.rounds * boxes * (3**motions.dimension - 2**motions.dimension)
     return [
         Found(
             label=int(exact.label[i]),
@@ -121,54 +120,37 @@ def grid(dimension: int, density: int) -> Tensor:
 
 
 def climb(look: Look, unit: Tensor, values: Tensor, settings: SearchSettings) -> tuple[Tensor, Tensor]:
-    """The best point of the grid and of climbs from its best points, for each image.
+    """The best point of the grid and of its boxes as they are halved, for each image.
 
     Args:
         look: what is climbed.
         unit: `(P, d)` the grid.
         values: `(N, P)` what is climbed, at the grid.
-        settings: how many climbs, and how far.
+        settings: how many boxes are halved in a round, and how many rounds.
 
     Returns:
         `(N, d)` points of the unit cube, and `(N,)` what was seen there.
     """
-    images, dimension = len(values), unit.shape[1]
-    starts = min(settings.starts, len(unit))
-    first = _first_best(values)[:, None]
-    order = _best_apart(values)[:, :starts]
-    point = unit[torch.cat([first, order], 1)]
-    value = values.gather(1, torch.cat([first, order], 1))
-    here, height = point[:, 1:], value[:, 1:]
-    step = torch.full_like(height, 0.5 / (settings.grid - 1))
-    along = torch.cat([torch.eye(dimension), -torch.eye(dimension)]).double()
-    rows = torch.arange(images).repeat_interleave(starts * len(along))
-    for _ in range(settings.rounds if starts else 0):
-        near = (here[:, :, None] + step[:, :, None, None] * along).clamp(0, 1)
-        seen = look(rows, near.reshape(-1, dimension)).reshape(images, starts, len(along))
-        best = seen.max(2)
-        better = best.values > height + _BETTER * height.abs()
-        chosen = near.gather(2, best.indices[..., None, None].expand(-1, -1, 1, dimension))[:, :, 0]
-        here = torch.where(better[..., None], chosen, here)
-        height = torch.where(better, best.values, height)
-        step = torch.where(better, step, step / 2)
-    point, value = torch.cat([point[:, :1], here], 1), torch.cat([value[:, :1], height], 1)
-    every, best_of = torch.arange(images), _first_best(value)
-    return point[every, best_of], value[every, best_of]
-
-
-def _best_apart(values: Tensor) -> Tensor:
-    """`(N, K)` to all K indices, best first, those behind that are no worse than the one before: on its plateau."""
-    order = values.argsort(dim=1, descending=True, stable=True)
-    height = values.gather(1, order)
-    fall = height[:, :-1] - height[:, 1:] > _BETTER * height[:, :-1].abs()
-    lower = torch.cat([torch.ones_like(fall[:, :1]), fall], 1)
-    return order.gather(1, (~lower).to(torch.uint8).argsort(dim=1, stable=True))
+    every = torch.arange(len(values))
+    first = _first_best(values)
+    best, height = unit[first], values[every, first]
+    boxes = Boxes.of(unit, values, settings.grid)
+    for _ in range(settings.rounds if settings.boxes else 0):
+        chosen, boxes = boxes.take(settings.boxes)
+        halved = chosen.halved(look)
+        boxes = boxes.joined(halved)
+        points, seen = halved.corner_points().flatten(1, 2), halved.values.flatten(1)
+        top = _first_best(seen)
+        better = seen[every, top] > height + BETTER * height.abs()
+        best = torch.where(better[:, None], points[every, top], best)
+        height = torch.where(better, seen[every, top], height)
+    return best, height
 
 
 def _first_best(values: Tensor) -> Tensor:
     """`(N, K)` to the index `(N,)` of the first value that is the largest but for rounding."""
     largest = values.amax(1, keepdim=True)
-    near = values >= largest - _BETTER * largest.abs()
+    near = values >= largest - BETTER * largest.abs()
     return near.to(torch.uint8).argmax(1)
 
 

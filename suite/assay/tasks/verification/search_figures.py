@@ -46,7 +46,7 @@ def _saliency(origin: Origin, motions: Motions, found: Found) -> bytes:
         )
     ]
     buffer = io.BytesIO()
-    draw_columns(columns, buffer)
+    draw_columns(columns, buffer, origin.saliency)
     return buffer.getvalue()
 
 

@@ -41,12 +41,12 @@ class SearchSettings(StrictModel):
 
     Attributes:
         grid: points along each parameter at which it looks first.
-        starts: the best of these points, from each of which it climbs.
-        rounds: of the climb; each looks at the neighbours along each parameter.
+        boxes: between these points, the most promising of which are halved in each round of the climb.
+        rounds: of the climb.
     """
 
     grid: Annotated[int, IDENTITY] = Field(default=9, ge=2, le=1001)
-    starts: Annotated[int, IDENTITY] = Field(default=2, ge=0, le=1000)
+    boxes: Annotated[int, IDENTITY] = Field(default=4, ge=0, le=1000)
     rounds: Annotated[int, IDENTITY] = Field(default=4, ge=0, le=1000)
 
 
