@@ -70,7 +70,7 @@ def send(honest_run, tmp_path):
             forge(run, change)
         board = tmp_path / "leaderboard"
         if not (board / "tasks.yaml").is_file():
-            admit(board, TASK, RANKED, "higher", ())
+            admit(board, TASK, ())
         (tmp_path / "about.yaml").write_text(METADATA)
         (folder,) = build_submissions(SubmitRequest(run, tmp_path / "about.yaml", name=name), board)
         against = Board(read_register(board), other_names(board / "submissions"))
