@@ -87,5 +87,5 @@ def test_the_card_of_a_run_in_a_checkout_says_where_it_stands(place, assay, monk
 
 def test_the_background_has_each_family_s_sentence(own, tmp_path):
     background = background_of([own], tmp_path)
-    assert list(background.meanings) == ["adversarial"]
+    assert [family for family, _ in background.meanings] == ["adversarial"]
     assert background.standing == {}

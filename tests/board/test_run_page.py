@@ -75,7 +75,7 @@ def test_the_page_shows_figure_guard_and_command_and_loads_nothing():
 
 def test_the_card_comes_first_a_row_a_model_and_says_what_the_families_mean():
     background = Background(
-        meanings={"adversarial": "adversarial: what stands."},
+        meanings=[("adversarial", "adversarial: what stands.")],
         without={"srvr": "no shapes"},
         standing={("one", "t"): "behind 3 to 5 of 9"},
     )

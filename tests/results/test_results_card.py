@@ -10,7 +10,7 @@ PLACES = ["csv:    o/results.csv", "page:   o/index.html", "all:    assay report
 
 
 def lines_of(results, demonstrations=None, meanings=None, without=None, standing=None):
-    background = Background(demonstrations or {}, meanings or {}, without or {}, standing or {})
+    background = Background(demonstrations or {}, meanings or (), without or {}, standing or {})
     return card(results, background, PLACES).splitlines()
 
 
@@ -74,7 +74,7 @@ def test_a_demonstration_shows_its_reason_and_no_figure():
 
 def test_a_family_without_a_task_says_why_and_each_family_has_one_sentence():
     lines = lines_of(
-        [document()], meanings={"adversarial": "adversarial: what stands."}, without={"srvr": "no shapes"}
+        [document()], meanings=[("adversarial", "adversarial: what stands.")], without={"srvr": "no shapes"}
     )
     assert lines[2].split(maxsplit=1) == ["srvr", "n/a: no shapes"]
     assert lines[3:5] == ["", "adversarial: what stands."]
@@ -86,7 +86,7 @@ def test_no_run_is_longer_or_wider_than_a_card(models):
     results = [
         of(f"model-{number}", reason="x" * 200, status=Status.NOT_APPLICABLE) for number in range(models)
     ]
-    lines = lines_of(results, meanings={"adversarial": "word " * 60})
+    lines = lines_of(results, meanings=[("adversarial", "word " * 60)])
     assert len(lines) <= LINES
     assert max(map(len, lines)) <= WIDTH
     assert lines[-3:] == PLACES

@@ -18,18 +18,24 @@ from assay.tracks import families_without
 TABLE = "leaderboard.csv"
 
 
-def background_of(results: Sequence[ResultDocument], board: Path) -> Background:
-    """What a reader of these results is told; ``board`` is the leaderboard's folder, if there is one."""
+def background_of(results: Sequence[ResultDocument], board: Path | None = None) -> Background:
+    """What a reader of these results is told; ``board`` is the leaderboard's folder, where there is one."""
     demonstrations = {
         result.task: result.spec["demonstration"] for result in results if result.spec.get("demonstration")
     }
     told = [result for result in results if result.metrics and result.task not in demonstrations]
     return Background(
         demonstrations=demonstrations,
-        meanings={result.family: meaning for result in told if (meaning := family(result.family).meaning)},
+        meanings=_meanings(told),
         without=families_without(result.task for result in results),
-        standing=standings(told, board),
+        standing=standings(told, board) if board else {},
     )
+
+
+def _meanings(results: Sequence[ResultDocument]) -> list[tuple[str, str]]:
+    """Each sentence once; a family whose specs mean different things has several."""
+    said = [(each.family, family(each.family).means(each.spec, each.metrics)) for each in results]
+    return [one for one in dict.fromkeys(said) if one[1]]
 
 
 def standings(results: Sequence[ResultDocument], board: Path) -> dict[tuple[str, str], str]:

@@ -67,7 +67,7 @@ def _card(results: Sequence[ResultDocument], background: Background) -> dict[str
             (model, [_cell(found.get((model, task)), background) for task in families]) for model in models
         ],
         "meanings": [
-            (family_title(name), text.removeprefix(f"{name}: ")) for name, text in background.meanings.items()
+            (family_title(name), text.removeprefix(f"{name}: ")) for name, text in background.meanings
         ],
         "without": [(family_title(name), why) for name, why in background.without.items()],
     }
@@ -135,7 +135,7 @@ def _table(results: Sequence[ResultDocument]) -> str:
     """The table of all metrics: sort by a click, search by a word, filter a column, all without a network."""
     frame = pd.DataFrame(result_rows(results), columns=list(_SHOWN))
     for column in ("value", "ci_low", "ci_high"):
-        # As text: of numbers the library has the page evaluate a formatter, which the page's policy refuses. Text that
+        # As text: for numbers the library evaluates a formatter in the page, which the page's policy refuses. Text that
         # is a number is sorted as one all the same.
         numbers = pd.to_numeric(frame[column]).round(4)
         frame[column] = ["" if pd.isna(number) else f"{number:g}" for number in numbers]

@@ -35,7 +35,7 @@ def submit(
     from assay.board.submissions.build import SubmitRequest, build_submissions
     from assay.board.submissions.register import read_register
 
-    read_register(board)  # before anything is written: without it nothing could be checked
+    read_register(board)  # before anything is written, because every check needs it
     folders = build_submissions(SubmitRequest(directory, metadata, model, name), board)
     _check(folders, board)
 

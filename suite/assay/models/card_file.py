@@ -29,6 +29,7 @@ from assay.models.info import (
     Resize,
     Size,
     StatedAccuracy,
+    TrainedOn,
 )
 from assay.models.places import find_weights, weight_folders
 
@@ -258,6 +259,8 @@ class CardFields(StrictModel):
         source: who made the weights.
         licence: as they state it.
         paper: where the network is described.
+        trained_on: a data set (its name, or a manifest's path) all of whose pictures the network was trained on, or a
+            list of hashes as `assay train` writes it (``trained_on.txt``).
     """
 
     num_classes: Size | None = None
@@ -268,6 +271,7 @@ class CardFields(StrictModel):
     source: Prose = UNSTATED
     licence: Prose = UNSTATED
     paper: Prose | None = None
+    trained_on: Prose | None = None
 
     @model_validator(mode="after")
     def _classes_fit(self) -> Self:
@@ -338,7 +342,27 @@ class CardFile(CardFields):
         named = (
             {f"network.{self.network.kind}": self.network.value} if self.network.kind in _WITH_WEIGHTS else {}
         )
-        return named | ({"weights.file": self.weights.file} if self.weights else {})
+        named |= {"weights.file": self.weights.file} if self.weights else {}
+        return named | (
+            {"trained_on": self.trained_on} if self.trained_on and is_hash_list(self.trained_on) else {}
+        )
+
+
+def is_hash_list(trained_on: str) -> bool:
+    """Whether ``trained_on`` names a list of hashes, and no data set."""
+    return trained_on.endswith(".txt")
+
+
+def trained_on_of(said: str | None, path: Path | None = None) -> TrainedOn | None:
+    """What is known of the training pictures from what a card, or a factory where ``path`` is None, says of them.
+
+    Raises:
+        UserError: the list that it names is nowhere.
+    """
+    if said is None or not is_hash_list(said):
+        return None if said is None else TrainedOn(data=said)
+    file = file_of(path, said) if path else Path(said).expanduser().resolve()
+    return TrainedOn(data=file.name, file=str(file))
 
 
 def read_card_file(path: Path, *, confined: bool = False) -> CardFile:

@@ -1,4 +1,4 @@
-"""The card: what a run found, a line for each model and family, for whoever has to decide."""
+"""The card: what a run found, one line per model and family, for the person who has to decide."""
 
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ WIDTH = 100
 """Columns of the card."""
 LINES = 25
 """Lines of the card, the places of the files included."""
-_FAMILY, _HEADING, _SHORTEST = 13, 44, 16
+_FAMILY, _HEADING, _SHORTEST = 13, 46, 16
 _FEWER = "… {} more lines; the whole of it: --table"
 
 
@@ -21,13 +21,13 @@ class Background:
 
     Attributes:
         demonstrations: task to why its figures mean nothing.
-        meanings: family to one plain sentence on its headline.
+        meanings: families, each with one plain sentence about a headline of its; in the order of the results.
         without: family to why the tracks of these results have no task of it.
         standing: by model and task, where the figure stands on the board, such as ``behind 3 to 5 of 9``.
     """
 
     demonstrations: Mapping[str, str] = field(default_factory=dict)
-    meanings: Mapping[str, str] = field(default_factory=dict)
+    meanings: Sequence[tuple[str, str]] = ()
     without: Mapping[str, str] = field(default_factory=dict)
     standing: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
@@ -63,7 +63,7 @@ def card(results: Sequence[ResultDocument], background: Background, places: Sequ
         own = [result for result in results if result.model.name == model]
         lines += [_line(result.family, finding_of(result, background)) for result in own]
         lines += [_cut(f"  {family:<{_FAMILY}} n/a: {why}") for family, why in background.without.items()]
-    sentences = [line for text in background.meanings.values() for line in textwrap.wrap(text, WIDTH)]
+    sentences = [line for _, text in background.meanings for line in textwrap.wrap(text, WIDTH)]
     room = LINES - len(places) - 2
     if len(lines) > room:
         lines = [*lines[: room - 1], _FEWER.format(len(lines) - room + 1)]
@@ -73,7 +73,7 @@ def card(results: Sequence[ResultDocument], background: Background, places: Sequ
 
 
 def headline_of(result: ResultDocument) -> Metric | None:
-    """The figure that ranks; of a result made before tasks had one, the first single figure that it shows."""
+    """The figure that ranks; in results older than headlines, the first single figure that is shown."""
     shown = [metric for metric in result.metrics if metric.headline and metric.x is None]
     return result.headline_metric or next(iter(shown), None)
 
@@ -102,7 +102,7 @@ def _line(family: str, finding: Finding) -> str:
     marks = "".join(f"  ! {mark}" for mark in finding.marks)
     room = max(
         WIDTH - len(start) - len(figure) - len(marks) - 1, _SHORTEST
-    )  # the heading gives way, no figure does
+    )  # the heading is shortened, figures are not
     heading = textwrap.shorten(metric.heading, min(room, _HEADING), placeholder="…")
     return _cut(f"{start}{heading:<{min(room, _HEADING)}} {figure}{marks}")
 

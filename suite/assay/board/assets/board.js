@@ -67,7 +67,7 @@
   const rowsOf = (track) => { const own = new Set(track.models); return models.filter(({ id }) => own.has(id)); };
   const rowsAsked = () => (overview && overview.tracks.length ? rowsOf(trackShown()) : models);
 
-  /** A column a task of the track that any model has a figure of; the others are named below the table. */
+  /** One column per task of the track that any model has a figure of; the others are named below the table. */
   function overviewColumns() {
     const known = new Map(overview.tasks.map((task) => [task.id, task]));
     return Object.entries(trackShown()?.headings ?? {}).map(([id, heading]) => {

@@ -38,7 +38,7 @@ const Compare = (() => {
       element("table", { id: "compare-table" }, element("thead", {}, head), element("tbody", {}, ...rows)));
   }
 
-  /** One chart a series, one line a model, with error bars. */
+  /** One chart per series, one line per model, with error bars. */
   function curves(models, columns) {
     const series = new Map();
     for (const column of columns.filter(({ metric }) => metric && metric.series !== null && metric.x !== null)) {

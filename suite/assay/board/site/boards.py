@@ -37,9 +37,9 @@ _METRIC_FIELDS = ("name", "unit", "series", "x", "x_label")
 
 @dataclass(frozen=True)
 class Row:
-    """The figures of a result that a board shows, and a cell each; a text is why the task does not apply.
+    """The figures of a result that a board shows, and one cell for each; a text is why the task does not apply.
 
-    ``tier`` is what stands behind them.
+    ``tier`` says what is proved of them.
     """
 
     metrics: list[Mapping[str, Any]]
@@ -150,7 +150,7 @@ class TaskBoard:
         return found | {model: reason for model, reason in self.rows.items() if isinstance(reason, str)}
 
     def document(self) -> dict[str, Any]:
-        """All of it as plain JSON, for the family's page."""
+        """The board as plain JSON, for the family's page."""
         ranked = self.ranked().items()
         return {
             "metrics": self.metrics,

@@ -30,7 +30,7 @@ _MODELS_A_PROCESS = 50  # fewer take less time than a process takes to start
 
 @dataclass(frozen=True)
 class SiteReport:
-    """What was written: models shown, model pages rendered anew, and what is not shown, with the reason."""
+    """What was written: models shown, model pages rendered anew, and what is not shown, with reasons."""
 
     models: int
     rendered: int
@@ -111,7 +111,7 @@ class _Builder:
             shutil.rmtree(self._out / "data" / "figures" / name, ignore_errors=True)
 
     def _write_shared(self) -> None:
-        """Everything that shows several models, and what does not depend on any."""
+        """Everything that shows several models or none."""
         out, boards = self._out, [self._boards[task] for task in sorted(self._boards)]
         self._pages.copy_assets(out / "assets")
         write_file(out / "data" / "models.js", data_script("models", self._models))
@@ -151,5 +151,5 @@ def _read_state(out: Path) -> Mapping[str, str]:
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Copy a file; one that has grown large is not read into memory."""
+    """Copy a file without reading a large one into memory."""
     shutil.copyfile(source, target)

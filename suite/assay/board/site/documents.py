@@ -1,4 +1,4 @@
-"""Result documents as a page shows them: single figures, and curves as tables with a column a point."""
+"""Result documents as a page shows them: single figures, and curves as tables with one column per point."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,7 +11,7 @@ Metric = Mapping[str, Any]
 
 
 def cell(metric: Metric) -> str:
-    """A figure with its interval, as short as it can be said: ``61.2 % (57.0 to 65.1)``."""
+    """A figure with its interval, in short: ``61.2 % (57.0 to 65.1)``."""
     value, low, high = metric["value"], metric["ci_low"], metric["ci_high"]
     if value is None:
         return "–"
@@ -73,7 +73,7 @@ def curve_tables(metrics: Sequence[Metric]) -> list[dict[str, Any]]:
 
 
 def _table_cells(cells: Sequence[str]) -> Markup:
-    """Cells of figures, which :func:`cell` makes of numbers alone, so that there is nothing to escape."""
+    """Cells of figures; :func:`cell` makes them from numbers alone, so nothing needs escaping."""
     return Markup("<td>" + "</td><td>".join(cells) + "</td>")
 
 
@@ -99,7 +99,7 @@ def point(metric: Metric) -> str:
 
 
 def provenance_rows(document: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Where and with what a result was computed, a fact a row; nothing is taken for granted of what it holds."""
+    """Where and with what a result was computed, one fact per row; the document may hold anything."""
     environments = document.get("environments")
     machines = list(environments.values()) if isinstance(environments, dict) else []
     rows = []
@@ -116,7 +116,7 @@ def _label(name: str) -> str:
 
 
 def _words(value: Any) -> str:
-    """A JSON value as a reader would say it."""
+    """A JSON value in a reader's words."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, dict):

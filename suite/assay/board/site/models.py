@@ -24,9 +24,9 @@ class WrittenModel:
 
     Attributes:
         id: the model's id on the site.
-        hidden: what of it is not shown, with the reason.
-        about: its row, None where nothing of it is shown.
-        fingerprint: changes whenever its page has to.
+        hidden: what is not shown, with the reason.
+        about: its row; None where nothing is shown.
+        fingerprint: changes whenever its page must change.
         rendered: whether its page was written.
         rows: its headline figures, by task.
         long: its lines of the long table.
@@ -60,7 +60,7 @@ class ModelWriter:
     before: Mapping[str, str]
 
     def write(self, name: str) -> WrittenModel:
-        """Read a submission and write its model's files, those that have to change."""
+        """Read a submission and write those of its model's files that must change."""
         hidden: list[tuple[str, str]] = []
         try:
             entry = read_entry(self.board, self.board / "submissions" / name, self.commits, _pages().version)
@@ -133,7 +133,7 @@ class ModelWriter:
 
 @cache
 def _pages() -> Pages:
-    """The templates, compiled once a process."""
+    """The templates, compiled once per process."""
     return Pages()
 
 
@@ -181,7 +181,7 @@ def _command_for_any_task(command: str, model: str) -> str:
 
 
 def write_file(path: Path, content: str | bytes) -> None:
-    """Write a file of the site when it differs; a site is made again at will, so nothing is flushed."""
+    """Write a file of the site when it differs; a site can always be made again, so nothing is flushed."""
     data = content.encode() if isinstance(content, str) else content
     with suppress(OSError):
         if path.stat().st_size == len(data) and path.read_bytes() == data:

@@ -40,7 +40,7 @@ def data_script(key: str, value: Any) -> str:
 
 
 class Pages:
-    """Renders pages; knows the site's layout and nothing of submissions' files."""
+    """Renders pages; knows the site's layout, but not submissions' files."""
 
     def __init__(self) -> None:
         self._environment = environment(_TEMPLATES)
@@ -135,7 +135,7 @@ class Pages:
         try:
             data = load_manifest(loaded.spec.data, loaded.folder)
         except UserError:
-            data = None  # a task may name what is no manifest; the page then shows its name alone
+            data = None  # a task may name something else than a manifest; the page then shows only the name
         return self._render(
             "task.html",
             "../" * (board.id.count("/") + 1),
@@ -157,7 +157,7 @@ def paper_id(url: str | None) -> str:
 
 
 def _question(name: str) -> str:
-    """The one sentence that a family's implementation begins with."""
+    """The first sentence of a family's docstring."""
     return (inspect.getdoc(type(family(name))) or name).splitlines()[0]
 
 

@@ -1,4 +1,4 @@
-"""The register of admitted tasks: what each one's data hold, so that a submission can be checked without the data."""
+"""The register of admitted tasks: what the data of each hold, so that a submission can be checked without the data."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -87,6 +87,26 @@ def _missing(path: Path, card: CardFile) -> str | None:
     return None
 
 
+def check_card(path: Path) -> str | None:
+    """Check a card: its fields, and its network where that is here and reading it runs no code.
+
+    Returns:
+        None, or why the network was not looked at.
+
+    Raises:
+        UserError: the card is malformed, or its network is not what it says.
+    """
+    card = read_card_file(path)
+    if card.network.factory is not None:
+        return "a factory is called only where its model is used"
+    if not card.file_names:
+        return "it has the published weights"
+    if _missing(path, card):
+        return f"{' or '.join(card.file_names.values())} is not here"
+    _load(path, card, None)
+    return None
+
+
 def _load(path: Path, card: CardFile, weights: Path | None) -> "LoadedModel":
     from assay.models.from_card import load_card
 

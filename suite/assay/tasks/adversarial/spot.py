@@ -14,9 +14,9 @@ from assay.attacks.losses import in_top
 from assay.attacks.run import Job, run_job
 from assay.attacks.settings import AttackSettings
 from assay.models.loaded import LoadedModel
+from assay.tasks.adversarial.passes import attacked_in_a_pass
 from assay.tasks.adversarial.sent import claims_to_stand, own_network, own_pictures
 from assay.tasks.adversarial.spec import AdversarialSpec, AttackSpec
-from assay.tasks.adversarial.task import TASK
 from assay.tasks.base import Sent, Spot
 
 FIRST, SECOND = 20, 40  # images; the second look is taken only where one of the first falls
@@ -78,7 +78,7 @@ def _broken(
     job = Job(
         method, model.module, images, labels,
         seeds=[random.Random(f"{seed}{row}").getrandbits(62) for row in rows],
-        batch_size=TASK.batch_size(model.info.input_shape, "cpu"),
+        batch_size=attacked_in_a_pass(model.info.input_shape, "cpu"),
     )  # fmt: skip
     found = run_job(job, settings)
     stands = _stands(model, found.images, labels, sent.spec.top_k, job.batch_size or len(rows))
