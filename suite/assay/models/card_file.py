@@ -47,6 +47,7 @@ def _plain_name(name: str) -> str:
 
 
 Name = Annotated[str, AfterValidator(_plain_name)]
+Classes = Annotated[tuple[Annotated[int, Field(ge=0)] | Prose, ...], Field(strict=False, min_length=1)]
 Kind = Literal["onnx", "timm", "torchvision", "factory", "program"]
 _KINDS: tuple[Kind, ...] = ("onnx", "timm", "torchvision", "factory", "program")
 _WITH_WEIGHTS = ("onnx", "program")
@@ -323,12 +324,15 @@ class CardFile(CardFields):
         name: under which results are filed.
         network: where the network comes from.
         weights: its weight file; None for the published weights, or those that the network holds.
+        superclasses: name to the classes in it, by index, name or WordNet id; the network is then asked about these,
+            and all other classes are one more, ``other``.
     """
 
     schema_version: Literal[1] = Field(alias="schema")
     name: Name
     network: NetworkPart
     weights: WeightsPart | None = None
+    superclasses: Annotated[dict[Name, Classes], Field(min_length=2)] | None = None
 
     @model_validator(mode="after")
     def _weights_fit(self) -> Self:

@@ -19,6 +19,7 @@ from assay.models.info import PLAIN_OUTPUT, UNSTATED, Card, OutputChoice, Prepro
 from assay.models.loaded import LoadedModel
 from assay.models.onnx_graph import network as onnx_network
 from assay.models.program_file import read_program
+from assay.models.superclasses import grouped
 from assay.models.weights import file_sha256, files_sha256, load_weights
 
 
@@ -87,10 +88,11 @@ def load_card(path: Path, card: CardFile) -> LoadedModel:
         trained_on=trained_on_of(card.trained_on, path),
     )
     try:
-        return assemble(found.module, described, found.weights_sha256, found.code)
+        model = assemble(found.module, described, found.weights_sha256, found.code)
     except LogitsCountError as error:
         card.check_count(error.found, str(path))
         raise
+    return model if card.superclasses is None else grouped(model, card.superclasses, str(path))
 
 
 def network_of(path: Path, card: CardFile) -> Network:

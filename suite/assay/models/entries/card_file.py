@@ -64,10 +64,16 @@ def entry_of_card(name: str, path: Path, describes: Path | None = None) -> ZooEn
         title=f"{card.name}, as {path.name} describes it",
         source=card.source,
         licence=card.licence,
-        label_space=card.label_space if isinstance(card.label_space, str) else UNSTATED,
+        label_space=_label_space(card),
         load=partial(_load, path, card),
         missing=partial(_missing, path, card),
     )
+
+
+def _label_space(card: CardFile) -> str:
+    """As the card states it; superclasses are no public one."""
+    stated = isinstance(card.label_space, str) and card.superclasses is None
+    return str(card.label_space) if stated else UNSTATED
 
 
 def _malformed(name: str, error: UserError) -> ZooEntry:
