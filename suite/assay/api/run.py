@@ -1,6 +1,5 @@
 """A run in Python: its results, its records, its figures; and two runs compared."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -108,7 +107,10 @@ class Run:
     @property
     def card(self) -> str:
         """The run in at most 25 lines, as the command line ends with it."""
-        return card_of(self.results, [])
+        from assay.board.background import background_of
+        from assay.results.card import card
+
+        return card(self.results, background_of(self.results), [])
 
     def __str__(self) -> str:
         return self.card
@@ -176,18 +178,3 @@ def compare(a: "Run | str | Path", b: "Run | str | Path") -> "DataFrame":
     ]
     columns = ["task", "metric", "difference", "low", "high", "p_value", "test", "n", "only_a", "only_b"]
     return pd.DataFrame(rows, columns=columns)
-
-
-def card_of(results: Sequence[ResultDocument], places: Sequence[str]) -> str:
-    """The card of results, and ``places`` as its last lines."""
-    from assay.results.card import card
-    from assay.tasks.families import family
-    from assay.tracks import families_without
-
-    demonstrations: Mapping[str, str] = {
-        result.task: result.spec["demonstration"] for result in results if result.spec.get("demonstration")
-    }
-    told = [result for result in results if result.metrics and result.task not in demonstrations]
-    meanings = {result.family: meaning for result in told if (meaning := family(result.family).meaning)}
-    without = families_without(result.task for result in results)
-    return card(results, demonstrations, meanings, without, places)

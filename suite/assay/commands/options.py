@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     pass
 
 
+BOARD = Path("leaderboard")
+"""The leaderboard's folder, where a checkout has one."""
+
+
 class Dtype(StrEnum):
     """The precision in which a network computes."""
 

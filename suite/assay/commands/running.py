@@ -14,6 +14,7 @@ import typer
 from assay.commands.around_a_run import nothing_ran, refuse_replacing, requests_here, say, say_remarks
 from assay.commands.asked import Asked
 from assay.commands.options import (
+    BOARD,
     BatchSize,
     DataRoots,
     Devices,
@@ -291,8 +292,9 @@ def _scale_of(given: PlanScale | None, kind: type[ScaleT], default: ScaleT) -> S
 
 def print_report(folder: Any, table: bool = False) -> None:
     """Write the report and print its card, or the full table; exit code 1 when a result is partial."""
-    from assay.api.run import card_of
+    from assay.board.background import background_of
     from assay.board.page import run_page
+    from assay.results.card import card
     from assay.results.document import Status
     from assay.results.tables import terminal_table
     from assay.runner.assemble import write_report
@@ -300,7 +302,8 @@ def print_report(folder: Any, table: bool = False) -> None:
 
     written = write_report(folder)
     page = folder.path / "index.html"
-    write_atomically(page, run_page(written.results, written.figures))
+    background = background_of(written.results, BOARD)
+    write_atomically(page, run_page(written.results, written.figures, background))
     places = [f"csv:    {folder.path / 'results.csv'}", f"page:   {page}"]
     if table:
         print(terminal_table(written.results))
@@ -309,7 +312,7 @@ def print_report(folder: Any, table: bool = False) -> None:
             print(f"repeat: {pasted(command, folder.path)}")
         print("\n".join(places))
     else:
-        print(card_of(written.results, [*places, f"all:    assay report {folder.path} --table"]))
+        print(card(written.results, background, [*places, f"all:    assay report {folder.path} --table"]))
     partial = [result for result in written.results if result.status is Status.PARTIAL]
     for result in partial:
         print(f"partial: {result.model.name} · {result.task}: {result.reason}", file=sys.stderr)

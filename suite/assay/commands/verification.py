@@ -2,21 +2,19 @@
 
 import json
 import sys
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from assay.common.errors import UserError
-from assay.tasks.verification.spec import GRAMMAR_HELP, property_name
+from assay.tasks.verification.spec import GRAMMAR_HELP
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from assay.data.dataset import Dataset
     from assay.models.loaded import LoadedModel
-    from assay.tasks.verification.verify import Verification
 
 app = typer.Typer()
 
@@ -32,39 +30,59 @@ def verify(
     image: Annotated[Path, typer.Option("--image", help="A picture; it is prepared as the model asks.")],
     perturbation: Perturbations,
     delta: Annotated[float, typer.Option("--delta", help="Threshold of the attention inconsistency.")] = 3.0,
-    labels: Annotated[str, typer.Option("--labels", help="predicted or all: whose maps count.")] = "all",
+    labels: Annotated[
+        str | None,
+        typer.Option(
+            "--labels",
+            help="predicted, top5 or all: whose maps count; where left out all for exact, else predicted.",
+        ),
+    ] = None,
     timeout_s: Annotated[
         float, typer.Option("--timeout", help="Seconds; then what is proved so far.")
     ] = 600.0,
     yes_or_no: Annotated[
         bool, typer.Option("--yes-or-no", help="Stop at the first confirmed violation of AR at delta.")
     ] = False,
+    verifier: Annotated[
+        str,
+        typer.Option(
+            "--verifier",
+            help="exact proves; search looks for the worst in any network; auto: exact where it can.",
+        ),
+    ] = "exact",
+    saliency: Annotated[
+        str, typer.Option("--saliency", help="gradient; for the search also smoothgrad or grad_cam.")
+    ] = "gradient",
+    grid: Annotated[
+        int | None, typer.Option("--grid", help="Points along each parameter that the search starts with.")
+    ] = None,
+    device: Annotated[str, typer.Option("--device", help="cpu, cuda or cuda:1.")] = "cpu",
     weights: Annotated[Path | None, typer.Option("--weights", help="A checkpoint of your own.")] = None,
     out: Annotated[Path | None, typer.Option("--out", help="A folder for the pictures.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Prove for which changes of one image label and attention are kept."""
+    """For which changes of one image are label and attention kept? Proved, or with the search only looked for."""
+    from assay.commands.verifying import OneImage, exactly, searched
     from assay.models.zoo import load_model
-    from assay.tasks.base import NotApplicableError
-    from assay.tasks.verification.evaluate import exact_network, question, spec_of_one
-    from assay.tasks.verification.verify import verify as verify_image
+    from assay.tasks.verification.choose import within_budget
+    from assay.tasks.verification.evaluate import check_perturbations, check_pictures, spec_of_one
 
-    spec = spec_of_one(perturbation, delta, labels, timeout_s)
-    asked = replace(question(spec, tuple(perturbation), spec.seed), stop_when_violated=yes_or_no)
+    spec = spec_of_one(
+        perturbation, delta, labels, timeout_s, verifier=verifier, saliency=saliency, grid=grid
+    )
+    check_perturbations(spec)
     loaded = load_model(model, weights=weights)
-    try:
-        network = exact_network(loaded)
-    except NotApplicableError as error:
-        raise UserError(f"model {model}: {error}; choose a chain of linear layers and ReLUs") from error
-    prepared = _read(image, loaded)
-    found = verify_image(network, prepared, asked)
-    rows = _rows(found, image, " + ".join(perturbation))
-    print(json.dumps(rows[0] | {"properties": rows}, indent=1) if as_json else _table(found, rows))
-    if out is not None:  # after the answer, so that pictures that cannot be written do not cost it
+    check_pictures(spec, loaded.info.input_shape)
+    asked = OneImage(spec, loaded, image, _read(image, loaded), device, yes_or_no)
+    exact = verifier == "exact" or (
+        verifier == "auto" and within_budget(loaded, asked.pixels, spec.combinations)
+    )
+    answer = (exactly if exact else searched)(asked)
+    print(json.dumps(answer.document, indent=1) if as_json else answer.text)
+    if out is not None:  # after the answer, which pictures that cannot be written must not cost
         from assay.common.atomic import write_atomically
-        from assay.tasks.verification.evaluate import pictures
 
-        for name, content in pictures(found, network, prepared, asked).items():
+        for name, content in answer.pictures().items():
             write_atomically(out / name, content)
         print(f"pictures: {out}", file=sys.stderr)
 
@@ -120,7 +138,7 @@ def _tensors(data: "Dataset") -> "tuple[Tensor, Tensor]":
 
 
 def _read(path: Path, model: "LoadedModel") -> "Tensor":
-    """The picture as the model sees it, (C, H, W) float64; refuses what the model does not resize."""
+    """The picture as the model sees it, (C, H, W); refuses what the model does not resize."""
     from assay.data.pixels import read_picture
 
     image = model.prepare(read_picture(path, model.info.input_shape[0]))
@@ -128,51 +146,4 @@ def _read(path: Path, model: "LoadedModel") -> "Tensor":
         raise UserError(
             f"{path}: is {tuple(image.shape)} where {model.info.name} reads {model.info.input_shape}; resize it"
         )
-    return image.double()
-
-
-def _rows(found: "Verification", image: Path, perturbation: str) -> list[dict[str, Any]]:
-    """One row per property, with the columns of the family's records."""
-    common = {
-        "unit_id": image.name,
-        "label": found.label,
-        "perturbation": perturbation,
-        "sup_ai": found.sup_ai,
-        "theta_sup": None if found.theta_sup is None else found.theta_sup.tolist(),
-        "min_margin": found.min_margin,
-        "theta_min": None if found.theta_min is None else found.theta_min.tolist(),
-        "cells": found.cells,
-        "seconds": found.seconds,
-        "error": None,
-    }
-    return [
-        common
-        | {
-            "property": property_name(part.delta),
-            "verdict": part.verdict,
-            "share_satisfied": part.satisfied,
-            "share_violated": part.violated,
-            "share_partial": part.partial,
-        }
-        for part in found.findings
-    ]
-
-
-def _table(found: "Verification", rows: list[dict[str, Any]]) -> str:
-    from tabulate import tabulate
-
-    columns = ("property", "verdict", "share_satisfied", "share_violated", "share_partial")
-    shown = [[row[column] for column in columns] for row in rows]
-    first = rows[0]
-    lines = [
-        f"predicted label {found.label}; {found.cells} activation cells in {found.seconds:.2f} s",
-        f"sup ai {first['sup_ai']} at theta = {first['theta_sup']}",
-        f"smallest margin {first['min_margin']} at theta = {first['theta_min']}",
-        tabulate(shown, headers=columns, floatfmt=".6g"),
-    ]
-    if found.above_sup:
-        lines.append(
-            f"at {found.above_sup} points the network's own gradient shows more than sup ai, because rounding "
-            "breaks ties in its max pooling: AR is not called robust"
-        )
-    return "\n".join(lines)
+    return image

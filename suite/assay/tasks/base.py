@@ -303,6 +303,15 @@ class Task(ABC, Generic[SpecT, DataT]):
         """Whether a guard's failure speaks against a metric of the same result, both by name."""
         return True
 
+    def means(self, spec: Mapping[str, Any], metrics: Sequence[Metric]) -> str:
+        """The sentence on a result's headline; :attr:`meaning`, where all specs of the family mean one thing.
+
+        Args:
+            spec: as the result has it.
+            metrics: of the result.
+        """
+        return self.meaning
+
     def averaged(self, spec: SpecT, records: Sequence[Record]) -> Mapping[str, Mapping[str, float]]:
         """For each metric that is a mean over something else than units (shapes): the figures that it averages.
 

@@ -5,6 +5,8 @@ from typing import Any
 
 from markupsafe import Markup
 
+from assay.board.headings import unit_and_direction
+
 Metric = Mapping[str, Any]
 
 
@@ -21,13 +23,31 @@ def cell(metric: Metric) -> str:
     return f"{text} ({interval})"
 
 
-def singles(metrics: Sequence[Metric]) -> list[tuple[str, str, int, str]]:
-    """The figures that stand alone: name, cell, N, unit."""
+def heading(metric: Metric) -> str:
+    """What people call it; the key stands in where a document was made before titles."""
+    return str(metric.get("title") or metric["name"])
+
+
+def headline(result: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """The figure of a result that ranks, by its key: what it is called, its cell, and how it is read."""
+    found = next((metric for metric in result["metrics"] if metric["name"] == key), None)
+    if found is None:
+        why = f"n/a: {result['reason']}" if result["status"] == "not_applicable" else "–"
+        return {"measure": "", "cell": why, "n": "", "note": ""}
+    note = unit_and_direction(found["unit"], found.get("direction", "none"))
+    return {"measure": heading(found), "cell": cell(found), "n": found["n"], "note": note}
+
+
+def singles(metrics: Sequence[Metric]) -> list[tuple[str, str, str, int, str]]:
+    """The figures that stand alone: title, key, cell, N, unit and direction."""
     return [
-        (metric["name"], cell(metric), metric["n"], metric["unit"])
+        (
+            heading(metric), metric["name"], cell(metric), metric["n"],
+            unit_and_direction(metric["unit"], metric.get("direction", "none")),
+        )
         for metric in metrics
         if metric["x"] is None or metric["series"] is None
-    ]
+    ]  # fmt: skip
 
 
 def curve_tables(metrics: Sequence[Metric]) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from assay.board.site.entries import Entry, Result
 from assay.results.tables import csv_text
 
 LONG_COLUMNS = ("model", "task", "metric", "value", "ci_low", "ci_high", "n", "unit", "tier")
-_ABOUT = ("model", "tier", "paper", "code", "licence", "weights_sha256")
+_ABOUT = ("model", "submitter", "tier", "paper", "code", "licence", "weights_sha256")
 
 
 def long_csv(rows: Iterable[Sequence[Any]]) -> str:
@@ -49,7 +49,7 @@ def wide_csv(models: Sequence[Mapping[str, Any]], boards: Sequence[TaskBoard]) -
         columns += [stem, f"{stem} ci_low", f"{stem} ci_high", f"{board.id} places", f"{board.id} tier"]
     rows = []
     for model in models:
-        row = {name: model[name] for name in _ABOUT}
+        row = {name: model["who" if name == "submitter" else name] for name in _ABOUT}
         for board in boards:
             row |= _task_cells(board, board.ranked(), model["id"])
         rows.append(row)

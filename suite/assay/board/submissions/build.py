@@ -43,7 +43,8 @@ from assay.tasks.base import Figure, Record
 
 _METADATA_HELP = (
     "it needs `paper: {title: …, url: https://…}` (or `paper: none`), `code: https://…` (or `code: assay` where this "
-    "program trains the model), `licence: …` and `contact: an address`; `name: …` and `note: …` are optional"
+    "program trains the model), `licence: …` and `contact: an address`; `name: …`, `submitter: …` and `note: …` are "
+    "optional"
 )
 
 

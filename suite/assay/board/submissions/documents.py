@@ -54,7 +54,8 @@ class Metadata(StrictModel):
     """What only the submitter can say.
 
     ``paper`` is the word ``none`` where no paper describes the model, ``code`` the word ``assay`` where this program
-    builds and trains it, ``contact`` the word ``maintainers`` where they submit it themselves.
+    builds and trains it, ``contact`` the word ``maintainers`` where they submit it themselves. ``submitter`` is a name
+    for people; the contact stands in for it.
     """
 
     schema_version: Literal[1] = Field(default=1, alias="schema")
@@ -64,7 +65,13 @@ class Metadata(StrictModel):
     code: Url | Literal["assay"]
     licence: PlainText
     contact: Contact
+    submitter: Annotated[PlainText, Field(max_length=80)] | None = None
     note: PlainText | None = None
+
+    @property
+    def submitted_by(self) -> str:
+        """Who submits it, as the board names them."""
+        return self.submitter or ("the maintainers" if self.contact == MAINTAINERS else self.contact)
 
 
 class FileEntry(StrictModel):

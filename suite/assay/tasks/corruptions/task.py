@@ -60,9 +60,10 @@ class CorruptionsTask(Task[CorruptionsSpec, "Dataset"]):
         return images(spec, data)
 
     def shown(self, data: "Dataset", unit: Unit) -> "list[tuple[Dataset, Sample]]":
-        """The picture that is corrupted; where corrupted ones are published, these."""
+        """The image's clean picture, or its published ones."""
         image = unit.payload
-        return [(data, each) for each in ([image.clean] if image.clean else image.published.values())]
+        samples = list(image.published.values()) if image.clean is None else [image.clean]
+        return [(data, sample) for sample in samples]
 
     def pictures(
         self, spec: CorruptionsSpec, model: "LoadedModel", data: "Dataset", unit: Unit

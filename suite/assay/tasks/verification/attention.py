@@ -8,6 +8,7 @@ maximum is at a corner.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -17,6 +18,9 @@ from assay.tasks.verification.linear import Dense
 from assay.tasks.verification.network import Layer
 from assay.tasks.verification.subdivide import Leaves
 
+Labels = Literal["predicted", "all", "top5"]
+_TOP = 5
+
 
 def saliency_maps(module: torch.nn.Module, image: Tensor, labels: Tensor) -> Tensor:
     """map_j(x), the gradient of logit j by the pixels, by automatic differentiation: `(labels, C, H, W)`."""
@@ -24,6 +28,20 @@ def saliency_maps(module: torch.nn.Module, image: Tensor, labels: Tensor) -> Ten
     logits = module(pixels[None]).flatten()
     rows = [torch.autograd.grad(logits[int(label)], pixels, retain_graph=True)[0] for label in labels]
     return torch.stack(rows)
+
+
+def counted_labels(logits: Tensor, labels: Labels) -> Tensor:
+    """Whose maps count: `(..., L)` int64, the predicted label first but where all count.
+
+    Args:
+        logits: `(..., classes)`.
+        labels: the predicted one, all, or the five of the largest logits.
+    """
+    if labels == "all":
+        return torch.arange(logits.shape[-1], device=logits.device).expand(*logits.shape[:-1], -1)
+    if labels == "predicted":
+        return logits.argmax(-1, keepdim=True)
+    return logits.topk(min(_TOP, logits.shape[-1]), dim=-1).indices
 
 
 @dataclass(frozen=True)

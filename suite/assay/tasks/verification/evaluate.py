@@ -16,7 +16,7 @@ from assay.models.loaded import LoadedModel
 from assay.tasks.base import NotApplicableError, Record, RunContext, Unit
 from assay.tasks.shared.loading import Picture
 from assay.tasks.verification.figures import ray, region_map, saliency_panels
-from assay.tasks.verification.grammar import parse_theta
+from assay.tasks.verification.grammar import parse_motions, parse_theta
 from assay.tasks.verification.network import Network, UnsupportedLayerError, read_network
 from assay.tasks.verification.perturbations import Theta
 from assay.tasks.verification.spec import VerificationSpec, property_name
@@ -32,7 +32,20 @@ def check_perturbations(spec: VerificationSpec) -> None:
         UserError: which one, and how it is written.
     """
     for combination in spec.combinations:
-        parse_theta(combination)
+        if spec.verifier == "exact":
+            parse_theta(combination)
+        else:
+            parse_motions(combination)
+
+
+def check_pictures(spec: VerificationSpec, input_shape: tuple[int, int, int]) -> None:
+    """Refuse a spec whose ranges leave the network's pictures of (channels, height, width).
+
+    Raises:
+        UserError: which one.
+    """
+    for combination in spec.combinations:
+        parse_motions(combination).check(input_shape)
 
 
 @lru_cache(maxsize=2)
@@ -49,9 +62,25 @@ def exact_network(model: LoadedModel) -> Network:
 
 
 def spec_of_one(
-    perturbations: Sequence[str], delta: float, labels: str, timeout_s: float
+    perturbations: Sequence[str],
+    delta: float,
+    labels: str | None,
+    timeout_s: float,
+    *,
+    verifier: str = "exact",
+    saliency: str = "gradient",
+    grid: int | None = None,
 ) -> VerificationSpec:
     """A question about one image as a spec, so that one set of checks serves both.
+
+    Args:
+        perturbations: that change together.
+        delta: threshold of the attention inconsistency.
+        labels: whose maps count; None: all of them where it is proved, the predicted one's where it is searched.
+        timeout_s: seconds for a proof.
+        verifier: ``exact``, ``search`` or ``auto``.
+        saliency: the heat map that the search compares.
+        grid: points per parameter that the search looks at first; None: the spec's own default.
 
     Raises:
         UserError: what is wrong, as in a spec's file.
@@ -63,8 +92,11 @@ def spec_of_one(
         "data": "one image",
         "combinations": [list(perturbations)],
         "deltas": [delta],
-        "labels": labels,
+        "labels": labels or ("all" if verifier == "exact" else "predicted"),
         "timeout_s": timeout_s,
+        "verifier": verifier,
+        "saliency": saliency,
+        **({} if grid is None else {"search": {"grid": grid}}),
     }
     return validate(VerificationSpec, document, "assay verify")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -13,7 +14,7 @@ from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from assay.tasks.verification.attention import saliency_maps
+from assay.tasks.verification.attention import counted_labels, saliency_maps
 from assay.tasks.verification.network import Network
 from assay.tasks.verification.perturbations import Theta
 from assay.tasks.verification.verify import Finding, Question, Verification
@@ -83,6 +84,23 @@ def _chosen_points(theta: Theta, finding: Finding) -> list[Tensor]:
     return points
 
 
+@dataclass(frozen=True)
+class Column:
+    """The image at one point of the range, and its maps summed over channels.
+
+    Attributes:
+        title: above the column.
+        image: (C, H, W).
+        actual: (H, W).
+        expected: (H, W).
+    """
+
+    title: str
+    image: Tensor
+    actual: Tensor
+    expected: Tensor
+
+
 def saliency_panels(
     network: Network, image: Tensor, theta: Theta, points: Sequence[Tensor], target: Target
 ) -> None:
@@ -100,21 +118,33 @@ def saliency_panels(
     image = image.double()
     label = network.logits(image[None])[0].argmax(0, keepdim=True)
     original = saliency_maps(network.module, image, label)
-    figure = Figure(figsize=(2.1 * len(points), 8.4), layout="constrained")
-    axes = figure.subplots(4, len(points), squeeze=False)
-    for column, point in zip(axes.T, points, strict=True):
+    columns = []
+    for point in points:
         moved = theta.apply(image, point)
         actual, expected = saliency_maps(network.module, moved, label), theta.expected(original, point)
         inconsistency = float((actual - expected).norm())
-        maps = [heat[0].sum(0) for heat in (actual, expected, actual - expected)]
+        columns.append(Column(point_title(point, inconsistency), moved, actual[0].sum(0), expected[0].sum(0)))
+    draw_columns(columns, target)
+
+
+def point_title(point: Tensor, inconsistency: float) -> str:
+    """A column's title: the parameters, and ai there."""
+    return f"({', '.join(f'{value:.3g}' for value in point.tolist())})\nai = {inconsistency:.2f}"
+
+
+def draw_columns(columns: Sequence[Column], target: Target, method: str = "") -> None:
+    """Draw columns of image, actual and expected map and their difference; ``method`` names how the maps are made."""
+    figure = Figure(figsize=(2.1 * len(columns), 8.4), layout="constrained")
+    axes = figure.subplots(4, len(columns), squeeze=False)
+    for panels, column in zip(axes.T, columns, strict=True):
+        maps = [column.actual, column.expected, column.actual - column.expected]
         reach = max(float(heat.abs().max()) for heat in maps) or 1.0
-        column[0].imshow(_side_by_side([moved]), cmap="gray", vmin=0, vmax=1)
-        column[0].set_title(
-            f"({', '.join(f'{value:.3g}' for value in point.tolist())})\nai = {inconsistency:.2f}", fontsize=9
-        )
-        for panel, heat in zip(column[1:], maps, strict=True):
+        panels[0].imshow(_side_by_side([column.image]), cmap="gray", vmin=0, vmax=1)
+        panels[0].set_title(column.title, fontsize=9)
+        for panel, heat in zip(panels[1:], maps, strict=True):
             panel.imshow(heat.numpy(), cmap="seismic", vmin=-reach, vmax=reach)
-    for panel, name in zip(axes[:, 0], ("image", "actual", "expected", "difference"), strict=True):
+    actual = f"actual ({method})" if method else "actual"
+    for panel, name in zip(axes[:, 0], ("image", actual, "expected", "difference"), strict=True):
         panel.set_ylabel(name)
     for panel in axes.flat:
         panel.set_xticks([])
@@ -136,8 +166,7 @@ def ray(
         points: evenly spaced points at which ai is computed.
     """
     theta, image = question.theta, image.double()
-    every = question.labels == "all"
-    labels = torch.arange(network.classes) if every else torch.tensor([label])
+    labels = counted_labels(network.logits(image[None])[0], question.labels)
     original = saliency_maps(network.module, image, labels)
     steps = torch.linspace(0, 1, points, dtype=torch.float64)
     values = []
@@ -145,13 +174,34 @@ def ray(
         point = torch.lerp(theta.lower, theta.upper, step)
         actual = saliency_maps(network.module, theta.apply(image, point), labels)
         values.append(float((actual - theta.expected(original, point)).flatten(1).norm(dim=1).sum()))
+    whose = label_words(question.labels, label)
+    draw_ray(values, question.deltas, theta.names, f"attention inconsistency of {whose}", target)
+
+
+def label_words(labels: str, label: int) -> str:
+    """Whose maps count, in words."""
+    return {"all": "all labels", "top5": "the five likeliest labels"}.get(labels, f"label {label}")
+
+
+def draw_ray(
+    values: Sequence[float], deltas: Sequence[float], names: Sequence[str], what: str, target: Target
+) -> None:
+    """Draw ai at evenly spaced points from the lowest to the highest corner.
+
+    Args:
+        values: ai at the points.
+        deltas: thresholds.
+        names: of the parameters.
+        what: the values in words.
+        target: PNG file or stream to write.
+    """
     figure = Figure(figsize=(6, 3.6), layout="constrained")
     panel = figure.subplots()
-    panel.plot(steps.numpy(), values)
-    for delta in question.deltas:
+    panel.plot(torch.linspace(0, 1, len(values), dtype=torch.float64).numpy(), values)
+    for delta in deltas:
         panel.axhline(delta, linestyle="--", color="grey", linewidth=0.8)
-    panel.set_xlabel(f"from the lowest to the highest {', '.join(theta.names)}")
-    panel.set_ylabel("attention inconsistency of " + ("all labels" if every else f"label {label}"))
+    panel.set_xlabel(f"from the lowest to the highest {', '.join(names)}")
+    panel.set_ylabel(what)
     _write(figure, target)
 
 

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from assay.common.errors import UserError
+from assay.tasks.verification.squares import Square, grey_values
 
 Displacement = Callable[[Tensor], Tensor]
 """Takes images `(..., H, W)` to displacements `(1 + d, ..., H, W)`: a constant, then a slope a parameter."""
@@ -210,7 +211,7 @@ def _segment(lower: float, upper: float) -> Tensor:
 
 def brightness(lower: float, upper: float, clamp: bool = False) -> Perturbation:
     """Add b in [lower, upper] to every pixel; with `clamp`, values are cut to [0, 1] afterwards."""
-    _check_range("brightness", lower, upper)
+    check_range("brightness", lower, upper)
 
     def move(image: Tensor) -> Tensor:
         return torch.stack([torch.zeros_like(image), torch.ones_like(image)])
@@ -221,50 +222,17 @@ def brightness(lower: float, upper: float, clamp: bool = False) -> Perturbation:
     )
 
 
-@dataclass(frozen=True)
-class Square:
-    """A rectangle of pixels.
-
-    Attributes:
-        row: first row.
-        column: first column.
-        height: rows.
-        width: columns.
-    """
-
-    row: int
-    column: int
-    height: int
-    width: int
-
-    def mask(self, image: Tensor) -> Tensor:
-        """Ones on the rectangle, zeros elsewhere, of the image's shape.
-
-        Raises:
-            UserError: the rectangle is empty or reaches outside the image.
-        """
-        rows, columns = image.shape[-2:]
-        inside = self.row + self.height <= rows and self.column + self.width <= columns
-        if min(self.row, self.column) < 0 or min(self.height, self.width) < 1 or not inside:
-            raise UserError(
-                f"the patch of {self.height}x{self.width} pixels at row {self.row}, column {self.column} is "
-                f"not inside the image of {rows}x{columns} pixels: move or shrink it"
-            )
-        mask = torch.zeros_like(image)
-        mask[..., self.row : self.row + self.height, self.column : self.column + self.width] = 1
-        return mask
-
-
-def patch(lower: float, upper: float, square: Square, grey: float | None = None) -> Perturbation:
+def patch(lower: float, upper: float, square: Square, grey: tuple[float, ...] | None = None) -> Perturbation:
     """Add p in [lower, upper] to a rectangle, or with `grey` blend it: (1 - p) x + p grey (only alone)."""
-    _check_range("patch", lower, upper)
+    check_range("patch", lower, upper)
 
     def move(image: Tensor) -> Tensor:
         mask = square.mask(image)
-        return torch.stack([torch.zeros_like(image), mask if grey is None else mask * (grey - image)])
+        slope = mask if grey is None else mask * (grey_values(grey, image) - image)
+        return torch.stack([torch.zeros_like(image), slope])
 
-    place = f"{square.row}:{square.column}:{square.height}x{square.width}"
-    text = f"patch:{lower:g}:{upper:g}:{place}" + ("" if grey is None else f":{grey:g}")
+    text = f"patch:{lower:g}:{upper:g}:{square}"
+    text += "" if grey is None else ":" + ",".join(f"{value:g}" for value in grey)
     parts = (Part(_segment(lower, upper), move),)
     return Perturbation(text, ("patch",), (lower,), (upper,), parts, linear=grey is not None)
 
@@ -279,9 +247,18 @@ def _shift(image: Tensor, rows: int, columns: int) -> Tensor:
     return moved
 
 
+def translation(axis: str, lower: float, upper: float) -> Perturbation:
+    """Move along x, y or both (xy).
+
+    Raises:
+        UserError: as :func:`translation_both`.
+    """
+    return translation_both(lower, upper) if axis == "xy" else translation_along(axis, lower, upper)
+
+
 def translation_along(axis: str, lower: float, upper: float) -> Perturbation:
     """Move by t in [lower, upper] pixels along x (right) or y (down), linear interpolation, zeros come in."""
-    _check_range("translation", lower, upper)
+    check_range("translation", lower, upper)
     step = (0, 1) if axis == "x" else (1, 0)
     parts = []
     for start in range(math.floor(lower), math.ceil(upper)):
@@ -300,7 +277,7 @@ def translation_both(lower: float, upper: float) -> Perturbation:
     Raises:
         UserError: a bound is not a whole number of pixels (the triangles are those of whole pixels).
     """
-    _check_range("translation", lower, upper)
+    check_range("translation", lower, upper)
     if lower != math.floor(lower) or upper != math.floor(upper):
         raise UserError(f"translation:xy:{lower:g}:{upper:g}: both bounds must be whole pixels")
     whole = range(int(lower), int(upper))
@@ -335,7 +312,12 @@ def _moving_part(corners: Tensor, nodes: Tensor, steps: Tensor) -> Part:
     return Part(corners, move, move)
 
 
-def _check_range(name: str, lower: float, upper: float) -> None:
+def check_range(name: str, lower: float, upper: float) -> None:
+    """Refuse a range that is empty or not finite.
+
+    Raises:
+        UserError: it is.
+    """
     if not (math.isfinite(lower) and math.isfinite(upper) and lower < upper):
         raise UserError(
             f"{name} has the empty range {lower:g}:{upper:g}: the lower end must lie below the upper"

@@ -1,10 +1,12 @@
 """The spec of verified attention and classification robustness."""
 
 import re
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
+from assay.common.validation import StrictModel
 from assay.specs import IDENTITY, TaskSpec
 
 Combination = Annotated[tuple[str, ...], Field(min_length=1, max_length=3)]
@@ -13,10 +15,20 @@ WITHIN_QUARTER = "attention_within_quarter"
 RELATIVE_SUP = "median_relative_sup"
 GRAMMAR_HELP = """One to three parameters in all; repeat the option to combine. The grammar:
 brightness:LO:HI[:clamp] adds LO..HI to every pixel (clamp: cut to [0, 1]);
-patch:LO:HI:ROW:COLUMN:HxW[:GREY] adds LO..HI to a rectangle (GREY: blend towards it instead, only alone);
+patch:LO:HI:ROW:COLUMN:HxW[:GREY] adds LO..HI to a rectangle, in pixels or all four in per cent of the side
+(40%:40%:20%x20%); GREY, or a grey a channel as R,G,B: blend towards it instead, for the exact verifier only alone;
 translation:x|y:LO:HI moves by LO..HI pixels right or down, sub-pixel;
-translation:xy:LO:HI both at once, whole LO and HI, interpolated on triangles."""
-_SHAPE = re.compile(r"^[a-z]+(:[A-Za-z0-9.+-]+)+$")
+translation:xy:LO:HI both at once, whole LO and HI, interpolated on triangles.
+For the search alone: rotation:LO:HI degrees, scale:LO:HI, contrast:LO:HI about mid-grey, blur:LO:HI pixels."""
+WITHIN_QUARTER_SEEN = "attention_within_quarter_where_looked"
+"""The search's figure that ranks: the share of its grid on which ai stays within a quarter. Nothing is proved."""
+RELATIVE_SUP_FOUND = "median_relative_sup_found"
+AUTO_RELUS, AUTO_CELLS = 10_000, 20_000
+"""``auto`` takes the exact verifier up to so many ReLUs, and activation cells of a combination on the first image."""
+_SHAPE = re.compile(r"^[a-z]+(:[A-Za-z0-9.,+%-]+)+$")
+
+Verifier = Literal["exact", "search", "auto"]
+Saliency = Literal["gradient", "smoothgrad", "grad_cam"]
 
 
 def property_name(delta: float | None) -> str:
@@ -24,20 +36,53 @@ def property_name(delta: float | None) -> str:
     return "CR" if delta is None else f"AR({delta:g})"
 
 
+class SearchSettings(StrictModel):
+    """How hard the search looks.
+
+    Attributes:
+        grid: points along each parameter at which it looks first.
+        boxes: between these points, the most promising of which are halved in each round of the climb.
+        rounds: of the climb.
+    """
+
+    grid: Annotated[int, IDENTITY] = Field(default=9, ge=2, le=1001)
+    boxes: Annotated[int, IDENTITY] = Field(default=4, ge=0, le=1000)
+    rounds: Annotated[int, IDENTITY] = Field(default=4, ge=0, le=1000)
+
+
+def _settings_of(fields: Mapping[str, Any]) -> SearchSettings | None:
+    return None if fields.get("verifier", "exact") == "exact" else SearchSettings()
+
+
 class VerificationSpec(TaskSpec):
-    """For which changes of an image are its label (CR) and its saliency map (AR) provably kept?
+    """For which changes of an image are its label (CR) and its saliency map (AR) kept?
 
     ``combinations`` are sets of one to three perturbation parameters, each perturbation in the grammar of
     ``assay verify --help``; ``deltas`` are thresholds on the attention inconsistency; ``timeout_s`` is a limit an
     image and combination, after which what is not decided is ``unknown``.
+
+    ``verifier``: ``exact`` proves, for networks that are chains of some thousand ReLUs; ``search`` looks for the
+    worst in any network, as ``search`` says, and proves nothing but what it finds broken; ``auto`` takes exact where
+    the network allows it (:data:`AUTO_RELUS`). ``saliency`` is the heat map: the paper's gradient, or for the search
+    alone SmoothGrad or Grad-CAM.
     """
 
     family: Annotated[Literal["verification"], IDENTITY]
     combinations: Annotated[tuple[Combination, ...], IDENTITY] = Field(min_length=1)
     deltas: Annotated[tuple[Annotated[float, Field(gt=0)], ...], IDENTITY] = Field(min_length=1)
-    labels: Annotated[Literal["predicted", "all"], IDENTITY] = "all"
+    labels: Annotated[Literal["predicted", "all", "top5"], IDENTITY] = "all"
     images: Annotated[int | None, IDENTITY] = Field(default=None, ge=1)
     timeout_s: Annotated[float, IDENTITY] = Field(default=600.0, ge=0)
+    # Fields that came after results were published: where they say nothing new they are in no dump, and so in no key.
+    verifier: Annotated[Verifier, IDENTITY] = Field(
+        default="exact", exclude_if=lambda verifier: verifier == "exact"
+    )
+    search: Annotated[SearchSettings | None, IDENTITY] = Field(
+        default_factory=_settings_of, exclude_if=lambda settings: settings is None
+    )
+    saliency: Annotated[Saliency, IDENTITY] = Field(
+        default="gradient", exclude_if=lambda saliency: saliency == "gradient"
+    )
 
     @field_validator("combinations")
     @classmethod
@@ -55,13 +100,30 @@ class VerificationSpec(TaskSpec):
             raise ValueError("expected thresholds in ascending order, each once")
         return value
 
+    @model_validator(mode="after")
+    def _fields_fit_the_verifier(self) -> "VerificationSpec":
+        if self.saliency != "gradient" and self.verifier != "search":
+            raise ValueError(
+                f"saliency: the exact verifier has the gradient alone, not {self.saliency}; use verifier: search"
+            )
+        if self.verifier == "exact" and self.search is not None:
+            raise ValueError("search: belongs to verifier: search or auto; remove it or name the verifier")
+        if self.verifier != "exact" and self.search is None:
+            raise ValueError("search: expected its settings, or leave it out for the usual ones")
+        return self
+
     def metric_keys(self) -> tuple[str, ...]:
-        """See :meth:`assay.specs.TaskSpec.metric_keys`."""
+        """See :meth:`assay.specs.TaskSpec.metric_keys`; of ``auto`` a result has those of the verifier that ran."""
         properties = [property_name(delta) for delta in (*self.deltas, None)]
-        figures = [WITHIN_QUARTER, RELATIVE_SUP, "median_delta_star", "median_min_margin", "decided"]
-        figures += [
-            f"{name}:{figure}" for name in properties for figure in ("mean_share_satisfied", "robust")
-        ]
+        figures: list[str] = []
+        if self.verifier != "search":
+            figures += [WITHIN_QUARTER, RELATIVE_SUP, "median_delta_star", "median_min_margin", "decided"]
+            figures += [
+                f"{name}:{figure}" for name in properties for figure in ("mean_share_satisfied", "robust")
+            ]
+        if self.verifier != "exact":
+            figures += [WITHIN_QUARTER_SEEN, RELATIVE_SUP_FOUND]
+            figures += [f"{name}:found_broken" for name in properties]
         return tuple(f"{name}:{figure}" for name in self.names for figure in figures)
 
     @property

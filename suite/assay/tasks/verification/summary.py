@@ -1,13 +1,13 @@
 """From verdicts to verification rates; pure, and without torch."""
 
 import math
-import statistics
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from assay.results.document import Guard, Metric
-from assay.results.statistics import mean_interval_in_range, median_interval, wilson_interval
 from assay.tasks.base import Record, Summary
+from assay.tasks.verification import search_summary
+from assay.tasks.verification.metrics import median, plain, rate, share
 from assay.tasks.verification.spec import RELATIVE_SUP, WITHIN_QUARTER, VerificationSpec, property_name
 from assay.tasks.verification.titles import titled
 
@@ -15,53 +15,44 @@ COVER_TOLERANCE = 1e-12  # relative error of the sum of the cells' areas
 
 
 def summarise(spec: VerificationSpec, records: Sequence[Record]) -> Summary:
-    """Rates with Wilson intervals per combination and property; delta*, margins, cells and seconds per combination."""
+    """Rates with Wilson intervals per combination and property; delta*, margins, cells and seconds per combination.
+
+    What was proved and what was only looked for are figures of their own; of ``auto`` one verifier took all images.
+    """
+    if spec.verifier == "search" or any("verifier" in record.values for record in records):
+        combination, guards = search_summary.combination, search_summary.guards
+    else:
+        combination, guards = _combination, _guards
     metrics = [
         metric
         for name in spec.names
-        for metric in _combination(
-            [r.values for r in records if r.values["perturbation"] == name], name, spec
-        )
+        for metric in combination([r.values for r in records if r.values["perturbation"] == name], name, spec)
     ]
-    return Summary(metrics=tuple(titled(spec, metrics)), guards=tuple(_guards(spec, records)))
+    return Summary(metrics=tuple(titled(spec, metrics)), guards=tuple(guards(spec, records)))
 
 
 def _combination(rows: Sequence[Mapping[str, Any]], name: str, spec: VerificationSpec) -> Iterator[Metric]:
     yield from _relative(name, rows)
     decided = [all(found["verdict"] != "unknown" for found in row["properties"].values()) for row in rows]
-    yield _rate(f"{name}:decided", decided, headline=True)
+    yield rate(f"{name}:decided", decided, headline=True)
     for delta in (*spec.deltas, None):
         key = property_name(delta)
         verdicts = [row["properties"][key]["verdict"] for row in rows]
-        yield _rate(f"{name}:{key}:robust", [found == "robust" for found in verdicts], headline=True)
-        yield _rate(f"{name}:{key}:violated", [found == "violated" for found in verdicts])
-        yield _rate(f"{name}:{key}:decided", [found != "unknown" for found in verdicts])
+        yield rate(f"{name}:{key}:robust", [found == "robust" for found in verdicts], headline=True)
+        yield rate(f"{name}:{key}:violated", [found == "violated" for found in verdicts])
+        yield rate(f"{name}:{key}:decided", [found != "unknown" for found in verdicts])
         shares = [row["properties"][key]["satisfied"] for row in rows if row["complete"]]
         shown = delta is None  # beside the share of the attention
-        yield _share(f"{name}:{key}:mean_share_satisfied", shares, "share of Theta", headline=shown)
+        yield share(f"{name}:{key}:mean_share_satisfied", shares, "share of Theta", headline=shown)
     gaps = [row["satisfies_cr_not_ar"] for row in rows if row["complete"]]
-    yield _share(f"{name}:mean_share_CR_but_not_AR({spec.deltas[-1]:g})", gaps, "share of Theta")
+    yield share(f"{name}:mean_share_CR_but_not_AR({spec.deltas[-1]:g})", gaps, "share of Theta")
     complete = [row for row in rows if row["complete"]]
-    yield _median(f"{name}:median_delta_star", [row["sup_ai"] for row in complete], "ai", headline=True)
-    yield _median(f"{name}:median_min_margin", [row["min_margin"] for row in complete], "logits")
-    yield _median(f"{name}:median_cells", [row["cells"] for row in complete], "cells")
+    yield median(f"{name}:median_delta_star", [row["sup_ai"] for row in complete], "ai", headline=True)
+    yield median(f"{name}:median_min_margin", [row["min_margin"] for row in complete], "logits")
+    yield median(f"{name}:median_cells", [row["cells"] for row in complete], "cells")
     seconds = [row["seconds"] for row in rows]
-    yield _median(f"{name}:median_seconds", seconds, "s", headline=True)
-    yield _plain(f"{name}:p95_seconds", _quantile(seconds, 0.95), len(seconds), "s")
-
-
-def _rate(name: str, outcomes: Sequence[bool], headline: bool = False) -> Metric:
-    low, high = wilson_interval(sum(outcomes), len(outcomes))
-    value = sum(outcomes) / len(outcomes) if outcomes else None
-    return Metric(
-        name=name,
-        value=value,
-        ci_low=low,
-        ci_high=high,
-        n=len(outcomes),
-        unit="proportion",
-        headline=headline,
-    )
+    yield median(f"{name}:median_seconds", seconds, "s", headline=True)
+    yield plain(f"{name}:p95_seconds", _quantile(seconds, 0.95), len(seconds), "s")
 
 
 def _relative(name: str, rows: Sequence[Mapping[str, Any]]) -> Iterator[Metric]:
@@ -71,13 +62,13 @@ def _relative(name: str, rows: Sequence[Mapping[str, Any]]) -> Iterator[Metric]:
     image that was not decided has no supremum below that of any other. None for records of before these were noted.
     """
     noted = [row for row in rows if row.get("relative") is not None]
-    yield _share(
+    yield share(
         f"{name}:{WITHIN_QUARTER}",
         [row["relative"]["satisfied"] for row in noted],
         "proportion",
         headline=True,
     )
-    yield _median(f"{name}:{RELATIVE_SUP}", [_relative_sup(row) for row in noted], "ratio", headline=True)
+    yield median(f"{name}:{RELATIVE_SUP}", [_relative_sup(row) for row in noted], "ratio", headline=True)
 
 
 def _relative_sup(row: Mapping[str, Any]) -> float:
@@ -85,31 +76,6 @@ def _relative_sup(row: Mapping[str, Any]) -> float:
     if not row["complete"]:
         return math.inf
     return sup / norm if norm else math.inf if sup else 0.0
-
-
-def _share(name: str, values: Sequence[float], unit: str, headline: bool = False) -> Metric:
-    """A mean of shares with its interval."""
-    low, high = mean_interval_in_range(values) or (None, None)
-    value = statistics.fmean(values) if values else None
-    return Metric(
-        name=name, value=value, ci_low=low, ci_high=high, n=len(values), unit=unit, headline=headline
-    )
-
-
-def _median(name: str, values: Sequence[float], unit: str, headline: bool = False) -> Metric:
-    """A median with its interval; an end, or the median itself, is None where it is infinite."""
-    value = statistics.median(values) if values else None
-    ends = (value, *(median_interval(values) or (None, None)))
-    value, low, high = (None if end is None or math.isinf(end) else float(end) for end in ends)
-    bounded = low is not None and high is not None
-    return Metric(
-        name=name, value=value, ci_low=low if bounded else None, ci_high=high if bounded else None,
-        n=len(values), unit=unit, headline=headline,
-    )  # fmt: skip
-
-
-def _plain(name: str, value: float | None, n: int, unit: str, headline: bool = False) -> Metric:
-    return Metric(name=name, value=value, n=n, unit=unit, headline=headline)
 
 
 def _quantile(values: Sequence[float], share: float) -> float | None:

@@ -2,13 +2,14 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from math import prod
 from typing import TYPE_CHECKING, Any
 
-from assay.results.document import Guard
+from assay.results.document import Guard, Metric
 from assay.tasks.base import Figure, Record, RunContext, Summary, Task, Unit
 from assay.tasks.shared.images import DataSource, label_space_mismatch, open_images
 from assay.tasks.shared.plausible import Expected, plausible_accuracy
-from assay.tasks.verification.spec import VerificationSpec
+from assay.tasks.verification.spec import WITHIN_QUARTER_SEEN, VerificationSpec
 from assay.tasks.verification.summary import summarise
 from assay.tasks.verification.values import RECORD_VALUES
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from assay.models.loaded import LoadedModel
 
 
+_CPU_PIXELS = 4 * 3 * 224 * 224  # values of all images in one pass
+_GPU_PIXELS = 40_000_000
 _TITLES = {
     "regions.png": "Where the property holds (blue), fails (red), or fails in part of a cell (yellow)",
     "saliency.png": "Saliency maps: actual, expected and their difference",
@@ -26,8 +29,26 @@ _TITLES = {
 }
 
 
+_SEARCHED_TITLES = {
+    "saliency.png": "Heat maps ({}): actual, expected and their difference; searched, nothing proved",
+    "ray.png": "Attention inconsistency ({}) from the lowest to the highest corner; searched, nothing proved",
+}
+
+
+def _title(record: Record, name: str) -> str:
+    picture = name.rpartition("/")[2]
+    if "verifier" in record.values:
+        return _SEARCHED_TITLES[picture].format(record.values["saliency"])
+    return _TITLES[picture]
+
+
 def _caption(record: Record) -> str:
     values = record.values
+    if "verifier" in values:
+        return (
+            f"{values['points']} points looked at, found: ai up to {values['sup_ai']:.4g}, "
+            f"margin down to {values['min_margin']:.4g}"
+        )
     if values["sup_ai"] is None:
         return "nothing was decided before the time-out"
     return f"{values['cells']} activation cells, sup ai = {values['sup_ai']:.4g}, margin ≥ {values['min_margin']:.4g}"
@@ -43,6 +64,10 @@ class VerificationTask(Task[VerificationSpec, "Dataset"]):
     meaning = (
         "verification: the share of all changes in the range for which what the network looks at provably "
         "moves by a quarter at the most."
+    )
+    searched_meaning = (
+        "verification (search): the share of the changes tried for which what the network looks at moves by a quarter "
+        "at the most. Nothing is proved: other changes in the range may be worse."
     )
     record_version = 3
     spec_type = VerificationSpec
@@ -60,18 +85,33 @@ class VerificationTask(Task[VerificationSpec, "Dataset"]):
         return open_images(source)
 
     def not_applicable(self, spec: VerificationSpec, model: "ModelInfo", data: "Dataset") -> str | None:
-        """See :class:`assay.tasks.base.Task`; a layer that cannot be verified is named when the network is read."""
-        if not model.piecewise_linear:
+        """See :class:`assay.tasks.base.Task`; a layer that cannot be verified is named when the network is read.
+
+        Raises:
+            UserError: a range leaves the network's pictures.
+        """
+        if spec.verifier == "exact" and not model.piecewise_linear:
             return "the network is not piecewise linear, so its activation cells cannot be listed"
-        return label_space_mismatch(model, data)
+        reason = label_space_mismatch(model, data)
+        if reason is None:
+            from assay.tasks.verification.evaluate import check_pictures
+
+            check_pictures(spec, model.input_shape)
+        return reason
 
     def chunk_units(self, spec: VerificationSpec) -> int:
         """See :class:`assay.tasks.base.Task`."""
-        return 4
+        return 4 if spec.verifier == "exact" else 10
 
     def batch_size(self, input_shape: tuple[int, int, int], device: str) -> int:
-        """See :class:`assay.tasks.base.Task`."""
-        return 1
+        """Images in one pass of the search; the exact verifier has no passes."""
+        pixels = _CPU_PIXELS if device == "cpu" else _GPU_PIXELS
+        return min(max(pixels // prod(input_shape), 1), 512)
+
+    def means(self, spec: Mapping[str, Any], metrics: Sequence[Metric]) -> str:
+        """See :class:`assay.tasks.base.Task`; what was proved and what was only looked for are two sentences."""
+        searched = any(metric.name.endswith(WITHIN_QUARTER_SEEN) for metric in metrics)
+        return self.searched_meaning if searched else self.meaning
 
     def units(self, spec: VerificationSpec, data: "Dataset") -> list[Unit]:
         """One unit an image and combination of perturbations."""
@@ -94,8 +134,12 @@ class VerificationTask(Task[VerificationSpec, "Dataset"]):
         context: RunContext,
     ) -> Iterator[Record]:
         """See :class:`assay.tasks.base.Task`."""
-        from assay.tasks.verification.evaluate import evaluate
+        from assay.tasks.verification.choose import chooser
 
+        if chooser.takes_exact(spec, model, data):
+            from assay.tasks.verification.evaluate import evaluate
+        else:
+            from assay.tasks.verification.search_evaluate import evaluate
         yield from evaluate(spec, model, data, units, context)
 
     def summarise(self, spec: VerificationSpec, records: Sequence[Record]) -> Summary:
@@ -114,7 +158,7 @@ class VerificationTask(Task[VerificationSpec, "Dataset"]):
         return [
             Figure(
                 name=name,
-                title=_TITLES[name.rpartition("/")[2]],
+                title=_title(record, name),
                 caption=f"Image {record.values['image']}, {record.values['perturbation']}: {_caption(record)}",
                 kind="png",
                 content=record.files[name],
@@ -130,6 +174,9 @@ class VerificationTask(Task[VerificationSpec, "Dataset"]):
                 yield {"unit_id": record.unit_id, "error": record.error}
                 continue
             values = record.values
+            if "verifier" in values:
+                yield from _searched_rows(values)
+                continue
             for name, found in values["properties"].items():
                 yield {
                     "unit_id": values["image"],
@@ -145,6 +192,26 @@ class VerificationTask(Task[VerificationSpec, "Dataset"]):
                         for column in ("label", "perturbation", "sup_ai", "min_margin", "cells", "seconds")
                     },
                 }
+
+
+def _searched_rows(values: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    """Rows of what was looked for: the columns of what was proved stay empty, and have no share of the range."""
+    for name, found in values["properties"].items():
+        yield {
+            "unit_id": values["image"],
+            "property": name,
+            "verdict": found["verdict"],
+            "theta_sup": json.dumps(values["theta_sup"]),
+            "theta_min": json.dumps(values["theta_min"]),
+            "share_seen": found["seen"],
+            **{
+                column: values[column]
+                for column in (
+                    "label", "perturbation", "sup_ai", "min_margin", "verifier", "saliency", "sup_ai_relative",
+                    "points",
+                )
+            },
+        }  # fmt: skip
 
 
 TASK = VerificationTask()

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from assay.results.document import Direction, Metric
+from assay.tasks.verification import search_summary
 from assay.tasks.verification.spec import RELATIVE_SUP, WITHIN_QUARTER, VerificationSpec, property_name
 
 _ALONE: dict[str, tuple[str, Direction]] = {
@@ -60,4 +61,4 @@ def _figures(spec: VerificationSpec) -> Mapping[str, tuple[str, Direction]]:
             found[f"{name}:{key}"] = (title.format(people), direction)
     largest = spec.deltas[-1]
     found[f"mean_share_CR_but_not_AR({largest:g})"] = (f"Share with CR and not AR({largest:g})", "down")
-    return found
+    return {**found, **search_summary.figures(spec)}

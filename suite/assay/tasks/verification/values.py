@@ -1,8 +1,9 @@
 """What a verification record's values are; a stranger's are held against it."""
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, TypeAdapter
+from pydantic import Discriminator, Field, Tag, TypeAdapter
 
 from assay.common.validation import StrictModel
 
@@ -61,4 +62,46 @@ class VerificationValues(StrictModel):
     properties: dict[str, FindingValues]
 
 
-RECORD_VALUES = TypeAdapter(VerificationValues)
+class SeenValues(StrictModel):
+    """What the search found of one property; ``seen`` is the share of its grid that satisfies it."""
+
+    verdict: Literal["violated", "unknown"]
+    seen: Share
+    witness: WitnessValues | None
+
+
+class SearchedValues(StrictModel):
+    """One image under one perturbation, where the search looked.
+
+    ``sup_ai`` bounds the supremum from below, ``min_margin`` the least margin from above; ``sup_ai_relative`` is None
+    for an image whose own maps are zero.
+    """
+
+    verifier: Literal["search"]
+    saliency: str
+    image: str
+    label: Count
+    predicted: Count
+    perturbation: str
+    norm: Annotated[float, Field(ge=0, le=1e100)]
+    sup_ai: Number
+    sup_ai_relative: Number | None
+    theta_sup: list[Number]
+    min_margin: Number
+    theta_min: list[Number]
+    within_quarter: Share
+    points: Count
+    confirmed: bool
+    properties: dict[str, SeenValues]
+
+
+def _verifier_of(values: Any) -> str:
+    return "search" if isinstance(values, Mapping) and "verifier" in values else "exact"
+
+
+RECORD_VALUES: TypeAdapter[VerificationValues | SearchedValues] = TypeAdapter(
+    Annotated[
+        Annotated[VerificationValues, Tag("exact")] | Annotated[SearchedValues, Tag("search")],
+        Discriminator(_verifier_of),
+    ]
+)

@@ -11,13 +11,13 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
 from assay.common.errors import UserError
-from assay.tasks.verification.attention import heat_space, saliency_maps
+from assay.tasks.verification.attention import Labels, counted_labels, heat_space, saliency_maps
 from assay.tasks.verification.audit import missed_points
 from assay.tasks.verification.cells import product_cell
 from assay.tasks.verification.linear import Scale
@@ -38,7 +38,7 @@ class Question:
 
     Attributes:
         theta: range of the perturbation parameters.
-        labels: whose maps count in ai: the predicted label's or all labels'.
+        labels: whose maps count in ai: the predicted label's, all labels', or those of the five likeliest.
         deltas: thresholds of AR, each above 0.
         timeout_s: seconds after which to report the bounds proved so far.
         stop_when_violated: stop as soon as AR is known to be violated at every delta asked (a yes/no answer); CR is
@@ -47,7 +47,7 @@ class Question:
     """
 
     theta: Theta
-    labels: Literal["predicted", "all"] = "all"
+    labels: Labels = "all"
     deltas: tuple[float, ...] = (3.0,)
     timeout_s: float = math.inf
     stop_when_violated: bool = False
@@ -56,8 +56,8 @@ class Question:
     def __post_init__(self) -> None:
         if not self.deltas or not all(math.isfinite(delta) and delta > 0 for delta in self.deltas):
             raise UserError(f"delta must be a number above 0, not {self.deltas}")
-        if self.labels not in ("predicted", "all"):
-            raise UserError(f"labels must be 'predicted' or 'all', not {self.labels!r}")
+        if self.labels not in get_args(Labels):
+            raise UserError(f"labels must be one of {', '.join(get_args(Labels))}, not {self.labels!r}")
         if not self.timeout_s >= 0:
             raise UserError(f"the time-out must be at least 0 seconds, not {self.timeout_s}")
 
@@ -196,9 +196,10 @@ class _Problem:
             )
         if not bool(image.isfinite().all()):
             raise UserError("the image holds NaN or infinite pixels")
-        layers = _with_clamp(network) if question.theta.clamp else network.layers
-        label = int(network.logits(image[None])[0].argmax())
-        labels = torch.arange(network.classes) if question.labels == "all" else torch.tensor([label])
+        layers = with_clamp(network) if question.theta.clamp else network.layers
+        logits = network.logits(image[None])[0]
+        label = int(logits.argmax())
+        labels = counted_labels(logits, question.labels)
         maps = saliency_maps(network.module, image, labels)
         return _Problem(network, layers, image, question, label, labels, maps, norm_of(maps))
 
@@ -215,7 +216,7 @@ class _Problem:
         return float(logits[self.label] - others.max())
 
 
-def _with_clamp(network: Network) -> tuple[Layer, ...]:
+def with_clamp(network: Network) -> tuple[Layer, ...]:
     """The network behind min(1, max(0, x)) as two layers of ReLUs: relu(x), then 1 - relu(1 - .)."""
     first, *rest = network.layers
     pixels = math.prod(network.input_shape)
