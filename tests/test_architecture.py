@@ -100,7 +100,7 @@ FAMILIES = families()
 # A family's own verbs stand with all others in `commands/`; the table of families names each once.
 MAY_NAME_A_FAMILY = {
     "tasks/families.py", "commands/adversarial.py", "commands/verification.py", "commands/srvr.py",
-    "commands/srvr_maps.py", "api/proving.py",
+    "commands/verifying.py", "commands/srvr_maps.py", "api/proving.py",
     "models/entries/robustbench_names.py",  # a threat model of RobustBench's is called corruptions
 }  # fmt: skip
 

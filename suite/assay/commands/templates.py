@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel
 
 from assay.common.errors import UserError
+from assay.common.validation import read_yaml, validate
 
 _WIDTH = 118
 
@@ -21,7 +22,6 @@ def task(of: str) -> str:
     Raises:
         UserError: no such family or task.
     """
-    from assay.common.validation import read_yaml
     from assay.specs import locate_spec, shipped_specs
     from assay.tasks.families import families, family
     from assay.tracks import shipped_tracks
@@ -63,7 +63,8 @@ def submission() -> str:
         "contact": "an address for questions",
         "note": "a sentence for readers",
     }
-    return _commented("What `assay submit DIR --metadata` asks of a submitter.", document, Metadata, words)
+    head = "What `assay submit DIR --metadata` asks of a submitter."
+    return _commented(head, document, Metadata, words, {"model": "my_model"})
 
 
 def data(folder: Path, out: Path | None) -> str:
@@ -105,7 +106,11 @@ def _is_in(folder: Path, place: Path) -> bool:
 
 
 def _commented(
-    head: str, document: Mapping[str, Any], model: type[BaseModel], more: Mapping[str, str] | None = None
+    head: str,
+    document: Mapping[str, Any],
+    model: type[BaseModel],
+    more: Mapping[str, str] | None = None,
+    filled_in: Mapping[str, Any] | None = None,
 ) -> str:
     """A document with a comment above each key, and the keys that it leaves out as comments below.
 
@@ -114,20 +119,21 @@ def _commented(
         document: as it is read.
         model: whose docstring has the words.
         more: words on keys that the docstring is silent on.
+        filled_in: what the program says itself, so that it is not in the file.
     """
     words = _words(model) | dict(more or {})
     lines = [f"# {head}", ""]
     for key, value in document.items():
         lines += _comment(words.get(key, ""))
         lines += _dumped(key, value)
+    whole = validate(model, {**(filled_in or {}), **document}, head).model_dump(mode="json", by_alias=True)
     fields = {field.alias or name: field for name, field in model.model_fields.items()}
     left = [name for name, field in fields.items() if name not in document and not field.is_required()]
     if left:
         lines += ["", "# Left out, each as where it is not said:"]
     for name in left:
-        default = fields[name].get_default(call_default_factory=True)
         lines += _comment(words.get(name, ""))
-        lines += [f"#{line}" for line in _dumped(name, _plain(default))]
+        lines += [f"#{line}" for line in _dumped(name, whole.get(name))]
     return "\n".join(lines) + "\n"
 
 
@@ -138,17 +144,6 @@ def _dumped(key: str, value: Any) -> list[str]:
         {key: value}, sort_keys=False, allow_unicode=True, width=_WIDTH, default_flow_style=flow
     )
     return text.rstrip().splitlines()
-
-
-def _plain(value: Any) -> Any:
-    """A default as YAML can write it."""
-    if isinstance(value, BaseModel):
-        return value.model_dump(mode="json", by_alias=True)
-    if isinstance(value, tuple | list):
-        return [_plain(each) for each in value]
-    if isinstance(value, Mapping):
-        return {key: _plain(each) for key, each in value.items()}
-    return value if value is None or isinstance(value, bool | int | float | str) else str(value)
 
 
 def _comment(words: str) -> list[str]:
