@@ -93,8 +93,9 @@ class Origin:
 
     def some(self, rows: list[int]) -> Origin:
         """The same for some of the images."""
+        index = torch.tensor(rows, device=self.images.device)
         return Origin(
-            self.module, self.images[rows], self.labels[rows], self.label[rows], self.maps[rows],
+            self.module, self.images[index], self.labels[index], self.label[index], self.maps[index],
             self.saliency, self.batch_size,
         )  # fmt: skip
 
