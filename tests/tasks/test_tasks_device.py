@@ -40,7 +40,6 @@ def seen(values):
     [
         ("adversarial/digits", {}),
         ("corruptions/digits", {}),
-        ("consistency/digits", {}),
         ("verification/digits", {}),
         ("verification/digits", {"verifier": "search"}),
     ],
