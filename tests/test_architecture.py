@@ -18,13 +18,15 @@ LOADS_AS_NAMED = {
     "commands/doctor.py:_open": "an argument of `assay doctor`",
     "commands/accuracy.py:accuracy": "`assay accuracy`'s own argument",
     "models/zoo.py:label_space_of": "`--model` of `assay run` and `assay plan`, to find its track",
+    "models/in_memory.py:as_model": "the caller's own argument of `assay.attack`, `assay.saliency` and `assay.verify`",
     "models/subject.py:open_subject": "an argument of `assay doctor`",
     "commands/verification.py:verify": "`assay verify --model`",
     "tasks/adversarial/sources.py:source_model": "with_sources, which every job's data go through, looks before",
     "papers/alignments.py:_computed": "a network of a shipped paper, or one that the reproduction trained",
 }
 MAKES_REQUESTS = {
-    "commands/options.py:requests": "`--model`, or the default of a spec that ships",
+    "commands/asked.py:requests": "`--model`, or the default of a spec that ships",
+    "api/evaluation.py:evaluate": "the caller's own argument",
     "papers/plan.py:_request": "as papers/alignments.py",
     "board/submissions/tiers.py:rerun": "model_of, after require_trusted",
     "commands/board.py:rerun": "model_of, after require_trusted",
@@ -63,7 +65,7 @@ def test_modules_are_imported_by_name_in_known_places_alone():
     assert calls("import_module", "__import__") == {
         "attacks/implementation.py:implementation_of", "models/zoo.py:registry", "tasks/families.py:family",
         "tasks/srvr/pytorch3d_backend.py:pytorch3d_problem", "tasks/srvr/pytorch3d_backend.py:render_with_pytorch3d",
-        "models/entries/user_factory.py:_product",
+        "models/entries/user_factory.py:_product", "__init__.py:__getattr__",
     }  # fmt: skip
 
 
@@ -98,7 +100,8 @@ FAMILIES = families()
 # A family's own verbs stand with all others in `commands/`; the table of families names each once.
 MAY_NAME_A_FAMILY = {
     "tasks/families.py", "commands/adversarial.py", "commands/verification.py", "commands/srvr.py",
-    "commands/srvr_maps.py",
+    "commands/verifying.py", "commands/srvr_maps.py", "api/proving.py",
+    "models/entries/robustbench_names.py",  # a threat model of RobustBench's is called corruptions
 }  # fmt: skip
 
 

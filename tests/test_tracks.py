@@ -9,7 +9,7 @@ from assay.common.resources import shipped_folder
 from assay.data.manifest import load_manifest
 from assay.models.zoo import label_space_of, registry
 from assay.specs import shipped_specs
-from assay.tasks.families import families, load_spec
+from assay.tasks.families import families, family, load_spec, read_spec
 from assay.tasks.srvr.shapes import list_shapes, load_shapes
 from assay.tracks import Scale, load_track, read_track, shipped_tracks, track_of
 
@@ -100,3 +100,12 @@ def test_a_bad_track_names_its_file_and_key(tmp_path):
     path.write_text(yaml.safe_dump(yaml.safe_load(shipped.read_text()) | {"embedded": {"tasks": []}}))
     with pytest.raises(UserError, match=r"mine\.yaml.*embedded.*tasks"):
         read_track(path)
+
+
+@pytest.mark.parametrize("task", sorted(shipped_specs()))
+def test_every_shipped_task_states_its_headline_in_people_s_words(task):
+    spec = read_spec(shipped_specs()[task])
+    title = family(spec.family).headline_title(spec)
+    assert spec.headline_key in spec.metric_keys()
+    assert title
+    assert title != spec.headline_key

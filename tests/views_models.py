@@ -52,6 +52,12 @@ def nan_on_large_objects():
     return _NanOnLargeObjects(), DESCRIPTION
 
 
+def one_size():
+    """Takes pictures of its own size alone."""
+    net = nn.Sequential(nn.Flatten(), nn.Linear(3 * SIDE * SIDE, 1000))
+    return net, DESCRIPTION
+
+
 def grey():
     net = nn.Sequential(nn.Flatten(), nn.Linear(SIDE * SIDE, 1000))
     return net, DESCRIPTION | {"mean": (0.0,), "std": (1.0,)}

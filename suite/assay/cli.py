@@ -9,21 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from assay import __version__
-from assay.commands import (
-    accuracy,
-    adversarial,
-    board,
-    catalogue,
-    doctor,
-    papers,
-    results,
-    running,
-    saliency,
-    srvr,
-    srvr_maps,
-    training,
-    verification,
-)  # fmt: skip
+from assay.commands.groups import GROUPS, VerbsInGroups
 from assay.common.errors import UserError
 
 INTERRUPTED = 130  # a shell's code for what SIGINT ended
@@ -32,16 +18,14 @@ app = typer.Typer(
     name="assay",
     help="How far can an image classifier's answer, and what it looks at, be trusted when the input changes?",
     epilog="Example: assay run --model efficientnet_lite0 --task adversarial/imagenet20 --out out/first",
+    cls=VerbsInGroups,
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for group in (
-    running, results, catalogue, accuracy, doctor, training, saliency, adversarial, verification, srvr, srvr_maps,
-    papers, board,
-):  # fmt: skip
-    app.add_typer(group.app)
+for modules in GROUPS.values():
+    for module in modules:
+        app.add_typer(module.app)
 
 
 def _version(value: bool) -> None:
@@ -64,8 +48,8 @@ def main(arguments: list[str] | None = None) -> None:
     _print_anything()
     code = _guarded(lambda: app(args=arguments, standalone_mode=False))
     if code == INTERRUPTED:
-        # All is stored and closed. An orderly exit would take torch apart for another second or more, and wait for
-        # a thread that hangs at a picture.
+        # Everything is stored and closed. An orderly exit would spend a second or more on torch, and would wait for
+        # a thread that hangs on a picture.
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
@@ -95,7 +79,7 @@ def _guarded(command: Callable[[], Any]) -> int:
             raise
         print(known[0], file=sys.stderr)
         return known[1]
-    if code == INTERRUPTED:  # so the option parser, too, says that it was Ctrl-C
+    if code == INTERRUPTED:  # the option parser reports Ctrl-C so, too
         print("assay: stopped", file=sys.stderr)
     return code if isinstance(code, int) else 0
 
@@ -104,7 +88,7 @@ def _message_and_code(error: Exception) -> tuple[str, int] | None:
     """What to print and the exit code for a stopped run or a wrong option; None for a defect of ours."""
     if type(error).__name__ == "InterruptedRunError":
         return f"assay: {error}", INTERRUPTED
-    usage = getattr(error, "format_message", None)  # how the option parser's exceptions speak
+    usage = getattr(error, "format_message", None)  # the option parser's exceptions have it
     if usage is None:
         return None
     message = usage()

@@ -1,7 +1,7 @@
 """Task specs: declarative, strict, versioned and hashable.
 
 Every field of every spec stands on one of two sides: it is part of the *identity* (it changes the answer, so it is
-hashed into the job's key) or it is *runtime* (it does not). A test walks all fields and fails for one on no side.
+hashed into the job's key) or it is *runtime* (it does not). A test fails for a field on no side.
 """
 
 import re

@@ -1,7 +1,7 @@
 """Tracks: for one label space, the tasks of every family that have a meaning there, at two scales.
 
-A track is a question about one model, asked in as many ways as there are families. What a family cannot ask there is
-a sentence of the track.
+A track is a question about one model, asked in as many ways as there are families. Where a family has no task, the
+track says why.
 """
 
 from collections.abc import Iterable
@@ -44,8 +44,8 @@ class Track(StrictModel):
         title: for people.
         description: what is asked, and on which data.
         label_space: of the models that the track is for.
-        default_model: what it is run on where none is named.
-        embedded: needs nothing but the installed packages, and some minutes.
+        default_model: the model that is run where none is named.
+        embedded: needs only the installed packages and some minutes.
         full: the data that the field compares on.
     """
 
@@ -90,7 +90,7 @@ def track_of(label_space: str) -> tuple[str, Track] | None:
 
 
 def families_without(tasks: Iterable[str]) -> dict[str, str]:
-    """Family to why it has no task, of every track at a scale all of whose tasks are among ``tasks``."""
+    """Why families have no task, for every track and scale whose tasks are all among ``tasks``."""
     asked = set(tasks)
     found: dict[str, str] = {}
     for track in shipped_tracks().values():

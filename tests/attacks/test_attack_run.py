@@ -127,6 +127,25 @@ def test_fallen_images_leave_the_batch_and_waiting_ones_take_their_place() -> No
     assert sum(sizes) == int((result.steps_used + 1).sum())
 
 
+def test_averaging_over_draws_climbs_what_a_random_network_does_on_average() -> None:
+    net, images, labels = net_and_batch()
+    noise = torch.Generator().manual_seed(3)
+
+    def random(pixels: Tensor) -> Tensor:
+        shake = 2 * torch.randn(len(pixels), 1, generator=noise, dtype=pixels.dtype)
+        return net(pixels) + shake * net(1 - pixels)
+
+    asked = replace(asked_of("bim", "linf", 0.03, steps=10), early_stop=False)
+    plain = run_attack("bim", net, images, labels, asked, range(12)).images
+    apart = []
+    for draws in (1, 50):
+        found = run_attack("bim", random, images, labels, replace(asked, draws=draws), range(12)).images
+        apart.append((found - plain).abs().mean())
+    assert apart[1] < apart[0] / 2
+    same = run_attack("bim", net, images, labels, replace(asked, draws=5), range(12)).images
+    assert torch.allclose(same, plain)
+
+
 def test_parameters_get_no_gradients() -> None:
     net, images, labels = net_and_batch()
     run_attack("pgd", net, images, labels, asked_of("pgd", "linf", 0.02), range(12))
@@ -202,6 +221,9 @@ def test_non_finite_logits_name_the_images(bad: float) -> None:
         ("bim", {"norm": "l7"}, "choose l2 or linf"),
         ("bim", {"loss": "hinge"}, "choose cross_entropy or dlr or margin"),
         ("mim", {"momentum": -1.0}, "momentum must be"),
+        ("bim", {"draws": 0}, "draws must be at least 1"),
+        ("fab", {"step_size": None, "loss": "margin", "draws": 20}, "draws must be 1"),
+        ("fab", {"step_size": None, "loss": "margin", "top_k": 5}, "top_k must be 1"),
         ("pdg", {}, "did you mean"),
     ],
 )

@@ -23,6 +23,7 @@ schema: 1
 family: adversarial
 title: Accuracy under attack, the digits
 data: digits
+headline: "worst:robust_accuracy@1/20"
 eps: [0, 1/20, 1/10]
 chunk_units: 600
 attacks:
@@ -40,10 +41,12 @@ MODELS = {"digits-linear": "digits_models:linear", "digits-blurred": "digits_mod
 
 
 def use_specs(monkeypatch, folder):
-    """Let the tasks in ``folder`` be the shipped ones."""
-    monkeypatch.setattr(
-        "assay.specs.shipped_folder", lambda name: folder if name == "benchmarks" else shipped_folder(name)
-    )
+    """Let the tasks and tracks in ``folder`` be the shipped ones."""
+    for module in ("specs", "tracks"):
+        monkeypatch.setattr(
+            f"assay.{module}.shipped_folder",
+            lambda name: folder if name == "benchmarks" else shipped_folder(name),
+        )
 
 
 @dataclass(frozen=True)
@@ -63,13 +66,13 @@ class Place:
         return [str(problem) for problem in check_submission(folder or self.submission, against)]
 
 
-def make_place(root: Path, requests: Mapping[str, JobRequest], rank_by: str) -> Place:
+def make_place(root: Path, requests: Mapping[str, JobRequest]) -> Place:
     """Run jobs of one task and submit each under its name, as honest contributors do."""
     (root / "about.yaml").write_text(METADATA)
     place = Place(root / "leaderboard", root / "run", root / "about.yaml")
     run_jobs(plan_jobs(list(requests.values())), place.run)
     for task in {request.task for request in requests.values()}:
-        admit(place.board, task, rank_by, "higher", ())
+        admit(place.board, task, ())
     for name, request in requests.items():
         build_submissions(SubmitRequest(place.run, place.metadata, request.model, name), place.board)
     return place

@@ -3,7 +3,7 @@
 import shutil
 
 import pytest
-from board_place import MODELS, RANK_BY, SPEC, TASK, Place, make_place, use_specs
+from board_place import MODELS, SPEC, TASK, Place, make_place, use_specs
 
 from assay.runner.jobs import JobRequest
 
@@ -27,7 +27,7 @@ def pristine(tmp_path_factory, benchmarks):
     with pytest.MonkeyPatch.context() as patch:
         use_specs(patch, benchmarks)
         requests = {name: JobRequest(model, TASK, batch_size=256) for name, model in MODELS.items()}
-        return make_place(tmp_path_factory.mktemp("place"), requests, rank_by=RANK_BY)
+        return make_place(tmp_path_factory.mktemp("place"), requests)
 
 
 @pytest.fixture

@@ -26,6 +26,7 @@ schema: 1
 family: adversarial
 title: Images that are kept
 data: few.yaml
+headline: "worst:robust_accuracy@1/10"
 eps: [0, 1/20, 1/10]
 chunk_units: 60
 attacks:

@@ -22,6 +22,7 @@ schema: 1
 family: adversarial
 title: Accuracy under attack, invented data {number}
 data: digits
+headline: "worst:robust_accuracy@2/255"
 eps: [{eps}]
 attacks:
   - {{method: fgsm}}
@@ -29,6 +30,26 @@ attacks:
   - {{method: pgd, steps: {steps}, step_size: 1/30 eps}}
   - {{method: mim, steps: 10, step_size: 0.1 eps}}
 """
+
+
+TRACK = """\
+schema: 1
+title: Invented digits
+description: What the invented models are asked.
+label_space: digits
+default_model: digits_fnn
+embedded:
+  tasks: [{tasks}]
+  without: {{srvr: the classes of the shapes are not digits}}
+full:
+  tasks: [{tasks}]
+"""
+
+
+def write_track(folder: Path, tasks: list[str]) -> None:
+    """A track of these tasks."""
+    (folder / "tracks").mkdir(parents=True)
+    (folder / "tracks" / "invented.yaml").write_text(TRACK.format(tasks=", ".join(tasks)))
 
 
 def write_specs(folder: Path, tasks: int) -> None:
@@ -86,6 +107,7 @@ def _metric(name, hits, series=None, eps=None, headline=True):
     number, _, over = (eps or "0").partition("/")
     return {
         "name": name, "value": hits / UNITS, "ci_low": low, "ci_high": high, "n": UNITS, "unit": "proportion",
+        "title": name.replace("_", " "), "direction": "up",
         "series": series, "x": None if eps is None else int(number) / int(over or 1),
         "x_label": None if eps is None else "eps", "headline": headline,
     }  # fmt: skip

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from board_place import rewrite, use_specs
-from synthetic import write_board, write_specs
+from synthetic import write_board, write_specs, write_track
 from test_run_page import result
 
 from assay.board.page import run_page
@@ -23,6 +23,7 @@ def site(tmp_path_factory):
     """A site of many invented models, opened as files."""
     root = tmp_path_factory.mktemp("browser")
     write_specs(root / "benchmarks", TASKS)
+    write_track(root / "benchmarks", [f"adversarial/invented-{number:02d}" for number in range(TASKS - 1)])
     with pytest.MonkeyPatch.context() as patch:
         use_specs(patch, root / "benchmarks")
         write_board(root / "leaderboard", MODELS)
@@ -89,6 +90,76 @@ def test_models_without_a_result_are_shown_last_never_dropped(open_page):
     assert len(names(page)) == MODELS
     last = page.locator("#board tbody tr").last
     assert last.locator("td.none").count() >= 1
+
+
+def test_a_track_has_its_own_columns_and_the_link_keeps_it(open_page):
+    page = open_page()
+    tabs = page.locator(".tabs button")
+    assert [text.split() for text in tabs.all_inner_texts()] == [
+        ["Invented", "digits", str(MODELS)],
+        ["Other", "tasks", tabs.nth(1).locator("small").inner_text()],
+    ]
+    assert headings(page) == ["Adversarial invented-00", "Adversarial invented-01"]
+    tabs.nth(1).click()
+    assert headings(page) == ["Adversarial invented-02"]
+    assert page.locator("#pair").is_hidden()
+    again = open_page("index.html#" + page.url.partition("#")[2])
+    assert headings(again) == ["Adversarial invented-02"]
+    assert again.locator(".tabs [aria-pressed='true']").inner_text().startswith("Other tasks")
+
+
+def headings(page):
+    return [button.inner_text().strip(" ▼▲") for button in page.locator("#board thead button").all()[1:]]
+
+
+def test_a_heading_has_at_most_three_words_a_unit_and_a_direction(open_page):
+    page = open_page()
+    assert all(len(heading.split()) <= 3 for heading in headings(page))
+    assert set(page.locator("#board thead small").all_inner_texts()) == {"% ↑"}
+
+
+def test_a_cell_that_nobody_has_run_says_the_command_that_fills_it(open_page):
+    page = open_page("index.html#size=100")
+    cell = page.locator("#board tbody td.none").first
+    assert cell.inner_text() == "not run"
+    cell.locator("summary").click()
+    model = cell.locator("xpath=..").locator("th a").inner_text()
+    assert f"assay run --model {model} --task adversarial/invented-0" in cell.inner_text()
+
+
+def test_a_row_names_who_submitted_and_its_tier(open_page):
+    page = open_page()
+    assert "submitted, by someone@example.org" in page.locator("#board tbody th").first.inner_text()
+
+
+@pytest.mark.parametrize("track", ["invented", "other"])
+def test_the_whole_table_is_in_sight_at_1280_pixels(open_page, track):
+    page = open_page(f"index.html#track={track}", viewport={"width": 1280, "height": 900})
+    fits = "(() => { const box = document.querySelector('.scroll'); return box.scrollWidth <= box.clientWidth; })()"
+    assert page.evaluate(fits)
+
+
+def test_two_headlines_of_a_track_are_drawn_and_the_undominated_are_named(open_page):
+    page = open_page()
+    page.locator("#scatter").scroll_into_view_if_needed()
+    page.wait_for_selector("#scatter .main-svg")
+    said = page.inner_text("#scatter-says")
+    assert "models have both figures" in said
+    assert said in page.get_attribute("#scatter", "aria-label")
+    page.select_option("#x", index=1)
+    assert "x=adversarial" in page.url
+    page.wait_for_function(f"document.querySelector('#scatter-says').textContent !== {json.dumps(said)}")
+
+
+def test_a_model_is_undominated_when_no_other_is_as_good_in_both_and_better_in_one(open_page):
+    page = open_page()
+    found = page.evaluate("""() => {
+        const cell = (value) => [value, null, null, 9];
+        const points = [[1, 9], [2, 9], [3, 1], [2, 2], [3, 1]].map(([x, y]) => ({ x: cell(x), y: cell(y) }));
+        const [up, down] = [{ better: "higher" }, { better: "lower" }];
+        return [Scatter.undominated(points, up, up), Scatter.undominated(points, up, down)];
+    }""")
+    assert found == [[False, True, True, False, True], [False, False, True, False, True]]
 
 
 def test_search_and_filters_say_what_they_hide(open_page):
@@ -164,6 +235,9 @@ def test_every_figure_that_is_a_mean_over_units_is_tested_and_says_how(open_page
     page.wait_for_selector("#compare-table")
     lines = page.locator("#compare-table tbody tr").all_inner_texts()
     assert len(lines) == 26
+    assert "A preview." in page.inner_text("#compare-body")
+    command = "assay compare leaderboard/submissions/invented-0001 leaderboard/submissions/invented-0002"
+    assert command in page.inner_text("#compare-body")
     assert all("to the first; McNemar, p " in line for line in lines)
 
 
@@ -309,6 +383,12 @@ def test_axe_finds_nothing_serious(open_page, name, scheme):
     assert [(item["id"], item["nodes"][0]["html"]) for item in found if item["impact"] in SERIOUS] == []
 
 
+def unfold(page):
+    """Open all of a run's page."""
+    page.locator("details").evaluate_all("all => all.forEach((one) => { one.open = true; })")
+    page.wait_for_selector("#metrics tbody tr")
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_nothing_serious_on_the_page_of_a_run(chromium, tmp_path, scheme):
     axe = pytest.importorskip(
@@ -323,8 +403,7 @@ def test_axe_finds_nothing_serious_on_the_page_of_a_run(chromium, tmp_path, sche
     complaints = []
     page.on("pageerror", lambda error: complaints.append(str(error)))
     page.goto((tmp_path / "run.html").as_uri())
-    page.wait_for_selector("#metrics tbody tr")
-    page.locator("details").evaluate_all("all => all.forEach((one) => { one.open = true; })")
+    unfold(page)
     found = axe.Axe().run(page, options={"preload": False}).response["violations"]
     assert [(item["id"], item["nodes"][0]["html"]) for item in found if item["impact"] in SERIOUS] == []
     assert complaints == []
@@ -390,9 +469,33 @@ def test_a_run_s_page_asks_for_nothing_that_its_policy_refuses(chromium, tmp_pat
     complaints = []
     page.on("console", lambda message: complaints.append(message.text))
     page.goto((tmp_path / "run.html").as_uri())
-    page.wait_for_selector("#metrics tbody tr")
+    unfold(page)
     assert page.locator("#metrics tbody tr td:nth-child(4)").all_inner_texts() == ["10.5", "9.25", "100"]
     assert complaints == []
+    context.close()
+
+
+CHART = '{"data": [{"type": "scatter", "x": [0, 1], "y": [0.5, 0.25]}], "layout": {}}'
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_run_s_page_is_short_until_a_family_is_unfolded(chromium, tmp_path, width):
+    """The card and one picture a family; the others are drawn when their family is unfolded."""
+    figures = [Figure(f"c{number}", f"Picture {number}", "seen", "plotly", CHART) for number in range(9)]
+    results = [result(name=name, family=name_) for name in ("m", "o") for name_ in ("adversarial", "srvr")]
+    (tmp_path / "run.html").write_text(run_page(results, {("m", "t"): figures, ("o", "t"): figures}))
+    context = chromium.new_context(viewport={"width": width, "height": 844})
+    page = context.new_page()
+    page.goto((tmp_path / "run.html").as_uri())
+    page.wait_for_selector(".chart .main-svg")
+    assert page.evaluate("document.documentElement.scrollHeight") < 6000
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+    assert page.locator(".js-plotly-plot").count() == 2
+    page.click(".contents a[href='#srvr']")
+    page.wait_for_selector("#srvr[open] .js-plotly-plot >> nth=8")
+    assert page.locator("#adversarial[open]").count() == 0
+    assert page.locator("#srvr .js-plotly-plot").count() == 17
+    page.wait_for_selector(".contents a[href='#srvr'][aria-current]")
     context.close()
 
 
@@ -409,8 +512,8 @@ def test_a_run_s_page_runs_our_scripts_and_no_other(chromium, tmp_path):
     complaints = []
     page.on("console", lambda message: complaints.append(message.text))
     page.goto((tmp_path / "run.html").as_uri())
-    page.wait_for_selector("#metrics tbody tr")
     page.wait_for_selector(".chart .main-svg")
+    unfold(page)
     assert page.title() == "Assay: results of a run"
     refused = [text for text in complaints if "Content Security Policy" in text]
     planted = ("Executing inline script", "Executing inline event handler", "Loading the image")

@@ -6,6 +6,7 @@ import pytest
 from board_place import METADATA, RANK_BY, TASK
 
 from assay.board.submissions.documents import write_schemas
+from assay.board.submissions.register import read_register
 
 
 def test_from_a_run_to_a_row(place, assay, tmp_path):
@@ -90,8 +91,22 @@ def test_a_folder_without_a_register_is_a_sentence(assay, tmp_path):
 
 
 def test_admitting_a_task_needs_a_task(place, assay):
-    code, _, err = assay("admit", "adversarial/nothing", "--rank-by", "x", "--board", place.board)
+    code, _, err = assay("admit", "adversarial/nothing", "--board", place.board)
     assert (code, "unknown task" in err) == (2, True)
+
+
+def test_a_task_without_a_headline_is_not_admitted(place, assay):
+    before = (place.board / "tasks.yaml").read_bytes()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("assay.specs.TaskSpec.headline_key", None)
+        code, _, err = assay("admit", TASK, "--board", place.board)
+    assert (code, "its spec has no headline" in err) == (2, True)
+    assert (place.board / "tasks.yaml").read_bytes() == before
+
+
+def test_an_admitted_task_is_ranked_by_the_headline_of_its_spec(place):
+    entry = read_register(place.board).tasks[TASK]
+    assert (entry.rank_by, entry.better) == (RANK_BY, "higher")
 
 
 def test_the_published_schemas_are_the_documents(tmp_path):

@@ -72,7 +72,7 @@ def workplace(tmp_path_factory):
         root.mkdir()
         saved_run(root / "sent_run")
         as_only_shard(root / "sent_run")
-        admit(root / "leaderboard", TASK, "worst:robust_accuracy@1/10", "higher", ())
+        admit(root / "leaderboard", TASK, ())
         (root / "about.yaml").write_text(METADATA)
         build_submissions(SubmitRequest(root / "sent_run", root / "about.yaml"), root / "leaderboard")
         (root / "leaderboard/tiers/digits_fnn").mkdir(parents=True)

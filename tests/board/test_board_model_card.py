@@ -2,7 +2,7 @@
 
 import pytest
 import yaml
-from board_place import METADATA, RANK_BY, TASK, Place, refused, rewrite
+from board_place import METADATA, TASK, Place, refused, rewrite
 
 from assay.board.submissions.build import SubmitRequest, build_submissions
 from assay.board.submissions.register import admit
@@ -31,7 +31,7 @@ def test_the_card_that_brought_the_model_in_is_submitted_with_it(tmp_path):
     (tmp_path / "about.yaml").write_text(METADATA)
     place = Place(tmp_path / "leaderboard", tmp_path / "run", tmp_path / "about.yaml")
     run_jobs(plan_jobs([JobRequest(str(card), TASK, batch_size=256)]), place.run)
-    admit(place.board, TASK, RANK_BY, "higher", ())
+    admit(place.board, TASK, ())
     (folder,) = build_submissions(SubmitRequest(place.run, place.metadata), place.board)
     assert (folder / "card.yaml").read_bytes() == card.read_bytes()
     assert place.check(folder) == []

@@ -48,6 +48,14 @@ def _shipped_data(benchmarks):
 
 
 @pytest.fixture(scope="module", autouse=True)
+def _a_headline():
+    """A task without one is not admitted."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("assay.tasks.consistency.spec.ConsistencySpec.metric_keys", lambda _: ("excess",))
+        yield
+
+
+@pytest.fixture(scope="module", autouse=True)
 def _few_pixels_may_tie():
     """Four neurons and pixels of 8 bits leave ties among adversarial images, which a submission may not have."""
     with pytest.MonkeyPatch.context() as patch:
@@ -61,7 +69,7 @@ def pristine(tmp_path_factory, benchmarks):
     with pytest.MonkeyPatch.context() as patch:
         use_specs(patch, benchmarks)
         requests = {"detectors": JobRequest(MODEL, TASK)}
-        return make_place(tmp_path_factory.mktemp("place"), requests, rank_by="excess")
+        return make_place(tmp_path_factory.mktemp("place"), requests)
 
 
 @pytest.fixture

@@ -1,20 +1,24 @@
 """The site and the CSV files: nothing hidden without a reason, stable, only what changed is written, nothing runs."""
 
 import csv
+import gzip
 import json
 import re
+import shutil
 import subprocess
 
 import pytest
 import yaml
-from board_place import RANK_BY, TASK, edit_result, rewrite
+from board_place import RANK_BY, RECORDS, TASK, edit_result, rewrite, use_specs
 
+from assay.board.headings import column_headings, family_title, unit_and_direction
 from assay.board.html import breakable
 from assay.board.site import build
 from assay.board.site.boards import Row, TaskBoard
 from assay.board.site.build import build_site
-from assay.board.site.documents import cell, curve_tables, provenance_rows
-from assay.board.site.pages import data_script, family_title, script_json
+from assay.board.site.documents import cell, curve_tables, headline, provenance_rows, singles
+from assay.board.site.models import least_tier
+from assay.board.site.pages import data_script, script_json
 from assay.board.submissions.register import read_register
 from assay.common.children import ChildLostError
 from assay.common.errors import UserError
@@ -96,8 +100,6 @@ def test_one_changed_submission_is_one_page(built, place):
 
 
 def test_a_withdrawn_submission_leaves_nothing(built, place):
-    import shutil
-
     _, board, site = built
     shutil.rmtree(place.submission)
     assert build_site(board, site).models == 1
@@ -129,10 +131,46 @@ def test_the_wide_table_has_a_row_a_model_and_no_place_for_what_is_only_submitte
     assert all(0 <= float(row[f"{TASK} {RANK_BY}"]) <= 1 for row in rows)
 
 
+def board_of(place):
+    return TaskBoard(TASK, "t", "adversarial", read_register(place.board).tasks[TASK], RANK_BY)
+
+
+def described(name, direction="up"):
+    return {
+        "name": name, "unit": "proportion", "series": None, "x": None, "x_label": None,
+        "title": name, "direction": direction,
+    }  # fmt: skip
+
+
+def test_a_model_that_stands_alone_has_no_place(place):
+    board = board_of(place)
+    board.add("a", Row([described(RANK_BY)], [[0.5, 0.4, 0.6, 9]], "re-run"))
+    board.add("forged", Row([described(RANK_BY)], [[0.9, 0.9, 0.9, 9]], "submitted"))
+    assert [cell[4:] for cell in board.ranked().values()] == [[None, None], [None, None]]
+
+
+def test_figures_of_two_versions_stand_in_their_own_columns(place):
+    """A result of before may lack the headline, or have the figures in another order."""
+    board = board_of(place)
+    board.add("old", Row([described("a"), described("b")], [[1, 1, 1, 9], [2, 2, 2, 9]], "re-run"))
+    board.add("new", Row([described("b"), described(RANK_BY)], [[3, 3, 3, 9], [4, 4, 4, 9]], "re-run"))
+    assert [metric["name"] for metric in board.metrics] == ["a", "b", RANK_BY]
+    rows = board.document()["rows"]
+    assert [[cell[0] for cell in rows[name]] for name in ("old", "new")] == [[1, 2, None], [None, 3, 4]]
+    assert {name: cell[0] for name, cell in board.ranked().items()} == {"old": None, "new": 4}
+
+
+def test_the_direction_is_that_of_the_headline(place):
+    board = board_of(place)
+    for name, value in (("a", 0.5), ("b", 0.3)):
+        board.add(name, Row([described(RANK_BY, "down")], [[value] * 3 + [9]], "re-run"))
+    assert [cell[4:] for cell in board.ranked().values()] == [[2, 2], [1, 1]]
+
+
 def test_places_are_given_among_what_the_maintainers_computed(place, tmp_path):
     """A third of the models is only submitted: the others have the places that they would have without those."""
-    board = TaskBoard(TASK, "t", "adversarial", read_register(place.board).tasks[TASK])
-    metric = [{"name": RANK_BY, "unit": "proportion", "series": None, "x": None, "x_label": None}]
+    board = board_of(place)
+    metric = [described(RANK_BY)]
     for name, value, tier in (("a", 0.5, "re-run"), ("forged", 0.9, "submitted"), ("b", 0.3, "re-scored")):
         board.add(name, Row(metric, [[value, value, value, 9]], tier))
     assert {name: list(cell[4:]) for name, cell in board.ranked().items()} == {
@@ -182,14 +220,14 @@ def test_a_history_that_is_not_utf_8_and_has_odd_authors_is_read(place, tmp_path
         assert "\x1b" not in page
 
 
-def test_the_commit_says_who_and_when(place, tmp_path):
+def test_the_metadata_say_who_and_the_commit_says_when(place, tmp_path):
     repository = place.board.parent
     author = ["-c", "user.name=A. Maintainer", "-c", "user.email=m@example.org"]
     for command in (["init", "-q"], ["add", "leaderboard"], [*author, "commit", "-qm", "submit"]):
         subprocess.run(["git", "-C", str(repository), *command], check=True)
     build_site(place.board, tmp_path / "site")
     models = json.loads((tmp_path / "site" / "leaderboard.json").read_text())["models"]
-    assert {model["who"] for model in models} == {"A. Maintainer"}
+    assert {model["who"] for model in models} == {"someone@example.org"}
     assert re.fullmatch(r"\d{4}-\d\d-\d\d", models[0]["when"])
 
 
@@ -262,3 +300,81 @@ def test_a_long_name_can_be_broken_and_is_still_escaped():
 @pytest.mark.parametrize(("name", "title"), [("adversarial", "Adversarial"), ("srvr", "SRVR")])
 def test_a_family_has_a_title(name, title):
     assert family_title(name) == title
+
+
+def test_a_column_is_called_by_its_family_and_by_its_task_where_there_are_two():
+    tasks = [("srvr/embedded", "srvr"), ("adversarial/a", "adversarial"), ("adversarial/b", "adversarial")]
+    assert list(column_headings(tasks).values()) == ["SRVR", "Adversarial a", "Adversarial b"]
+    assert column_headings(tasks[:1], with_names=True) == {"srvr/embedded": "SRVR embedded"}
+
+
+def test_a_unit_stands_with_the_direction_where_they_are_known():
+    assert unit_and_direction("proportion", "up") == "% ↑"
+    assert unit_and_direction("1/255", "lower") == "1/255 ↓"
+    assert unit_and_direction("", "none") == ""
+
+
+def test_a_model_s_figures_are_called_by_their_titles_and_keep_their_keys():
+    metric = {"name": "k:r", "value": 0.5, "ci_low": None, "ci_high": None, "unit": "proportion", "n": 4,
+              "series": None, "x": None, "x_label": None, "title": "Proved", "direction": "up"}  # fmt: skip
+    assert singles([metric]) == [("Proved", "k:r", "50.0 %", 4, "% ↑")]
+    old = {name: value for name, value in metric.items() if name not in ("title", "direction")}
+    assert singles([old]) == [("k:r", "k:r", "50.0 %", 4, "%")]
+    result = {"status": "complete", "reason": None, "metrics": [metric]}
+    assert headline(result, "k:r") == {"measure": "Proved", "cell": "50.0 %", "n": 4, "note": "% ↑"}
+    assert headline(result, "other")["cell"] == "–"
+    assert headline({"status": "not_applicable", "reason": "no", "metrics": []}, "k:r")["cell"] == "n/a: no"
+
+
+def test_the_overview_has_the_track_of_the_models_label_space(built, benchmarks, monkeypatch, tmp_path):
+    """Its tasks are the columns; a task of no track stands in the last table; a column needs a figure."""
+    _, board, site = built
+    overview = json.loads((site / "leaderboard.json").read_text())
+    assert [(track["id"], track["headings"]) for track in overview["tracks"]] == [
+        ("other", {TASK: "Adversarial digits"})
+    ]
+    other = tmp_path / "benchmarks"
+    shutil.copytree(benchmarks, other)
+    (other / "tracks").mkdir()
+    track = {
+        "schema": 1, "title": "Digits", "description": "d", "label_space": "digits", "default_model": "m",
+        "embedded": {"tasks": [TASK], "without": {"srvr": "no shapes"}}, "full": {"tasks": [TASK]},
+    }  # fmt: skip
+    (other / "tracks" / "digits.yaml").write_text(yaml.safe_dump(track))
+    use_specs(monkeypatch, other)
+    build_site(board, tmp_path / "again")
+    overview = json.loads((tmp_path / "again" / "leaderboard.json").read_text())
+    assert [(track["id"], track["headings"]) for track in overview["tracks"]] == [
+        ("digits", {TASK: "Adversarial"})
+    ]
+    assert overview["tracks"][0]["models"] == ["digits-blurred", "digits-linear"]
+    assert "n/a: no shapes" in (tmp_path / "again" / "index.html").read_text()
+
+
+def test_a_result_that_does_not_apply_lowers_no_tier(place, tmp_path):
+    """The row's tier is the least of those of its figures."""
+    tiers = {"a": "re-run", "b": "submitted"}
+    assert (
+        least_tier(tiers, [{"task": "a", "status": "complete"}, {"task": "b", "status": "not_applicable"}])
+        == "re-run"
+    )
+    assert least_tier(tiers, [{"task": "b", "status": "not_applicable"}]) == "submitted"
+
+
+def test_a_result_of_before_headlines_is_ranked_by_what_its_records_give(place, tmp_path):
+    stated = json.loads((place.submission / f"results/{TASK}.json").read_text())
+    expected = next(metric for metric in stated["metrics"] if metric["name"] == RANK_BY)
+    edit_result(place.submission, lambda document: document["metrics"].remove(expected))
+    build_site(place.board, tmp_path / "site")
+    cell = json.loads((tmp_path / "site" / "leaderboard.json").read_text())["rows"]["digits-linear"][TASK]
+    assert cell[0] == pytest.approx(expected["value"], rel=1e-5)
+
+
+def test_a_result_of_before_whose_records_give_no_headline_stays_without_one(place, tmp_path):
+    edit_result(place.submission, lambda document: document["metrics"].clear())
+    rewrite(
+        place.submission, {RECORDS: gzip.compress(b'{"unit_id":"u","values":{},"error":null}\n', mtime=0)}
+    )
+    assert build_site(place.board, tmp_path / "site").models == 2
+    cell = json.loads((tmp_path / "site" / "leaderboard.json").read_text())["rows"]["digits-linear"][TASK]
+    assert cell[0] is None

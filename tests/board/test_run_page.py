@@ -4,6 +4,7 @@ import re
 from html.parser import HTMLParser
 
 from assay.board.page import run_page
+from assay.results.card import Background
 from assay.results.document import (
     Coverage,
     DataCard,
@@ -19,9 +20,9 @@ SHA = "0" * 64
 HOSTILE = "<script>alert(1)</script>"
 
 
-def result(name="m", guards=(), status=Status.COMPLETE, reason=None):
+def result(name="m", guards=(), status=Status.COMPLETE, reason=None, family="adversarial"):
     return ResultDocument(
-        task="t", family="adversarial", title="T", spec={}, spec_sha256=SHA,
+        task="t", family=family, title="T", spec={}, spec_sha256=SHA,
         model=ModelCard(
             name=name, source="s", licence="l", architecture="a", weights_sha256=SHA, label_space="digits",
             num_classes=10, input_shape=(1, 8, 8), preprocessing={},
@@ -70,6 +71,36 @@ def test_the_page_shows_figure_guard_and_command_and_loads_nothing():
     ):
         assert text in page
     assert loads(page) == []
+
+
+def test_the_card_comes_first_a_row_a_model_and_says_what_the_families_mean():
+    background = Background(
+        meanings=[("adversarial", "adversarial: what stands.")],
+        without={"srvr": "no shapes"},
+        standing={("one", "t"): "behind 3 to 5 of 9"},
+    )
+    page = run_page([result(name="one"), result(name="two")], {}, background)
+    card = page[page.index('id="card"') : page.index("<details")]
+    for text in ("one", "two", "75.0 %", "n 4, behind 3 to 5 of 9", "what stands.", "n/a: no shapes"):
+        assert text in card, text
+
+
+def test_a_failed_guard_marks_its_family_once():
+    guard = Guard(name="inside_the_ball", passed=False, value=1.0, limit=0.5, detail="too far")
+    page = run_page([result(name=name, guards=(guard,)) for name in ("one", "two")], {})
+    assert page.count("failed: inside_the_ball") == 3  # in each model's row of the card, and at the family
+
+
+def test_headings_are_titles_and_keys_stay_in_the_table():
+    key = "brightness:0:0.3:robust"
+    metric = Metric(
+        name=key, value=0.5, n=4, unit="proportion", headline=True, title="Proved", direction="up"
+    )
+    page = run_page([result().model_copy(update={"metrics": (metric,), "headline": key})], {})
+    before, _, table = page.partition('id="figures"')
+    assert "Proved" in before
+    assert key not in before
+    assert key in table
 
 
 def test_nothing_hostile_becomes_markup():

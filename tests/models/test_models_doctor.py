@@ -13,7 +13,18 @@ import yaml
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
-from assay.models.conventions import AS_DESCRIBED, COLOUR, GREY, Convention, described, input_conventions
+from assay.models.conventions import (
+    AS_DESCRIBED,
+    COLOUR,
+    GREY,
+    PLAIN,
+    RESIZES,
+    Convention,
+    described,
+    input_conventions,
+    outputs,
+    resizes,
+)
 from assay.models.diagnosis import Diagnosis, Pictures, diagnose
 from assay.models.info import Preprocessing
 
@@ -189,6 +200,40 @@ def test_the_way_to_resize_is_found() -> None:
     assert found.best.convention.name == "[0, 1], rgb, crop alone"
     assert found.best.convention.preprocessing.resize is None
     assert {each.convention.preprocessing.resize for each in found.candidates} == {None, "direct", 7}
+
+
+def test_of_resizes_that_change_nothing_the_whole_picture_and_bilinear_come_first() -> None:
+    """Pictures of one colour each: however they are resized, the network sees the same."""
+    labels = np.arange(60) % CLASSES
+    colours = (255 * prototypes(3)[labels]).round().astype(np.uint8)
+    pictures = Pictures(list(np.tile(colours[:, None, None], (1, 9, 12, 1))), labels.tolist(), CLASSES)
+    found = diagnose(lambda _layout: Nearest(3), (3, SIDE, SIDE), (None,), pictures)
+    assert isinstance(found, Diagnosis)
+    alike = [each.convention for each in found.candidates[: found.equals + 1]]
+    assert [each.resize for each in alike if each.values == PLAIN] == list(RESIZES)
+    assert alike[0].preprocessing.interpolation == "bilinear"
+    assert [each.plainness for each in alike] == sorted(each.plainness for each in alike)
+
+
+def test_the_plainest_is_ranked_by_its_rule() -> None:
+    """Each less plain than the one before."""
+    plain = conventions(3)[0]
+    resized = list(resizes(plain, [(9, 12)]))
+    other = next(each for each in conventions(3) if each.values == "ImageNet")
+    nhwc = list(input_conventions((3, SIDE, SIDE), ("nchw", "nhwc"), coloured=True))
+    last_layout = next(each for each in nhwc if (each.input.layout, each.values) == ("nhwc", PLAIN))
+    background = outputs(plain, CLASSES + 1, CLASSES)
+    own = described(Preprocessing(crop=(SIDE, SIDE), mean=(0.9,) * 3, std=(0.1,) * 3))
+    assert own is not None
+    assert plain.resize == ""  # where pictures have the network's size
+    for ordered in (
+        [own, plain, *resized, other],
+        [plain, last_layout],
+        [*background, other],
+        [plain, outputs(plain, CLASSES, CLASSES)[1]],
+    ):
+        ranks = [each.plainness for each in ordered]
+        assert ranks == sorted(set(ranks))
 
 
 def test_what_a_model_says_of_itself_is_taken_where_nothing_is_better() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from assay.models.card_file import read_card_file
+from assay.models.conventions import as_said
 
 CARDS = Path(__file__).resolve().parents[2] / "docs" / "cards"
 RIGHT = {  # of the first 1,000 CIFAR-10 and 2,000 MNIST test images, and of 300 pictures of NIPS 2017
@@ -72,9 +73,11 @@ def test_the_doctor_finds_the_makers_convention_from_a_hundred_images(assay, zoo
         list(said.std) if said.std else None,
         None,
     )
-    if (
-        said.resize is not None
-    ):  # both usual ways to resize are right for these; pictures cannot tell them apart
-        assert first["resize"] != "none"
+    if said.resize is not None:  # bilinear, of the whole picture: pictures cannot tell the two resizes apart
+        assert (
+            first["resize"]
+            == as_said(said)["resize"]
+            == {"exact": first["size"], "interpolation": "bilinear"}
+        )
     assert document["card"]["input"] == first
     assert document["card"]["network"] == {"onnx": f"{name}.onnx"}

@@ -17,7 +17,7 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "board"))
 
-from board_place import METADATA, RANK_BY, TASK, Place, rewrite, use_specs
+from board_place import METADATA, TASK, Place, rewrite, use_specs
 from synthetic import add_model, write_board, write_specs
 
 from assay.board.site.build import build_site
@@ -153,7 +153,7 @@ def ten_thousand(tmp_path):
     with pytest.MonkeyPatch.context() as patch:
         use_specs(patch, tmp_path / "benchmarks")
         run_jobs(plan_jobs([JobRequest("digits_models:linear", TASK, batch_size=256)]), place.run)
-        admit(place.board, TASK, RANK_BY, "higher", ())
+        admit(place.board, TASK, ())
         request = SubmitRequest(place.run, place.metadata, name="digits-linear")
         build_submissions(request, place.board)
         _repeat(place)

@@ -3,15 +3,15 @@
 import pytest
 from result_documents import document
 
-from assay.results.card import LINES, WIDTH, card
+from assay.results.card import LINES, WIDTH, Background, card
 from assay.results.document import Coverage, Guard, Metric, Status
 
 PLACES = ["csv:    o/results.csv", "page:   o/index.html", "all:    assay report o --table"]
 
 
-def lines_of(results, demonstrations=None, meanings=None, without=None):
-    text = card(results, demonstrations or {}, meanings or (), without or {}, PLACES)
-    return text.splitlines()
+def lines_of(results, demonstrations=None, meanings=None, without=None, standing=None):
+    background = Background(demonstrations or {}, meanings or (), without or {}, standing or {})
+    return card(results, background, PLACES).splitlines()
 
 
 def of(model, **changes):
@@ -33,6 +33,11 @@ def test_a_line_has_family_heading_figure_interval_and_count():
     lines = lines_of([document(metrics=(metric,), headline="radius")])
     assert lines[0] == "m"
     assert lines[1].split() == ["adversarial", "Radius", "withstood", "0.5", "[0.25,", "0.75]", "n", "20"]
+
+
+def test_where_the_figure_stands_on_the_board_is_said_after_it():
+    lines = lines_of([document()], standing={("m", "adversarial/t"): "behind 3 to 5 of 9"})
+    assert lines[1].endswith("n 4  behind 3 to 5 of 9")
 
 
 def test_the_headline_is_shown_and_not_the_first_figure():
@@ -68,7 +73,9 @@ def test_a_demonstration_shows_its_reason_and_no_figure():
 
 
 def test_a_family_without_a_task_says_why_and_each_family_has_one_sentence():
-    lines = lines_of([document()], meanings=["adversarial: what stands."], without={"srvr": "no shapes"})
+    lines = lines_of(
+        [document()], meanings=[("adversarial", "adversarial: what stands.")], without={"srvr": "no shapes"}
+    )
     assert lines[2].split(maxsplit=1) == ["srvr", "n/a: no shapes"]
     assert lines[3:5] == ["", "adversarial: what stands."]
     assert lines[-3:] == PLACES
@@ -79,7 +86,7 @@ def test_no_run_is_longer_or_wider_than_a_card(models):
     results = [
         of(f"model-{number}", reason="x" * 200, status=Status.NOT_APPLICABLE) for number in range(models)
     ]
-    lines = lines_of(results, meanings=["word " * 60])
+    lines = lines_of(results, meanings=[("adversarial", "word " * 60)])
     assert len(lines) <= LINES
     assert max(map(len, lines)) <= WIDTH
     assert lines[-3:] == PLACES

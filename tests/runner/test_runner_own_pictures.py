@@ -60,6 +60,13 @@ def records(folder):
     return {record.unit_id.rpartition("/")[2].removesuffix(".png"): record.values for record in job.records()}
 
 
+def answers(folder):
+    return {
+        unit: {name: value for name, value in values.items() if name != "checks"}
+        for unit, values in records(folder).items()
+    }
+
+
 def result_of(out: Path) -> dict:
     (path,) = out.glob("results/*/*.json")
     return json.loads(path.read_text())
@@ -68,7 +75,8 @@ def result_of(out: Path) -> dict:
 def test_the_answers_are_those_of_the_data_set_that_the_pictures_come_from(pictures, task, tmp_path):
     own = run([request(task, data=str(pictures), limit=None)], tmp_path / "own")
     shipped = run([request(task, limit=COUNT)], tmp_path / "shipped")
-    assert records(own) == records(shipped)
+    # The figures of the checks are float noise, which depends on the images beside one in its batch.
+    assert answers(own) == answers(shipped)
     assert len(records(own)) == COUNT
 
 

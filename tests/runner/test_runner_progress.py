@@ -13,7 +13,7 @@ from small_jobs import request, run
 def test_a_line_has_units_rate_time_to_go_and_failures(monkeypatch):
     monkeypatch.setattr("time.monotonic", lambda: 110.0)
     line = Line("m · t", 20, done=5.0, failed=1, started=100.0)
-    assert line.text() == "m · t: 5/20 units, 2 s a unit, 10 s, 30 s to go, 1 failed"
+    assert line.text() == "m · t: 5/20 units, 2 s per unit, 10 s, 30 s to go, 1 failed"
     line.done, line.stored = 20.0, 20
     assert line.text() == "m · t: 20/20 units, 2 units/s, 10 s, 1 failed"
 

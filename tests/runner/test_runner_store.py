@@ -133,9 +133,11 @@ def test_the_index_keeps_one_job_a_name(tmp_path):
     folder.point([("m", "t", one), ("a", "t", two)])
     folder.point([("m", "t", three)])
     assert [(entry["model"], entry["key"]) for entry in folder.index()] == [("a", two), ("m", three)]
-    (tmp_path / "o" / "index.json").write_text(json.dumps({"m": 1}))
-    with pytest.raises(UserError, match="is damaged"):
-        folder.index()
+    lone_surrogate = {"model": "m", "task": "\ud800", "key": one}
+    for damaged in ({"m": 1}, [lone_surrogate]):
+        (tmp_path / "o" / "index.json").write_text(json.dumps(damaged))
+        with pytest.raises(UserError, match="is damaged"):
+            folder.index()
 
 
 def test_a_run_killed_before_its_first_file_was_named_can_be_begun_again(tmp_path):

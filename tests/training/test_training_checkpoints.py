@@ -44,7 +44,7 @@ def test_a_checkpoint_survives_damaged_ones_of_later_steps(checkpoints):
     state, complaints = checkpoints.newest()
     assert state is None
     assert len(complaints) == 2
-    assert all(text.endswith("the training begins anew") for text in complaints)
+    assert all(text.endswith("the training starts again") for text in complaints)
     save(checkpoints, 1)
     assert names(checkpoints) == ["0000000001.ckpt"]
     assert newest(checkpoints.folder) == 1

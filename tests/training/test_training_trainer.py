@@ -151,7 +151,7 @@ def test_where_every_checkpoint_is_damaged_the_training_begins_anew(whole, tmp_p
     said = []
     assert weights(train(recipe(), tmp_path, Options(say=said.append)).folder) == weights(whole.folder)
     assert said == [
-        f"{path}: is damaged, and there is no whole checkpoint before it; the training begins anew"
+        f"{path}: is damaged, and there is no whole checkpoint before it; the training starts again"
     ]
 
 

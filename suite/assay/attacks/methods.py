@@ -30,6 +30,8 @@ class Method:
         uses_gradient: False for black-box methods.
         aims_at_runners_up: Each start climbs the loss towards the next most likely wrong class (APGD-T), and
             any misclassification is a success.
+        leaves_ball: Whether it looks for the nearest adversarial image: its iterates may lie outside the ball, and
+            an image falls when one that is misclassified lies within. It knows top_k 1 only.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Method:
     random_start: bool = False
     uses_gradient: bool = True
     aims_at_runners_up: bool = False
+    leaves_ball: bool = False
 
 
 METHODS: dict[str, Method] = {}
@@ -95,6 +98,14 @@ def check_settings(name: str, settings: AttackSettings, *, targeted: bool = Fals
         raise UserError(f"{name}: takes one step, got steps {settings.steps}: leave steps out or use bim")
     if settings.restarts > 1 and not (method.random_start or method.aims_at_runners_up):
         raise UserError(f"{name}: starts at the image itself, so restarts must be 1, got {settings.restarts}")
+    if method.leaves_ball and settings.top_k != 1:
+        raise UserError(
+            f"{name}: looks for where the highest logit changes, so top_k must be 1, got {settings.top_k}"
+        )
+    if method.leaves_ball and settings.draws != 1:
+        raise UserError(
+            f"{name}: looks for a boundary that stays where it is, so draws must be 1, got {settings.draws}"
+        )
 
 
 def _check_numbers(name: str, settings: AttackSettings) -> None:
@@ -109,7 +120,7 @@ def _check_numbers(name: str, settings: AttackSettings) -> None:
         raise UserError(f"{name}: step_size must be a finite number > 0, got {step_size}")
     if not (math.isfinite(settings.momentum) and settings.momentum >= 0):
         raise UserError(f"{name}: momentum must be a finite number >= 0, got {settings.momentum}")
-    for key in ("steps", "restarts", "top_k"):
+    for key in ("steps", "restarts", "top_k", "draws"):
         if getattr(settings, key) < 1:
             raise UserError(f"{name}: {key} must be at least 1, got {getattr(settings, key)}")
 
@@ -173,5 +184,30 @@ declare(
         takes_step_size=False,
         random_start=True,
         uses_gradient=False,
+    )
+)
+declare(
+    Method(
+        name="fab",
+        title="Fast adaptive boundary attack, the nearest adversarial image (Croce and Hein 2020)",
+        module="assay.attacks.fab",
+        losses=frozenset({"margin"}),
+        targetable=False,
+        takes_step_size=False,
+        random_start=True,
+        leaves_ball=True,
+    )
+)
+declare(
+    Method(
+        name="fab_t",
+        title="Fast adaptive boundary attack towards each of the most likely wrong classes, one a start "
+        "(Croce and Hein 2020)",
+        module="assay.attacks.fab",
+        losses=frozenset({"margin"}),
+        targetable=False,
+        takes_step_size=False,
+        aims_at_runners_up=True,
+        leaves_ball=True,
     )
 )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from assay.attacks.losses import LOSSES
+from assay.attacks.losses import LOSSES, Loss
 from assay.attacks.rows import Inputs
 from assay.attacks.settings import AttackSettings
 from assay.common.errors import UserError
@@ -93,29 +93,59 @@ def observe(
     *,
     gradient: bool,
     needed: Callable[[Tensor], bool] = lambda _: True,
+    loss_of: Loss | None = None,
 ) -> Observation:
     """Logits and loss at `adversarial`, with the loss's gradient where asked for and, by its logits, needed.
 
-    Parameters get no gradients. A model whose output does not depend on its input has gradient zero.
+    Parameters get no gradients. A model whose output does not depend on its input has gradient zero. The loss is that
+    of the settings unless `loss_of` is given. Where several draws are asked for, all is the mean over so many passes,
+    and the gradient is always taken.
 
     Raises:
         UserError: The output is not logits, or the loss needs more classes.
         NonFiniteLogitsError: Some logits are NaN or infinite.
     """
-    loss_of = LOSSES[settings.loss]
+    loss_of = loss_of or LOSSES[settings.loss]
+    if settings.draws == 1:
+        return _look(model, adversarial, inputs, settings, gradient, loss_of, needed)
+    looks = (_look(model, adversarial, inputs, settings, gradient, loss_of) for _ in range(settings.draws))
+    return _mean(next(looks), looks, settings.draws)
+
+
+def _look(
+    model: Model,
+    adversarial: Tensor,
+    inputs: Inputs,
+    settings: AttackSettings,
+    gradient: bool,
+    loss_of: Loss,
+    needed: Callable[[Tensor], bool] = lambda _: True,
+) -> Observation:
+    """One pass."""
     with torch.set_grad_enabled(gradient):
         points = adversarial.detach().requires_grad_(gradient)
         logits = checked_logits(model, points, inputs.position)
         loss = loss_of(logits, inputs.labels, inputs.targets, settings.top_k)
-        slope = _gradient(loss, points) if gradient and needed(logits.detach()) else None
+        slope = gradient_of(loss, points) if gradient and needed(logits.detach()) else None
     return Observation(logits.detach(), loss.detach(), slope)
 
 
-def _gradient(loss: Tensor, points: Tensor) -> Tensor:
-    """The gradient of each row's loss at its own point."""
+def _mean(first: Observation, others: Iterable[Observation], count: int) -> Observation:
+    """The mean of several passes over the same iterates, one at a time in memory."""
+    logits, loss, gradient = first.logits.clone(), first.loss.clone(), first.gradient
+    for one in others:
+        logits += one.logits
+        loss += one.loss
+        if gradient is not None and one.gradient is not None:
+            gradient = gradient + one.gradient
+    return Observation(logits / count, loss / count, None if gradient is None else gradient / count)
+
+
+def gradient_of(loss: Tensor, points: Tensor, *, keep_graph: bool = False) -> Tensor:
+    """(n, C, H, W): the gradient of each row's loss at its own point; the graph is kept for another where asked."""
     if not loss.requires_grad:
         return torch.zeros_like(points)
-    (slope,) = torch.autograd.grad(loss.sum(), points, allow_unused=True)
+    (slope,) = torch.autograd.grad(loss.sum(), points, retain_graph=keep_graph, allow_unused=True)
     if slope is None:
         return torch.zeros_like(points)
     # Steps are taken in place, which a gradient that is one number expanded would not allow.

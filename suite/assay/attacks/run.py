@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -80,15 +80,30 @@ def attack_inputs(plan: Plan, inputs: Inputs) -> AttackResult:
         UserError: More starts than wrong classes, for a method that takes one a class.
         NonFiniteLogitsError: As `run_job`.
     """
-    aims = _runners_up(plan, inputs) if plan.method.aims_at_runners_up else None
-    result = run_pool(plan, _restarted(inputs, 0, aims))
-    for restart in range(1, plan.settings.restarts):
+    result: AttackResult | None = None
+    for start, rows in starts(plan, inputs):
+        if result is None:
+            result = run_pool(start, rows)
+            continue
         standing = (~result.success).nonzero().squeeze(1)
         if not len(standing):
             break
-        again = run_pool(plan, _restarted(inputs, restart, aims).select(standing))
-        result = merge(result, standing, again)
+        result = merge(result, standing, run_pool(start, rows.select(standing)))
+    assert result is not None
     return result
+
+
+def starts(plan: Plan, inputs: Inputs) -> Iterator[tuple[Plan, Inputs]]:
+    """What each start runs: all rows, with seeds of its own, aimed at the next class where the method aims.
+
+    Raises:
+        UserError: More starts than wrong classes, for a method that takes one a class.
+    """
+    aims = _runners_up(plan, inputs) if plan.method.aims_at_runners_up else None
+    for start in range(plan.settings.restarts):
+        seeds = randomness.derive(inputs.seeds, start)
+        targets = inputs.targets if aims is None else aims[:, start]
+        yield replace(plan, first=start == 0), replace(inputs, seeds=seeds, targets=targets)
 
 
 def least_likely_targets(
@@ -127,12 +142,6 @@ def as_inputs(job: Job, settings: AttackSettings) -> Inputs:
         eps=torch.full((count,), settings.eps, dtype=torch.float64, device=device),
         step_size=torch.full((count,), step_size, dtype=torch.float64, device=device),
     )
-
-
-def _restarted(inputs: Inputs, restart: int, aims: Tensor | None) -> Inputs:
-    """The same rows with the seeds of another start, aimed at another class where `aims` says so."""
-    seeds = randomness.derive(inputs.seeds, restart)
-    return replace(inputs, seeds=seeds, targets=inputs.targets if aims is None else aims[:, restart])
 
 
 def _runners_up(plan: Plan, inputs: Inputs) -> Tensor:

@@ -30,6 +30,8 @@ class AttackSettings:
             the target enters them.
         early_stop: Stop an image at its first successful iterate. Otherwise every step of a start is taken,
             and only its last iterate is judged, as textbooks and most libraries do.
+        draws: Passes whose logits, loss and gradient are averaged at every look: the expectation over the randomness
+            of a network that is random at test time (Athalye et al. 2018).
     """
 
     eps: float
@@ -42,6 +44,7 @@ class AttackSettings:
     loss: LossName = "cross_entropy"
     top_k: int = 1
     early_stop: bool = True
+    draws: int = 1
 
 
 @dataclass(frozen=True)

@@ -32,8 +32,8 @@ class Paired:
     """How model A differs from model B on the units that count for both.
 
     Attributes:
-        difference: mean of A less mean of B.
-        low: lower bound of its 95 % interval: a paired bootstrap for outcomes, what sign flips do not reject otherwise;
+        difference: mean of A minus mean of B.
+        low: lower bound of its 95 % interval: a paired bootstrap for outcomes, else what sign flips do not reject;
             infinite where units are too few to reject anything.
         high: upper bound.
         p_value: two-sided; exact McNemar for outcomes, the permutation test of sign flips otherwise.
@@ -83,7 +83,7 @@ def paired_test(
 
 
 def _bootstrap_interval(gaps: Gaps, seed: int) -> tuple[float, float]:
-    """Percentile bootstrap of the mean of outcomes' differences: how often each of the three is drawn says all."""
+    """Percentile bootstrap of the mean of outcomes' differences, by how often each of the three values is drawn."""
     values, counts = np.unique(gaps, return_counts=True)
     draws = np.random.default_rng(seed).multinomial(len(gaps), counts / len(gaps), size=RESAMPLES)
     low, high = np.quantile(draws @ values / len(gaps), [0.025, 0.975])
@@ -168,7 +168,7 @@ TABLE_COLUMNS = ("task", "metric", "A - B", "95 % interval", "p", "test", "N", "
 
 
 def table_rows(task: str, tests: Mapping[str, Paired | None]) -> list[list[object]]:
-    """The tests as rows of :data:`TABLE_COLUMNS`; a metric that is no mean over units keeps a row that says so."""
+    """The tests as rows of :data:`TABLE_COLUMNS`; a metric that is no mean over units keeps a row that states this."""
     rows: list[list[object]] = []
     for name, test in tests.items():
         if test is None:

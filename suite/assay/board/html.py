@@ -1,4 +1,4 @@
-"""What every page is made with: one way to read templates, and contents that can stand inside a page."""
+"""Tools of every page: one way to read templates, and contents that are safe inside a page."""
 
 import base64
 import hashlib
@@ -24,7 +24,7 @@ def environment(templates: Path) -> jinja2.Environment:
 
 
 def policy(scripts: Iterable[str], blobs: bool = False) -> str:
-    """The Content-Security-Policy of a page that is one file: it loads nothing, and runs these scripts alone.
+    """The Content-Security-Policy of a page that is one file: it loads nothing, and runs only these scripts.
 
     Args:
         scripts: the texts of the inline scripts that are ours, each between its tags.
@@ -57,7 +57,7 @@ def breakable(name: str) -> Markup:
 
 
 def png_address(png: bytes) -> str:
-    """A picture as an address that holds it."""
+    """A picture as an address that contains it."""
     return "data:image/png;base64," + base64.b64encode(png).decode()
 
 

@@ -1,4 +1,4 @@
-"""The page of one run: a single file with the table, the pictures and how to repeat it; opens without a network."""
+"""The page of one run: a single file with the card, the pictures and how to repeat it; opens without a network."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,45 +10,132 @@ from itables import to_html_datatable
 from itables.javascript import generate_init_offline_itables_html
 from plotly.offline import get_plotlyjs
 
+from assay.board.headings import column_headings, family_title, unit_and_direction
 from assay.board.html import environment, inside_a_script, png_address, policy, scripts_of
-from assay.results.document import ResultDocument
-from assay.results.tables import RESULT_COLUMNS, display_status, format_value, result_rows
+from assay.results.card import Background, finding_of, headline_of
+from assay.results.document import ResultDocument, Status
+from assay.results.tables import format_interval, format_value, result_rows
 from assay.tasks.base import Figure
 
 Pictures = Mapping[tuple[str, str], Sequence[Figure]]
 
-# The charts' contents stand in the page as data, which no browser runs.
-_DRAW = """
-for (const data of document.querySelectorAll("script[type='application/json']")) {
-  const chart = JSON.parse(data.textContent);
-  Plotly.newPlot(data.previousElementSibling, chart.data, chart.layout, { responsive: true, displaylogo: false });
-}
-"""
-_HASHES = [name for name in RESULT_COLUMNS if name.endswith("sha256")]
+_TEMPLATES = Path(__file__).parent / "templates"
+_SHOWN = (
+    "model", "task", "title", "value", "ci_low", "ci_high", "n", "unit", "direction", "headline", "status", "metric",
+)  # fmt: skip
 
 
-def run_page(results: Sequence[ResultDocument], pictures: Pictures) -> str:
+def run_page(
+    results: Sequence[ResultDocument], pictures: Pictures, background: Background | None = None
+) -> str:
     """The page as HTML; ``pictures`` by (model, task)."""
-    sections = [_section(result, pictures.get((result.model.name, result.task), ())) for result in results]
-    charts = any(figure["kind"] == "plotly" for section in sections for figure in section["figures"])
-    templates = environment(Path(__file__).parent / "templates")
+    families = [
+        _family(name, [result for result in results if result.family == name], pictures)
+        for name in dict.fromkeys(result.family for result in results)
+    ]
+    charts = any(figure.kind == "plotly" for figures in pictures.values() for figure in figures)
     table_code, table = generate_init_offline_itables_html(itables_options.dt_bundle), _table(results)
+    script = (_TEMPLATES / "run.js").read_text(encoding="utf-8")
     plotly = get_plotlyjs() if charts else ""
-    return templates.get_template("run.html").render(
-        policy=policy([*scripts_of(table_code, 1), *scripts_of(table, 2), plotly, _DRAW], blobs=True),
-        table_code=table_code,
-        table=table,
-        sections=sections,
-        plotly=plotly,
-        draw=_DRAW,
+    return (
+        environment(_TEMPLATES)
+        .get_template("run.html")
+        .render(
+            policy=policy([*scripts_of(table_code, 1), *scripts_of(table, 2), plotly, script], blobs=True),
+            card=_card(results, background or Background()),
+            families=families,
+            table_code=table_code,
+            table=table,
+            plotly=plotly,
+            script=script,
+        )
     )
+
+
+def _card(results: Sequence[ResultDocument], background: Background) -> dict[str, Any]:
+    """The first screen: a row a model, a column a task; what the families' headlines mean, and which are missing."""
+    found = {(result.model.name, result.task): result for result in results}
+    models = list(dict.fromkeys(result.model.name for result in results))
+    families = {result.task: result.family for result in results}
+    headings = column_headings(list(families.items()))
+    return {
+        "columns": [
+            {"family": name, "heading": headings[task], **_measure(task, results)}
+            for task, name in families.items()
+        ],
+        "rows": [
+            (model, [_cell(found.get((model, task)), background) for task in families]) for model in models
+        ],
+        "meanings": [
+            (family_title(name), text.removeprefix(f"{name}: ")) for name, text in background.meanings
+        ],
+        "without": [(family_title(name), why) for name, why in background.without.items()],
+    }
+
+
+def _measure(task: str, results: Sequence[ResultDocument]) -> dict[str, str]:
+    """What a task's headline is called and how it is read, from the first result that has one."""
+    known = (metric for result in results if result.task == task and (metric := headline_of(result)))
+    metric = next(known, None)
+    if metric is None:
+        return {"measure": "", "note": ""}
+    return {"measure": metric.heading, "note": unit_and_direction(metric.unit, metric.direction)}
+
+
+def _cell(result: ResultDocument | None, background: Background) -> dict[str, Any]:
+    if result is None:
+        return {"figure": "", "details": ["not run"], "marks": ()}
+    finding = finding_of(result, background)
+    if finding.metric is None:
+        return {"figure": "", "details": [finding.note], "marks": finding.marks}
+    counted = ", ".join(filter(None, (f"n {finding.metric.n}", finding.standing)))
+    details = [format_interval(finding.metric).strip(), counted]
+    return {
+        "figure": format_value(finding.metric),
+        "details": list(filter(None, details)),
+        "marks": finding.marks,
+    }
+
+
+def _family(name: str, results: Sequence[ResultDocument], pictures: Pictures) -> dict[str, Any]:
+    """A family's part of the page; its first picture stands on the first screen and not here again."""
+    shown = {
+        (result.model.name, result.task): [
+            _figure(figure) for figure in pictures.get((result.model.name, result.task), ())
+        ]
+        for result in results
+    }
+    first = next((own for own in shown.items() if own[1]), None)
+    failed = dict.fromkeys(guard.name for result in results for guard in result.failed_guards)
+    return {
+        "name": name,
+        "title": family_title(name),
+        "failed": list(failed),
+        "pictured": first[0][0] if first else "",
+        "picture": first[1].pop(0) if first else None,
+        "sections": [
+            {
+                "result": result,
+                "status": "complete, limited"
+                if result.coverage.limited and result.status is Status.COMPLETE
+                else result.status.value,
+                "figures": shown[result.model.name, result.task],
+                "numbers": [
+                    (metric, format_value(metric), format_interval(metric).strip(" []"))
+                    for metric in result.metrics
+                    if metric.x is None and (metric.headline or metric.name == result.headline)
+                ],
+            }
+            for result in results
+        ],
+    }
 
 
 def _table(results: Sequence[ResultDocument]) -> str:
     """The table of all metrics: sort by a click, search by a word, filter a column, all without a network."""
-    frame = pd.DataFrame(result_rows(results), columns=list(RESULT_COLUMNS)).drop(columns=_HASHES)
+    frame = pd.DataFrame(result_rows(results), columns=list(_SHOWN))
     for column in ("value", "ci_low", "ci_high"):
-        # As text: of numbers the library has the page evaluate a formatter, which the page's policy refuses. Text that
+        # As text: for numbers the library evaluates a formatter in the page, which the page's policy refuses. Text that
         # is a number is sorted as one all the same.
         numbers = pd.to_numeric(frame[column]).round(4)
         frame[column] = ["" if pd.isna(number) else f"{number:g}" for number in numbers]
@@ -64,17 +151,6 @@ def _table(results: Sequence[ResultDocument]) -> str:
         lengthMenu=[15, 50, 200, -1],
     )
     return html
-
-
-def _section(result: ResultDocument, figures: Sequence[Figure]) -> dict[str, Any]:
-    headline = [metric for metric in result.metrics if metric.headline]
-    return {
-        "result": result,
-        "status": display_status(result),
-        "failed": bool(result.failed_guards) or result.status.value != "complete",
-        "headline": [(metric, format_value(metric)) for metric in headline if metric.x is None],
-        "figures": [_figure(figure) for figure in figures],
-    }
 
 
 def _figure(figure: Figure) -> dict[str, Any]:

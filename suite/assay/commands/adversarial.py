@@ -45,9 +45,9 @@ def _verify(
     records: "Sequence[Record]",
     typed: tuple[str | None, Path | None],
 ) -> int:
-    """Print one job's table; returns how many outcomes differ from what is stored.
+    """Print one job's table; returns how many outcomes differ from the stored ones.
 
-    ``typed`` are the network's name and checkpoint as the user gave them: the run may be anybody's.
+    ``typed`` are the network's name and checkpoint as the user gave them: anybody may have made the run.
     """
     from tabulate import tabulate
 

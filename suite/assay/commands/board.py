@@ -2,23 +2,16 @@
 
 import sys
 from collections.abc import Sequence
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from assay.board.submissions.problems import Problem, printable
+from assay.commands.options import BOARD
 from assay.common.errors import UserError
 
 app = typer.Typer()
-
-
-class Better(StrEnum):
-    """The direction of a ranking metric."""
-
-    HIGHER = "higher"
-    LOWER = "lower"
 
 
 BoardFolder = Annotated[Path, typer.Option("--board", help="The leaderboard's folder.")]
@@ -26,7 +19,6 @@ DataRoots = Annotated[
     list[Path] | None, typer.Option("--data-root", help="A folder to look for data in (repeat it for more).")
 ]
 Submission = Annotated[Path, typer.Argument(help="A submission's folder.")]
-BOARD = Path("leaderboard")
 
 
 @app.command(epilog="Example: assay submit out/first --metadata about.yaml")
@@ -43,7 +35,7 @@ def submit(
     from assay.board.submissions.build import SubmitRequest, build_submissions
     from assay.board.submissions.register import read_register
 
-    read_register(board)  # before anything is written: without it nothing could be checked
+    read_register(board)  # before anything is written, because every check needs it
     folders = build_submissions(SubmitRequest(directory, metadata, model, name), board)
     _check(folders, board)
 
@@ -105,20 +97,16 @@ def _passed(name: str, problems: Sequence[Problem]) -> bool:
     return not problems
 
 
-@app.command(epilog="Example: assay admit adversarial/imagenet20 --rank-by worst:robust_accuracy@1/255")
+@app.command(epilog="Example: assay admit adversarial/imagenet20-fine")
 def admit(
-    task: Annotated[str, typer.Argument(help="A shipped task's id.")],
-    rank_by: Annotated[
-        str, typer.Option("--rank-by", help="The metric that the overview shows and ranks by.")
-    ],
-    better: Annotated[Better, typer.Option("--better", help="Which way is better.")] = Better.HIGHER,
+    task: Annotated[str, typer.Argument(help="A shipped task's id; its spec's headline ranks.")],
     data_root: DataRoots = None,
     board: BoardFolder = BOARD,
 ) -> None:
     """Admit a task to the leaderboard: count its units and hash its data here, so that others can be checked by it."""
     from assay.board.submissions import register
 
-    register.admit(board, task, rank_by, better.value, tuple(data_root or ()))
+    register.admit(board, task, tuple(data_root or ()))
     print(f"{board / register.REGISTER}: holds {task}")
 
 

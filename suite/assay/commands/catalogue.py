@@ -1,5 +1,6 @@
 """Verbs on what there is: `list`, `fetch` and `validate`. Nothing heavy is imported before one is used."""
 
+import json
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -28,6 +29,7 @@ def list_(
     what: Annotated[Listing, typer.Argument(help="models, tasks, tracks, data or recipes")],
     sort: Annotated[str, typer.Option("--sort", help="The column to sort by.")] = "name",
     data_root: DataRoots = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
     """List what there is: where it comes from, and whether it is available offline now."""
     from tabulate import tabulate
@@ -38,7 +40,7 @@ def list_(
     if sort not in rows[0]:
         raise UserError(f"--sort: unknown column {sort!r}; choose one of {', '.join(rows[0])}")
     ordered = sorted(rows, key=lambda row: row[sort])
-    print(tabulate(ordered, headers="keys", tablefmt="simple"))
+    print(json.dumps(ordered, indent=1) if as_json else tabulate(ordered, headers="keys", tablefmt="simple"))
 
 
 @app.command(epilog="Example: assay fetch mnist-test data")
@@ -59,7 +61,7 @@ def validate(
         list[Path], typer.Argument(help="Task specs, recipes, data manifests or result documents.")
     ],
 ) -> None:
-    """Check files; every one that is wrong gets a line, and the exit code is then 2."""
+    """Check files. Every wrong one gets one line, and the exit code is then 2."""
     from assay.commands import listing
 
     wrong = 0

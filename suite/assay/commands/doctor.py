@@ -19,14 +19,17 @@ app = typer.Typer()
 
 _SHOWN = 12  # rows of the table
 NOTHING_FITS = 1
-_WITH_BACKGROUND = 1001  # logits of many an ImageNet network; its folders have ImageNet's names all the same
+_WITH_BACKGROUND = 1001  # logits of ImageNet networks with a background class
 
 
 @app.command(epilog="Example: assay doctor onnx:net.onnx --data cifar10-test --write net.yaml")
 def doctor(
     model: Annotated[str, typer.Argument(help="A model's name, such as onnx:FILE or a card.")],
     data: Annotated[
-        str, typer.Option("--data", help="A labelled data set's name or manifest, or one folder a class.")
+        str,
+        typer.Option(
+            "--data", help="A labelled data set's name or manifest, or a folder with one folder per class."
+        ),
     ],
     images: Annotated[int, typer.Option("--images", min=1, help="How many pictures are looked at.")] = 100,
     write: Annotated[
@@ -89,7 +92,7 @@ def _open(data: str, model: str, weights: Path | None, roots: list[Path]) -> "Da
 
 
 def _pictures(data: "Dataset", count: int) -> "Pictures":
-    """Pictures from all over the data set, in no order: sets are often sorted by class."""
+    """Pictures from all parts of the data set, shuffled: sets are often sorted by class."""
     from assay.models.diagnosis import Pictures
 
     places = list(range(len(data.samples)))
@@ -129,7 +132,9 @@ def _verdict(found: "Diagnosis", data: "Dataset") -> list[str]:
     said = [f"fits: {best.convention.name} ({share})"]
     if found.equals:
         others = [each.convention.name for each in found.candidates[1 : found.equals + 1]]
-        said.append(f"cannot be told apart from it by these pictures: {'; '.join(others)}")
+        said.append(
+            f"cannot be told apart from it by these pictures (the plainest is taken): {'; '.join(others)}"
+        )
     if best.convention.label_shift:
         said.append("the data's labels seem to be shifted by one; no card can say that: correct the labels")
     return said
@@ -165,10 +170,10 @@ def _row(candidate: "Candidate", found: "Diagnosis") -> dict[str, Any]:
 def _card(
     subject: "Subject", found: "Diagnosis", data: "Dataset", write: Path | None
 ) -> dict[str, Any] | None:
-    """The card of what fits, its files relative to where it is written; None where there is none to write.
+    """The card of what fits, with files relative to the card; None where none was asked for.
 
     Raises:
-        UserError: one is to be written, and cannot be.
+        UserError: a card was asked for, and cannot be written.
     """
     from assay.models.conventions import as_said
 
@@ -200,7 +205,7 @@ def _card(
 def _from(
     write: Path | None, subject: "Subject", part: dict[str, Any], files: tuple[str, ...]
 ) -> dict[str, Any]:
-    """A part whose file is named from the new card's folder, where it is another than the old one's."""
+    """A part of the card, with its file named relative to the new card's folder."""
     import os
 
     named = next((key for key in files if key in part), None)

@@ -1,4 +1,4 @@
-"""What there is: models, tasks, data and recipes as rows for `assay list`, and what kind of document a file is."""
+"""Models, tasks, data and recipes as rows for `assay list`, and the kind of document that a file holds."""
 
 import textwrap
 from collections.abc import Sequence
@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from assay.common.errors import UserError
 from assay.common.validation import read_yaml
-from assay.models.card_file import KEY, read_card_file
+from assay.models.card_file import KEY
+from assay.models.entries.card_file import check_card
 from assay.specs import shipped_specs
 from assay.tracks import read_track, shipped_tracks
 
@@ -62,7 +63,10 @@ def tasks() -> list[Row]:
 
 
 def tracks() -> list[Row]:
-    """Name, label space, default model and the tasks of every track at each scale."""
+    """Name, label space, default model and the tasks of every track at each scale, with what their headlines are."""
+    from assay.tasks.families import family, read_spec
+
+    specs = {task: read_spec(path) for task, path in shipped_specs().items()}
     return [
         {
             "name": name,
@@ -70,6 +74,9 @@ def tracks() -> list[Row]:
             "default_model": track.default_model,
             "embedded": "\n".join(track.embedded.tasks),
             "full": "\n".join(track.full.tasks),
+            "headlines": "\n".join(
+                family(specs[task].family).headline_title(specs[task]) for task in track.full.tasks
+            ),
             "title": track.title,
         }
         for name, track in shipped_tracks().items()
@@ -149,7 +156,7 @@ def _short(text: str, width: int = 60) -> str:
 
 
 def kind_of(path: Path) -> str:
-    """What valid kind of document a file is, such as a task spec, a recipe, a data manifest or a model card.
+    """The kind of valid document that a file holds, such as a task spec, a recipe, a data manifest or a model card.
 
     Raises:
         UserError: it is none, or not valid.
@@ -161,8 +168,8 @@ def kind_of(path: Path) -> str:
         return "result document"
     document = read_yaml(path)
     if KEY in document:
-        read_card_file(path)
-        return "model card"
+        unseen = check_card(path)
+        return f"model card (network not looked at: {unseen})" if unseen else "model card"
     if "embedded" in document:
         read_track(path)
         return "track"

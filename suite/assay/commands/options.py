@@ -1,32 +1,40 @@
-"""The options that several verbs share, and the requests that follow from them."""
+"""The options that several verbs share."""
 
 import functools
 import inspect
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import shlex
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from assay.common.errors import UserError
 from assay.tasks.families import SWITCHES, option_of
-from assay.tracks import Scale, load_track, track_of
+from assay.tracks import Scale
 
 if TYPE_CHECKING:
-    from assay.runner.jobs import JobRequest
+    pass
+
+
+BOARD = Path("leaderboard")
+"""The leaderboard's folder, where a checkout has one."""
 
 
 class Dtype(StrEnum):
-    """In which precision a network computes."""
+    """The precision in which a network computes."""
 
     FLOAT32 = "float32"
     BFLOAT16 = "bfloat16"
 
 
 Tasks = Annotated[
-    list[str] | None, typer.Option("--task", help="A task's id, or a path to a spec of your own (repeat it).")
+    list[str] | None,
+    typer.Option(
+        "--task",
+        help="A task's id, a spec file of your own, a family (its tasks of the model's label space) or a track (repeat "
+        "it).",
+    ),
 ]
 Tracks = Annotated[
     list[str] | None,
@@ -41,7 +49,24 @@ TrackScales = Annotated[
 ]
 Models = Annotated[
     list[str] | None,
-    typer.Option("--model", help="A model's name (repeat it); the task's default model when left out."),
+    typer.Option(
+        "--model",
+        help="A model's name, a list with commas, a pattern such as 'nets/*.yaml', @FILE with one a line, or "
+        "NAME=MODEL@WEIGHTS (repeat it); the task's default model when left out.",
+    ),
+]
+Name = Annotated[
+    str | None, typer.Option("--name", help="What the one model's results are filed under, not its own name.")
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        help="A field of the task, KEY=VALUE, such as eps=3/255 or attacks=fgsm (repeat it); in the job's key.",
+    ),
+]
+SkipUnavailable = Annotated[
+    bool, typer.Option("--skip-unavailable", help="Leave out what needs models or data that are not here.")
 ]
 Weights = Annotated[
     Path | None,
@@ -66,7 +91,8 @@ BatchSize = Annotated[
     str, typer.Option("--batch-size", help="Images in one pass: a number, or auto (the family chooses).")
 ]
 Devices = Annotated[
-    str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, or several: cuda:0,cuda:1 (a worker each).")
+    str,
+    typer.Option("--device", help="auto, cpu, cuda, cuda:1, or several: cuda:0,cuda:1 (one worker each)."),
 ]
 DataRoots = Annotated[
     list[Path] | None, typer.Option("--data-root", help="A folder to look for data in (repeat it for more).")
@@ -75,8 +101,8 @@ OwnData = Annotated[
     str | None,
     typer.Option(
         "--data",
-        help="Pictures instead of the task's: a folder with one folder a class (named by WordNet id, ImageNet's or the "
-        "model's class names), or a data set's name or manifest.",
+        help="Pictures instead of the task's: a folder with one folder per class (named by WordNet id, ImageNet's "
+        "or the model's class names), or a data set's name or manifest.",
     ),
 ]
 Trusted = Annotated[
@@ -115,103 +141,9 @@ def with_switches(verb: Callable[..., None]) -> Callable[..., None]:
     return taking_flags
 
 
-@dataclass(frozen=True)
-class Asked:
-    """What a user asked for, before it is taken apart into jobs; the values here are those of options left out."""
-
-    tasks: Sequence[str] = ()
-    models: Sequence[str] = ()
-    weights: Path | None = None
-    limit: int | None = None
-    dtype: Dtype = Dtype.FLOAT32
-    tf32: bool = False
-    threads: int = 1
-    batch_size: str = "auto"
-    data_roots: Sequence[Path] = ()
-    switches: Sequence[str] = ()
-    data: str | None = None
-    trusted: Sequence[str] = ()
-    tracks: Sequence[str] = ()
-    scale: Scale = Scale.EMBEDDED
-
-    def requests(self, device: str) -> "list[JobRequest]":
-        """One request per model and task.
-
-        Raises:
-            UserError: neither task nor track nor model; an unknown track, or a model that has none; no batch size;
-                weights for other than one model; a task without a default model.
-        """
-        from assay.runner.jobs import JobRequest
-        from assay.runner.precision import Precision
-
-        if self.weights is not None and len(self.models) != 1:
-            raise UserError("--weights: belongs to exactly one model; name it with one --model")
-        return [
-            JobRequest(
-                model=model,
-                task=task,
-                weights=str(self.weights) if self.weights else None,
-                limit=self.limit,
-                precision=Precision(self.dtype.value, self.tf32, self.threads),
-                device=device,
-                batch_size=_batch_size(self.batch_size),
-                data_roots=tuple(str(root) for root in self.data_roots),
-                switches=tuple(self.switches),
-                data=self.data,
-                trusted=tuple(self.trusted),
-            )
-            for model, task in self._pairs()
-        ]
-
-    def _pairs(self) -> list[tuple[str, str]]:
-        """Model and task of every job, each once: tasks first, then tracks, in the order of the command."""
-        pairs = [(model, task) for task in self.tasks for model in self.models or [default_model(task)]]
-        for name in self.tracks:
-            track = load_track(name)
-            models = self.models or [track.default_model]
-            pairs += [(model, task) for model in models for task in track.at(self.scale).tasks]
-        if not self.tasks and not self.tracks:
-            pairs = [(model, task) for model in self.models for task in self._own_track(model)]
-        if not pairs:
-            raise UserError(
-                "name a --model, which is run on its own track, or a --task or --track "
-                "(`assay list models`, `assay list tasks`, `assay list tracks`)"
-            )
-        return list(dict.fromkeys(pairs))
-
-    def _own_track(self, model: str) -> Sequence[str]:
-        """The tasks of the track of the model's label space."""
-        from assay.models.zoo import label_space_of
-
-        space = label_space_of(model, self.weights)
-        found = track_of(space)
-        if found is None:
-            raise UserError(
-                f"model {model!r}: there is no track of its label space {space!r}; name tasks with --task"
-            )
-        return found[1].at(self.scale).tasks
-
-
-def _batch_size(text: str) -> int | None:
-    if text == "auto":
-        return None
-    if not text.isdecimal() or int(text) < 1:
-        raise UserError(f"--batch-size: expected a number from 1 or auto (got {text!r})")
-    return int(text)
-
-
-def default_model(task: str) -> str:
-    """The model that a task is run on when none is named.
-
-    Raises:
-        UserError: unknown task, or it names none.
-    """
-    from assay.tasks.families import load_spec
-
-    default = load_spec(task).spec.default_model
-    if default is None:
-        raise UserError(f"task {task!r} names no default model; choose one with --model")
-    return default
+def pasted(command: str, folder: Path) -> str:
+    """The command that repeats a job, with the folder where it lies in place of the one that every document says."""
+    return f"{command.removesuffix(' --out out')} --out {shlex.quote(str(folder))}"
 
 
 def devices(text: str) -> list[str]:

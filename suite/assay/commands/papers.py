@@ -40,7 +40,7 @@ def reproduce(
     data_root: DataRoots = None,
     device: Devices = "cpu",
     workers: Annotated[
-        str, typer.Option("--workers", help="Processes: a number, or auto (one a CPU core).")
+        str, typer.Option("--workers", help="Processes: a number, or auto (one per CPU core).")
     ] = "1",
     dry_run: Annotated[
         bool,

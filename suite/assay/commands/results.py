@@ -1,25 +1,55 @@
-"""Verbs that read what a run left: `show` and `records`. Nothing heavy is imported before one is used."""
+"""Verbs on what a run left: `show`, `records` and `rm`. Nothing heavy is imported before one is used."""
 
+import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from assay.commands.options import pasted
 from assay.common.errors import UserError
+
+if TYPE_CHECKING:
+    from assay.results.document import ResultDocument
 
 app = typer.Typer()
 
 
 @app.command(epilog="Example: assay show out/first/results/efficientnet_lite0/adversarial/imagenet20.json")
-def show(result: Annotated[Path, typer.Argument(help="A result document.")]) -> None:
-    """Print one result: its figures, its guards, and the command that repeats it."""
+def show(
+    result: Annotated[Path, typer.Argument(help="A result document, or a run's folder for all of its.")],
+    as_json: Annotated[
+        bool, typer.Option("--json", help="The documents as JSON, a list for a folder.")
+    ] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="The figures as a Markdown table.")] = False,
+    latex: Annotated[bool, typer.Option("--latex", help="The figures as a LaTeX table (booktabs).")] = False,
+) -> None:
+    """Print one result, or all of a run: figures, guards, and the command that repeats each."""
+    from assay.results.document import read_result
+    from assay.results.tables import figures_table
+
+    if as_json + markdown + latex > 1:
+        raise UserError("--json, --markdown, --latex: choose one")
+    paths = sorted((result / "results").rglob("*.json")) if result.is_dir() else [result]
+    if not paths:
+        raise UserError(f"{result}: holds no results; give a run's folder or a result document")
+    documents = [read_result(path) for path in paths]
+    if as_json:
+        shown = [document.model_dump(mode="json") for document in documents]
+        print(json.dumps(shown if result.is_dir() else shown[0], indent=1, ensure_ascii=False))
+    elif markdown or latex:
+        print(figures_table(documents, "github" if markdown else "latex_booktabs"))
+    else:
+        for place, document in zip(paths, documents, strict=True):
+            _print_result(place, document)
+
+
+def _print_result(result: Path, document: "ResultDocument") -> None:
     from tabulate import tabulate
 
-    from assay.results.document import read_result
     from assay.results.tables import display_status, terminal_table
 
-    document = read_result(result)
     print(f"{document.title}\n{document.model.name}: {display_status(document)}")
     if document.reason:
         print(document.reason)
@@ -33,7 +63,13 @@ def show(result: Annotated[Path, typer.Argument(help="A result document.")]) -> 
         for guard in document.guards
     ]
     print("\n" + tabulate(guards, headers=["guard", "outcome", "figure", "limit", "what was looked at"]))
-    print(f"\nrepeat: {document.command}")
+    print(f"\nrepeat: {pasted(document.command, _run_of(result))}")
+
+
+def _run_of(result: Path) -> Path:
+    """The run's folder that a result document lies in: ``DIR/results/MODEL/TASK.json``; ``out`` where it is in none."""
+    places = [place.parent for place in result.resolve().parents if place.name == "results"]
+    return next((place for place in places if (place / "jobs").is_dir()), Path("out"))
 
 
 @app.command(
@@ -58,3 +94,26 @@ def records(
         "; ".join(f"--model {entry['model']} --task {entry['task']}" for entry in folder.index()) or "nothing"
     )
     raise UserError(f"{directory}: holds no records of model {model!r} and task {task!r}; it holds: {there}")
+
+
+@app.command(epilog="Example: assay rm out/first --model resnet18")
+def rm(
+    directory: Annotated[Path, typer.Argument(help="A run's folder.")],
+    model: Annotated[str | None, typer.Option("--model", help="Of this model.")] = None,
+    task: Annotated[str | None, typer.Option("--task", help="Of this task.")] = None,
+) -> None:
+    """Remove a model's or a task's results from a run, and write its CSV and page again."""
+    from assay.commands.running import print_report
+    from assay.runner.lock import exclusive
+    from assay.runner.remove import remove
+    from assay.runner.store import RunFolder
+
+    if model is None and task is None:
+        raise UserError(
+            "rm: say which results, by --model, --task or both; delete the folder yourself for all of it"
+        )
+    folder = RunFolder.existing(directory)
+    with exclusive(directory):
+        for gone in remove(folder, model, task):
+            print(f"removed: {' · '.join(gone)}", file=sys.stderr)
+        print_report(folder)

@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from assay.commands.around_a_run import nothing_ran, refuse_replacing, requests_here, say, say_remarks
+from assay.commands.asked import Asked
 from assay.commands.options import (
-    Asked,
+    BOARD,
     BatchSize,
     DataRoots,
     Devices,
@@ -20,8 +22,11 @@ from assay.commands.options import (
     Dtypes,
     Limit,
     Models,
+    Name,
     OwnData,
     Quiet,
+    Settings,
+    SkipUnavailable,
     Tasks,
     Tf32,
     Threads,
@@ -30,6 +35,7 @@ from assay.commands.options import (
     Trusted,
     Weights,
     devices,
+    pasted,
     with_switches,
 )  # fmt: skip
 from assay.commands.papers import ScaleOption, print_plan
@@ -37,8 +43,7 @@ from assay.common.errors import UserError
 from assay.tracks import Scale
 
 if TYPE_CHECKING:
-    from assay.results.document import ResultDocument
-    from assay.runner.jobs import Job
+    pass
 
 app = typer.Typer()
 
@@ -77,7 +82,10 @@ def run(
     track: Tracks = None,
     scale: TrackScales = Scale.EMBEDDED,
     model: Models = None,
+    name: Name = None,
     weights: Weights = None,
+    setting: Settings = None,
+    skip_unavailable: SkipUnavailable = False,
     plan: Annotated[
         Path | None,
         typer.Option(
@@ -101,7 +109,8 @@ def run(
         typer.Option("--executor", help="here: this process; pool: worker processes; ray: a cluster."),
     ] = ExecutorName.AUTO,
     workers: Annotated[
-        str, typer.Option("--workers", help="Worker processes a device: a number, or auto (one a CPU core).")
+        str,
+        typer.Option("--workers", help="Worker processes per device: a number, or auto (one per CPU core)."),
     ] = "1",
     address: Annotated[
         str, typer.Option("--address", help="Ray's address (local: one of its own).")
@@ -133,31 +142,41 @@ def run(
     from assay.runner.run import Runtime, run_jobs
     from assay.runner.worker import Limits
 
-    # A cluster's GPUs are not this machine's, which only plans.
+    # This machine only plans; the GPUs are those of the cluster.
     on_cluster = executor is ExecutorName.RAY
     chosen = ["cpu"] if on_cluster else devices(device)
     asked = Asked(
         task or (), model or (), weights, limit, dtype, tf32, threads, batch_size,
-        data_root or (), switches, data, trust or (), track or (), scale,
+        data_root or (), switches, data, trust or (), track or (), scale, name, setting or (),
     )  # fmt: skip
     part = Shard.parse(shard)
     places = (device,) if on_cluster else tuple(chosen)
     choice = Choice(executor.value, places, workers, address, Limits(unit_timeout, chunk_timeout))
-    named = Named(asked.models, asked.tasks, asked.weights, asked.trusted, asked.data)
+    named = Named(asked.models, asked.tasks, asked.weights, asked.trusted, asked.data, asked.settings)
     if plan and asked != Asked(
-        named.tasks, named.models, named.weights, data=named.data, trusted=named.trusted
+        named.tasks,
+        named.models,
+        named.weights,
+        data=named.data,
+        trusted=named.trusted,
+        settings=named.settings,
     ):
         raise UserError(
             "--plan: says what to run and in which precision; leave out the options that `assay plan` was given, but "
-            "for the --model, --weights, --task, --data and --trust that are your own"
+            "for the --model, --weights, --task, --data, --set and --trust that are your own"
         )
-    jobs = read_plan(plan, chosen[0], named) if plan else plan_jobs(asked.requests(chosen[0]))
+    jobs = (
+        read_plan(plan, chosen[0], named)
+        if plan
+        else plan_jobs(requests_here(asked, chosen[0], skip_unavailable))
+    )
+    refuse_replacing(jobs, out)
     runs_on = choice.executor(max(job.request.precision.threads for job in jobs))
     display = progress.display(quiet)
-    _say_remarks(jobs)
-    folder = run_jobs(jobs, out, Runtime(runs_on, display, _say, part, retry_errors, with_host))
+    say_remarks(jobs)
+    folder = run_jobs(jobs, out, Runtime(runs_on, display, say, part, retry_errors, with_host))
     if part == WHOLE:
-        _report(folder, table)
+        print_report(folder, table)
     else:
         print(f"shard {shard} is stored in {out}; when all are: assay merge DIR... --out DIR")
 
@@ -170,7 +189,7 @@ def merge(
     """Put the shards of a run together; everything is checked before anything is written."""
     from assay.runner.shards import merge as merge_shards
 
-    _report(merge_shards(directories, out))
+    print_report(merge_shards(directories, out))
 
 
 @app.command(epilog="Example: assay report out/first")
@@ -183,7 +202,7 @@ def report(
 
     folder = RunFolder.existing(directory)
     with exclusive(directory):
-        _report(folder, table)
+        print_report(folder, table)
 
 
 @app.command(epilog="Example: assay status out/first")
@@ -204,7 +223,10 @@ def plan(
     task: Tasks = None,
     track: Tracks = None,
     model: Models = None,
+    name: Name = None,
     weights: Weights = None,
+    setting: Settings = None,
+    skip_unavailable: SkipUnavailable = False,
     limit: Limit = None,
     dtype: Dtypes = Dtype.FLOAT32,
     tf32: Tf32 = False,
@@ -238,7 +260,7 @@ def plan(
 
     asked = Asked(
         task or (), model or (), weights, limit, dtype, tf32, threads, batch_size,
-        data_root or (), switches, data, trust or (), track or (),
+        data_root or (), switches, data, trust or (), track or (), name=name, settings=setting or (),
     )  # fmt: skip
     if paper is not None:
         if asked != Asked(data_roots=data_root or ()) or as_json:
@@ -247,8 +269,8 @@ def plan(
         return
     asked = replace(asked, scale=_scale_of(scale, Scale, Scale.EMBEDDED))
     chosen = devices(device)[0] if device != "cpu" else "cpu"
-    jobs = plan_jobs(asked.requests(chosen))
-    _say_remarks(jobs)
+    jobs = plan_jobs(requests_here(asked, chosen, skip_unavailable))
+    say_remarks(jobs)
     surveys = survey(jobs, out)
     document = plan_document(surveys, estimates(surveys, out, calibrate))
     print(json.dumps(document, indent=1) if as_json else plan_table(document))
@@ -268,27 +290,11 @@ def _scale_of(given: PlanScale | None, kind: type[ScaleT], default: ScaleT) -> S
     return kind(given.value)
 
 
-def _say_remarks(jobs: "Sequence[Job]") -> None:
-    """What a reader must know of how networks and data were read, once for all jobs on the same."""
-    from assay.results.document import DataCard
-    from assay.runner.jobs import data_card
-
-    read = [
-        (card.name, card.remarks)
-        for card in (DataCard.model_validate(data_card(job.question.data)) for job in jobs)
-    ]
-    for name, remarks in dict.fromkeys([*((job.info.name, job.info.notes) for job in jobs), *read]):
-        for remark in remarks:
-            _say(f"{name}: {remark}")
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr)
-
-
-def _report(folder: Any, table: bool = False) -> None:
+def print_report(folder: Any, table: bool = False) -> None:
     """Write the report and print its card, or the full table; exit code 1 when a result is partial."""
+    from assay.board.background import background_of
     from assay.board.page import run_page
+    from assay.results.card import card
     from assay.results.document import Status
     from assay.results.tables import terminal_table
     from assay.runner.assemble import write_report
@@ -296,32 +302,19 @@ def _report(folder: Any, table: bool = False) -> None:
 
     written = write_report(folder)
     page = folder.path / "index.html"
-    write_atomically(page, run_page(written.results, written.figures))
+    background = background_of(written.results, BOARD)
+    write_atomically(page, run_page(written.results, written.figures, background))
     places = [f"csv:    {folder.path / 'results.csv'}", f"page:   {page}"]
     if table:
         print(terminal_table(written.results))
         print()
         for command in dict.fromkeys(result.command for result in written.results):
-            print(f"repeat: {command}")
+            print(f"repeat: {pasted(command, folder.path)}")
         print("\n".join(places))
     else:
-        print(_card(written.results, [*places, f"all:    assay report {folder.path} --table"]))
+        print(card(written.results, background, [*places, f"all:    assay report {folder.path} --table"]))
     partial = [result for result in written.results if result.status is Status.PARTIAL]
     for result in partial:
         print(f"partial: {result.model.name} · {result.task}: {result.reason}", file=sys.stderr)
-    if partial:
+    if partial or nothing_ran(written.results):
         raise typer.Exit(1)
-
-
-def _card(results: "Sequence[ResultDocument]", places: Sequence[str]) -> str:
-    from assay.results.card import card
-    from assay.tasks.families import family
-    from assay.tracks import families_without
-
-    demonstrations = {
-        result.task: result.spec["demonstration"] for result in results if result.spec.get("demonstration")
-    }
-    told = [result for result in results if result.metrics and result.task not in demonstrations]
-    meanings = dict.fromkeys(family(result.family).means(result.spec, result.metrics) for result in told)
-    without = families_without(result.task for result in results)
-    return card(results, demonstrations, [text for text in meanings if text], without, places)

@@ -90,7 +90,7 @@ def alignment(
     data: Annotated[
         str,
         typer.Argument(
-            help="A data set's name, a manifest of your own (.yaml), or a folder with one folder a class."
+            help="A data set's name, a manifest of your own (.yaml), or a folder with one folder per class."
         ),
     ],
     score: Annotated[
@@ -185,7 +185,7 @@ def _sample(unit_id: str, data: str, roots: list[Path], info: "ModelInfo") -> "n
 def _caption(
     model: "LoadedModel", image: "Tensor", target: int | None, name: str
 ) -> "tuple[Caption, Tensor]":
-    """What the picture says, and the class that is explained, (1,) int64 beside the network."""
+    """The picture's caption, and the class that is explained, (1,) int64 on the network's device."""
     import torch
 
     from assay.saliency.picture import Caption

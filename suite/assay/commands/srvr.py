@@ -138,7 +138,7 @@ def _point(text: str) -> tuple[float, ...]:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """A file that can't be written is the user's error."""
+    """Report a file that cannot be written as the user's error."""
     try:
         yield
     except OSError as error:

@@ -1,6 +1,6 @@
 """The verbs over whole semantic maps: export them, average them over networks, list their traps.
 
-They stand beside the command line, since they read runs and so need the runner.
+They are apart from `srvr.py` because they read runs and so need the runner.
 """
 
 import sys
@@ -124,7 +124,7 @@ class _Maps:
         return {name: find_traps(scores, *self.maps.axes, settings) for name, scores in self.named.items()}
 
     def trap_rows(self, settings: "TrapSettings") -> Iterator[dict[str, Any]]:
-        """One row a trap."""
+        """One row per trap."""
         for name, found in self.traps(settings).items():
             for trap in found:
                 yield {"map": name} | {column: getattr(trap, column) for column in _TRAP_COLUMNS[1:]}

@@ -88,7 +88,7 @@ def train(
 
 @contextmanager
 def saying_how_to_go_on(out: Path) -> Iterator[None]:
-    """Say on Ctrl-C what is kept."""
+    """On Ctrl-C, say what is kept."""
     from assay.runner.run import InterruptedRunError
     from assay.training.checkpoints import stored
     from assay.training.folder import CHECKPOINT_FOLDER

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from assay.common.errors import UserError
-from assay.tasks.verification.spec import GRAMMAR_HELP, VerificationSpec
+from assay.tasks.verification.spec import GRAMMAR_HELP
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from assay.data.dataset import Dataset
     from assay.models.loaded import LoadedModel
 
 app = typer.Typer()
@@ -61,16 +62,18 @@ def verify(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
     """For which changes of one image are label and attention kept? Proved, or with the search only looked for."""
-    from assay.commands.verifying import Asked, exactly, searched
+    from assay.commands.verifying import OneImage, exactly, searched
     from assay.models.zoo import load_model
     from assay.tasks.verification.choose import within_budget
-    from assay.tasks.verification.evaluate import check_perturbations, check_pictures
+    from assay.tasks.verification.evaluate import check_perturbations, check_pictures, spec_of_one
 
-    spec = _spec(perturbation, delta, labels, timeout_s, verifier, saliency, grid)
+    spec = spec_of_one(
+        perturbation, delta, labels, timeout_s, verifier=verifier, saliency=saliency, grid=grid
+    )
     check_perturbations(spec)
     loaded = load_model(model, weights=weights)
     check_pictures(spec, loaded.info.input_shape)
-    asked = Asked(spec, loaded, image, _read(image, loaded), device, yes_or_no)
+    asked = OneImage(spec, loaded, image, _read(image, loaded), device, yes_or_no)
     exact = verifier == "exact" or (
         verifier == "auto" and within_budget(loaded, asked.pixels, spec.combinations)
     )
@@ -100,57 +103,38 @@ def train_small(
     from safetensors.torch import save
 
     from assay.common.atomic import make_writable, write_atomically
+    from assay.data.contents import content_hashes, write_hashes
     from assay.models import small_nets
+    from assay.models.entries.small_nets import small_list
 
     if name not in small_nets.ARCHITECTURES or not name.startswith("mnist"):
         known = ", ".join(known for known in small_nets.ARCHITECTURES if known.startswith("mnist"))
         raise UserError(f"unknown small network {name!r}; choose one of {known}")
-    images, held_out = (_mnist(part, data_root or []) for part in ("train", "test"))
+    parts = [_mnist(part, data_root or []) for part in ("train", "test")]
+    images, held_out = map(_tensors, parts)
     make_writable(out)
     net = small_nets.train(small_nets.ARCHITECTURES[name](), *images, epochs=epochs, seed=seed)
     path = out / f"{name}.safetensors"
+    write_hashes(
+        small_list(path), content_hashes(parts[0], parts[0].samples)
+    )  # before the weights: no weights without
     write_atomically(path, save(net.state_dict()))
     print(f"{path}: test accuracy {small_nets.accuracy(net, *held_out):.4f}, {epochs} epochs, seed {seed}")
 
 
-def _mnist(part: str, roots: list[Path]) -> "tuple[Tensor, Tensor]":
-    """(N, 1, 28, 28) float32 in [0, 1] and labels."""
-    import torch
-
+def _mnist(part: str, roots: list[Path]) -> "Dataset":
     from assay.data.dataset import open_dataset
     from assay.data.manifest import load_manifest
 
-    data = open_dataset(load_manifest(f"mnist-{part}"), roots)
+    return open_dataset(load_manifest(f"mnist-{part}"), roots)
+
+
+def _tensors(data: "Dataset") -> "tuple[Tensor, Tensor]":
+    """(N, 1, 28, 28) float32 in [0, 1] and labels."""
+    import torch
+
     pixels = torch.stack([torch.from_numpy(data.image(sample)) for sample in data.samples])
     return pixels.permute(0, 3, 1, 2).float() / 255, torch.tensor([sample.label for sample in data.samples])
-
-
-def _spec(
-    perturbations: list[str],
-    delta: float,
-    labels: str | None,
-    timeout_s: float,
-    verifier: str,
-    saliency: str,
-    grid: int | None,
-) -> VerificationSpec:
-    """The options as a spec, so that one set of checks serves both."""
-    from assay.common.validation import validate
-
-    document = {
-        "schema": 1,
-        "family": "verification",
-        "title": "one image",
-        "data": "one image",
-        "combinations": [perturbations],
-        "deltas": [delta],
-        "labels": labels or ("all" if verifier == "exact" else "predicted"),
-        "timeout_s": timeout_s,
-        "verifier": verifier,
-        "saliency": saliency,
-        **({} if grid is None else {"search": {"grid": grid}}),
-    }
-    return validate(VerificationSpec, document, "assay verify")
 
 
 def _read(path: Path, model: "LoadedModel") -> "Tensor":

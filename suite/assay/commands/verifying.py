@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Asked:
+class OneImage:
     """What is asked of one image.
 
     Attributes:
@@ -45,7 +45,7 @@ class Answer:
     pictures: Callable[[], Mapping[str, bytes]]
 
 
-def exactly(asked: Asked) -> Answer:
+def exactly(asked: OneImage) -> Answer:
     """The exact verifier's answer.
 
     Raises:
@@ -71,7 +71,7 @@ def exactly(asked: Asked) -> Answer:
     return Answer(document, _table(found, rows), lambda: pictures(found, network, image, put))
 
 
-def _rows(found: "Verification", asked: Asked) -> list[dict[str, Any]]:
+def _rows(found: "Verification", asked: OneImage) -> list[dict[str, Any]]:
     """One row a property, with the columns of the family's records."""
     norm = found.relative.norm
     common = {
@@ -121,7 +121,7 @@ def _table(found: "Verification", rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def searched(asked: Asked) -> Answer:
+def searched(asked: OneImage) -> Answer:
     """The search's answer, which proves nothing but what it finds broken.
 
     Raises:

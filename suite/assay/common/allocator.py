@@ -1,4 +1,4 @@
-"""glibc's allocator, told to keep what tensors give back."""
+"""Tells glibc's allocator to keep the memory that tensors free."""
 
 import ctypes
 import functools

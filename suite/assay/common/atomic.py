@@ -36,7 +36,7 @@ def write_atomically(path: Path, content: str | bytes, sync_folder: bool = True)
 
 
 def make_writable(folder: Path) -> None:
-    """Make the folder, and try to write into it: before long work, so that what cannot be kept is said first.
+    """Make the folder and try to write into it, before long work whose results could not be kept.
 
     Raises:
         UserError: it cannot be made or written.

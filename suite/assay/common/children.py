@@ -1,4 +1,4 @@
-"""Child processes that are this one's alone: Ctrl-C is for it to answer, it can kill them, and they end with it."""
+"""Child processes that only their parent controls: it answers Ctrl-C, it can kill them, and they end with it."""
 
 import multiprocessing
 import os
@@ -40,7 +40,7 @@ class Child:
         theirs.close()
 
     def receive(self) -> Any:
-        """What it says next.
+        """The child's next message.
 
         Raises:
             ChildLostError: it died.
@@ -52,11 +52,11 @@ class Child:
             raise ChildLostError(_cause(self._process.exitcode)) from None
 
     def stop(self) -> None:
-        """End it, from another thread than the one that listens to it."""
+        """End the child, from another thread than the one that listens to it."""
         self._process.kill()
 
     def kill(self) -> None:
-        """End it at once."""
+        """End the child at once."""
         self._process.kill()
         self._process.join()
         self.connection.close()
@@ -64,7 +64,7 @@ class Child:
 
 @contextmanager
 def stops_held_back() -> Iterator[None]:
-    """Keep Ctrl-C waiting while a child starts, which inherits that: it would die of one before it can ignore it."""
+    """Block Ctrl-C while a child starts, and in the child: it would die of one before it can ignore it."""
     resource_tracker.ensure_running()  # starting, it would let them through again
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)
     try:
@@ -98,7 +98,7 @@ def _die_with_parent() -> None:
 
 
 def answer(call: Callable[[], Any]) -> tuple[str, Any]:
-    """The result of ``call`` or its failure, to be sent to the parent, which takes it with :func:`taken`."""
+    """The result of ``call`` or its failure, as a message to the parent, which reads it with :func:`taken`."""
     try:
         return "result", call()
     except UserError as error:
@@ -124,7 +124,7 @@ def taken(kind: str, content: Any) -> Any:
 def made_by_children(
     make: Callable[[_Item], _Result], items: Iterable[_Item], count: int
 ) -> Generator[tuple[_Item, _Result], None, None]:
-    """Each item with what ``make`` gives for it, as soon as it is there.
+    """Each item with the result of ``make`` for it, in the order of completion.
 
     Closing the iterator kills the ``count`` children.
 

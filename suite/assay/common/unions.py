@@ -1,4 +1,4 @@
-"""Where a document is wrong, as its writer sees it: without the labels that pydantic puts before a union's choices."""
+"""Says where a document is wrong as its writer sees it, without pydantic's labels for a union's choices."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pydantic import BaseModel, Tag
 
 @dataclass(frozen=True)
 class Choices:
-    """What may stand in one place of a document.
+    """What one place of a document may hold.
 
     Attributes:
         models: the classes.

@@ -46,6 +46,14 @@ _EXPONENTIAL = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)[eE][-+]?[0-9]{1,3}
 _Loader.add_implicit_resolver("tag:yaml.org,2002:float", _EXPONENTIAL, list("-+.0123456789"))
 
 
+def yaml_value(text: str) -> Any:
+    """What a YAML file's value of this text is; the text itself where it is no YAML."""
+    try:
+        return yaml.load(text, Loader=_Loader)
+    except yaml.YAMLError:
+        return text
+
+
 def read_yaml(path: Path) -> dict[str, Any]:
     """The mapping in a YAML file.
 
@@ -66,7 +74,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def validate(model: type[ModelT], document: dict[str, Any], where: str) -> ModelT:
-    """``document`` as ``model``; ``where`` (a file's name) begins every complaint.
+    """``document`` as ``model``; ``where`` (a file's name) begins every message.
 
     Raises:
         UserError: one sentence with every wrong key and what was expected of it.
@@ -83,13 +91,15 @@ def describe(error: ValidationError, model: type[BaseModel] | None = None) -> st
 
     Args:
         error: the complaints.
-        model: what was validated; with it a union is spoken of as the document writes it.
+        model: what was validated; with it, unions are named as the document writes them.
     """
     parts = []
     items = error.errors()
     inner = {item["loc"][:depth] for item in items for depth in range(len(item["loc"]))}
     for item in items:
-        if item["loc"] in inner and item["type"] == "too_short":  # only as its wrong items do not count
+        if item["loc"] in inner and item["type"] == "too_short":  # a consequence of its wrong items
+            continue
+        if item["type"] == "default_factory_not_called":  # only as another key is wrong, which is told
             continue
         key, choices = place_of(model or BaseModel, item["loc"])
         key = key or "document"

@@ -40,14 +40,14 @@ class DataFacts:
 
 @dataclass(frozen=True, eq=False)
 class _Opened:
-    """What is read of a data set's files once: samples that can be read, and what the pictures are like."""
+    """What is read from a data set's files once: the readable samples, and what the pictures are like."""
 
     contents: Contents
     inspection: Inspection
     left_out: Mapping[str, int]
 
 
-# What is open already, by folder and identity: many tasks on one data set read and hold it once.
+# Open data sets by folder and identity, so that many tasks on one data set read and hold it once.
 _OPEN: "WeakValueDictionary[tuple[Path, bool, str], _Opened]" = WeakValueDictionary()
 
 
@@ -90,13 +90,13 @@ class Dataset:
 
     @property
     def has_masks(self) -> bool:
-        """Whether the data set says of any picture where its object is (by boxes or segmentations)."""
+        """Whether the data set says where the object is, for at least one picture (by boxes or segmentations)."""
         return self._contents.mask is not None
 
     def mask(self, sample: Sample) -> Mask | None:
         """Where the sample's object is: (H, W) uint8 of the picture's size, 1 inside and 0 outside.
 
-        None for a sample of which the data set does not say so.
+        None for a sample without such a statement.
 
         Raises:
             ImageError: the picture or its segmentation cannot be read; names the data set's file or row.
@@ -150,8 +150,8 @@ def _open(manifest: Manifest, files: DataFiles, hashes: Mapping[str, str]) -> _O
     if contents.file is None:
         return _Opened(contents, Inspection({}), left_out)
     names = {contents.file(sample.reference): sample for sample in contents.samples}
-    # Where a manifest lists the files they are as their publisher made them: one that cannot be decoded is a unit's
-    # error. Any other folder may hold anything.
+    # Listed files are as their publisher made them, so one that cannot be decoded is its unit's error. Any other
+    # folder may hold anything.
     inspection = inspect(files, {name: hashes[name] for name in names if name in hashes})
     if not unlisted:
         return _Opened(contents, replace(inspection, unreadable=()), left_out)
@@ -214,7 +214,7 @@ def _hashes(manifest: Manifest, files: DataFiles) -> tuple[dict[str, str], dict[
 
 
 def _check(manifest: Manifest, contents: Contents, folder: Path) -> None:
-    """The laws that every layout's samples keep."""
+    """Check what must hold for the samples of every layout."""
     if not contents.samples:
         raise UserError(f"{folder}: data set {manifest.name} has no sample; check its files and its layout")
     if contents.classes_found not in (None, manifest.num_classes):

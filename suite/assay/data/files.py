@@ -14,7 +14,7 @@ from assay.data.hashes import is_packed
 
 # Those that torchvision's ImageFolder reads.
 IMAGE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
-# Pictures all the same, that are never read: they are counted where they are left out.
+# These are pictures too, but they are never read; they are counted as left out.
 _OTHER_SUFFIXES = frozenset(
     {
         ".apng",
@@ -96,11 +96,11 @@ def image_names(folder: Path, below: str = ".") -> list[str]:
 
 
 UNREADABLE = "unreadable"
-"""The reason why a file is left out that has a picture's name and is none."""
+"""Why a file is left out that is named like a picture and is none."""
 
 
 def why_left_out(folder: Path, names: Iterable[str], otherwise: str) -> dict[str, int]:
-    """How many of ``names``, which no layout took, were left out for which reason.
+    """How many of ``names`` were left out, by reason; no layout took them.
 
     Args:
         folder: where they lie.
@@ -121,7 +121,7 @@ def _why_left_out(folder: Path, name: str, otherwise: str) -> str:
 
 
 def pictures_among(names: Iterable[str]) -> list[str]:
-    """Those of ``names`` whose ending is that of a picture, of whatever format."""
+    """Those of ``names`` that end like a picture of any format."""
     wanted = IMAGE_SUFFIXES | _OTHER_SUFFIXES
     return [name for name in names if PurePosixPath(name).suffix.lower() in wanted]
 

@@ -41,7 +41,7 @@ def content_sha256(path: Path, packed: bool) -> str:
 class Memory:
     """What this machine found out about data before: texts by key, in one file of the cache folder.
 
-    It only saves time: a memory that cannot be read is an empty one, and one that cannot be written is lost.
+    It only saves time: a memory that cannot be read counts as empty, and one that cannot be written is lost.
     """
 
     def __init__(self, name: str) -> None:
@@ -54,7 +54,7 @@ class Memory:
         return self._known.get(key)
 
     def put(self, key: str, value: str, lasting: bool = True) -> None:
-        """Know ``value`` from now on; after this process only where it is ``lasting``."""
+        """Remember ``value``; beyond this process only where it is ``lasting``."""
         self._known[key] = value
         if lasting:
             self._new[key] = value

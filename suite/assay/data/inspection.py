@@ -30,7 +30,7 @@ class Inspection:
     unreadable: tuple[str, ...] = ()
 
     def conversions(self, policy: ColourPolicy) -> dict[Conversion, int]:
-        """How many pictures ``policy`` reads otherwise than they are stored, by how."""
+        """How many pictures ``policy`` converts, by kind of conversion."""
         found: Counter[Conversion] = Counter()
         for kind, count in self.traits.items():
             for conversion in conversions(kind, policy):
@@ -39,7 +39,7 @@ class Inspection:
 
 
 def inspect(files: DataFiles, hashes: Mapping[str, str]) -> Inspection:
-    """Decode every picture once; what was seen of the same contents before is remembered.
+    """Decode every picture once; results for the same contents are remembered.
 
     Args:
         files: of the data set.
@@ -65,7 +65,7 @@ def _seen(files: DataFiles, names: Sequence[str]) -> Inspection:
 
 
 def _traits_of(files: DataFiles, name: str) -> Traits | None:
-    """The traits of one picture, or None where it is none."""
+    """The traits of one picture, or None where the file is no picture."""
     try:
         with open_picture(files, name) as image:
             decode(image)

@@ -54,7 +54,7 @@ def _files_kind(value: object) -> str:
     return "listed" if isinstance(value, dict) else "word"
 
 
-# Told apart by hand, so that a complaint is about what was meant and not about both.
+# Chosen by hand, so that an error message speaks of the kind that was meant, not of both.
 Files = Annotated[
     Annotated[dict[FileName, Sha256], Field(min_length=1), Tag("listed")]
     | Annotated[Literal["unlisted"], Tag("word")],
@@ -140,11 +140,11 @@ class Manifest(ColourPolicy):
         """The hash of what changes a sample's pixels, label or order: not of licence, prose or places.
 
         Rules on pictures that used to be refused unless the manifest said otherwise are in it only where it says
-        otherwise, or where there are such pictures: any other data set keeps its hash of before.
+        otherwise, or where there are such pictures: any other data set keeps its former hash.
 
         Args:
             file_hashes: SHA-256 by name.
-            conversions: that are made of some picture.
+            conversions: those that at least one picture needs.
         """
         said = self.model_fields_set
         colours = {"channels": self.channels} | {

@@ -15,7 +15,7 @@ Pixels = npt.NDArray[np.uint8]
 _ALPHA = ("LA", "La", "PA", "RGBA", "RGBa")
 _MAY_BE_TRANSPARENT = ("L", "P", "RGB", *_ALPHA)
 _ORIENTATION = 0x0112  # EXIF's tag
-_UPRIGHT = 1  # its value for a picture that is stored as it is to be seen
+_UPRIGHT = 1  # its value for a picture that is stored upright
 
 
 class ImageError(UserError):
@@ -47,7 +47,7 @@ class Traits(NamedTuple):
     Attributes:
         mode: Pillow's.
         transparent: it has an alpha channel, or a colour that is transparent.
-        turned: its metadata ask for it to be turned or mirrored, which Pillow does of itself for TIFF alone.
+        turned: its metadata ask for it to be turned or mirrored, which Pillow does on its own for TIFF only.
     """
 
     mode: str
@@ -56,17 +56,17 @@ class Traits(NamedTuple):
 
     @property
     def deep(self) -> bool:
-        """More than 8 bits a pixel of grey."""
+        """Whether it is grey with more than 8 bits per pixel."""
         return self.mode.startswith("I") or self.mode == "F"
 
     @property
     def grey(self) -> bool:
-        """One channel of brightness."""
+        """Whether it has one channel of brightness."""
         return self.mode in ("1", "L", "LA", "La") or self.deep
 
 
 class Conversion(NamedTuple):
-    """How a picture is read otherwise than it is stored: the rule, what the rule says, and both in words."""
+    """How a picture is converted when it is read: the rule, its setting, and both in words."""
 
     rule: str
     value: str
@@ -84,7 +84,7 @@ _WORDS = {
 
 
 def traits(image: Image.Image) -> Traits:
-    """What ``image``, which is decoded (only then are all its metadata known), says of its colours."""
+    """What ``image`` says of its colours. It must be decoded: only then are all its metadata known."""
     transparent = image.mode in _ALPHA or (image.mode in _MAY_BE_TRANSPARENT and "transparency" in image.info)
     return Traits(image.mode, transparent, _is_turned(image))
 
@@ -92,12 +92,12 @@ def traits(image: Image.Image) -> Traits:
 def _is_turned(image: Image.Image) -> bool:
     try:
         return bool(image.getexif().get(_ORIENTATION, _UPRIGHT) != _UPRIGHT)
-    except Exception:  # metadata are damaged in any way, and are not what is looked at
+    except Exception:  # metadata may be damaged in any way, and do not matter here
         return False
 
 
 def conversions(found: Traits, policy: ColourPolicy) -> list[Conversion]:
-    """How ``policy`` reads a picture otherwise than it is stored; [] for a plain or a refused one."""
+    """How ``policy`` converts a picture; [] for a plain or a refused one."""
     needed = [
         *(["alpha"] if found.transparent else []),
         *(["cmyk"] if found.mode == "CMYK" else []),
@@ -135,7 +135,7 @@ def to_pixels(image: Image.Image, policy: ColourPolicy) -> Pixels:
 
 
 def read_picture(path: Path, channels: int) -> Pixels:
-    """The picture in a file of a user's, uint8 (H, W, C), as a data set without rules of its own has it.
+    """The picture in a user's file, uint8 (H, W, C), read as a data set without rules of its own reads it.
 
     Args:
         path: of the file.
@@ -162,7 +162,7 @@ def decode(image: Image.Image) -> None:
     """
     try:
         image.load()
-    # Pillow's decoders raise whatever a damaged file leads them to.
+    # Pillow's decoders may raise anything on a damaged file.
     except Exception as error:
         raise ImageError(f"cannot be decoded as a picture ({error}); replace the file") from error
 

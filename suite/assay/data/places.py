@@ -1,4 +1,4 @@
-"""Where a data set's files are looked for, and the first place that has them all."""
+"""Finds a data set's files: the first place that has them all."""
 
 import importlib.util
 import os
@@ -46,7 +46,7 @@ def locate(manifest: Manifest, roots: Sequence[Path]) -> DataFiles:
     """The files of ``manifest`` in the first place that has them all.
 
     Raises:
-        UserError: no place has; says which file is missing, every place looked in, and how to get it.
+        UserError: no place has them; names the missing file, the places that were searched, and how to get it.
     """
     places = search_places(manifest, roots)
     lacking: list[list[str]] = []

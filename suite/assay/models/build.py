@@ -58,6 +58,7 @@ def assemble(net: nn.Module, card: Card, weights_sha256: str, code: Sequence[str
         classes=card.classes,
         clean_accuracy=card.clean_accuracy,
         notes=(*card.notes, *reading.notes, *notes),
+        trained_on=card.trained_on,
     )
     return LoadedModel(info, module)
 

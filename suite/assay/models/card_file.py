@@ -29,6 +29,7 @@ from assay.models.info import (
     Resize,
     Size,
     StatedAccuracy,
+    TrainedOn,
 )
 from assay.models.places import find_weights, weight_folders
 
@@ -46,6 +47,7 @@ def _plain_name(name: str) -> str:
 
 
 Name = Annotated[str, AfterValidator(_plain_name)]
+Classes = Annotated[tuple[Annotated[int, Field(ge=0)] | Prose, ...], Field(strict=False, min_length=1)]
 Kind = Literal["onnx", "timm", "torchvision", "factory", "program"]
 _KINDS: tuple[Kind, ...] = ("onnx", "timm", "torchvision", "factory", "program")
 _WITH_WEIGHTS = ("onnx", "program")
@@ -258,6 +260,8 @@ class CardFields(StrictModel):
         source: who made the weights.
         licence: as they state it.
         paper: where the network is described.
+        trained_on: a data set (its name, or a manifest's path) all of whose pictures the network was trained on, or a
+            list of hashes as `assay train` writes it (``trained_on.txt``).
     """
 
     num_classes: Size | None = None
@@ -268,6 +272,7 @@ class CardFields(StrictModel):
     source: Prose = UNSTATED
     licence: Prose = UNSTATED
     paper: Prose | None = None
+    trained_on: Prose | None = None
 
     @model_validator(mode="after")
     def _classes_fit(self) -> Self:
@@ -319,12 +324,15 @@ class CardFile(CardFields):
         name: under which results are filed.
         network: where the network comes from.
         weights: its weight file; None for the published weights, or those that the network holds.
+        superclasses: name to the classes in it, by index, name or WordNet id; the network is then asked about these,
+            and all other classes are one more, ``other``.
     """
 
     schema_version: Literal[1] = Field(alias="schema")
     name: Name
     network: NetworkPart
     weights: WeightsPart | None = None
+    superclasses: Annotated[dict[Name, Classes], Field(min_length=2)] | None = None
 
     @model_validator(mode="after")
     def _weights_fit(self) -> Self:
@@ -338,7 +346,27 @@ class CardFile(CardFields):
         named = (
             {f"network.{self.network.kind}": self.network.value} if self.network.kind in _WITH_WEIGHTS else {}
         )
-        return named | ({"weights.file": self.weights.file} if self.weights else {})
+        named |= {"weights.file": self.weights.file} if self.weights else {}
+        return named | (
+            {"trained_on": self.trained_on} if self.trained_on and is_hash_list(self.trained_on) else {}
+        )
+
+
+def is_hash_list(trained_on: str) -> bool:
+    """Whether ``trained_on`` names a list of hashes, and no data set."""
+    return trained_on.endswith(".txt")
+
+
+def trained_on_of(said: str | None, path: Path | None = None) -> TrainedOn | None:
+    """What is known of the training pictures from what a card, or a factory where ``path`` is None, says of them.
+
+    Raises:
+        UserError: the list that it names is nowhere.
+    """
+    if said is None or not is_hash_list(said):
+        return None if said is None else TrainedOn(data=said)
+    file = file_of(path, said) if path else Path(said).expanduser().resolve()
+    return TrainedOn(data=file.name, file=str(file))
 
 
 def read_card_file(path: Path, *, confined: bool = False) -> CardFile:

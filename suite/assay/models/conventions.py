@@ -16,6 +16,15 @@ AS_DESCRIBED = "as the model is described"
 
 _IMAGENET = (0.485, 0.456, 0.406)
 
+RESIZES = (
+    "whole picture, bilinear",  # as Assay reads a network that says nothing of itself
+    "0.875 crop, bilinear",
+    "whole picture, bicubic",
+    "0.875 crop, bicubic",
+    "crop alone",  # it shows the network but a part of a picture
+)
+"""Ways to bring a picture to the input's size, the most usual first."""
+
 
 @dataclass(frozen=True)
 class Normalisation:
@@ -78,11 +87,21 @@ class Convention:
         return ", ".join(word for word in words if word)
 
     @property
-    def settings(self) -> int:
-        """How many settings it has beyond pixels in [0, 1]; the model's own convention has none."""
+    def plainness(self) -> tuple[int, int, int]:
+        """Which of several that the pictures cannot tell apart is taken: the smallest.
+
+        The rule, the weightiest first:
+
+        1. What the model says of itself; then the fewest settings beside pixels in [0, 1], RGB, channels first, and
+           labels as they are.
+        2. A background class at place 0 before one at the end.
+        3. No resize before one, then in the order of :data:`RESIZES`.
+        """
+        resize = 1 + RESIZES.index(self.resize) if self.resize else 0
         if self.values == AS_DESCRIBED:
-            return -1
-        return (self.values != PLAIN) + (self.input.channels == "bgr") + abs(self.label_shift)
+            return -1, 0, 0
+        changed = (self.values != PLAIN, self.input.channels == "bgr", self.input.layout == "nhwc")
+        return sum(changed) + abs(self.label_shift), max(self.drop, default=0), resize
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -131,7 +150,7 @@ def _orders(norm: Normalisation, channels: int, coloured: bool) -> tuple[str, ..
 
 
 def resizes(convention: Convention, sizes: Sequence[tuple[int, int]]) -> Iterator[Convention]:
-    """The convention with each plausible way to bring pictures to the input's size, the usual one first.
+    """The convention with each plausible way to bring pictures to the input's size, in the order of :data:`RESIZES`.
 
     Args:
         convention: its own resize is left aside.
@@ -142,17 +161,14 @@ def resizes(convention: Convention, sizes: Sequence[tuple[int, int]]) -> Iterato
     if all(each == size for each in sizes):
         yield convention
         return
-    shorter = round(min(size) / 0.875)
-    tried: list[tuple[str, dict[str, Any] | str]] = [
-        ("whole picture, bilinear", {"exact": size}),
-        ("0.875 crop, bilinear", {"shorter": shorter}),
-        ("whole picture, bicubic", {"exact": size, "interpolation": "bicubic"}),
-        ("0.875 crop, bicubic", {"shorter": shorter, "interpolation": "bicubic"}),
-    ]
+    crop: dict[str, Any] = {"shorter": round(min(size) / 0.875)}
+    exact: dict[str, Any] = {"exact": size}
+    bicubic = {"interpolation": "bicubic"}
+    ways: list[dict[str, Any] | str] = [exact, crop, exact | bicubic, crop | bicubic]
     if all(height >= size[0] and width >= size[1] for height, width in sizes):
-        tried.append(("crop alone", "none"))
+        ways.append("none")
     said = convention.input.model_dump(exclude={"resize"})
-    for name, resize in tried:
+    for name, resize in zip(RESIZES, ways, strict=False):
         yield replace(convention, input=validate(InputPart, said | {"resize": resize}, name), resize=name)
 
 

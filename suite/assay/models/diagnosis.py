@@ -1,7 +1,7 @@
 """Finds how a network wants its pictures: every plausible convention is tried on the same pictures.
 
 Two conventions are compared by McNemar's test on the pictures that only one of them gets right. Where the test
-cannot tell them apart, the plainer one is taken, because it assumes less.
+cannot tell them apart, the plainer one is taken, because it assumes less (``Convention.plainness``).
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -65,7 +65,8 @@ class Diagnosis:
     """What was found.
 
     Attributes:
-        candidates: best first: the one that fits, those that cannot be told apart from it, then by accuracy.
+        candidates: best first: the one that fits, those that cannot be told apart from it, the plainest first, then the
+            others by accuracy.
         equals: how many cannot be told apart from the first, itself not counted.
         classes: of the labels.
         logits: of the network, dropped ones counted.
@@ -210,8 +211,7 @@ def _ranked(candidates: list[Candidate], n: int, classes: int, logits: int) -> D
     ordered = sorted(candidates, key=lambda each: (each.n < n, *_by_figures(each)))
     most = ordered[0]
     alike = [each for each in ordered if each.n == n and each.p_value(most) >= TOLD_APART]
-    fitting = min(alike, key=lambda each: (each.convention.settings, *_by_figures(each)))
-    equals = [each for each in alike if each is not fitting]
+    fitting, *equals = sorted(alike, key=lambda each: (each.convention.plainness, *_by_figures(each)))
     others = sorted((each for each in ordered if each not in alike), key=_by_figures)
     return Diagnosis((fitting, *equals, *others), len(equals), classes, logits)
 

@@ -10,15 +10,16 @@ from torch import nn
 from assay.common.errors import UserError
 from assay.models.adapters import in_layout
 from assay.models.build import assemble
-from assay.models.card_file import CardFile, Kind, file_of
+from assay.models.card_file import CardFile, Kind, file_of, trained_on_of
 from assay.models.check import LogitsCountError
 from assay.models.checkpoints import StateDict
 from assay.models.entries import timm_names, torchvision_names, user_factory
-from assay.models.image_shape import image_shape
+from assay.models.image_shape import Shape, image_shape
 from assay.models.info import PLAIN_OUTPUT, UNSTATED, Card, OutputChoice, Preprocessing
 from assay.models.loaded import LoadedModel
 from assay.models.onnx_graph import network as onnx_network
 from assay.models.program_file import read_program
+from assay.models.superclasses import grouped
 from assay.models.weights import file_sha256, files_sha256, load_weights
 
 
@@ -84,12 +85,14 @@ def load_card(path: Path, card: CardFile) -> LoadedModel:
         classes=card.classes,
         output=found.output,
         notes=found.notes,
+        trained_on=trained_on_of(card.trained_on, path),
     )
     try:
-        return assemble(found.module, described, found.weights_sha256, found.code)
+        model = assemble(found.module, described, found.weights_sha256, found.code)
     except LogitsCountError as error:
         card.check_count(error.found, str(path))
         raise
+    return model if card.superclasses is None else grouped(model, card.superclasses, str(path))
 
 
 def network_of(path: Path, card: CardFile) -> Network:
@@ -103,7 +106,8 @@ def network_of(path: Path, card: CardFile) -> Network:
 
 def _onnx(path: Path, card: CardFile) -> Network:
     file = file_of(path, card.network.value)
-    found = onnx_network(file, layout=card.input.layout, output=card.output.tensor)
+    found = onnx_network(file, layout=card.input.layout, output=card.output.tensor, card=path)
+    _check_size(path, card, found.shape)
     channels, *size = found.shape
     plain = Preprocessing(
         resize="direct",
@@ -116,10 +120,21 @@ def _onnx(path: Path, card: CardFile) -> Network:
     return Network(found.module, files_sha256(found.files), "onnx", plain, output=rest, notes=found.notes)
 
 
+def _check_size(path: Path, card: CardFile, shape: Shape) -> None:
+    """Refuse another size than a file fixes."""
+    said, own = card.input.size, shape[1:]
+    if said not in (None, own):
+        raise UserError(
+            f"{path}: `input.size` {list(said or ())} contradicts the network's input, whose height and width are "
+            f"{list(own)}; correct it"
+        )
+
+
 def _program(path: Path, card: CardFile) -> Network:
     file = file_of(path, card.network.value)
     program = read_program(file)
     shape, layout = image_shape(program.shape, card.input.layout, str(path))
+    _check_size(path, card, shape)
     module = in_layout(program.module, layout)
     plain = Preprocessing(crop=shape[1:], mean=(0.0,) * shape[0], std=(1.0,) * shape[0], layout=layout)
     return Network(module, file_sha256(file), "torch.export", plain, output=card.output)

@@ -9,13 +9,16 @@ Shape = tuple[int, int, int]
 _CHANNELS = (1, 3)
 
 
-def image_shape(shape: tuple[int, ...], layout: Layout | None, where: str) -> tuple[Shape, Layout]:
+def image_shape(
+    shape: tuple[int, ...], layout: Layout | None, where: str, card: str | None = None
+) -> tuple[Shape, Layout]:
     """(channels, height, width) and the layout of an input (without the batch).
 
     Args:
         shape: three sizes.
         layout: as the user says; None where the shape alone is to tell.
         where: of the network, for messages.
+        card: that says the layout, for messages; None where the network has none.
 
     Raises:
         UserError: it is no image, the layout contradicts it, or it may be either layout and none is said.
@@ -36,7 +39,8 @@ def image_shape(shape: tuple[int, ...], layout: Layout | None, where: str) -> tu
     chosen = layout or fitting[0]
     if chosen not in fitting:
         raise UserError(
-            f"{where}: `layout` {chosen} contradicts the network's input {shown}, which is {fitting[0]}; correct it"
+            f"{card or where}: `layout` {chosen} contradicts the network's input {shown}, which is {fitting[0]}; "
+            "correct it"
         )
     first, second, third = shape
     return ((first, second, third) if chosen == "nchw" else (third, first, second)), chosen

@@ -145,6 +145,18 @@ class OutputChoice(StrictModel):
         return self
 
 
+class TrainedOn(StrictModel):
+    """The pictures that a network was trained on, as far as they are known.
+
+    Attributes:
+        data: in words for a reader: the name of their data set, or what else their maker calls them.
+        file: a list of their hashes (:mod:`assay.data.contents`); None where they are all pictures of ``data``.
+    """
+
+    data: Annotated[str, Field(min_length=1, max_length=200)]
+    file: str | None = None
+
+
 PLAIN_OUTPUT = OutputChoice()
 """Whether nothing is said of the output."""
 
@@ -168,10 +180,11 @@ class Card:
     clean_accuracy: StatedAccuracy | None = None
     output: OutputChoice = PLAIN_OUTPUT
     notes: tuple[str, ...] = ()
+    trained_on: TrainedOn | None = None
 
     def of_user(self) -> "Card":
         """The same network with weights that the user brought."""
-        return replace(self, source="the user's weights", licence="unstated")
+        return replace(self, source="the user's weights", licence="unstated", trained_on=None)
 
     def noting(self, *notes: str) -> "Card":
         """The same network with further notes."""
@@ -199,6 +212,7 @@ class ModelInfo(StrictModel):
         classes: the model's own names of its classes, in the order of the logits; () where it has none of its own.
         clean_accuracy: as the network's maker states it; a guard compares with it.
         notes: what a reader must know of how the network was read, a sentence each.
+        trained_on: its training pictures; a guard looks for them among a task's.
     """
 
     name: str
@@ -217,6 +231,7 @@ class ModelInfo(StrictModel):
     classes: tuple[str, ...] = ()
     clean_accuracy: StatedAccuracy | None = None
     notes: tuple[str, ...] = ()
+    trained_on: TrainedOn | None = None
 
     @model_validator(mode="after")
     def _shapes_fit(self) -> "ModelInfo":
@@ -234,6 +249,11 @@ class ModelInfo(StrictModel):
                 f"names {len(self.classes)} classes where the network has {self.num_classes} logits; make them agree"
             )
         return self
+
+    def with_resize(self, resize: Resize) -> "ModelInfo":
+        """The same network behind another resize, such as ``"direct"``, which then is exact."""
+        changed = {"resize": resize, "fit": "exact", **({"pad": None} if resize == "direct" else {})}
+        return self.model_copy(update={"preprocessing": self.preprocessing.model_copy(update=changed)})
 
     def identity(self) -> dict[str, Any]:
         """What decides the network's answers, as plain JSON; it is in the key of everything that is made with it."""

@@ -62,9 +62,7 @@ class LoadedModel:
 
     def with_resize(self, resize: Resize) -> "LoadedModel":
         """The same network behind another resize, such as ``"direct"``, which then is exact."""
-        changed = {"resize": resize, "fit": "exact", **({"pad": None} if resize == "direct" else {})}
-        preprocessing = self.info.preprocessing.model_copy(update=changed)
-        return replace(self, info=self.info.model_copy(update={"preprocessing": preprocessing}))
+        return replace(self, info=self.info.with_resize(resize))
 
     def to(self, device: torch.device) -> "LoadedModel":
         """The same model, its network moved to ``device``."""

@@ -48,13 +48,16 @@ class OnnxNetwork:
     notes: tuple[str, ...] = ()
 
 
-def network(path: Path, *, layout: Layout | None = None, output: int | str | None = None) -> OnnxNetwork:
+def network(
+    path: Path, *, layout: Layout | None = None, output: int | str | None = None, card: Path | None = None
+) -> OnnxNetwork:
     """The network in an ONNX file.
 
     Args:
         path: of the file; external data lie beside it.
         layout: of the input, where its shape leaves it open.
         output: the place or the name of the logits among several outputs.
+        card: that says them, for messages.
 
     Raises:
         UserError: no ONNX file, several inputs or outputs to choose from, a layout that contradicts the input, an
@@ -65,7 +68,7 @@ def network(path: Path, *, layout: Layout | None = None, output: int | str | Non
     model = file.model
     sizes = _input_sizes(model, path)
     keep_output(model, output, path)
-    shape, found = _image_shape(sizes[1:], layout, path)
+    shape, found = _image_shape(sizes[1:], layout, path, str(card or path))
     module = _converted(model, sizes, shape, found, path)
     num_classes = _num_classes(module.eval(), shape, path)
     return OnnxNetwork(module, shape, num_classes, found, file.files)
@@ -95,17 +98,19 @@ def _check_type(image: onnx.ValueInfoProto, path: Path) -> None:
         )
 
 
-def _image_shape(sizes: tuple[int, ...], layout: Layout | None, path: Path) -> tuple[Shape, Layout]:
+def _image_shape(
+    sizes: tuple[int, ...], layout: Layout | None, path: Path, card: str
+) -> tuple[Shape, Layout]:
     """(channels, height, width) and layout of one image: its own, or the square image of as many values in a row."""
     if len(sizes) == 3:
-        return image_shape(sizes, layout, str(path))
+        return image_shape(sizes, layout, str(path), card)
     values = math.prod(sizes)
     for channels in (1, 3):
         side = math.isqrt(values // channels)
         if channels * side * side == values:
             if layout == "nhwc" and channels > 1:
                 raise UserError(
-                    f"{path}: `layout` nhwc contradicts its input {sizes}, a row of values; leave `layout` out"
+                    f"{card}: `layout` nhwc contradicts the network's input {sizes}, a row of values; leave it out"
                 )
             return (channels, side, side), "nchw"
     raise UserError(

@@ -11,11 +11,12 @@ from pydantic import Field
 from assay.common.atomic import write_atomically
 from assay.common.errors import UserError
 from assay.common.validation import StrictModel, read_yaml, validate
-from assay.models.info import Card, Preprocessing
+from assay.models.info import Card, Preprocessing, TrainedOn
 
 PREFIX = "trained:"
 WEIGHTS_FILE = "model.safetensors"
 CARD_FILE = "model.yaml"
+TRAINED_ON_FILE = "trained_on.txt"
 
 Hash = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
@@ -44,6 +45,8 @@ class TrainedCard(StrictModel):
         made_with: versions, device and threads: the same training gives other last bits with others.
         recipe: of the training, with every setting and both selections of images written out; None in cards that are
             older than this field.
+        trained_on_sha256: of the file ``trained_on.txt``, the hashes of the training images; None in cards that are
+            older than this field.
     """
 
     schema_version: Literal[1] = Field(default=1, alias="schema")
@@ -65,14 +68,22 @@ class TrainedCard(StrictModel):
     training_key: Hash
     made_with: dict[str, Any]
     recipe: dict[str, Any] | None = None
+    trained_on_sha256: Hash | None = None
 
     @property
     def input_shape(self) -> tuple[int, int, int]:
         """(channels, height, width)."""
         return (len(self.preprocessing.mean), *self.preprocessing.crop)
 
-    def card(self, name: str) -> Card:
-        """The zoo's card of this network."""
+    def card(self, name: str, folder: Path | None = None) -> Card:
+        """The zoo's card of this network.
+
+        Args:
+            name: under which it is found.
+            folder: where it lies, with the list of its training images; None where nobody asks for them.
+        """
+        known = folder is not None and self.trained_on_sha256 is not None
+        data = ((self.recipe or {}).get("data") or {}).get("train", {}).get("manifest", "its recipe's data")
         return Card(
             name=name,
             source=f"trained by Assay: {self.title} (recipe {self.recipe_sha256}, data {self.data_sha256})",
@@ -81,6 +92,7 @@ class TrainedCard(StrictModel):
             label_space=self.label_space,
             num_classes=self.num_classes,
             preprocessing=self.preprocessing,
+            trained_on=TrainedOn(data=data, file=str(folder / TRAINED_ON_FILE)) if folder and known else None,
         )
 
 
@@ -100,25 +112,31 @@ def read_card(folder: Path) -> TrainedCard:
 
 
 def check_weights(folder: Path, card: TrainedCard) -> Path:
-    """The weight file in ``folder``, whose bytes are those that the card describes.
+    """The weight file in ``folder``, once it and the list of training images are those that the card describes.
 
     Raises:
-        UserError: it is missing, cannot be read, is damaged or is of another training.
+        UserError: one of them is missing, cannot be read, is damaged or is of another training.
     """
+    if card.trained_on_sha256 is not None:
+        _checked(folder, TRAINED_ON_FILE, card.trained_on_sha256, "the hashes of the training images")
+    return _checked(folder, WEIGHTS_FILE, card.weights_sha256, "the weights")
+
+
+def _checked(folder: Path, name: str, expected: str, what: str) -> Path:
     from assay.models.weights import file_sha256
 
-    path = folder / WEIGHTS_FILE
+    path = folder / name
     again = f"put the file back, or delete the folder {folder} and train again"
     if not path.is_file():
-        raise UserError(f"{path}: the weights of this trained network are missing; {again}")
+        raise UserError(f"{path}: {what} of this trained network are missing; {again}")
     try:
         sha256 = file_sha256(path)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); make it readable") from error
-    if sha256 != card.weights_sha256:
+    if sha256 != expected:
         raise UserError(
             f"{path}: is not the file that {CARD_FILE} beside it describes, but damaged or of another training "
-            f"(SHA-256 {sha256[:8]}…, expected {card.weights_sha256[:8]}…); {again}"
+            f"(SHA-256 {sha256[:8]}…, expected {expected[:8]}…); {again}"
         )
     return path
 

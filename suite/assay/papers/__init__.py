@@ -1,1 +1,1 @@
-"""The papers beside ours: published figures, what was measured, and what became of each claim."""
+"""The papers beside ours: published figures, our measurements, and a verdict on each claim."""

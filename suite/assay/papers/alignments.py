@@ -1,4 +1,4 @@
-"""Etmann's alignment of a model here, computed once a network and kept beside the reproduction."""
+"""Etmann's alignment of a model here, computed once per network and kept beside the reproduction."""
 
 import json
 from math import isnan

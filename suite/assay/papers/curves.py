@@ -1,4 +1,4 @@
-"""The charts of a reproduction: each task's curves with a line a model, and the families' own."""
+"""The charts of a reproduction: each task's curves with one line per model, and the families' own."""
 
 import json
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ MANY = 6  # lines whose legend leaves half a page's width too little room
 
 
 def curves(outcome: Outcome) -> Iterator[dict[str, str]]:
-    """A chart for each task and series with more than one point: a line a model, with its band."""
+    """A chart for each task and series with more than one point: one line per model, with its band."""
     charts: dict[tuple[str, str], dict[str, list[list[Metric]]]] = {}
     tasks: dict[str, ResultDocument] = {}
     for (model, _seed, task), result in outcome.results.items():

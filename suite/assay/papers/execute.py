@@ -25,7 +25,7 @@ KIND = "assay-reproduction"
 
 @dataclass(frozen=True)
 class Outcome:
-    """Everything that a page shows: what was measured, what became of the claims, results and pictures."""
+    """Everything that a page shows: measurements, verdicts on the claims, results and pictures."""
 
     plan: Reproduction
     measured: dict[str, Measured | Missing]
@@ -42,7 +42,7 @@ def reproduce(
     Args:
         plan: what to do, and where.
         make_runtime: makes the runner's settings, anew for each run.
-        workers: networks trained at a time.
+        workers: networks that are trained at the same time.
         say: told what happens.
 
     Raises:
@@ -62,7 +62,7 @@ def reproduce(
 
 @contextmanager
 def _saying_how_to_go_on(plan: Reproduction) -> Iterator[None]:
-    """Say on Ctrl-C what is stored; within a run of tasks, the runner has said it already."""
+    """On Ctrl-C, say what is stored; within a run of tasks, the runner has said it already."""
     try:
         yield
     except KeyboardInterrupt:
@@ -74,7 +74,7 @@ def _saying_how_to_go_on(plan: Reproduction) -> Iterator[None]:
 
 
 def refuse_if_missing(plan: Reproduction) -> None:
-    """Raise one UserError that names everything that is missing, a line each."""
+    """Raise one UserError that names everything that is missing, one line each."""
     problems = plan.problems()
     if problems:
         count = f"{len(problems)} things are" if len(problems) > 1 else "something is"
@@ -109,7 +109,7 @@ def _run_tasks(
 ) -> tuple[
     dict[tuple[str, int | None, str], ResultDocument], dict[tuple[str, int | None, str], tuple[Figure, ...]]
 ]:
-    """Every job, a run a seed; results and pictures by model, seed and task."""
+    """Every job, one run per seed; results and pictures by model, seed and task."""
     results, figures = {}, {}
     runs: dict[Path, list[Work]] = {}
     for work in plan.work:

@@ -172,7 +172,7 @@ def over_seeds(single: Mapping[str, Measured]) -> Measured:
 
 
 def _together(columns: Sequence[Mapping[str, tuple[float, ...]]]) -> dict[str, tuple[float, ...]]:
-    """Each image's scores, one a repetition; empty where the repetitions are not of the same images."""
+    """Each image's scores, one per repetition; empty where the repetitions are not of the same images."""
     first = columns[0]
     if any(set(column) != set(first) for column in columns):
         return {}

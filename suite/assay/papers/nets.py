@@ -20,14 +20,17 @@ from assay.training.recipe_files import load_recipe
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from assay.data.dataset import Dataset
+
 FORMAT = 1  # of a small net's folder; raised whenever the same recipe would give another net
 SMALL_WEIGHTS = "weights.safetensors"
 _MNIST = ("mnist-train", "mnist-test")
+_DIGITS = ("digits-train", "digits-test")
 
 
 @dataclass(frozen=True)
 class TrainingRecord:
-    """What a training took and gave.
+    """A training's time and accuracy.
 
     Attributes:
         seconds: of the processor where it was the CPU that trained, since other work on the machine lengthens the
@@ -79,7 +82,8 @@ class Net:
         """Hash of the recipe, the seed and the teacher's recipe; data are checked when they are read."""
         if isinstance(self.model, SmallNet):
             recipe = self.model.model_dump(mode="json", exclude={"seeds"})
-            return canonical_sha256({"format": FORMAT, "recipe": recipe, "seed": self.seed})
+            data = {"train": _DIGITS[0]} if _on_digits(self.model) else {}
+            return canonical_sha256({"format": FORMAT, "recipe": recipe, "seed": self.seed, **data})
         return canonical_sha256([self.recipe.sha256, self.teacher and self.teacher.sha256])
 
     @property
@@ -89,7 +93,7 @@ class Net:
 
     @property
     def title(self) -> str:
-        """How the net is called where people read."""
+        """The net's name for people."""
         return f"{self.name}, seed {self.seed}"
 
     @property
@@ -211,7 +215,9 @@ def _train_recipe(net: Net) -> TrainingRecord:
 def _train_small(net: Net, model: SmallNet) -> TrainingRecord:
     from safetensors.torch import save
 
+    from assay.data.contents import content_hashes, write_hashes
     from assay.models import small_nets
+    from assay.models.entries.small_nets import small_list
 
     if model.architecture not in small_nets.ARCHITECTURES:
         known = ", ".join(small_nets.ARCHITECTURES)
@@ -221,6 +227,8 @@ def _train_small(net: Net, model: SmallNet) -> TrainingRecord:
     network = small_nets.ARCHITECTURES[model.architecture]()
     small_nets.train(network, images, labels, model.epochs, net.seed)
     record = TrainingRecord(time.process_time() - began, small_nets.accuracy(network, *held_out))
+    to_train = _opened((_DIGITS if _on_digits(model) else _MNIST)[0], net.data_roots)
+    write_hashes(small_list(net.folder / SMALL_WEIGHTS), content_hashes(to_train, to_train.samples))
     write_atomically(net.folder / SMALL_WEIGHTS, save(network.state_dict()))
     write_atomically(
         net.folder / "net.json", json.dumps(record.__dict__) + "\n"
@@ -232,20 +240,28 @@ def _small_data(net: Net, model: SmallNet) -> "tuple[tuple[Tensor, Tensor], tupl
     """Images (N, C, H, W) in [0, 1] and labels, to train on and held out."""
     from assay.models.small_nets import digits_split
 
-    if model.architecture.startswith("digits"):
+    if _on_digits(model):
         return digits_split()
     to_train, held_out = (_pixels(name, net.data_roots) for name in _MNIST)
     return to_train, held_out
+
+
+def _on_digits(model: SmallNet) -> bool:
+    return model.architecture.startswith("digits")
+
+
+def _opened(manifest: str, roots: Sequence[str]) -> "Dataset":
+    from assay.data.dataset import open_dataset
+    from assay.data.manifest import load_manifest
+
+    return open_dataset(load_manifest(manifest), [Path(root) for root in roots])
 
 
 def _pixels(manifest: str, roots: Sequence[str]) -> "tuple[Tensor, Tensor]":
     import numpy as np
     import torch
 
-    from assay.data.dataset import open_dataset
-    from assay.data.manifest import load_manifest
-
-    data = open_dataset(load_manifest(manifest), [Path(root) for root in roots])
+    data = _opened(manifest, roots)
     pixels = torch.from_numpy(np.stack([data.image(sample) for sample in data.samples]))
     labels = torch.tensor([sample.label for sample in data.samples])
     return pixels.permute(0, 3, 1, 2).float() / 255, labels

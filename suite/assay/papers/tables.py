@@ -18,7 +18,7 @@ CLAIM_COLUMNS = (
 
 
 def figure_rows(plan: Reproduction, measured: Mapping[str, Measured | Missing]) -> Iterator[dict[str, Any]]:
-    """One row a measurement, in :data:`FIGURE_COLUMNS`; those that were not made say why."""
+    """One row per measurement, in :data:`FIGURE_COLUMNS`; those that were not made say why."""
     for name, wanted in plan.measurements.items():
         published = None if wanted.published is None else plan.paper.published(wanted.published)
         row = {
@@ -47,7 +47,7 @@ def figure_rows(plan: Reproduction, measured: Mapping[str, Measured | Missing]) 
 
 
 def claim_rows(plan: Reproduction, findings: list[Finding]) -> Iterator[dict[str, Any]]:
-    """One row a comparison, in :data:`CLAIM_COLUMNS`; a claim without any has one row."""
+    """One row per comparison, in :data:`CLAIM_COLUMNS`; a claim without any has one row."""
     for finding in findings:
         row = {
             "paper": plan.paper.paper,

@@ -1,7 +1,8 @@
-"""The card: what a run found, a line for each model and family, for whoever has to decide."""
+"""The card: what a run found, one line per model and family, for the person who has to decide."""
 
 import textwrap
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 from assay.results.document import Metric, ResultDocument, Status
 from assay.results.tables import format_interval, format_value
@@ -10,33 +11,59 @@ WIDTH = 100
 """Columns of the card."""
 LINES = 25
 """Lines of the card, the places of the files included."""
-_FAMILY, _HEADING, _SHORTEST = 13, 44, 16
+_FAMILY, _HEADING, _SHORTEST = 13, 46, 16
 _FEWER = "… {} more lines; the whole of it: --table"
 
 
-def card(
-    results: Sequence[ResultDocument],
-    demonstrations: Mapping[str, str],
-    meanings: Sequence[str],
-    without: Mapping[str, str],
-    places: Sequence[str],
-) -> str:
+@dataclass(frozen=True)
+class Background:
+    """What a reader of a run's results is told beside the figures.
+
+    Attributes:
+        demonstrations: task to why its figures mean nothing.
+        meanings: families, each with one plain sentence about a headline of its; in the order of the results.
+        without: family to why the tracks of these results have no task of it.
+        standing: by model and task, where the figure stands on the board, such as ``behind 3 to 5 of 9``.
+    """
+
+    demonstrations: Mapping[str, str] = field(default_factory=dict)
+    meanings: Sequence[tuple[str, str]] = ()
+    without: Mapping[str, str] = field(default_factory=dict)
+    standing: Mapping[tuple[str, str], str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one model's result comes down to.
+
+    Attributes:
+        metric: the figure that ranks; None where ``note`` stands instead.
+        note: why there is no figure.
+        standing: where the figure stands on the board, or nothing.
+        marks: what a reader must not overlook: once for a family, not at every figure.
+    """
+
+    metric: Metric | None
+    note: str = ""
+    standing: str = ""
+    marks: tuple[str, ...] = ()
+
+
+def card(results: Sequence[ResultDocument], background: Background, places: Sequence[str]) -> str:
     """The card of a run, at most :data:`LINES` lines of :data:`WIDTH` columns.
 
     Args:
         results: of all jobs, in the order of the command.
-        demonstrations: task to why its figures mean nothing.
-        meanings: one plain sentence on each family's headline.
-        without: family to why the tracks of these results have no task of it.
+        background: what stands beside the figures.
         places: lines that say where CSV, page and the full table are.
     """
     lines: list[str] = []
     for model in dict.fromkeys(result.model.name for result in results):
         lines.append(model)
         own = [result for result in results if result.model.name == model]
-        lines += [_line(result, demonstrations.get(result.task)) for result in own]
-        lines += [_cut(f"  {family:<{_FAMILY}} n/a: {why}") for family, why in without.items()]
-    sentences = [line for text in meanings for line in textwrap.wrap(text, WIDTH)]
+        lines += [_line(result.family, finding_of(result, background)) for result in own]
+        lines += [_cut(f"  {family:<{_FAMILY}} n/a: {why}") for family, why in background.without.items()]
+    sentences = [line for _, text in background.meanings for line in textwrap.wrap(text, WIDTH)]
     room = LINES - len(places) - 2
     if len(lines) > room:
         lines = [*lines[: room - 1], _FEWER.format(len(lines) - room + 1)]
@@ -46,38 +73,48 @@ def card(
 
 
 def headline_of(result: ResultDocument) -> Metric | None:
-    """The figure that ranks; of a result made before tasks had one, the first single figure that it shows."""
+    """The figure that ranks; in results older than headlines, the first single figure that is shown."""
     shown = [metric for metric in result.metrics if metric.headline and metric.x is None]
     return result.headline_metric or next(iter(shown), None)
 
 
-def _line(result: ResultDocument, demonstration: str | None) -> str:
-    start = f"  {result.family:<{_FAMILY}} "
+def finding_of(result: ResultDocument, background: Background) -> Finding:
+    """What a result comes down to."""
     if result.status is Status.NOT_APPLICABLE:
-        return _cut(f"{start}n/a: {result.reason}")
+        return Finding(None, f"n/a: {result.reason}")
+    demonstration = background.demonstrations.get(result.task)
     if demonstration is not None:
-        return _cut(f"{start}demonstration: {demonstration}")
+        return Finding(None, f"demonstration: {demonstration}")
     metric = headline_of(result)
     if metric is None:
-        return _cut(f"{start}no figure: {result.reason or 'see the full table'}")
+        return Finding(None, f"no figure: {result.reason or 'see the full table'}")
+    standing = background.standing.get((result.model.name, result.task), "")
+    return Finding(metric, standing=standing, marks=_marks(result))
+
+
+def _line(family: str, finding: Finding) -> str:
+    start = f"  {family:<{_FAMILY}} "
+    metric = finding.metric
+    if metric is None:
+        return _cut(f"{start}{finding.note}")
     figure = f"{format_value(metric)}{format_interval(metric)}  n {metric.n}"
-    marks = _marks(result)
+    figure += f"  {finding.standing}" if finding.standing else ""
+    marks = "".join(f"  ! {mark}" for mark in finding.marks)
     room = max(
         WIDTH - len(start) - len(figure) - len(marks) - 1, _SHORTEST
-    )  # the heading gives way, no figure does
+    )  # the heading is shortened, figures are not
     heading = textwrap.shorten(metric.heading, min(room, _HEADING), placeholder="…")
     return _cut(f"{start}{heading:<{min(room, _HEADING)}} {figure}{marks}")
 
 
-def _marks(result: ResultDocument) -> str:
-    """What a reader must not overlook: once per family, not at every figure."""
+def _marks(result: ResultDocument) -> tuple[str, ...]:
     guards = ", ".join(guard.name for guard in result.failed_guards)
-    marks = [
+    marks = (
         "partial" if result.status is Status.PARTIAL else "",
         "limited" if result.coverage.limited else "",
         f"guard failed: {guards}" if guards else "",
-    ]
-    return "".join(f"  ! {mark}" for mark in marks if mark)
+    )
+    return tuple(filter(None, marks))
 
 
 def _cut(line: str) -> str:

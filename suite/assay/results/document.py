@@ -105,7 +105,7 @@ class ModelCard(_Document):
     """What the model is, as far as it changes or explains the answer.
 
     Attributes:
-        notes: what a reader must know of how the network was read, a sentence each.
+        notes: what a reader must know of how the network was read, one sentence each.
     """
 
     name: str
@@ -133,7 +133,7 @@ class DataCard(_Document):
 
     Attributes:
         left_out: how many files were left out, by reason.
-        converted: how many files were read otherwise than they are stored, by how.
+        converted: how many files were converted when they were read, by kind of conversion.
         classes: how a user's own folders were understood: folder to class index.
     """
 
@@ -147,7 +147,7 @@ class DataCard(_Document):
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What a reader must know of how the data were read, a sentence each."""
+        """What a reader must know of how the data were read, one sentence each."""
         found = [f"{kind}: {_listed(counts)}" for kind, counts in (
             ("files left out", self.left_out), ("files converted", self.converted),
         ) if counts]  # fmt: skip
@@ -160,6 +160,18 @@ class DataCard(_Document):
 
 def _listed(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{count} {what}" for what, count in counts.items())
+
+
+class TrainingOverlap(_Document):
+    """Which of a job's units are of pictures that its network was trained on.
+
+    Attributes:
+        data: the training pictures, in words.
+        units: ids; () where none is.
+    """
+
+    data: str
+    units: tuple[str, ...]
 
 
 class ResultDocument(_Document):
@@ -183,6 +195,9 @@ class ResultDocument(_Document):
     guards: tuple[Guard, ...]
     command: str
     headline: Annotated[str | None, Field(exclude_if=_is_none)] = None  # None: made before tasks had one
+    training: Annotated[TrainingOverlap | None, Field(exclude_if=_is_none)] = (
+        None  # None: nothing is known of it
+    )
 
     @property
     def headline_metric(self) -> Metric | None:

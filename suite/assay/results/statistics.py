@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     Floats = npt.NDArray[np.float64]
 
 SIGN_PATTERNS = 10_000
-"""How many patterns of signs are gone through or drawn; the pages' script has the same number."""
+"""How many patterns of signs are tried or drawn; the pages' script has the same number."""
 
 _DRAWS_AT_ONCE = 2_000_000  # of resampled positions, so that the memory does not grow with the sample
 
 
-@lru_cache(maxsize=4096)  # the same few pairs over and over when single units are summarised
+@lru_cache(maxsize=4096)  # the same few pairs come again and again when single units are summarised
 def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
     """Wilson's score interval for a proportion (Wilson 1927), as scipy computes it; (0, 1) when ``n`` is 0.
 
@@ -37,7 +37,7 @@ def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> tuple[f
 
 
 LEAST_UNITS = 9
-"""Below so many units no interval of a mean or median is shown: none covers what it says on skewed shares."""
+"""With fewer units no interval of a mean or median is shown: on skewed shares none has its stated coverage."""
 
 _SUPPOSED = (
     3.0  # units' worth of belief that values lie at their range's ends; by simulation on published shares
@@ -50,7 +50,7 @@ def mean_interval_in_range(
     """Interval of the mean of values that cannot leave ``[low, high]``; None for fewer than :data:`LEAST_UNITS`.
 
     Wilson's score interval with as many units as the values' spread is worth: of a given mean, values at the two ends
-    have the largest spread, and n of any others say as much as n / phi such ones (phi: the ratio of the variances).
+    have the largest spread, and n of any others say as much as n / phi of those (phi: the ratio of the variances).
     phi is drawn towards 1, which matters where few values, most of them equal, say little of their spread; Student's
     quantile takes the place of the normal one. Values at the ends alone give nearly Wilson's own interval. Resampling
     such shares covers 67 to 87 % at nine to ten units; the slow tests simulate how this covers.
@@ -89,7 +89,7 @@ def median_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[
 
 
 def mcnemar_p_value(only_a: int, only_b: int) -> float:
-    """Exact two-sided p-value of McNemar's test (McNemar 1947): the discordant units fall either way equally often."""
+    """Exact two-sided p-value of McNemar's test (McNemar 1947): do the discordant units favour both sides equally?"""
     from scipy import stats
 
     discordant = only_a + only_b
@@ -99,8 +99,8 @@ def mcnemar_p_value(only_a: int, only_b: int) -> float:
 def sign_flip_p_value(gaps: Floats, seed: int = 0) -> float:
     """Two-sided p-value: how often differences with signs drawn anew lie as far from zero as those that were found.
 
-    Where the two sides are equal a difference has either sign alike (Fisher 1935). All sign patterns are gone
-    through where there are at most :data:`SIGN_PATTERNS` of them (13 units), else so many are drawn.
+    Where the two sides are equal, a difference is as likely to be positive as negative (Fisher 1935). All sign patterns
+    are tried where there are at most :data:`SIGN_PATTERNS` of them (13 units), else that many are drawn.
 
     Args:
         gaps: (n,) differences of paired units.
@@ -126,9 +126,9 @@ def sign_flip_p_value(gaps: Floats, seed: int = 0) -> float:
 def sign_flip_interval(gaps: Floats, seed: int = 0, confidence: float = 0.95) -> tuple[float, float]:
     """The mean differences that :func:`sign_flip_p_value` would not reject; infinite where units are too few for that.
 
-    Turning the signs of some units leads as far from a supposed difference as what was found is just where these units
-    have it as their own mean. So the ends are two ranks among the means of all sets of units (Hartigan 1969), or of
-    as many as signs are drawn.
+    Suppose a difference d. Flipping the signs of a set of units changes how far the mean lies from d; it stays equal
+    exactly where the set's own mean is d. So the ends are two ranks among the means of all sets of units (Hartigan
+    1969), or of as many sets as signs are drawn.
     """
     import numpy as np
 
@@ -146,7 +146,7 @@ def sign_flip_interval(gaps: Floats, seed: int = 0, confidence: float = 0.95) ->
 
 
 def _means_of_random_sets(gaps: Floats, rng: np.random.Generator) -> Floats:
-    """Of sets that take each unit or not alike, in blocks that fit the memory."""
+    """Means of sets that hold each unit with probability 1/2, in blocks that fit the memory."""
     import numpy as np
 
     block = max(1, _DRAWS_AT_ONCE // len(gaps))
@@ -175,7 +175,7 @@ def paired_bootstrap_interval(
     """Percentile bootstrap interval of a statistic of paired samples (Efron 1979), as scipy computes it.
 
     Args:
-        samples: equally long; what stands at one position of each is drawn together.
+        samples: equally long; what has the same position in each is drawn together.
         statistic: takes the samples as arrays and ``axis``, the axis along which it reduces them.
         seed: of the draws.
         resamples: how many.

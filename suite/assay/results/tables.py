@@ -3,12 +3,14 @@
 import csv
 import io
 from collections.abc import Iterable, Mapping, Sequence
+from fractions import Fraction
 from typing import Any
 
 from tabulate import tabulate
 
 from assay.results.document import Metric, ResultDocument, Status
 
+_PLAIN_DENOMINATOR = 5  # up to it a fraction is written as it is: 1/5, 1/3
 RESULT_COLUMNS = (
     "model", "task", "metric", "value", "ci_low", "ci_high", "n", "unit", "status",
     "spec_sha256", "data_sha256", "weights_sha256", "title", "direction", "headline",
@@ -41,7 +43,7 @@ def display_status(result: ResultDocument) -> str:
 
 
 def result_rows(results: Iterable[ResultDocument]) -> list[dict[str, Any]]:
-    """One row a metric in :data:`RESULT_COLUMNS`; a result without metrics keeps one row, so none is hidden."""
+    """One row per metric in :data:`RESULT_COLUMNS`; a result without metrics keeps one row, so none is hidden."""
     rows = []
     for result in results:
         common = {
@@ -81,11 +83,31 @@ def format_value(metric: Metric) -> str:
 
 
 def terminal_table(results: Sequence[ResultDocument]) -> str:
-    """One table for the terminal: a line a curve (its points side by side) and a line a single headline figure."""
+    """One table for the terminal: one line per curve (its points side by side) and per single headline figure."""
     lines: list[list[str]] = []
     for result in results:
         lines += _result_lines(result)
     return tabulate(lines, headers=["model", "task", "measure", "figures", "N", "status"], tablefmt="simple")
+
+
+def figures_table(results: Sequence[ResultDocument], form: str) -> str:
+    """The headline figures for a paper or a page: model, task, figure, value with its interval, N and status.
+
+    Args:
+        results: in the order of the rows.
+        form: one of tabulate's, such as ``github`` or ``latex_booktabs``.
+    """
+    rows = []
+    for result in results:
+        figures = [(each.heading, _figure(each), str(each.n)) for each in result.metrics if each.headline]
+        for figure in figures or [("–", "–", "0")]:
+            rows.append([result.model.name, result.task, *figure, display_status(result)])
+    headers = ["model", "task", "figure", "value", "N", "status"]
+    return tabulate(rows, headers=headers, tablefmt=form, disable_numparse=True)
+
+
+def _figure(metric: Metric) -> str:
+    return format_value(metric) + format_interval(metric)
 
 
 def _result_lines(result: ResultDocument) -> list[list[str]]:
@@ -106,8 +128,18 @@ def _result_lines(result: ResultDocument) -> list[list[str]]:
 
 def _point(metric: Metric) -> str:
     if metric.x is None:
-        return format_value(metric) + format_interval(metric)
-    return f"{metric.name.rpartition('@')[2]}: {format_value(metric)}"
+        return _figure(metric)
+    return f"{in_255ths(metric.name.rpartition('@')[2])}: {format_value(metric)}"
+
+
+def in_255ths(number: str) -> str:
+    """A radius as the field writes it: ``3/255``, where the fraction is 1/85; anything else as it is."""
+    try:
+        radius = Fraction(number)
+    except ValueError:
+        return number
+    steps = radius * 255
+    return f"{steps}/255" if steps.denominator == 1 and radius.denominator > _PLAIN_DENOMINATOR else number
 
 
 def format_interval(metric: Metric) -> str:

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from assay.common.canonical import canonical_sha256
 from assay.common.errors import UserError
 from assay.common.validation import describe
-from assay.results.document import Coverage, DataCard, ModelCard, ResultDocument, Status
+from assay.results.document import Coverage, DataCard, ModelCard, ResultDocument, Status, TrainingOverlap
 from assay.results.tables import csv_text, results_csv
 from assay.runner.files import path_name, write_atomically
 from assay.runner.store import BrokenChunkError, JobStore, RunFolder
@@ -71,7 +71,8 @@ class StoredJob:
         document = self.document
         model = ModelCard.model_validate(document["model"])
         data, good = document["data"]["name"], clean_records(records)
-        summary = summary_of(self.task, self.spec, good, model, data) if records else None
+        training = _training_of(document)
+        summary = summary_of(self.task, self.spec, good, model, data, training) if records else None
         errors = sum(record.error is not None for record in records)
         return ResultDocument(
             task=document["task"],
@@ -93,7 +94,13 @@ class StoredJob:
             guards=summary.guards if summary else (),
             command=document["command"],
             headline=self.spec.headline_key,
+            training=training,
         )
+
+
+def _training_of(document: Mapping[str, Any]) -> TrainingOverlap | None:
+    stated = document.get("training")
+    return None if stated is None else TrainingOverlap.model_validate(stated)
 
 
 def _whole_chunk(store: JobStore, chunk: int) -> list[Record]:

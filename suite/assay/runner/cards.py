@@ -1,4 +1,4 @@
-"""Models' cards without loading the models: remembered as long as the weight files are the same (no torch)."""
+"""Models' cards without loading the models; remembered while the weight files stay the same (no torch)."""
 
 import json
 from collections.abc import Sequence
@@ -18,16 +18,16 @@ from assay.runner.jobs import JobRequest, model_of
 if TYPE_CHECKING:
     from assay.models.info import ModelInfo
 
-# What a card is read off besides the weights: the code that builds the network.
+# What else a card depends on: the code that builds the network.
 _PACKAGES = ("assay", "torch", "torchvision", "timm", "onnx2torch")
 
 
 class Cards:
     """The cards of this machine's models.
 
-    A card is taken from memory only where every weight file that was read for it still has the same SHA-256. A
-    user's own factory or model card has no such file alone to depend on, so it is loaded each time. A memory that
-    cannot be read is an empty one, one that cannot be written is lost.
+    A card is taken from memory only where every weight file that was read for it still has the same SHA-256. A user's
+    own factory or model card depends on more than such files, so it is loaded each time. A memory that cannot be read
+    counts as empty; one that cannot be written is lost.
     """
 
     def __init__(self) -> None:

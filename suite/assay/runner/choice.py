@@ -1,4 +1,4 @@
-"""Which executor a command's options ask for."""
+"""Chooses the executor that a command's options ask for."""
 
 import os
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from assay.runner.worker import Limits
 class Choice:
     """What the user said: ``name`` is auto, here, pool or ray; ``workers`` (a device) a number or auto.
 
-    ``devices`` are there on this machine, but for a Ray cluster: what is there is the cluster's to say.
+    ``devices`` are those of this machine; a Ray cluster knows its own.
     """
 
     name: str
@@ -26,7 +26,7 @@ class Choice:
         """The executor; ``threads`` is what each worker computes with.
 
         Raises:
-            UserError: a number of workers that is none, Ray not installed, or its address silent.
+            UserError: a number of workers that is no number, Ray not installed, or its address silent.
         """
         on_cpu = self.devices == ("cpu",)
         count = worker_count(self.workers, max(1, cores() // threads) if on_cpu else 1)

@@ -1,4 +1,4 @@
-"""Compute one chunk of a job in this process: the one place where a task is run, whatever the executor."""
+"""Compute one chunk of a job in this process: the one place where a task is run, for every executor."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -35,13 +35,13 @@ class ChunkTask:
     fingerprint: Fingerprint | None = None
 
     def before(self, following: "ChunkTask | None") -> "ChunkTask":
-        """The same task, told what its worker is to do next."""
+        """The same task, with what its worker will do next."""
         if following is None or following.key != self.key:
             return self
         return replace(self, ahead=following.chunk)
 
     def alone(self) -> "list[ChunkTask]":
-        """The same chunk as one task a unit."""
+        """The same chunk as one task per unit."""
         return [
             replace(self, unit_ids=(unit_id,), only=position, ahead=None)
             for position, unit_id in enumerate(self.unit_ids)
@@ -101,23 +101,23 @@ def compute(task: ChunkTask, device: str, advance: Advance, on_start: Callable[[
     return ChunkResult(task, records, times, environment(device), reason)
 
 
-_pictures_ahead = Prefetcher()  # of this process: what a chunk leaves there is the next one's
+_pictures_ahead = Prefetcher()  # one per process, so that the next chunk finds what this one loaded ahead
 
 
 def drop_pictures_ahead() -> None:
-    """Let go of the pictures that were loaded for a chunk that does not come."""
+    """Drop pictures that were loaded ahead for a chunk that will not come."""
     _pictures_ahead.close()
 
 
 def _pictures(opened: OpenJob, units: Sequence[Unit], ahead: int | None) -> Iterator[Picture]:
-    """Those of the units at hand, then those of the chunk that comes next."""
+    """The pictures of these units, then those of the next chunk."""
     question = opened.job.question
     for unit in (*units, *(() if ahead is None else opened.job.chunk(ahead))):
         yield from question.task.pictures(question.spec.spec, opened.model, question.data, unit)
 
 
 def _forget_card(request: JobRequest) -> None:
-    """The plan may have rested on a remembered card; the next one shall not."""
+    """Forget the card: the plan may have used a remembered one, and the next plan must not."""
     from assay.runner.cards import Cards
 
     cards = Cards()
@@ -135,7 +135,7 @@ class Block:
         self.batch_size = batch_size or natural
 
     def run(self, units: Sequence[Unit]) -> list[Record]:
-        """The records of ``units``; when they fail together each is run alone, and those that fail are errors."""
+        """The records of ``units``. If they fail together, each is run alone; those that fail again are errors."""
         try:
             return self._run_in_memory(units)
         except NotApplicableError:
@@ -147,7 +147,7 @@ class Block:
         return [record for unit in units for record in self.run([unit])]
 
     def _run_in_memory(self, units: Sequence[Unit]) -> list[Record]:
-        """Run, with the batch halved as often as memory asks for it."""
+        """Run, and halve the batch as often as memory does not suffice."""
         while True:
             try:
                 return self._run_once(units)
@@ -197,7 +197,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def free_memory() -> None:
-    """Give back what a failed pass left behind."""
+    """Free the memory that a failed pass left behind."""
     import gc
 
     import torch
@@ -208,7 +208,7 @@ def free_memory() -> None:
 
 
 class _Progress:
-    """Passes progress on without ever exceeding the units of a chunk; what failed is taken back."""
+    """Passes progress on, never beyond the units of a chunk; the progress of a failed pass is taken back."""
 
     def __init__(self, advance: Advance, units: int) -> None:
         self._advance, self._units, self._done = advance, float(units), 0.0

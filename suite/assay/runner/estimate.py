@@ -1,4 +1,4 @@
-"""How long a job will take and how much memory it needs: from its stored chunks, or from a short measurement."""
+"""Estimates a job's time and memory, from its stored chunks or from a short measurement."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -14,23 +14,23 @@ from assay.runner.usage import Usage
 
 @dataclass(frozen=True)
 class Estimate:
-    """One worker's seconds a unit, and its most memory in bytes (of the GPU where there is one)."""
+    """One worker's seconds per unit, and its peak memory in bytes (of the GPU where there is one)."""
 
     seconds_a_unit: float
     peak_bytes: int
 
 
 def estimates(surveys: Sequence[Survey], out: Path | None, budget_seconds: float) -> dict[str, Estimate]:
-    """Estimates by job key: of jobs with stored chunks for nothing, of others while the budget lasts.
+    """Estimates by job key: jobs with stored chunks cost nothing, others are measured while the budget lasts.
 
-    A unit that the budget does not cover is stopped, and its time follows from how far it got.
+    A unit that exceeds the budget is stopped, and its time follows from how far it got.
     """
     found: dict[str, Estimate] = {}
     until = time.monotonic() + budget_seconds
     for survey in surveys:
         estimate = None if out is None else _from_stored(out, survey)
         if estimate is None and survey.missing and time.monotonic() < until:
-            # The last one: what is made along the way (an adversarial set) is made from the first one on.
+            # The last unit, because an adversarial set is made along the way, from the first unit on.
             *_, last = survey.tasks()
             estimate = _measured(last, until)
         if estimate is not None:
@@ -64,7 +64,7 @@ def _measured(task: ChunkTask, until: float) -> Estimate:
 
 
 def _times(task: ChunkTask, until: float) -> Mapping[str, Any]:
-    """What computing ``task`` took; when time is up, what the share of it took that was done by then."""
+    """The cost of ``task``; when time is up, the cost of the share that was done by then."""
     done, usage = 0.0, Usage(task.request.device)
 
     def begin() -> None:

@@ -32,7 +32,7 @@ def read_events(folder: Path) -> Iterator[dict[str, Any]]:
     return (entry for entry in read_lines(folder / "events.jsonl") if _is_event(entry))
 
 
-# What the events of a kind have to have, where somebody reads it.
+# The fields that events of a kind must have, because they are read.
 _FIELDS: dict[str, dict[str, type]] = {
     "chunk_stored": {"job": str, "chunk": int, "errors": int, "units": int},
     "run_started": {"pid": int, "units": int},
@@ -40,7 +40,7 @@ _FIELDS: dict[str, dict[str, type]] = {
 
 
 def _is_event(entry: dict[str, Any]) -> bool:
-    """Whether a line is an event, with what its kind has to have."""
+    """Whether a line is an event with the fields that its kind must have."""
     if not isinstance(entry.get("event"), str) or not _is_time(entry.get("time")):
         return False
     needed = _FIELDS.get(entry["event"], {})

@@ -1,4 +1,4 @@
-"""The one small interface behind which chunks are computed, and the executor that computes them right here."""
+"""The small interface of all executors, and the executor that computes chunks in this process."""
 
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass
@@ -9,22 +9,22 @@ from assay.runner.chunks import ChunkResult, ChunkTask, compute, drop_pictures_a
 
 
 class Watch(Protocol):
-    """Who wants to know how chunks fare; called in the process and thread that iterates over the results."""
+    """Is told how chunks fare, in the process and thread that iterates over the results."""
 
     def advance(self, task: ChunkTask, units: float) -> None:
-        """So many more units of the task's chunk are done (fewer, when work was lost)."""
+        """``units`` more units of the task's chunk are done (a negative number when work was lost)."""
         ...
 
     def event(self, name: str, task: ChunkTask, **details: Any) -> None:
-        """Something that a reader of the event log should know."""
+        """Note something for readers of the event log."""
         ...
 
 
 class Executor(Protocol):
-    """Whatever turns chunks into results: this process, worker processes, a cluster."""
+    """Turns chunks into results, in this process, in worker processes, or on a cluster."""
 
     def run(self, tasks: Iterable[ChunkTask], watch: Watch) -> Generator[ChunkResult, None, None]:
-        """One result a task, in any order; closing the iterator stops the work.
+        """One result per task, in any order; closing the iterator stops the work.
 
         Raises:
             UserError: a job cannot be opened where it is computed.
@@ -34,7 +34,7 @@ class Executor(Protocol):
 
 @dataclass(frozen=True)
 class InProcess:
-    """Every chunk here, one after another; nothing protects from a unit that hangs or kills the process."""
+    """Computes chunks here, one after another. Nothing protects from a unit that hangs or kills the process."""
 
     device: str = "cpu"
 
@@ -48,7 +48,7 @@ class InProcess:
 
 
 def _announced(tasks: Iterable[ChunkTask]) -> Iterator[ChunkTask]:
-    """Every task, told which one follows."""
+    """Every task, with the one that follows it."""
     waiting = iter(tasks)
     task = next(waiting, None)
     while task is not None:

@@ -1,4 +1,4 @@
-"""The runner's files: whole or not at all, logs whose last line may be torn, and names as paths."""
+"""The runner's files: files that are written whole or not at all, logs whose last line may be torn, names as paths."""
 
 import json
 import os
@@ -48,7 +48,7 @@ class LogFile:
 
 
 def _append(descriptor: int, data: bytes) -> None:
-    """Write all of it: where a disk fills up, the system writes a part and complains only when asked for the rest."""
+    """Write all of it. When a disk fills up, the system writes a part and fails only at the next call."""
     while data:
         data = data[os.write(descriptor, data) :]
 

@@ -1,16 +1,16 @@
-"""What a job's document holds; a stranger's is held against it."""
+"""The fields of a job's document, to check those that others wrote."""
 
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from assay.results.document import DataCard, ModelCard
+from assay.results.document import DataCard, ModelCard, TrainingOverlap
 
 _Count = Annotated[int, Field(ge=0, le=10**9)]
 
 
 class JobDocument(BaseModel):
-    """What a job's document holds, as far as it is relied on: anybody may have written it."""
+    """The fields of a job's document that the program relies on; anybody may have written it."""
 
     model_config = ConfigDict(strict=True)
 
@@ -26,6 +26,7 @@ class JobDocument(BaseModel):
     not_applicable: str | None
     command: str
     record_version: _Count | None = None
+    training: TrainingOverlap | None = None
 
 
 class JobIdentity(BaseModel):

@@ -11,12 +11,15 @@ from assay.common.canonical import canonical_sha256
 from assay.common.errors import UserError
 from assay.models.foreign import SHIPPED
 from assay.models.foreign import own as trust_of
+from assay.results.document import TrainingOverlap
 from assay.runner.precision import Positive, Precision, check_dtype, in_dtype
 from assay.specs import IDENTITY, RUNTIME, TaskSpec, shipped_specs
 from assay.tasks.base import Task, Unit
 from assay.tasks.families import LoadedSpec, family, load_spec, option_of
-from assay.tasks.shared.images import DataSource, refuse_unfit
+from assay.tasks.shared.images import DataSource
+from assay.tasks.shared.overrides import OPTION
 from assay.tasks.shared.own_pictures import OwnFolder, is_folder, own_folder
+from assay.tasks.shared.training_images import training_overlap
 
 if TYPE_CHECKING:
     from assay.models.info import ModelInfo
@@ -28,8 +31,9 @@ class JobRequest:
     """What a user asks for, one model and one task; plain values, so that it can travel to another process.
 
     ``switches`` are fields of the spec that the command line turns on, such as ``save_adversarial``; ``data`` are the
-    pictures instead of the spec's: a folder with one folder a class, or a data set's name or manifest;
-    ``trusted`` are models besides the built-in zoo's that the user lets the spec name.
+    pictures instead of the spec's: a folder with one folder per class, or a data set's name or manifest;
+    ``trusted`` are models besides the built-in zoo's that the user lets the spec name; ``settings`` are other fields of
+    the spec, ``KEY=VALUE`` each; ``name`` is what the model's results are filed under, where it is not its own.
     """
 
     model: str
@@ -38,11 +42,13 @@ class JobRequest:
     limit: Positive | None = None
     precision: Precision = field(default_factory=Precision)
     device: str = "cpu"
-    batch_size: Positive | None = None  # None: what the family takes
+    batch_size: Positive | None = None  # None: as the family chooses
     data_roots: tuple[str, ...] = ()
     switches: tuple[str, ...] = ()
     data: str | None = None
     trusted: tuple[str, ...] = ()
+    settings: tuple[str, ...] = ()
+    name: str | None = None
 
 
 # Which fields change the answer, and are in a job's key; a test fails for a field that is on no side.
@@ -57,7 +63,9 @@ REQUEST_SIDES: Mapping[str, str] = {
     "data_roots": RUNTIME,
     "switches": IDENTITY,  # through the spec's identity
     "data": IDENTITY,  # through the data's hash
-    "trusted": RUNTIME,  # what it lets in is in the spec
+    "trusted": RUNTIME,  # the models that it allows are in the spec
+    "settings": IDENTITY,  # through the spec's identity
+    "name": RUNTIME,  # as the model's own
 }
 MODEL_SIDES: Mapping[str, str] = {
     "name": RUNTIME,
@@ -73,9 +81,10 @@ MODEL_SIDES: Mapping[str, str] = {
     "max_pooling": RUNTIME,  # follows from the structure; through the record's version
     "structure_sha256": IDENTITY,
     "fingerprint": RUNTIME,  # last bits differ between machines: compared with a tolerance whenever a run goes on
-    "classes": RUNTIME,  # where a user's folders are matched to them, the data's hash has the outcome
+    "classes": RUNTIME,  # where folders are matched to them, the outcome is in the data's hash
     "clean_accuracy": IDENTITY,  # a guard compares with it
-    "notes": RUNTIME,  # words on what structure and weights decide
+    "notes": RUNTIME,  # words about what structure and weights decide
+    "trained_on": RUNTIME,  # through the units that are of training pictures
 }
 
 
@@ -100,6 +109,7 @@ def job_identity(
     card: Mapping[str, Any],
     precision: Mapping[str, Any],
     version: int | None = None,
+    training: TrainingOverlap | None = None,
 ) -> dict[str, Any]:
     """What changes a job's answer, as plain JSON; the job's key is its hash (``common.canonical``).
 
@@ -108,11 +118,15 @@ def job_identity(
         card: the model's, of a live model or of a result document.
         precision: :meth:`Precision.identity`.
         version: of the records, where it is not the family's ``record_version``.
+        training: the units of training pictures, which a guard counts; None where nothing is known of them.
     """
+    seen = {} if training is None else {"training": canonical_sha256(training.model_dump(mode="json"))}
     record = {**question["record"], **({} if version is None else {"version": version})}
     known = [name for name, side in MODEL_SIDES.items() if side == IDENTITY and card.get(name) is not None]
-    model = {name: card[name] for name in known}  # a document of before its structure was noted keeps its key
-    return {**question, "record": record, "model": model, "precision": dict(precision)}
+    model = {
+        name: card[name] for name in known
+    }  # older documents do not state the structure, and keep their key
+    return {**question, "record": record, "model": model, "precision": dict(precision), **seen}
 
 
 @dataclass(frozen=True)
@@ -149,7 +163,7 @@ class Question:
 
 @dataclass(frozen=True)
 class Job:
-    """One model on one task, known well enough to be planned: nothing of the model is in memory but its card."""
+    """One model on one task, ready to be planned; only the model's card is in memory."""
 
     request: JobRequest
     question: Question
@@ -162,7 +176,7 @@ class Job:
 
     @property
     def title(self) -> str:
-        """How the job is called where people read."""
+        """The job's name for people."""
         return " · ".join(self.names)
 
     @cached_property
@@ -172,21 +186,37 @@ class Job:
         return question.task.not_applicable(question.spec.spec, self.info, question.data)
 
     def check(self) -> None:
-        """Look for what can be known to be wrong before any work.
+        """Find what is wrong before any work starts.
 
         Raises:
             UserError: the model is at odds with itself, the spec asks for what its network does not have, or the
                 network takes no picture of the data.
         """
         if not self.not_applicable:
-            refuse_unfit(self.info, self.question.data)
-            self.question.task.check_network(self.question.spec.spec, lambda: model_of(self.request))
+            task, spec = self.question.task, self.question.spec.spec
+            task.check_pictures(spec, self.info, self.question.data)
+            task.check_network(spec, lambda: model_of(self.request))
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What changes the answer, as plain JSON; made anew each time, for a plan holds many thousands of jobs."""
+        """What changes the answer, as plain JSON; not kept, because a plan holds many thousands of jobs."""
         card = self.info.model_dump(mode="json")
-        return job_identity(self.question.identity, card, self.request.precision.identity(), self.version)
+        precision = self.request.precision.identity()
+        return job_identity(self.question.identity, card, precision, self.version, self.training)
+
+    @cached_property
+    def training(self) -> TrainingOverlap | None:
+        """Which of the units are of pictures that the network was trained on; None where nothing is known of them.
+
+        Raises:
+            UserError: the list of its training pictures cannot be read.
+        """
+        trained_on, question = self.info.trained_on, self.question
+        if trained_on is None or self.not_applicable:
+            return None
+        shown = ((unit.id, question.task.shown(question.data, unit)) for unit in question.units)
+        roots = [Path(root) for root in self.request.data_roots]
+        return training_overlap(trained_on, question.data.manifest.name, shown, roots)
 
     @property
     def version(self) -> int | None:
@@ -200,11 +230,11 @@ class Job:
 
     @cached_property
     def seed_root(self) -> str:
-        """SHA-256 of :attr:`identity` without the network's structure and stated accuracy: the root of all seeds.
+        """SHA-256 of :attr:`identity` less structure and what guards alone look at: the root of all seeds.
 
         So a defence around a network's weights meets the random numbers that the network alone met.
         """
-        identity = self.identity
+        identity = {name: part for name, part in self.identity.items() if name != "training"}
         unseen = ("structure_sha256", "clean_accuracy")
         model = {name: value for name, value in identity["model"].items() if name not in unseen}
         return canonical_sha256({**identity, "model": model})
@@ -225,7 +255,7 @@ class Job:
         return self.units[index * size : (index + 1) * size]
 
     def document(self, not_applicable: str | None = None) -> dict[str, Any]:
-        """The job as plain JSON: all that a report needs, and nothing that differs between two runs of it.
+        """The job as plain JSON: all that a report needs, and nothing that differs between two runs.
 
         ``not_applicable`` is a reason that only a look at the network itself could give.
         """
@@ -244,6 +274,9 @@ class Job:
             "not_applicable": reason,
             "command": repeat_command(self.request),
             **({} if self.version is None else {"record_version": self.version}),
+            **(
+                {} if reason or self.training is None else {"training": self.training.model_dump(mode="json")}
+            ),
         }
 
 
@@ -263,7 +296,12 @@ def open_job(request: JobRequest) -> OpenJob:
     """
     question = open_question(request)
     model = model_of(request)
-    return OpenJob(Job(request, question, model.info), model)
+    return OpenJob(Job(request, question, filed(model.info, request)), model)
+
+
+def filed(info: "ModelInfo", request: JobRequest) -> "ModelInfo":
+    """A model's card under the name that the request files it under."""
+    return info if request.name is None else info.model_copy(update={"name": request.name})
 
 
 def open_question(request: JobRequest, info: "Callable[[], ModelInfo] | None" = None) -> Question:
@@ -280,7 +318,14 @@ def open_question(request: JobRequest, info: "Callable[[], ModelInfo] | None" = 
     if request.data is not None and is_folder(request.data):
         own = own_folder(request.data, info() if info else model_of(request).info)
     question = _question(
-        request.task, request.switches, request.data_roots, request.limit, request.data, own, request.trusted
+        request.task,
+        request.switches,
+        request.settings,
+        request.data_roots,
+        request.limit,
+        request.data,
+        own,
+        request.trusted,
     )
     check_dtype(request.precision.dtype, question.task.dtypes, question.spec.id)
     return question
@@ -290,16 +335,18 @@ def open_question(request: JobRequest, info: "Callable[[], ModelInfo] | None" = 
 def _question(
     task_name: str,
     switches: tuple[str, ...],
+    settings: tuple[str, ...],
     data_roots: tuple[str, ...],
     limit: int | None,
     own_data: str | None,
     own: OwnFolder | None,
     trusted: tuple[str, ...],
 ) -> Question:
-    spec = load_spec(task_name, switches)
+    spec = load_spec(task_name, switches, settings)
     task = family(spec.spec.family)
     roots = tuple(Path(root) for root in data_roots)
-    trust = SHIPPED if task_name in shipped_specs() else trust_of(trusted)
+    shipped = task_name in shipped_specs() and not settings
+    trust = SHIPPED if shipped else trust_of(trusted)
     if own_data is None:
         data = task.open_data(spec.spec, DataSource(spec.spec.data, spec.folder, roots, trust=trust))
     else:
@@ -347,11 +394,13 @@ def _check_units(units: Sequence[Unit], task_id: str) -> None:
 
 
 def repeat_command(request: JobRequest) -> str:
-    """The command that repeats a job; how and where it ran is no part of it, so that equal answers are equal bytes."""
+    """The command that repeats a job. It does not say how or where the job ran, so equal answers are equal bytes."""
     words = ["assay", "run", "--model", request.model, "--task", request.task]
     words += ["--weights", request.weights] if request.weights else []
     words += ["--data", request.data] if request.data else []
+    words += ["--name", request.name] if request.name else []
     words += [option_of(switch) for switch in request.switches]
+    words += [word for setting in request.settings for word in (OPTION, setting)]
     words += [word for name in request.trusted for word in ("--trust", name)]
     words += ["--limit", str(request.limit)] if request.limit is not None else []
     default, chosen = Precision(), request.precision

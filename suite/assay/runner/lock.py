@@ -1,4 +1,4 @@
-"""One writer a folder: a lock that the system drops when its owner dies, with the owner's process and host in it."""
+"""One writer per folder: a lock that names its owner, and that the system drops when the owner dies."""
 
 import fcntl
 import json
@@ -78,7 +78,7 @@ def _this_process() -> Owner:
 
 
 def _acquire(path: Path) -> int:
-    """A descriptor of the lock file that holds the system's lock on it."""
+    """A descriptor of the lock file, with the system's lock held on it."""
     while True:
         try:
             descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o644)
@@ -115,7 +115,7 @@ def _is_current(path: Path, descriptor: int) -> bool:
 
 
 def _refuse_or_take_over(path: Path, say: Callable[[str], None]) -> None:
-    """Nobody on this host holds the lock: what stands in it was left by a dead process, or is from another host."""
+    """Nobody on this host holds the lock: its text was left by a dead process, or comes from another host."""
     owner = owner_of(path.parent)
     if owner is None:
         return

@@ -1,4 +1,4 @@
-"""What a run would do: its jobs, their keys, what is stored and what is missing. No model is loaded for it."""
+"""Plans a run: its jobs, their keys, what is stored and what is missing. No model is loaded."""
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -10,7 +10,7 @@ from assay.common.errors import UserError
 from assay.models.info import same_answers
 from assay.runner.cards import Cards
 from assay.runner.chunks import ChunkTask
-from assay.runner.jobs import Job, JobRequest, forget, open_question
+from assay.runner.jobs import Job, JobRequest, filed, forget, open_question
 from assay.runner.store import BrokenChunkError, JobStore, RunFolder
 
 Say = Callable[[str], None]
@@ -48,7 +48,7 @@ def plan_jobs(requests: Sequence[JobRequest]) -> list[Job]:
     forget()
     cards = Cards()
     jobs = [
-        Job(request, open_question(request, partial(cards.of, request)), cards.of(request))
+        Job(request, open_question(request, partial(cards.of, request)), filed(cards.of(request), request))
         for request in requests
     ]
     cards.save()
@@ -63,20 +63,20 @@ def _refuse_twins(jobs: Sequence[Job]) -> None:
     (name, count), *_ = Counter(job.names for job in jobs).most_common(1)
     if count > 1:
         raise UserError(
-            f"model {name[0]!r} with task {name[1]!r} is asked for twice; name each once "
-            "(two spec files of one name need two --out folders)"
+            f"model {name[0]!r} with task {name[1]!r} is asked for twice; name each once (two checkpoints of one model "
+            "are told apart by --model NAME=MODEL@WEIGHTS, two spec files of one name need two --out folders)"
         )
 
 
 def _refuse_doubles(jobs: Sequence[Job]) -> None:
-    """Two networks whose key is one must answer alike, or one would be given the other's figures."""
+    """Refuse two networks with one key and different answers: one would be given the other's figures."""
     first: dict[str, Job] = {}
     for job in jobs:
         other = first.setdefault(job.key, job)
         if not same_answers(job.info.fingerprint, other.info.fingerprint):
             raise UserError(
-                f"{other.info.name} and {job.info.name} have the same weights, structure and code but answer "
-                "otherwise (does their code read a file, a setting or a clock?); run each into an --out of its own"
+                f"{other.info.name} and {job.info.name} have the same weights, structure and code but give "
+                "other answers (does their code read a file, a setting or a clock?); run each into an --out of its own"
             )
 
 
@@ -103,7 +103,7 @@ class Survey:
 
 
 def distinct(jobs: Sequence[Job]) -> list[Job]:
-    """The jobs without those that are another's under a second name: they have one answer."""
+    """The jobs without those that repeat another one under a second name."""
     by_key: dict[str, Job] = {}
     for job in jobs:
         by_key.setdefault(job.key, job)

@@ -1,4 +1,4 @@
-"""A plan as JSON and as a table, and a plan's JSON as the jobs that it promised."""
+"""Writes a plan as JSON and as a table, and reads a plan's JSON back as jobs."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,9 @@ from assay.runner.jobs import Job, JobRequest
 from assay.runner.plan import Survey, plan_jobs
 from assay.runner.progress import duration
 from assay.specs import shipped_specs
+from assay.tasks.shared.overrides import OPTION
 
+_LATER_FIELDS: Mapping[str, Any] = {"settings": [], "name": None}
 KIND = {"kind": "assay-plan", "schema": 1}
 
 
@@ -68,14 +70,15 @@ def plan_table(document: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class Named:
-    """What a user names again beside a plan, which anybody may have written: all that is not Assay's own.
+    """What a user must name again beside a plan, because anybody may have written it: all that is not Assay's own.
 
     Attributes:
         models: models besides the built-in zoo's.
         tasks: spec files.
         weights: a checkpoint.
         trusted: models besides the built-in zoo's that a spec may name.
-        data: pictures of one's own.
+        data: the user's own pictures.
+        settings: fields of specs.
     """
 
     models: Sequence[str] = ()
@@ -83,9 +86,10 @@ class Named:
     weights: Path | None = None
     trusted: Sequence[str] = ()
     data: str | None = None
+    settings: Sequence[str] = ()
 
     def require(self, request: JobRequest, where: str) -> None:
-        """Refuse a request that goes further than Assay's own models, weights and specs, and what was named.
+        """Refuse a request for anything but Assay's own models, weights and specs and what was named.
 
         Raises:
             UserError: it does; says which option names it.
@@ -96,6 +100,7 @@ class Named:
             ("--task", None if request.task in shipped_specs() else request.task, self.tasks),
             ("--data", request.data, [self.data]),
             *(("--trust", name, self.trusted) for name in request.trusted),
+            *((OPTION, setting, self.settings) for setting in request.settings),
         ):
             if given is not None and given not in named:
                 raise UserError(
@@ -105,7 +110,7 @@ class Named:
 
 
 def read_plan(path: Path, device: str, named: Named | None = None) -> list[Job]:
-    """The jobs of a plan, planned again on ``device`` and found to be the same.
+    """The jobs of a plan, planned again on ``device`` and checked to be the same.
 
     Args:
         path: of the plan.
@@ -137,7 +142,11 @@ def read_plan(path: Path, device: str, named: Named | None = None) -> list[Job]:
 
 
 def _request(entry: Any) -> JobRequest:
-    """The request that was written as ``entry``, which must say all of it and nothing else."""
+    """The request that was written as ``entry``, which must say all of it and nothing else.
+
+    What a request has had only since plans were written may be missing.
+    """
+    entry = {**_LATER_FIELDS, **entry}
     request = TypeAdapter(JobRequest).validate_json(json.dumps(entry), strict=True)
     again = json.loads(json.dumps(asdict(request)))
     if entry != again:

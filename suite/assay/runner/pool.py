@@ -1,4 +1,4 @@
-"""Worker processes on this machine: n on the CPU, or one a GPU."""
+"""Worker processes on this machine: n on the CPU, or one per GPU."""
 
 import queue
 import threading
@@ -14,7 +14,7 @@ _Message = Callable[[Watch], None] | ChunkResult | BaseException | None
 
 @dataclass(frozen=True)
 class LocalPool:
-    """One worker process a device (``("cpu", "cpu")`` are two), each taking the next chunk when it is free."""
+    """One worker process per device (``("cpu", "cpu")`` are two), each taking the next chunk when it is free."""
 
     devices: Sequence[str]
     limits: Limits = field(default_factory=Limits)
@@ -29,7 +29,7 @@ class LocalPool:
 
 
 class _Shift:
-    """The workers of one run, each led by a thread; all that they say goes through one queue."""
+    """The workers of one run, each led by a thread; all their messages go through one queue."""
 
     def __init__(self, workers: Sequence[Worker], tasks: Iterable[ChunkTask], limits: Limits) -> None:
         self._workers, self._limits = workers, limits
@@ -80,9 +80,9 @@ class _Shift:
         self._queue.put(None)
 
     def _next(self, worker: Worker) -> ChunkTask | None:
-        """What the worker was promised, else what nobody has, else what a worker that is still busy was promised.
+        """The worker's next task: the one reserved for it, else a free one, else one reserved for a busy worker.
 
-        It is promised the task after that, so that it loads the right pictures while it computes.
+        The task after that is reserved for it, so that it loads the right pictures while it computes.
         """
         with self._lock:
             task = self._promised.pop(worker, None) or next(self._tasks, None)

@@ -1,4 +1,4 @@
-"""The arithmetic that a job is computed in: part of its key, and set in whatever process computes it."""
+"""The arithmetic that a job is computed in: part of its key, and set in every process that computes it."""
 
 import os
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Progress: a line a job with its rate, the time to go and failures; plain lines off a terminal, nothing when quiet."""
+"""Progress: one line per job with rate, time to go and failures; plain lines in logs, nothing when quiet."""
 
 import sys
 import time
@@ -41,7 +41,7 @@ class Line:
 
 
 def _rate(rate: float) -> str:
-    return f"{rate:.3g} units/s" if rate >= 1 or rate == 0 else f"{1 / rate:.3g} s a unit"
+    return f"{rate:.3g} units/s" if rate >= 1 or rate == 0 else f"{1 / rate:.3g} s per unit"
 
 
 def duration(seconds: float) -> str:

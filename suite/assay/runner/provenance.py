@@ -1,4 +1,4 @@
-"""Where, with what and for how long a job ran: beside the result, never inside it: equal answers are equal bytes."""
+"""Where, with what and how long a job ran. It lies beside the result, never in it: equal answers are equal bytes."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from assay.runner.store import JobStore, RunFolder
 
 
 class Provenance:
-    """The provenance files of a run, ``DIR/provenance/<model>/<task>.json``, one a job.
+    """The provenance files of a run, ``DIR/provenance/<model>/<task>.json``, one per job.
 
     A job that was resumed or split names every environment in which a part of it was computed.
     """

@@ -30,8 +30,8 @@ class RayCluster:
 
     Attributes:
         address: as Ray knows it.
-        device: ``cpu``, or ``cuda`` for one GPU a task.
-        threads: CPU cores a task.
+        device: ``cpu``, or ``cuda`` for one GPU per task.
+        threads: CPU cores per task.
         limits: time-outs, kept where the work is done.
     """
 
@@ -55,7 +55,7 @@ class RayCluster:
 
 
 class _Session:
-    """One run's tasks on a cluster that is connected to."""
+    """One run's tasks on a connected cluster."""
 
     def __init__(self, ray: Any, cluster: RayCluster) -> None:
         self._ray, self._cluster = ray, cluster
@@ -86,7 +86,7 @@ class _Session:
                 self._ray.cancel(reference, force=True)
 
     def _fill(self, waiting: Iterable[ChunkTask]) -> bool:
-        """Keep two tasks a slot under way, so that no worker waits for this process."""
+        """Keep two tasks per slot under way, so that no worker waits for this process."""
         most = 2 * self._slots()
         while len(self._pending) < most and (task := next(iter(waiting), None)) is not None:
             self._submit(task)
@@ -127,7 +127,7 @@ class _Session:
 
 
 def connect(address: str) -> Any:
-    """The ``ray`` module, connected (once a process, so that it can be done before anything is written).
+    """The ``ray`` module, connected (once per process, so that it can be done before anything is written).
 
     Raises:
         UserError: Ray is not installed, or nothing answers at ``address``.
@@ -169,7 +169,7 @@ def device_of(asked: str, resources: Mapping[str, float]) -> str:
 
 
 def _check_answers(address: str) -> None:
-    """Ask the port itself first: Ray would wait for minutes."""
+    """Ask the port first, because Ray would wait for minutes."""
     host, _, port = address.rpartition("://")[2].rpartition(":")
     if not host or not port.isdecimal():
         if address not in {"auto", "local"}:

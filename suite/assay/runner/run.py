@@ -24,7 +24,7 @@ from assay.runner.writer import ChunkWriter
 
 @dataclass(frozen=True)
 class Runtime:
-    """How a run goes, none of which changes an answer."""
+    """How a run is carried out. Nothing of it changes an answer."""
 
     executor: Executor = field(default_factory=InProcess)
     display: Display = field(default_factory=Silent)
@@ -58,16 +58,16 @@ def run_jobs(jobs: Sequence[Job], out: Path, runtime: Runtime | None = None) -> 
 
 
 def _begin(folder: RunFolder, jobs: Sequence[Job], say: Callable[[str], None]) -> None:
-    """Store what every job is, so that a report made at any time names them all.
+    """Store every job's document, so that a report made at any time names them all.
 
     Raises:
-        UserError: a job was begun by a network that answers otherwise; nothing is written then.
+        UserError: a network with other answers began a job; nothing is written then.
     """
     for job in jobs:
         if not folder.job(job.key).is_of(job.info.fingerprint):
             raise UserError(
                 f"{job.title}: {folder.path} holds chunks of a network of the same weights, structure and code that "
-                "answers otherwise (does its code read a file, a setting or a clock?); give this one another --out"
+                "gives other answers (does its code read a file, a setting or a clock?); give this one another --out"
             )
     before = {(entry["model"], entry["task"]): entry["key"] for entry in folder.index()}
     for job in jobs:
@@ -126,7 +126,7 @@ def _compute(folder: RunFolder, surveys: Sequence[Survey], runtime: Runtime) -> 
 
 
 def _tasks(surveys: Sequence[Survey], ledger: "_Ledger") -> Iterator[ChunkTask]:
-    """What is missing, without the jobs that turn out to have no meaning."""
+    """The missing chunks, without jobs that turn out to be not applicable."""
     for found in surveys:
         for task in found.tasks():
             if task.key in ledger.refused:
@@ -155,7 +155,7 @@ def _noted(log: EventLog, ledger: "_Ledger", folder: RunFolder) -> Iterator[None
 
 
 class _Ledger:
-    """Keeps the books of a run: progress, the event log and provenance. It is the executor's `Watch`."""
+    """Notes progress, events and provenance of a run. It is the executor's `Watch`."""
 
     def __init__(self, folder: RunFolder, surveys: Sequence[Survey], runtime: Runtime, log: EventLog) -> None:
         self._surveys = {found.job.key: found for found in surveys}
@@ -186,7 +186,7 @@ class _Ledger:
             self._runtime.display.say(f"{self._title(task)}, chunk {task.chunk}: {reason}; it is tried again")
 
     def refuse(self, task: ChunkTask, reason: str) -> None:
-        """The task's job has no meaning for its model: a result, and no failure."""
+        """The job is not applicable to its model; that is a result, not a failure."""
         if task.key in self.refused:
             return
         self.refused.add(task.key)

@@ -1,4 +1,4 @@
-"""A run in parts: which part a folder holds, and the parts put together again."""
+"""A run in parts: notes which part a folder holds, and puts the parts together."""
 
 import json
 import shutil
@@ -131,7 +131,7 @@ def _check_same_run(parts: Sequence[Part]) -> None:
             for fingerprint in part.folder.job(key).begun_by():
                 if not first.folder.job(key).is_of(fingerprint):
                     raise UserError(
-                        f"{part.folder.path} and {first.folder.path}: their networks answer otherwise in job "
+                        f"{part.folder.path} and {first.folder.path}: their networks give other answers in job "
                         f"{key[:12]}, though weights, structure and code are the same; merge shards of one network"
                     )
 

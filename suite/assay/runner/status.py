@@ -1,4 +1,4 @@
-"""How a run fares, read from its folder alone: another shell, another day, after a crash."""
+"""How a run fares, read from its folder alone: from another shell, on another day, after a crash."""
 
 import time
 from collections import Counter
@@ -92,10 +92,10 @@ def _jobs(folder: RunFolder, part: Part | None, events: list[dict[str, Any]]) ->
 
 
 def _speed(events: list[dict[str, Any]], owner: Owner) -> tuple[float | None, float | None]:
-    """Units a second since the owner began to compute, and the seconds that the rest then takes."""
+    """Units per second since the owner began to compute, and the seconds that the rest then takes."""
     marks = [index for index, entry in enumerate(events) if entry["event"] in _ENDS]
     if not marks or events[start := marks[-1]].get("pid") != owner.pid:
-        return None, None  # the owner still looks at what is stored: what the log holds is of an earlier run
+        return None, None  # the owner still checks what is stored, so the log is that of an earlier run
     stored = [entry for entry in events[start:] if entry["event"] == "chunk_stored"]
     done = sum(entry["units"] for entry in stored)
     seconds = time.time() - events[start]["time"]

@@ -1,4 +1,4 @@
-"""A run's folder: jobs and their chunks, each written whole, checked when read, and never trusted otherwise.
+"""A run's folder: jobs and their chunks, each written whole, and checked whenever it is read.
 
 ::
 
@@ -7,7 +7,7 @@
     DIR/index.json                    which job stands behind each (model, task)
     DIR/jobs/<key>/job-<names>.json   the job: identity, cards, number of units; one for each of its names
     DIR/jobs/<key>/fingerprint.json   how its network answered when the job began; no part of an answer
-    DIR/jobs/<key>/chunks/000000.jsonl the SHA-256 of the rest; a header; then one record a line
+    DIR/jobs/<key>/chunks/000000.jsonl the SHA-256 of the rest; a header; then one record per line
     DIR/jobs/<key>/files/…            the records' files (their hashes are in the records)
     DIR/jobs/<key>/times.jsonl        how long each chunk took, and where; never part of an answer
     DIR/events.jsonl                  what happened when, for `assay status` and for machines
@@ -109,7 +109,7 @@ class RunFolder:
             return []
         try:
             entries = json.loads(path.read_text())
-            found = [{name: str(entry[name]) for name in ("model", "task", "key")} for entry in entries]
+            found = [{name: _text(entry[name]) for name in ("model", "task", "key")} for entry in entries]
             return [entry | {"key": checked_key(entry["key"])} for entry in found]
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise UserError(
@@ -120,6 +120,16 @@ class RunFolder:
         """Let jobs stand behind their (model, task): tuples of model, task and key."""
         entries = {(entry["model"], entry["task"]): entry for entry in self.index()}
         entries |= {(model, task): {"model": model, "task": task, "key": key} for model, task, key in jobs}
+        self._write_index(entries)
+
+    def forget(self, names: Iterable[tuple[str, str]]) -> None:
+        """Let nothing stand behind these (model, task) any more."""
+        entries = {(entry["model"], entry["task"]): entry for entry in self.index()}
+        for name in names:
+            entries.pop(name, None)
+        self._write_index(entries)
+
+    def _write_index(self, entries: Mapping[tuple[str, str], Mapping[str, str]]) -> None:
         text = json.dumps([entries[name] for name in sorted(entries)], indent=1) + "\n"
         path = self.path / "index.json"
         if not path.is_file() or path.read_bytes() != text.encode():
@@ -232,6 +242,10 @@ class JobStore:
             )
         validate(JobDocument, document, str(path))
         return document
+
+    def forget_name(self, names: tuple[str, str]) -> None:
+        """Remove what the job is under one of its names."""
+        self._job_path(names).unlink(missing_ok=True)
 
     @property
     def _fingerprint_path(self) -> Path:
@@ -406,6 +420,13 @@ def _is_time(entry: Mapping[str, Any]) -> bool:
     return all(type(entry.get(name)) in (int, float) for name in numbers) and all(
         value is None or isinstance(value, int | float | str) for value in entry.values()
     )
+
+
+def _text(value: object) -> str:
+    """The value as text; a lone surrogate, which JSON can spell, is a ValueError."""
+    text = str(value)
+    text.encode()
+    return text
 
 
 def _first_line(rest: bytes) -> bytes:

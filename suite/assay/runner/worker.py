@@ -1,4 +1,4 @@
-"""A worker: one child process that keeps its models, can be killed when it hangs, and is begun anew when it died."""
+"""A worker: one child process that keeps its models, can be killed when it hangs, and is started again when it died."""
 
 import threading
 import time
@@ -114,7 +114,7 @@ def _message(child: Child, deadline: float | None, limit_seconds: float | None) 
 
 
 def run_surely(worker: Worker, task: ChunkTask, limits: Limits, listener: Listener) -> ChunkResult:
-    """A result for ``task`` whatever happens to the worker.
+    """A result for ``task``, even if the worker hangs or dies.
 
     A chunk whose worker is lost is tried once more as it is, then unit by unit; a unit that loses its worker
     alone becomes an error record.

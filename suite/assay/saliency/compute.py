@@ -1,4 +1,4 @@
-"""From a network and images to saliency maps, whatever the method."""
+"""From a network and images to saliency maps, for every method."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def channel_maps(
         batch_size: images (or altered copies of them) in one pass, which bounds the memory.
 
     Returns:
-        (N, C, H, W) where the method answers a number a channel (``settings.per_channel``), else (N, H, W);
+        (N, C, H, W) where the method gives one number per channel (``settings.per_channel``), else (N, H, W);
         detached, of the images' type and device. Positive where the component speaks for the class.
 
     Raises:

@@ -19,8 +19,8 @@ class Settings(StrictModel):
 
     Attributes:
         title: the method's name in print.
-        shown: what of a map a picture shows: how strongly pixels speak at all, or how much for the class.
-        per_channel: whether the method answers a number a channel, as gradients do, or one a pixel.
+        shown: what a picture of the map shows: how strongly pixels count at all, or how much for the class.
+        per_channel: whether the method gives one number per channel, as gradients do, or one per pixel.
     """
 
     title: ClassVar[str]

@@ -1,1 +1,1 @@
-"""What is measured: one folder a family, one protocol for all."""
+"""What is measured: one folder per family, one protocol for all."""

@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeVar, ca
 from pydantic import JsonValue, TypeAdapter
 
 from assay.common.errors import UserError
-from assay.results.document import Guard, Metric, ModelCard
+from assay.results.document import Guard, Metric, ModelCard, TrainingOverlap
 from assay.specs import TaskSpec
-from assay.tasks.shared.images import DataSource, Labelled, label_space_mismatch, open_images
+from assay.tasks.shared.images import DataSource, Labelled, label_space_mismatch, open_images, refuse_unfit
 from assay.tasks.shared.loading import Loader, Picture
 from assay.tasks.shared.plausible import Expected
+from assay.tasks.shared.training_images import not_trained_on
 
 if TYPE_CHECKING:
     from assay.data.dataset import Dataset
+    from assay.data.layouts import Sample
     from assay.data.manifest import Manifest
     from assay.models.info import ModelInfo
     from assay.models.loaded import LoadedModel
@@ -27,7 +29,7 @@ DataT = TypeVar("DataT")
 
 
 class NotApplicableError(Exception):
-    """Raised by ``run`` when only a look at the network itself shows that the task has no meaning for it."""
+    """Raised by ``run`` when only the network itself shows that the task has no meaning for it."""
 
 
 class Unit(NamedTuple):
@@ -189,20 +191,20 @@ class DataSets(ABC):
 
 
 class Task(ABC, Generic[SpecT, DataT]):
-    """One family. It owes what is abstract here, and says of the rest only where it differs.
+    """One family. It must define what is abstract here, and redefines the rest only where it differs.
 
     Attributes:
-        spec_type: what its YAML files hold; the family is called as its ``family`` field says.
-        record_version: changes whenever records of before would not be what they would be today.
-        pooling_version: changes where only records of networks with max pooling would not; None: they never differed.
+        spec_type: the model of its YAML files; its field ``family`` gives the family's name.
+        record_version: raised whenever today's records would differ from older ones.
+        pooling_version: raised where only records of networks with max pooling differ; None: they never did.
         dtypes: the precisions in which its figures keep their meaning.
         record_columns: the columns of its CSV that come first.
-        record_values: what a record's values are, strictly; those that strangers wrote are held against it.
-        scored_files: patterns (as in a shell) of the records' files that :meth:`summarise` reads; they travel wherever
-            records do.
+        record_values: the strict model of a record's values; records from strangers are checked against it.
+        scored_files: patterns (as in a shell) of the records' files that :meth:`summarise` reads; they travel with the
+            records.
         switches: fields of the spec that an option of ``assay run`` may turn on; what is measured stays the same.
         no_own_pictures: why it cannot score a user's own pictures, or None.
-        meaning: one plain sentence on its headline, for whoever reads the card of a run.
+        meaning: one plain sentence about its headline, for readers of a run's card.
         witness: how files that a run saved bear out a submission's records, or None.
         data_sets: its own kind of data sets, or None where it takes labelled pictures.
         attackers: the field of its specs that names networks which attack (``outer.inner``), or None.
@@ -237,8 +239,16 @@ class Task(ABC, Generic[SpecT, DataT]):
         """Why the task has no meaning for this model (label space, input, layers), or None."""
         return label_space_mismatch(model, cast(Labelled, data))
 
+    def check_pictures(self, spec: SpecT, model: "ModelInfo", data: DataT) -> None:
+        """Refuse before any work a network that takes none of the data's pictures; the network is not loaded.
+
+        Raises:
+            UserError: what the network says of a picture.
+        """
+        refuse_unfit(model, data)
+
     def check_network(self, spec: SpecT, load: "Callable[[], LoadedModel]") -> None:
-        """Refuse before any work what only a look at the network itself shows to be wrong; nothing is.
+        """Refuse, before any work, what only the network itself shows to be wrong. By default nothing is refused.
 
         ``load`` gives the network; it is called only where the spec needs such a look.
 
@@ -258,14 +268,15 @@ class Task(ABC, Generic[SpecT, DataT]):
     def units(self, spec: SpecT, data: DataT) -> Sequence[Unit]:
         """All units, in a stable order; :func:`image_units` where a unit is an image."""
 
-    def pictures(self, spec: SpecT, model: "LoadedModel", data: DataT, unit: Unit) -> Sequence[Picture]:
-        """The pictures that :meth:`run` takes from its loader for the unit, in that order, to be loaded ahead.
-
-        The unit's own, where its payload is an image of the data set.
-        """
+    def shown(self, data: DataT, unit: Unit) -> "Sequence[tuple[Dataset, Sample]]":
+        """The pictures of a data set that the unit is about: its payload, where that is one."""
         if not isinstance(getattr(unit.payload, "label", None), int):
             return ()
-        return [Picture(model, cast("Dataset", data), unit.payload)]
+        return [(cast("Dataset", data), unit.payload)]
+
+    def pictures(self, spec: SpecT, model: "LoadedModel", data: DataT, unit: Unit) -> Sequence[Picture]:
+        """The pictures that :meth:`run` takes from its loader for the unit, in that order, to be loaded ahead."""
+        return [Picture(model, images, sample) for images, sample in self.shown(data, unit)]
 
     @abstractmethod
     def run(
@@ -276,6 +287,13 @@ class Task(ABC, Generic[SpecT, DataT]):
     @abstractmethod
     def summarise(self, spec: SpecT, records: Sequence[Record]) -> Summary:
         """Metrics and guards; pure, and without torch."""
+
+    def headline_title(self, spec: SpecT) -> str:
+        """What people call the figure that ranks, before anything is computed; "" where none does."""
+        key = spec.headline_key or ""
+        return next(
+            (metric.heading for metric in self.summarise(spec, ()).metrics if metric.name == key), key
+        )
 
     def plausible(self, spec: SpecT, records: Sequence[Record], expected: Expected) -> Guard | None:
         """Whether the clean answers can be what the model's maker meant; None where no label is scored."""
@@ -319,14 +337,19 @@ class Task(ABC, Generic[SpecT, DataT]):
 
 
 def image_units(data: "Dataset") -> list[Unit]:
-    """One unit an image, in the data set's order."""
+    """One unit per image, in the data set's order."""
     return [Unit(sample.unit_id, sample) for sample in data.samples]
 
 
 def summary_of(
-    task: Task[Any, Any], spec: TaskSpec, records: Sequence[Record], model: ModelCard, data: str
+    task: Task[Any, Any],
+    spec: TaskSpec,
+    records: Sequence[Record],
+    model: ModelCard,
+    data: str,
+    training: TrainingOverlap | None = None,
 ) -> Summary:
-    """The family's summary, and this guard where the family scores labels.
+    """The family's summary, and the guards that all families share: on labels, and on pictures seen in training.
 
     Args:
         task: the family.
@@ -334,10 +357,26 @@ def summary_of(
         records: those without an error.
         model: as the job's document has it.
         data: the name of the job's data set.
+        training: the units of pictures that the network was trained on; None where nothing is known of them.
     """
     summary = task.summarise(spec, records)
-    guard = task.plausible(spec, records, Expected.of(model, data))
-    return summary if guard is None else Summary(summary.metrics, (*summary.guards, guard))
+    guards = [*summary.guards]
+    plausible = task.plausible(spec, records, Expected.of(model, data))
+    if plausible is not None:
+        guards.append(plausible)
+    if training is not None:
+        ids = [record.unit_id for record in records]
+        guards.append(not_trained_on(training, ids, lambda: _unseen(task, spec, records, training)))
+    return Summary(summary.metrics, tuple(guards))
+
+
+def _unseen(
+    task: Task[Any, Any], spec: TaskSpec, records: Sequence[Record], training: TrainingOverlap
+) -> Metric | None:
+    """The headline of the units that are of no training picture."""
+    seen = frozenset(training.units)
+    rest = task.summarise(spec, [record for record in records if record.unit_id not in seen])
+    return next((metric for metric in rest.metrics if metric.name == spec.headline_key), None)
 
 
 def clean_records(records: Sequence[Record]) -> list[Record]:

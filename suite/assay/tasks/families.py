@@ -10,6 +10,7 @@ from assay.common.errors import UserError
 from assay.common.validation import read_yaml, validate
 from assay.specs import TaskSpec, locate_spec
 from assay.tasks.base import Task
+from assay.tasks.shared.overrides import overridden
 
 # A new family is one line here (docs/families.md): its name, and the module that holds its TASK.
 MODULES = {
@@ -62,15 +63,20 @@ class LoadedSpec:
         return replace(self, spec=self.spec.model_copy(update={"title": title, "data": name}))
 
 
-def load_spec(task: str, switches: Sequence[str] = ()) -> LoadedSpec:
-    """The spec of a shipped task's id or of a user's own YAML file, with the fields ``switches`` turned on.
+def load_spec(task: str, switches: Sequence[str] = (), settings: Sequence[str] = ()) -> LoadedSpec:
+    """The spec of a shipped task's id or of a user's own YAML file.
+
+    Args:
+        task: the id, or the file.
+        switches: fields to turn on.
+        settings: other fields, ``KEY=VALUE`` each (:mod:`assay.tasks.shared.overrides`).
 
     Raises:
         UserError: no such task, the file is not a valid spec (file, key and what was expected), or it has no such
             field.
     """
     task_id, path = locate_spec(task)
-    spec = read_spec(path)
+    spec = read_spec(path, settings)
     for switch in switches:
         if switch not in type(spec).model_fields:
             raise UserError(
@@ -84,8 +90,8 @@ def option_of(switch: str) -> str:
     return f"--{switch.replace('_', '-')}"
 
 
-def read_spec(path: Path) -> TaskSpec:
-    """The spec in a YAML file, validated by its family.
+def read_spec(path: Path, settings: Sequence[str] = ()) -> TaskSpec:
+    """The spec in a YAML file, with fields set, validated by its family.
 
     Raises:
         UserError: as :func:`load_spec`.
@@ -94,5 +100,7 @@ def read_spec(path: Path) -> TaskSpec:
     name = document.get("family")
     if not isinstance(name, str) or name not in MODULES:
         raise UserError(f"{path}: `family`: expected one of {', '.join(MODULES)} (got {name!r})")
-    spec: TaskSpec = validate(family(name).spec_type, document, str(path))
+    where = f"{path} with {', '.join(settings)}" if settings else str(path)
+    changed = overridden(document, settings) if settings else document
+    spec: TaskSpec = validate(family(name).spec_type, changed, where)
     return spec

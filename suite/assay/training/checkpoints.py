@@ -1,4 +1,4 @@
-"""Checkpoints: written whole or not at all, checked by their hash when read, the last two kept."""
+"""Checkpoints: written whole or not at all, checked by their hash when read; the last two are kept."""
 
 from __future__ import annotations
 
@@ -86,7 +86,9 @@ class Checkpoints:
     def _complaint(self, path: Path) -> str:
         steps = self.newest_steps
         if steps is None:
-            return f"{path}: is damaged, and there is no whole checkpoint before it; the training begins anew"
+            return (
+                f"{path}: is damaged, and there is no whole checkpoint before it; the training starts again"
+            )
         return f"{path}: is damaged; the training goes on from the checkpoint of step {steps} before it"
 
     def _whole(self) -> list[Path]:

@@ -1,4 +1,4 @@
-"""The folder that a training writes: what may be there before, and what is left where nothing was stored."""
+"""The folder that a training writes: refuses foreign folders, and removes its own where nothing was stored."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _named(names: Sequence[str]) -> str:
 
 @contextmanager
 def no_empty_folder(out: Path) -> Iterator[None]:
-    """Take away the folders that a training made and then stored nothing in."""
+    """Remove the folders that a training made and stored nothing in."""
     places = (out / CHECKPOINT_FOLDER, out, *out.parents)
     made = [place for place in places if not place.exists()]
     try:

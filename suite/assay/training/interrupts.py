@@ -1,4 +1,4 @@
-"""Ctrl-C between two steps of a training, never within one (no torch)."""
+"""Lets Ctrl-C act between two steps of a training, never within one (no torch)."""
 
 from __future__ import annotations
 

@@ -22,7 +22,8 @@ Weight = Annotated[float, Field(ge=0), IDENTITY]
 class TeacherSaliency(StrictModel):
     """Saliency of the training images by another network, for their labels, computed once before the training.
 
-    Methods that answer a number a channel give each channel its own sign: the paper's delta is a number a component.
+    Methods that give one number per channel give each channel its own sign: the paper's delta has one number per
+    component.
 
     Attributes:
         source: the word ``teacher``.
@@ -73,8 +74,8 @@ class Salient(StrictModel):
     Attributes:
         saliency: where the maps come from.
         alpha: a pixel of the perturbation is a random sign with probability ``alpha ** t``, else minus its saliency.
-        t_counts: what t counts. The paper writes "t" of a training step; in epochs the change is spread over the
-            training whatever its length.
+        t_counts: what t counts. The paper writes "t" of a training step; in epochs the change is spread over the whole
+            training, however long it is.
     """
 
     saliency: Annotated[Saliency, IDENTITY]
@@ -172,7 +173,7 @@ class TradesClimb(Climb):
 
 
 class Trades(TradesClimb):
-    """TRADES; it starts at the image plus 0.001 times a standard normal number a pixel, as Zhang et al. do.
+    """TRADES; it starts at the image plus 0.001 times one standard normal number per pixel, as Zhang et al. do.
 
     At the image itself the divergence has no slope.
     """

@@ -41,7 +41,7 @@ class Batch:
         images: (N, C, H, W) in [0, 1].
         labels: (N,) int64.
         chance: on the images' device: all randomness of a method comes from it.
-        salient: (N, H, W) or, with a sign a channel, (N, C, H, W) of +1 and -1, for methods that follow a saliency.
+        salient: (N, H, W) or, with one sign per channel, (N, C, H, W) of +1 and -1, for methods that follow a saliency.
         epochs: epochs finished before this step.
         steps: steps taken before this one.
     """
@@ -192,7 +192,7 @@ def _fgsm(eps: Fraction, net: nn.Module, batch: Batch) -> Tensor:
 
 @contextmanager
 def looked_at(net: nn.Module) -> Iterator[None]:
-    """The network in eval mode for the while, then as it was."""
+    """The network in eval mode within the block, then as it was."""
     training = net.training
     net.eval()
     try:

@@ -46,13 +46,13 @@ def climb(
 
 
 def uniform_noise(images: Tensor, eps: float, chance: torch.Generator) -> Tensor:
-    """Images plus a uniform number of [-eps, eps] a pixel, clipped to [0, 1]."""
+    """Images plus one uniform number of [-eps, eps] per pixel, clipped to [0, 1]."""
     noise = torch.empty_like(images).uniform_(-eps, eps, generator=chance)
     return noise.add_(images).clamp_(0, 1)
 
 
 def nudged(images: Tensor, eps: float, chance: torch.Generator) -> Tensor:
-    """Images plus 0.001 times a standard normal number a pixel, in the ball (TRADES' start, Zhang et al. 2019)."""
+    """Images plus 0.001 times one standard normal number per pixel, in the ball (TRADES' start, Zhang et al. 2019)."""
     noise = torch.empty_like(images).normal_(0, 0.001, generator=chance)
     return noise.clamp_(-eps, eps).add_(images).clamp_(0, 1)
 

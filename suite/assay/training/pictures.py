@@ -1,4 +1,4 @@
-"""The images of a recipe: chosen, prepared, and given a batch at a time."""
+"""The images of a recipe: chosen, prepared, and handed out in batches."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from assay.models.pictures import prepared
 from assay.specs import identity_of
 from assay.training.recipe import Recipe, Selection
 
-MEMORY_BYTES = 2 * 2**30  # larger sets are decoded a batch at a time
+MEMORY_BYTES = 2 * 2**30  # larger sets are decoded batch by batch
 
 
 @dataclass

@@ -123,7 +123,7 @@ class Data(StrictModel):
 
 
 class Input(StrictModel):
-    """How an image becomes the network's input, as :class:`assay.models.info.Preprocessing` says it."""
+    """How an image becomes the network's input, as in :class:`assay.models.info.Preprocessing`."""
 
     resize: Annotated[Resize, IDENTITY] = None
     crop: Annotated[tuple[Size, Size], IDENTITY]
@@ -210,7 +210,7 @@ class Recipe(StrictModel):
         """
         if not 0 <= seed <= _MOST_SEED:
             raise UserError(
-                f"{self.title}: a seed is a number from 0 to {_MOST_SEED}, not {seed}; choose such a one"
+                f"{self.title}: a seed is a number from 0 to {_MOST_SEED}, not {seed}; choose one of these"
             )
         return self.model_copy(update={"seed": seed})
 

@@ -64,7 +64,7 @@ def recipe_file(name: str) -> Path | None:
 
 
 def _with_base(difference: dict[str, Any], base: dict[str, Any]) -> dict[str, Any]:
-    """A variant with all that it does not say itself; its title is said before the base's."""
+    """A variant with the base's keys where it has none; its title comes before the base's."""
     titles = [str(part["title"]) for part in (difference, base) if "title" in part]
     whole = {**base, **difference, "title": ", ".join(titles)}
     whole.pop(VARIANTS)

@@ -1,4 +1,4 @@
-"""What a training tells of itself: after each epoch, and within a long one (no torch)."""
+"""Reports of a training: after each epoch, and within long ones (no torch)."""
 
 from __future__ import annotations
 
@@ -66,4 +66,4 @@ class StepReport:
 
 
 def silent(_: object) -> None:
-    """Say nothing of it."""
+    """Report nothing."""

@@ -37,7 +37,7 @@ class Guide:
 
     @property
     def identity(self) -> dict[str, Any] | None:
-        """What of the teacher and of the way it is asked changes the answer."""
+        """What changes the answer: the teacher, and how it is asked."""
         if self.teacher is None:
             return None
         assert isinstance(self.saliency, TeacherSaliency)
@@ -46,8 +46,8 @@ class Guide:
     def signs(self, pictures: Pictures, say: Callable[[str], None] = silent) -> tuple[Tensor | None, float]:
         """int8 of +1 and -1 on the pictures' device, and the seconds that making them took.
 
-        They are (N, C, H, W), a sign a component, where a teacher's method answers a number a channel, and else
-        (N, H, W), a sign for all channels of a pixel. A teacher's are made once and remembered, with their seconds,
+        They are (N, C, H, W), one sign per component, where a teacher's method gives one number per channel, and else
+        (N, H, W), one sign for all channels of a pixel. A teacher's are made once and remembered, with their seconds,
         in Assay's cache by the hash of all that decides them; where the cache cannot be written they are only used.
 
         Args:

@@ -1,4 +1,4 @@
-"""The weights that a training begins with: fresh ones, or those of a known network but for its last layer."""
+"""The weights that a training begins with: fresh ones, or those of a known network except for its last layer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A teacher's saliency of the training images: made once, told of while it is made, and remembered as it grows."""
+"""A teacher's saliency of the training images: made once, with progress reports, and stored as it grows."""
 
 from __future__ import annotations
 
@@ -45,8 +45,9 @@ class Signs:
     """The signs of some images, one after another.
 
     Attributes:
-        values: int8 of +1 and -1 on the CPU: (n, C, H, W) where the method answers a number a channel, else (n, H, W).
-        seconds: what making them took.
+        values: int8 of +1 and -1 on the CPU: (n, C, H, W) where the method gives one number per channel, else (n, H,
+            W).
+        seconds: how long making them took.
     """
 
     values: Tensor
@@ -132,7 +133,7 @@ class _Memory:
         return part if 0 < len(part.values) <= left else None
 
     def write(self, start: int, part: Signs) -> None:
-        """Store a part; a folder that does not take it is said once and not tried again."""
+        """Store a part; a folder that cannot be written is reported once and not tried again."""
         if not self._writable:
             return
         content = save({"signs": part.values}, metadata={"seconds": repr(part.seconds)})
@@ -152,7 +153,7 @@ class _Memory:
 
 @dataclass
 class _Progress:
-    """How far the signs are; what was remembered counts as done, and not for the rate."""
+    """Progress of the signs; stored ones count as done, but not for the rate."""
 
     what: str
     total: int
@@ -162,7 +163,7 @@ class _Progress:
     _said: float = field(default_factory=time.monotonic)
 
     def made(self, count: int, done: int) -> None:
-        """So many more are made, and so many are done."""
+        """Note how many more were made, and how many are done."""
         self._made += count
         now = time.monotonic()
         if now - self._said < SAY_SECONDS:

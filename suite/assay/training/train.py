@@ -17,12 +17,14 @@ from torch import nn
 from assay.common.atomic import make_writable, write_atomically
 from assay.common.canonical import canonical_sha256
 from assay.common.errors import UserError
+from assay.data.contents import content_hashes, write_hashes
 from assay.models.architectures import build, trains_on_one
 from assay.models.foreign import Trust, own
 from assay.models.loaded import LoadedModel, normalised, torch_device
 from assay.models.trained import (
     CARD_FILE,
     PREFIX,
+    TRAINED_ON_FILE,
     WEIGHTS_FILE,
     TrainedCard,
     check_weights,
@@ -185,8 +187,17 @@ class _Plan:
                 "choose another folder with --out"
             )
         check_weights(self.out, card)
+        if card.trained_on_sha256 is None:  # a network of before its training images were listed
+            card = card.model_copy(update={"trained_on_sha256": self._listed_images()})
+            write_card(self.out, card)
         self.options.say(f"{self.out}: is trained already")
         return Training(self.out, card)
+
+    def _listed_images(self) -> str:
+        """Write the list of the training images, and give its SHA-256."""
+        train = self.parts[0]
+        write_hashes(self.out / TRAINED_ON_FILE, content_hashes(train.dataset, train.samples))
+        return file_sha256(self.out / TRAINED_ON_FILE)
 
     def trainer(self) -> tuple[Trainer, float]:
         """The trainer where the newest checkpoint left it, and the seconds that the saliency took."""
@@ -217,7 +228,7 @@ class _Plan:
         return net
 
     def _seen_test_images(self) -> Iterator[str]:
-        """A sentence where images are trained and tested on."""
+        """A warning where training images are also test images."""
         train, test = self.parts
         if train.dataset.sha256 != test.dataset.sha256:
             return
@@ -263,6 +274,7 @@ class _Plan:
             training_key=self.key,
             made_with=_made_with(self.device),
             recipe=self.recipe.model_dump(mode="json", by_alias=True),
+            trained_on_sha256=self._listed_images(),
         )
         write_card(self.out, card)
         trainer.checkpoints.clear()

@@ -1,7 +1,7 @@
 """The one training loop, for every method.
 
 All randomness is a function of the seed and of the epoch (the order) or the step (the rest), so that a training that
-was killed and goes on from a checkpoint ends with the bytes of one that was not.
+was killed and goes on from a checkpoint ends with the same bytes as an unbroken one.
 """
 
 from __future__ import annotations

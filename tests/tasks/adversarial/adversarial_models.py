@@ -1,5 +1,6 @@
 """Models on digits for the adversarial family beyond `digits_models`: a ReLU chain, and nets that mislead attacks."""
 
+import copy
 from functools import cache
 
 import onnx
@@ -109,3 +110,27 @@ def rounded_logits():
 def read_wrongly():
     """The linear net, which takes [0, 1], behind the normalisation of another network."""
     return linear_net(), DESCRIPTION | {"mean": (5.0,), "std": (0.2,)}
+
+
+def _chain_times(factor, constant=0.0):
+    """`relu_chain` with another last layer, which changes no decision."""
+    net = copy.deepcopy(_trained_chain())
+    net[3].weight.data *= factor
+    net[3].bias.data = net[3].bias.data * factor + constant
+    return net, DESCRIPTION
+
+
+def chain_times_1e_6():
+    return _chain_times(1e-6)
+
+
+def chain_times_1e_4():
+    return _chain_times(1e-4)
+
+
+def chain_times_1e4():
+    return _chain_times(1e4)
+
+
+def chain_plus_7():
+    return _chain_times(1.0, 7.0)

@@ -99,6 +99,16 @@ BAD = {
         "eps: [0.1]\nattacks: [{method: fgsm, transfer_from: efficientnet_lite0}]", "choose a source"
     ),
     "an unknown source": ("eps: [0.1]\nattacks: [{method: fgsm, transfer_from: no_such_net}]", "no_such_net"),
+    "FAB on another network": (
+        "eps: [0.1]\nattacks: [{method: fab, steps: 5, loss: margin, transfer_from: efficientnet_lite0}]",
+        "leave `transfer_from` out",
+    ),
+    "FAB on the five highest logits": (
+        "eps: [0.1]\ntop_k: 5\nattacks: [{method: fab, steps: 5, loss: margin}]", "top_k must be 1"
+    ),
+    "FAB towards more classes than there are": (
+        "eps: [0.1]\nattacks: [{method: fab_t, steps: 5, restarts: 10, loss: margin}]", "this model has 10"
+    ),
     "in turn and bisect": ("eps: [0.1]\nin_turn: true\ncurve: bisect\nattacks: [{method: fgsm}]", "use ascending"),
 }  # fmt: skip
 

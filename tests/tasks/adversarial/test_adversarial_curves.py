@@ -102,6 +102,30 @@ def test_autoattack_breaks_every_image_that_is_not_proved(run_digits):
     assert run.guards["proofs_hold"].passed
 
 
+@pytest.mark.parametrize("turn", ["false", "true"])
+def test_the_distances_that_fab_finds_make_the_curve_of_the_closed_form(run_digits, turn):
+    run = run_digits(
+        LINEAR,
+        f"eps: [0, 1/20, 1/10]\ncurve: ascending\nin_turn: {turn}\ncertified: true\nprobe_queries: 0\n"
+        "attacks: [{method: fab_t, steps: 10, restarts: 9, loss: margin}]",
+    )
+    for eps in ("1/20", "1/10"):
+        proved = run.metrics[f"certified_accuracy@{eps}"].value
+        found = run.metrics[f"fab_t:robust_accuracy@{eps}"].value
+        assert found == pytest.approx(proved, abs=1 / len(run.records))
+    for name in ("proofs_hold", "inside_the_ball", "successes_confirmed", "eps_zero_is_clean"):
+        assert run.guards[name].passed
+    if turn == "false":  # the nearest image is the same at every radius that it lies in
+        both = [record.values["attacks"]["fab_t"] for record in run.records if record.values["clean_correct"]]
+        early = [found for found in both if not found["1/20"]["correct"]]
+        assert early
+        assert all(found["1/20"]["distance"] == found["1/10"]["distance"] for found in early)
+        nearest = sorted(found["1/20"]["nearest"] for found in both)
+        assert nearest[-1] > 0.1  # of images that stand at every radius too
+        assert all(found["1/20"]["nearest"] == found["1/20"]["distance"] for found in early)
+        assert run.metrics["fab_t:median_distance"].value == nearest[len(nearest) // 2]
+
+
 @pytest.mark.parametrize(("norm", "top_k"), [("l2", 1), ("linf", 5)])
 def test_other_balls_and_top_k(run_digits, norm, top_k):
     lines = f"norm: {norm}\ntop_k: {top_k}\neps: [0, 1/5, 1/2]\n"

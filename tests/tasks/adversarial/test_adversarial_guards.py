@@ -29,7 +29,7 @@ def planted(run, change, count=1):
 
 def test_every_guard_is_listed_with_its_figure_and_passes_on_a_sound_net(run_digits):
     run = run_digits(LINEAR, LINES)
-    assert len(run.guards) == 14
+    assert len(run.guards) == 15
     assert all(guard.value is not None and guard.limit is not None for guard in run.guards.values())
     assert {name for name, guard in run.guards.items() if not guard.passed} == set()
 
@@ -107,7 +107,8 @@ def test_one_image_that_an_attack_saw_no_gradient_of_is_no_defect(run_digits):
 def test_the_guards_that_spare_clean_accuracy_are_guards_of_a_run(run_digits):
     there = set(run_digits(LINEAR, LINES).guards)
     spared = {name for name in there if not casts_doubt(name, "clean_accuracy")}
-    assert spared == OF_ATTACKS_ALONE
+    of_protocols = {"square_breaks_little", "protocol_fits_classes"}
+    assert spared == OF_ATTACKS_ALONE - of_protocols
     assert all(casts_doubt(name, "pgd:robust_accuracy@1/10") for name in there)
 
 

@@ -85,3 +85,9 @@ def other_labels():
 def one_channel():
     net = nn.Sequential(nn.Conv2d(1, 2, 1), nn.Flatten(), nn.Linear(128, 3))
     return net, DESCRIPTION | {"mean": (0.0,), "std": (1.0,)}
+
+
+def large():
+    """Takes 64 x 64 pixels and enlarges nothing."""
+    net = nn.Sequential(nn.Conv2d(3, 4, 8, 8), nn.Flatten(), nn.Linear(256, 3))
+    return net, DESCRIPTION | {"crop": (64, 64)}

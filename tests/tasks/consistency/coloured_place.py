@@ -8,7 +8,7 @@ MODELS = "tasks.consistency.colour_models"
 # That specs may name: in the ensemble below, and in those that tests put in its place.
 MEMBERS = tuple(
     f"{MODELS}:{name}"
-    for name in ("detectors", "sharper_detectors", "stubborn", "other_labels", "one_channel")
+    for name in ("detectors", "sharper_detectors", "stubborn", "other_labels", "one_channel", "large")
 )
 MANIFEST = """schema: 1
 name: colours

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from assay.common.errors import UserError
+from assay.models.zoo import load_model
 from assay.tasks.consistency.blocks import BLOCK_IMAGES
 from opened_jobs import JobRequest, open_job
 from tasks.consistency.coloured_place import HIERARCHY, MANIFEST, MEMBERS, MODELS, SPEC, draw
@@ -54,6 +55,37 @@ def test_a_layer_that_does_not_exist_is_told_before_any_work(assay, cache, tmp_p
     assert not out.exists()
 
 
+@pytest.mark.parametrize("verb", ["run", "plan"])
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        ("large", "takes 64 x 64 pixels and does not enlarge, the image has 8 x 8"),
+        ("one_channel", "takes images of 1 channels, this one has 3"),
+    ],
+)
+def test_a_network_that_takes_no_real_image_is_told_before_any_work(
+    assay, cache, tmp_path, verb, model, said
+):
+    out = tmp_path / "o"
+    code, _, err = assay(verb, model, "--out", out)
+    assert (code, err.count("\n"), said in err) == (2, 1, True)
+    assert cache() == 0
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("stored", [False, True])
+def test_a_network_that_takes_no_adversarial_image_is_told_before_any_work(place, outcome, tmp_path, stored):
+    """The real images are grey, the adversarial ones have the colours of the networks that made them."""
+    text = SPEC
+    if stored:
+        folder = outcome()[0].data.adversarial.recipe.folder
+        text = SPEC[: SPEC.index("adversarial:")] + f"adversarial_data: {folder / 'manifest.yaml'}\n"
+    data = ready(place, "detectors", text).question.data
+    grey = load_model(f"{MODELS}:one_channel").info
+    with pytest.raises(UserError, match=r"^adversarial images: .*one_channel takes images of 1 channels"):
+        data.adversarial.refuse_unfit(grey)
+
+
 def test_a_plan_makes_no_image(assay, cache):
     assert assay("plan", "detectors", "--calibrate", "0")[0] == 0
     assert cache() == 0
@@ -84,6 +116,9 @@ BAD = {
         (f"{MODELS}:sharper_detectors", f"{MODELS}:other_labels"), "members have different label spaces"),
     "members of different channels": (
         (f"{MODELS}:sharper_detectors", f"{MODELS}:one_channel"), "choose models of one kind of image"),
+    "members that enlarge no picture": (
+        (f'"{MODELS}:detectors", "{MODELS}:sharper_detectors"', f'"{MODELS}:large"'),
+        "adversarial images: .*large takes 64 x 64 pixels and does not enlarge, the image has 8 x 8"),
     "a member that is not there": ((f"{MODELS}:sharper_detectors", "efficientnet_lit0"), "did you mean"),
     "a member twice": ((f"{MODELS}:sharper_detectors", f"{MODELS}:detectors"), "stands twice"),
     "more targets than classes": (("targets: 1", "targets: 2"), "give `targets` from 1 to 1"),

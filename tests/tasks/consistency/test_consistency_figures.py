@@ -10,8 +10,8 @@ from assay.tasks.consistency.figures import (
     to_png,
     top_image_sheet,
 )
-from assay.tasks.consistency.metric import Estimate
 from assay.tasks.consistency.outline import Box
+from assay.tasks.consistency.scores import Estimate
 
 
 def histograms():

@@ -8,15 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from assay.common.errors import UserError
+from assay.tasks.consistency.dyads import likeness
 from assay.tasks.consistency.hierarchy import load_hierarchy, path_lengths, similarity
 from assay.tasks.consistency.metric import (
     concept_shares,
     consistency,
     excess,
-    excess_interval,
     expected_floor,
     label_floor,
-    mean_interval,
     multi_hot,
     one_hot,
     permuted_means,
@@ -124,15 +123,13 @@ def test_random_features_sit_at_the_floor(lengths):
     labels, a = rng.integers(0, 1000, size=300), similarity(lengths, 1.0)
     top = np.stack([rng.choice(300, size=3, replace=False) for _ in range(2000)])
     scores = score(top, labels, a)
-    interval = mean_interval(scores.consis, seed=0)
-    assert interval.low <= scores.floor.mean() <= interval.high
+    found = likeness(top, one_hot(labels, 1000), a)
+    assert abs(scores.consis.mean() - scores.floor.mean()) <= found.times(1 - found.same).half_width()
 
 
 def test_excess_is_zero_at_the_floor_and_one_at_the_top():
     assert excess(1 / 3, 1 / 3) == 0
     assert excess(1.0, 1 / 3) == pytest.approx(1)
-    estimate = excess_interval(np.ones(50), np.full(50, 0.3), seed=0)
-    assert (estimate.value, estimate.low, estimate.high) == pytest.approx((1, 1, 1))
 
 
 def test_wider_sigma_never_lowers_consistency(lengths):
@@ -141,28 +138,6 @@ def test_wider_sigma_never_lowers_consistency(lengths):
     top = np.stack([rng.choice(60, size=5, replace=False) for _ in range(20)])
     levels = [score(top, labels, similarity(lengths, sigma)).consis for sigma in (0.5, 1, 2, 4)]
     assert (np.diff(levels, axis=0) >= -1e-12).all()
-
-
-def test_the_interval_narrows_with_neurons_and_is_seeded():
-    rng = np.random.default_rng(0)
-    few, many = (mean_interval(rng.normal(size=n), seed=1) for n in (40, 4000))
-    assert few.low <= few.value <= few.high
-    assert many.high - many.low < (few.high - few.low) / 4
-    values = rng.normal(size=30)
-    assert mean_interval(values, seed=2) == mean_interval(values, seed=2)
-    assert mean_interval(values, seed=2) != mean_interval(values, seed=3)
-
-
-def test_the_bootstrap_agrees_with_the_normal_interval():
-    values = np.random.default_rng(0).normal(size=1000)
-    estimate = mean_interval(values, seed=0, n_resamples=4000)
-    half = 1.96 * values.std(ddof=1) / np.sqrt(1000)
-    assert estimate.high - estimate.low == pytest.approx(2 * half, rel=0.1)
-    assert estimate.n == 1000
-
-
-def test_one_neuron_has_no_spread():
-    assert mean_interval(np.array([0.4]), seed=0).low == 0.4
 
 
 def test_neurons_that_lose_most_come_first():

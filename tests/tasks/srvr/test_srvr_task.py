@@ -213,3 +213,21 @@ def test_every_trap_is_listed_with_its_area_and_depth(outcome):
     (figure,) = [each for each in TASK.figures(job.spec.spec, trapped) if each.name == "map-mug"]
     assert "2 traps: azimuth 240°, elevation 40° (6000 deg², depth 0.78" in figure.caption
     assert "azimuth 120°, elevation 40° (3000 deg²" in figure.caption
+
+
+@pytest.mark.parametrize("verb", ["run", "plan"])
+def test_a_network_that_does_not_take_the_renders_size_is_refused_before_any_unit(
+    assay, spec_of, tmp_path, verb
+):
+    chosen = ("--model", "views_models:one_size", "--task", spec_of(image_size=48), "--out", tmp_path / "o")
+    code, _, errors = assay(verb, *chosen)
+    assert (code, errors.count("\n")) == (2, 1)
+    assert "`image_size` of the task: model views_models:one_size does not take renders of 48 x 48" in errors
+    assert "leave it out, and they have the network's own 32 x 32" in errors
+    assert not (tmp_path / "o").exists()
+
+
+def test_a_network_that_takes_any_size_takes_the_spec_s(outcome):
+    job, records = outcome(changes='{"image_size": 48, "classes": ["mug"]}')
+    job.check()
+    assert all(record.error is None for record in records)

@@ -6,31 +6,34 @@
   const by = (id) => document.getElementById(id);
   const models = window.ASSAY.models;
   const overview = window.ASSAY.overview;  // only on the overview
-  const narrow = matchMedia("(max-width: 40rem)").matches;
   const SUBMITTED = "submitted";  // by arithmetic alone: without a place, and below all others
   const NOTHING = "-";  // in the link: no column is switched off, though some are by default
-  const DEFAULTS = { q: "", tier: "", paper: "", family: "", task: by("task")?.value ?? "", sort: "", desc: false, hide: narrow ? ["tier", "paper", "licence"] : ["licence"], compare: [], open: false, page: 0, size: PAGE_SIZES[0] };
+  const DEFAULTS = { q: "", tier: "", paper: "", track: overview?.tracks[0]?.id ?? "", task: by("task")?.value ?? "", x: "", y: "", sort: "", desc: false, hide: ["tier", "paper", "licence"], compare: [], open: false, page: 0, size: PAGE_SIZES[0] };
   let state = { ...DEFAULTS };
   let columns = [];
   let tried = new Set();  // on a family's board: the models that have a result of the chosen task
+  let pairShown = "";
 
   // --- the link -------------------------------------------------------------------------------------------------
+  const WORDS = ["q", "tier", "paper", "track", "task", "x", "y", "sort"];
+
   function readLink() {
     const given = new URLSearchParams(location.hash.slice(1));
     const read = { ...DEFAULTS };
-    for (const key of ["q", "tier", "paper", "family", "task", "sort"]) read[key] = given.get(key) ?? DEFAULTS[key];
+    for (const key of WORDS) read[key] = given.get(key) ?? DEFAULTS[key];
     for (const key of ["desc", "open"]) read[key] = given.get(key) === "1";
     if (given.has("hide")) read.hide = given.getAll("hide").filter((key) => key !== NOTHING);
     read.compare = given.getAll("compare");
     read.page = Math.max(0, Number.parseInt(given.get("page") ?? "1", 10) - 1 || 0);
     read.size = PAGE_SIZES.includes(Number(given.get("size"))) ? Number(given.get("size")) : PAGE_SIZES[0];
+    if (overview && !overview.tracks.some(({ id }) => id === read.track)) read.track = DEFAULTS.track;
     read.compare = read.compare.filter((id) => models.some((model) => model.id === id)).slice(0, 4);
     return read;
   }
 
   function writeLink() {
     const link = new URLSearchParams();
-    for (const key of ["q", "tier", "paper", "family", "task", "sort"]) if (state[key] !== DEFAULTS[key]) link.set(key, state[key]);
+    for (const key of WORDS) if (state[key] !== DEFAULTS[key]) link.set(key, state[key]);
     for (const key of ["desc", "open"]) if (state[key]) link.set(key, "1");
     const hide = state.hide.length ? state.hide : [NOTHING];
     if (String(state.hide) !== String(DEFAULTS.hide)) hide.forEach((key) => link.append("hide", key));
@@ -43,36 +46,49 @@
   // --- columns --------------------------------------------------------------------------------------------------
   const modelColumn = {
     key: "model", label: "model", text: (row) => row.model,
-    content: (row) => element("span", {}, element("a", { href: `${Page.root}models/${row.id}.html` }, row.model), element("small", {}, row.architecture)),
+    content: (row) => element("span", {}, element("a", { href: `${Page.root}models/${row.id}.html` }, row.model),
+      row.architecture === row.model ? null : element("small", { class: "wide" }, row.architecture),
+      element("small", {}, Table.meter(tierOf(row)), ` ${tierOf(row)}, by ${row.who}`)),
   };
   /** What stands behind a row: on a task's board behind that result, on the overview behind the least of all. */
   const tierOf = (row) => (overview ? row.tier : row.tiers[state.task] ?? row.tier);
   const tierColumn = {
     key: "tier", label: "tier", text: tierOf,
     content: (row) => element("span", {}, element("span", { class: `tier ${tierOf(row)}` }, tierOf(row)),
-      element("small", {}, row.when ? `${row.who}, ${row.when}` : "not committed yet")),
+      element("small", {}, row.when ?? "not committed yet")),
   };
   const paperColumn = { key: "paper", label: "paper", text: (row) => row.paper, content: (row) => element("span", { class: "paper" }, row.paper) };
   const licenceColumn = { key: "licence", label: "licence", text: (row) => row.licence };
 
-  const percent = (unit) => (unit === "proportion" ? ", %" : unit ? `, ${unit}` : "");
+  /** A figure's unit, and which way is better. */
+  const note = (unit, better) => [unit === "proportion" ? "%" : unit, { higher: "↑", lower: "↓" }[better]].filter(Boolean).join(" ");
 
-  /** A column a task that any model has a result of; the others are named below the table. */
+  const trackShown = () => overview.tracks.find(({ id }) => id === state.track);
+  const rowsOf = (track) => { const own = new Set(track.models); return models.filter(({ id }) => own.has(id)); };
+  const rowsAsked = () => (overview && overview.tracks.length ? rowsOf(trackShown()) : models);
+
+  /** One column per task of the track that any model has a figure of; the others are named below the table. */
   function overviewColumns() {
-    const tried = overview.tasks.filter((task) => Object.values(overview.rows).some((row) => task.id in row));
-    return tried.filter((task) => !state.family || task.family === state.family).map((task) => ({
-      key: task.id, label: task.title, full: `${task.title}: ${task.metric}`, note: `${task.metric}${percent(task.unit)}`,
-      ranking: task.metric, unit: task.unit, better: task.better, cell: (row) => overview.rows[row.id]?.[task.id],
-      ranked: true, checked: (row) => row.tiers[task.id] !== SUBMITTED,
-    }));
+    const known = new Map(overview.tasks.map((task) => [task.id, task]));
+    return Object.entries(trackShown()?.headings ?? {}).map(([id, heading]) => {
+      const task = known.get(id);
+      return {
+        key: id, label: heading, measure: task.measure, full: `${heading}: ${task.measure}`, csv: `${id} ${task.metric}`,
+        hint: `${task.measure}. ${task.title}`, note: note(task.unit, task.better), ranking: task.metric, unit: task.unit, better: task.better,
+        cell: (row) => overview.rows[row.id]?.[id], ranked: true, checked: (row) => row.tiers[id] !== SUBMITTED,
+        tier: (row) => row.tiers[id], run: (row) => row.run.replace("TASK", id),
+      };
+    });
   }
 
   async function taskColumns() {
     const board = await Page.data(`tasks/${state.task}`);
     tried = new Set(Object.keys(board.rows));
     const made = board.metrics.map((metric, at) => ({
-      key: metric.name, label: metric.name, note: percent(metric.unit).slice(2), unit: metric.unit, metric, better: metric.name === board.rank_by ? board.better : "higher",
-      ranked: metric.name === board.rank_by, checked: (row) => board.tiers[row.id] !== SUBMITTED,
+      key: metric.name, label: metric.title, hint: metric.name, unit: metric.unit, metric,
+      note: note(metric.unit, metric.name === board.rank_by ? board.better : { up: "higher", down: "lower" }[metric.direction]),
+      better: metric.name === board.rank_by ? board.better : { up: "higher", down: "lower" }[metric.direction] ?? "higher",
+      ranked: metric.name === board.rank_by, checked: (row) => board.tiers[row.id] !== SUBMITTED, tier: (row) => board.tiers[row.id],
       cell: (row) => {
         const cells = board.rows[row.id];
         if (cells === undefined || typeof cells === "string") return cells;
@@ -96,7 +112,7 @@
   ];
 
   function kept() {
-    let rows = models;
+    let rows = rowsAsked();
     const hidden = [];
     for (const filter of filters.filter(({ on }) => on())) {
       const left = rows.filter(filter.keeps);
@@ -119,13 +135,40 @@
     state.page = Math.min(state.page, pages - 1);
     const from = state.page * state.size;
     const part = ordered(rows).slice(from, from + state.size);
-    Table.fill(by("board"), { columns: visible(), allRows: models, rows: part, state, onSort: sortBy, onPick: pick });
-    const range = rows.length > state.size ? `Models ${from + 1} to ${from + part.length} of ${rows.length}` : `${rows.length} of ${models.length} models`;
+    Table.fill(by("board"), { columns: visible(), allRows: rowsAsked(), rows: part, state, onSort: sortBy, onPick: pick });
+    const range = rows.length > state.size ? `Models ${from + 1} to ${from + part.length} of ${rows.length}` : `${rows.length} of ${rowsAsked().length} models`;
     const columnsHidden = state.hide.length ? [`columns switched off: ${state.hide.map(nameOfColumn).join(", ")}`] : [];
     by("count").textContent = [range, ...hidden, ...columnsHidden].join("; ") + ".";
     drawPager(pages);
     drawTray();
+    if (overview?.tracks.length) { drawTrack(); drawPair(rows); }
     writeLink();
+  }
+
+  /** The tabs with how many models each track keeps, and what is said of the track that is shown. */
+  function drawTrack() {
+    const on = filters.filter((filter) => filter.on());
+    document.querySelectorAll("[data-track]").forEach((tab) => {
+      const rows = rowsOf(overview.tracks.find(({ id }) => id === tab.dataset.track));
+      tab.setAttribute("aria-pressed", String(tab.dataset.track === state.track));
+      tab.querySelector("small").textContent = rows.filter((row) => on.every(({ keeps }) => keeps(row))).length;
+    });
+    document.querySelectorAll("[data-of-track]").forEach((part) => { part.hidden = part.dataset.ofTrack !== state.track; });
+  }
+
+  function drawPair(rows) {
+    const key = JSON.stringify([state.track, state.x, state.y, state.q, state.tier, state.paper]);
+    if (key === pairShown) return;
+    pairShown = key;
+    const best = columns.length > 1 ? Scatter.bestPair(columns, rows) : { models: 0 };
+    by("pair").hidden = best.models < 2 && !state.x && !state.y;
+    if (by("pair").hidden) return;
+    const [across, up] = [["x", best.across], ["y", best.up]].map(([axis, usual]) => {
+      const chosen = columns.find((column) => column.key === (state[axis] || usual)) ?? columns[0];
+      by(axis).replaceChildren(...columns.map((column) => element("option", { value: column.key, selected: column === chosen }, column.full)));
+      return chosen;
+    });
+    Scatter.show(by("scatter"), by("scatter-says"), rows, across, up);
   }
 
   const nameOfColumn = (key) => everyColumn().find((column) => column.key === key)?.label ?? key;
@@ -139,7 +182,7 @@
       element("span", {}, `page ${state.page + 1} of ${pages}`),
       element("button", { type: "button", class: "quiet", disabled: state.page >= pages - 1, onclick: () => go(state.page + 1) }, "Next"),
       element("label", {}, "rows ", size));
-    by("pager").hidden = models.length <= PAGE_SIZES[0];
+    by("pager").hidden = rowsAsked().length <= PAGE_SIZES[0];
   }
 
   function drawTray() {
@@ -199,7 +242,7 @@
       const found = column.cell(row);
       return found === undefined ? "" : typeof found === "string" ? "not applicable" : String(found[0] ?? "");
     };
-    const lines = [shown.map((column) => column.full ?? column.key), ...ordered(kept().rows).map((row) => shown.map((column) => cell(column, row)))];
+    const lines = [shown.map((column) => column.csv ?? column.key), ...ordered(kept().rows).map((row) => shown.map((column) => cell(column, row)))];
     const blob = new Blob([lines.map((line) => `${line.map(quote).join(",")}\n`).join("")], { type: "text/csv" });
     const link = element("a", { href: URL.createObjectURL(blob), download: "assay-shown.csv" });
     link.click();
@@ -216,14 +259,17 @@
 
   async function follow() {
     state = readLink();
-    for (const id of ["q", "tier", "paper", "family", "task"]) if (by(id)) by(id).value = state[id];
+    for (const id of ["q", "tier", "paper", "task"]) if (by(id)) by(id).value = state[id];
     await refresh();
   }
 
   for (const paper of [...new Set(models.map((model) => model.paper))].sort()) by("paper").append(element("option", {}, paper));
   by("q").addEventListener("input", () => change({ q: by("q").value.trim() }));
   for (const id of ["tier", "paper"]) by(id).addEventListener("change", () => change({ [id]: by(id).value }));
-  for (const id of ["family", "task"]) by(id)?.addEventListener("change", () => { state = { ...state, [id]: by(id).value, hide: DEFAULTS.hide, sort: "", page: 0 }; refresh(); });
+  const goTo = (place) => { state = { ...state, ...place, hide: DEFAULTS.hide, sort: "", x: "", y: "", page: 0 }; refresh(); };
+  by("task")?.addEventListener("change", () => goTo({ task: by("task").value }));
+  document.querySelectorAll("[data-track]").forEach((tab) => tab.addEventListener("click", () => goTo({ track: tab.dataset.track })));
+  for (const axis of ["x", "y"]) by(axis)?.addEventListener("change", () => change({ [axis]: by(axis).value }, true));
   by("reset").addEventListener("click", () => { history.replaceState(null, "", location.pathname); follow(); });
   by("csv").addEventListener("click", csvOfWhatIsShown);
   by("open-compare").addEventListener("click", () => { change({ open: true }, true); drawCompare(true); });

@@ -38,7 +38,7 @@ const Compare = (() => {
       element("table", { id: "compare-table" }, element("thead", {}, head), element("tbody", {}, ...rows)));
   }
 
-  /** One chart a series, one line a model, with error bars. */
+  /** One chart per series, one line per model, with error bars. */
   function curves(models, columns) {
     const series = new Map();
     for (const column of columns.filter(({ metric }) => metric && metric.series !== null && metric.x !== null)) {
@@ -78,6 +78,8 @@ const Compare = (() => {
 
   function show(place, models, columns, outcomes) {
     place.replaceChildren(
+      element("p", {}, element("b", {}, "A preview. "), "The tests below are computed in this page, with other random draws than the program's. To cite one: "),
+      ...models.slice(1).map((model) => element("p", { class: "command" }, element("code", {}, `assay compare leaderboard/submissions/${models[0].id} leaderboard/submissions/${model.id}`))),
       element("p", {}, "Figures with their 95 % intervals; the small line compares a model with the first one unit by unit: ",
         "McNemar's exact test where units are right or wrong, sign flips (a permutation test) where they have scores. ",
         "p is of one test alone: of twenty that compare equals, one falls below 0.05."),

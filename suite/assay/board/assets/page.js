@@ -31,17 +31,17 @@ const Page = (() => {
       if (key.startsWith("on")) made.addEventListener(key.slice(2), value);
       else if (value !== null && value !== false) made.setAttribute(key, value === true ? "" : value);
     }
-    made.append(...children.filter((child) => child !== null));
+    made.append(...children.filter((child) => child !== null && child !== undefined));
     return made;
   }
 
   /** A long name's pieces, between which a line may end: `worst:robust_accuracy@1/255` has no space of its own. */
   const breakable = (name) => name.split(/(?<=[:_@+])/).flatMap((piece, at) => (at ? [document.createElement("wbr"), piece] : [piece]));
 
-  /** A figure as a reader writes it: percent for proportions, four digits otherwise. */
-  function figure(value, unit) {
+  /** A figure as a reader writes it: percent for proportions, `digits` significant ones otherwise. */
+  function figure(value, unit, digits = 4) {
     if (value === null || value === undefined) return "–";
-    return unit === "proportion" ? (100 * value).toFixed(1) : String(Number(value.toPrecision(4)));
+    return unit === "proportion" ? (100 * value).toFixed(1) : String(Number(value.toPrecision(digits)));
   }
 
   return { root, script, data, element, breakable, figure };

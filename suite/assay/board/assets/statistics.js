@@ -53,7 +53,7 @@ const Statistics = (() => {
 
   const SCORES = { 1: 1, 0: 0, "-": null };
 
-  /** The numbers a unit of a column: a text has a character a unit, 1, 0, or - where the unit does not count. */
+  /** The numbers of a column, one per unit: a text has one character per unit, 1, 0, or - where the unit does not count. */
   const scores = (column) => (typeof column === "string" ? Array.from(column, (letter) => SCORES[letter]) : column);
 
   /** Compare two columns (null: the unit does not count); null when there is nothing to compare. */

@@ -43,22 +43,39 @@ const Table = (() => {
     return bar;
   }
 
+  const TIERS = ["submitted", "re-scored", "re-run"];
+  const FEW = 100;  // below so many units a figure is marked
+
+  /** A tier at a glance: one, two or three dots of three. */
+  const meter = (tier) => element("span", { class: `meter ${tier}`, title: tier, "aria-hidden": "true" },
+    ...TIERS.map((_, at) => element("i", at <= TIERS.indexOf(tier) ? { class: "on" } : {})));
+
   const places = (best, worst) => (best === worst ? `${best}` : `${best}–${worst}`);
 
   function valueCell(column, row, scale) {
     const cell = column.cell(row);
-    if (cell === undefined) return element("td", { class: "none" }, element("span", { class: "unseen" }, "not submitted"));
-    if (typeof cell === "string") return element("td", { class: "none", title: cell }, "n/a", element("span", { class: "unseen" }, `: ${cell}`));
+    if (cell === undefined) return notRun(column, row);
+    if (typeof cell === "string") return folded("n/a", cell);
     const [value, low, high, n, best, worst] = cell;
     if (value === null) return element("td", { class: "none" }, "–");
-    const interval = low === null || high === null ? null : `${figure(low, column.unit)} to ${figure(high, column.unit)}`;
-    return element("td", { title: `N = ${n}` },
-      element("span", { class: "value" }, figure(value, column.unit)),
+    const interval = low === null || high === null ? null : `${figure(low, column.unit, 3)} to ${figure(high, column.unit, 3)}`;
+    const tier = column.ranked ? column.tier(row) : null;
+    return element("td", { title: `n = ${n}${tier ? `, ${tier}` : ""}` },
       best ? element("span", { class: "place" }, element("span", { class: "unseen" }, "place "), places(best, worst)) : null,
-      column.ranked && !best ? element("span", { class: "place unchecked", title: "submitted: its authors' own figures, so it has no place" }, "no place") : null,
+      element("span", { class: "value" }, figure(value, column.unit)),
+      tier ? meter(tier) : null, tier ? element("span", { class: "unseen" }, `, ${tier}`) : null,
       interval ? errorBar(cell, scale) : null,
-      interval ? element("small", {}, interval) : null);
+      element("small", {}, interval, n < FEW ? element("span", { class: "few", title: `fewer than ${FEW} units` }, `${interval ? " " : ""}n ${n}`) : null));
   }
+
+  /** A cell that nobody has filled yet, and the command that does. */
+  function notRun(column, row) {
+    if (!column.run) return element("td", { class: "none" }, element("span", { class: "unseen" }, "not submitted"));
+    return folded("not run", element("code", {}, column.run(row)));
+  }
+
+  /** A cell without a figure, and why, for a reader who asks. */
+  const folded = (words, why) => element("td", { class: "none" }, element("details", { class: "run" }, element("summary", {}, words), element("div", {}, why)));
 
   function header(columns, state, onSort) {
     const cells = columns.map((column) => {
@@ -97,7 +114,7 @@ const Table = (() => {
 
   /** Fill a table; `view` holds columns, all rows (for scales), the rows to show, state, onSort and onPick. */
   function fill(table, view) {
-    const columns = `${view.state.task} ${view.columns.map(({ key }) => key).join(" ")}`;
+    const columns = `${view.state.track} ${view.state.task} ${view.columns.map(({ key }) => key).join(" ")}`;
     if (columns !== madeFor) {
       made.clear();
       scales = view.columns.map((column) => (column.text ? null : range(column, view.allRows)));
@@ -107,5 +124,5 @@ const Table = (() => {
     table.tBodies[0].replaceChildren(...view.rows.map((row) => builtRow(view, row)));
   }
 
-  return { sorted, fill, places };
+  return { sorted, fill, places, meter };
 })();

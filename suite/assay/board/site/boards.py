@@ -8,7 +8,7 @@ from typing import Any
 from assay.board.site.entries import Result
 from assay.board.site.ranks import Interval, tied_places
 from assay.board.submissions.documents import SUBMITTED
-from assay.board.submissions.register import AdmittedTask
+from assay.board.submissions.register import AdmittedTask, Better
 from assay.tasks.families import LoadedSpec
 
 Cell = Sequence[Any]  # value, ci_low, ci_high, n
@@ -25,15 +25,21 @@ class AdmittedSpec:
     family: str
     sha256s: tuple[str, ...]
 
+    @property
+    def headline(self) -> str:
+        """The key of the figure that ranks: the spec's own, or of a spec without one what the register says."""
+        return self.loaded.spec.headline_key or self.admitted.rank_by
 
+
+_NOT_THERE: Cell = (None, None, None, 0)
 _METRIC_FIELDS = ("name", "unit", "series", "x", "x_label")
 
 
 @dataclass(frozen=True)
 class Row:
-    """A result's headline figures: what they are, and a cell each; a text is why the task does not apply.
+    """The figures of a result that a board shows, and one cell for each; a text is why the task does not apply.
 
-    ``tier`` is what stands behind them.
+    ``tier`` says what is proved of them.
     """
 
     metrics: list[Mapping[str, Any]]
@@ -41,85 +47,125 @@ class Row:
     tier: str
 
     @classmethod
-    def of(cls, result: Result, tier: str) -> "Row":
-        """The row of a result."""
+    def of(cls, result: Result, tier: str, headline: str) -> "Row":
+        """The row of a result; ``headline`` is the key of the figure that ranks."""
         if result["status"] == "not_applicable":
             return cls([], result["reason"] or "not applicable", tier)
-        headline = [metric for metric in result["metrics"] if metric["headline"]]
+        shown = [metric for metric in result["metrics"] if metric["headline"] or metric["name"] == headline]
         return cls(
-            [{name: metric[name] for name in _METRIC_FIELDS} for metric in headline],
+            [_described(metric) for metric in shown],
             [
                 [_short(metric["value"]), _short(metric["ci_low"]), _short(metric["ci_high"]), metric["n"]]
-                for metric in headline
+                for metric in shown
             ],
             tier,
         )
 
 
+def _described(metric: Mapping[str, Any]) -> dict[str, Any]:
+    """What a metric is; a document of before has neither title nor direction."""
+    people = {"title": metric.get("title") or metric["name"], "direction": metric.get("direction", "none")}
+    return {name: metric[name] for name in _METRIC_FIELDS} | people
+
+
 @dataclass
 class TaskBoard:
-    """Gathers one task's headline figures, model by model."""
+    """Gathers one task's figures, model by model; ``rank_by`` is the key of the one that ranks."""
 
     id: str
     title: str
     family: str
     admitted: AdmittedTask
+    rank_by: str
     metrics: list[Mapping[str, Any]] = field(default_factory=list)
     rows: dict[str, list[Cell] | str] = field(default_factory=dict)
     tiers: dict[str, str] = field(default_factory=dict)
 
     @property
-    def rank_by(self) -> str:
-        """The metric that the overview shows."""
-        return self.admitted.rank_by
+    def name(self) -> str:
+        """The task's name within its family."""
+        return self.id.rpartition("/")[2]
 
     def add(self, model: str, row: Row) -> None:
-        """Take a model's headline figures."""
-        self.metrics = self.metrics or row.metrics
-        self.rows[model] = row.cells
+        """Take a model's figures; those of a version with other figures are put in their columns by name."""
         self.tiers[model] = row.tier
+        if isinstance(row.cells, str):
+            self.rows[model] = row.cells
+            return
+        known = {metric["name"] for metric in self.metrics}
+        self.metrics = [*self.metrics, *(metric for metric in row.metrics if metric["name"] not in known)]
+        own = {metric["name"]: cell for metric, cell in zip(row.metrics, row.cells, strict=True)}
+        self.rows[model] = [own.get(metric["name"], _NOT_THERE) for metric in self.metrics]
 
     @cached_property
     def _ranked_index(self) -> int | None:
         return next((at for at, metric in enumerate(self.metrics) if metric["name"] == self.rank_by), None)
 
+    def _of_ranked(self, field: str) -> str:
+        return "" if self._ranked_index is None else str(self.metrics[self._ranked_index][field])
+
     @property
     def unit(self) -> str:
         """The unit of the ranking metric."""
-        return "" if self._ranked_index is None else str(self.metrics[self._ranked_index]["unit"])
+        return self._of_ranked("unit")
+
+    @property
+    def measure(self) -> str:
+        """What people call the ranking metric."""
+        return self._of_ranked("title") or self.rank_by
+
+    @property
+    def better(self) -> Better:
+        """Which way of the ranking metric is better, as its results say, else as the register does."""
+        known: Mapping[str, Better] = {"up": "higher", "down": "lower"}
+        return known.get(self._of_ranked("direction"), self.admitted.better)
+
+    @property
+    def has_figures(self) -> bool:
+        """Whether any model has a figure that could rank."""
+        return any(not isinstance(cell, str) and cell[0] is not None for cell in self.ranked().values())
 
     def ranked(self) -> Columns:
-        """The ranking metric of each model with its places; a model that is only submitted has none."""
+        """The ranking metric of each model with its places.
+
+        A model that is only submitted has none, nor has one that stands alone.
+        """
         return self._ranked
 
     @cached_property
     def _ranked(self) -> Columns:
         at = self._ranked_index
         cells = {
-            model: cells[at] if at is not None else [None, None, None, 0]
+            model: cells[at] if at is not None and at < len(cells) else _NOT_THERE
             for model, cells in self.rows.items() if not isinstance(cells, str)
         }  # fmt: skip
         placed = [
             model for model, cell in cells.items() if cell[0] is not None and self.tiers[model] != SUBMITTED
         ]
         intervals = [_interval(cells[model]) for model in placed]
-        places = dict(zip(placed, tied_places(intervals, self.admitted.better), strict=True))
+        places = dict(zip(placed, tied_places(intervals, self.better), strict=True)) if placed[1:] else {}
         found: dict[str, RankedCell | str] = {
             model: [*cell, *(places.get(model) or (None, None))] for model, cell in cells.items()
         }
         return found | {model: reason for model, reason in self.rows.items() if isinstance(reason, str)}
 
     def document(self) -> dict[str, Any]:
-        """All of it as plain JSON, for the family's page."""
+        """The board as plain JSON, for the family's page."""
         ranked = self.ranked().items()
         return {
             "metrics": self.metrics,
-            "rows": self.rows,
+            "rows": {model: self._whole(cells) for model, cells in self.rows.items()},
             "rank_by": self.rank_by,
-            "better": self.admitted.better,
+            "better": self.better,
             "tiers": self.tiers,
             "places": {model: cell[4:] for model, cell in ranked if not isinstance(cell, str)},
         }
+
+    def _whole(self, cells: list[Cell] | str) -> list[Cell] | str:
+        """A row with a cell for every column; those that came with a later model are empty."""
+        if isinstance(cells, str):
+            return cells
+        return [*cells, *[_NOT_THERE] * (len(self.metrics) - len(cells))]
 
 
 def _interval(cell: Cell) -> Interval:

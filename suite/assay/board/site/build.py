@@ -12,6 +12,7 @@ from typing import Any
 from assay.board.site.boards import AdmittedSpec, TaskBoard
 from assay.board.site.history import history
 from assay.board.site.models import ModelWriter, WrittenModel, write_file
+from assay.board.site.overview import overview, tracks
 from assay.board.site.pages import Pages, data_script, script_json
 from assay.board.site.tables import LONG_COLUMNS, long_csv, wide_csv
 from assay.board.submissions.check import other_names
@@ -29,7 +30,7 @@ _MODELS_A_PROCESS = 50  # fewer take less time than a process takes to start
 
 @dataclass(frozen=True)
 class SiteReport:
-    """What was written: models shown, model pages rendered anew, and what is not shown, with the reason."""
+    """What was written: models shown, model pages rendered anew, and what is not shown, with reasons."""
 
     models: int
     rendered: int
@@ -58,7 +59,7 @@ class _Builder:
         self._hidden: list[tuple[str, str]] = []
         self._rendered = 0
         self._boards = {
-            task: TaskBoard(task, spec.loaded.spec.title, spec.family, spec.admitted)
+            task: TaskBoard(task, spec.loaded.spec.title, spec.family, spec.admitted, spec.headline)
             for task, spec in self._specs.items()
         }
 
@@ -77,7 +78,7 @@ class _Builder:
         return SiteReport(len(self._models), self._rendered, tuple(self._hidden))
 
     def _written_models(self) -> Iterator[WrittenModel]:
-        specs = {task: spec.sha256s for task, spec in self._specs.items()}
+        specs = {task: (spec.headline, spec.sha256s) for task, spec in self._specs.items()}
         writer = ModelWriter(self._board, self._out, history(self._board), specs, self._before)
         names = other_names(self._board / "submissions")
         processes = min(_MOST_PROCESSES, os.cpu_count() or 1, len(names) // _MODELS_A_PROCESS)
@@ -110,23 +111,23 @@ class _Builder:
             shutil.rmtree(self._out / "data" / "figures" / name, ignore_errors=True)
 
     def _write_shared(self) -> None:
-        """Everything that shows several models, and what does not depend on any."""
+        """Everything that shows several models or none."""
         out, boards = self._out, [self._boards[task] for task in sorted(self._boards)]
         self._pages.copy_assets(out / "assets")
         write_file(out / "data" / "models.js", data_script("models", self._models))
-        write_file(out / "data" / "overview.js", data_script("overview", _overview(boards)))
+        shown = tracks(boards, self._models)
+        found = overview(boards, shown)
+        write_file(out / "data" / "overview.js", data_script("overview", found))
         for board in boards:
             write_file(
                 out / "data" / "tasks" / f"{board.id}.js", data_script(f"tasks/{board.id}", board.document())
             )
-        for name, page in self._pages.shared(boards, self._models, self._hidden, self._specs):
+        for name, page in self._pages.shared(boards, shown, self._models, self._hidden, self._specs):
             write_file(out / name, page)
         write_file(self._board / "leaderboard.csv", wide_csv(self._models, boards))
         for name in ("leaderboard.csv", "results_long.csv"):
             _copy(self._board / name, out / name)
-        write_file(
-            out / "leaderboard.json", script_json({"models": self._models, **_overview(boards)}) + "\n"
-        )
+        write_file(out / "leaderboard.json", script_json({"models": self._models, **found}) + "\n")
 
 
 def _admitted_specs(board: Path) -> dict[str, AdmittedSpec]:
@@ -137,21 +138,6 @@ def _admitted_specs(board: Path) -> dict[str, AdmittedSpec]:
             loaded = load_spec(task)
             found[task] = AdmittedSpec(loaded, admitted, loaded.spec.family, current_hashes(task))
     return found
-
-
-def _overview(boards: Sequence[TaskBoard]) -> dict[str, Any]:
-    tasks = [
-        {
-            "id": board.id, "title": board.title, "family": board.family, "metric": board.rank_by,
-            "unit": board.unit, "better": board.admitted.better, "units": board.admitted.units,
-        }
-        for board in boards
-    ]  # fmt: skip
-    rows: dict[str, dict[str, Any]] = {}
-    for board in boards:
-        for model, cell in board.ranked().items():
-            rows.setdefault(model, {})[board.id] = cell
-    return {"tasks": tasks, "rows": rows}
 
 
 def _read_state(out: Path) -> Mapping[str, str]:
@@ -165,5 +151,5 @@ def _read_state(out: Path) -> Mapping[str, str]:
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Copy a file; one that has grown large is not read into memory."""
+    """Copy a file without reading a large one into memory."""
     shutil.copyfile(source, target)

@@ -1,15 +1,17 @@
-"""Result documents as a page shows them: single figures, and curves as tables with a column a point."""
+"""Result documents as a page shows them: single figures, and curves as tables with one column per point."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from markupsafe import Markup
 
+from assay.board.headings import unit_and_direction
+
 Metric = Mapping[str, Any]
 
 
 def cell(metric: Metric) -> str:
-    """A figure with its interval, as short as it can be said: ``61.2 % (57.0 to 65.1)``."""
+    """A figure with its interval, in short: ``61.2 % (57.0 to 65.1)``."""
     value, low, high = metric["value"], metric["ci_low"], metric["ci_high"]
     if value is None:
         return "–"
@@ -21,13 +23,31 @@ def cell(metric: Metric) -> str:
     return f"{text} ({interval})"
 
 
-def singles(metrics: Sequence[Metric]) -> list[tuple[str, str, int, str]]:
-    """The figures that stand alone: name, cell, N, unit."""
+def heading(metric: Metric) -> str:
+    """What people call it; the key stands in where a document was made before titles."""
+    return str(metric.get("title") or metric["name"])
+
+
+def headline(result: Mapping[str, Any], key: str) -> dict[str, Any]:
+    """The figure of a result that ranks, by its key: what it is called, its cell, and how it is read."""
+    found = next((metric for metric in result["metrics"] if metric["name"] == key), None)
+    if found is None:
+        why = f"n/a: {result['reason']}" if result["status"] == "not_applicable" else "–"
+        return {"measure": "", "cell": why, "n": "", "note": ""}
+    note = unit_and_direction(found["unit"], found.get("direction", "none"))
+    return {"measure": heading(found), "cell": cell(found), "n": found["n"], "note": note}
+
+
+def singles(metrics: Sequence[Metric]) -> list[tuple[str, str, str, int, str]]:
+    """The figures that stand alone: title, key, cell, N, unit and direction."""
     return [
-        (metric["name"], cell(metric), metric["n"], metric["unit"])
+        (
+            heading(metric), metric["name"], cell(metric), metric["n"],
+            unit_and_direction(metric["unit"], metric.get("direction", "none")),
+        )
         for metric in metrics
         if metric["x"] is None or metric["series"] is None
-    ]
+    ]  # fmt: skip
 
 
 def curve_tables(metrics: Sequence[Metric]) -> list[dict[str, Any]]:
@@ -53,7 +73,7 @@ def curve_tables(metrics: Sequence[Metric]) -> list[dict[str, Any]]:
 
 
 def _table_cells(cells: Sequence[str]) -> Markup:
-    """Cells of figures, which :func:`cell` makes of numbers alone, so that there is nothing to escape."""
+    """Cells of figures; :func:`cell` makes them from numbers alone, so nothing needs escaping."""
     return Markup("<td>" + "</td><td>".join(cells) + "</td>")
 
 
@@ -79,7 +99,7 @@ def point(metric: Metric) -> str:
 
 
 def provenance_rows(document: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Where and with what a result was computed, a fact a row; nothing is taken for granted of what it holds."""
+    """Where and with what a result was computed, one fact per row; the document may hold anything."""
     environments = document.get("environments")
     machines = list(environments.values()) if isinstance(environments, dict) else []
     rows = []
@@ -96,7 +116,7 @@ def _label(name: str) -> str:
 
 
 def _words(value: Any) -> str:
-    """A JSON value as a reader would say it."""
+    """A JSON value in a reader's words."""
     if isinstance(value, bool):
         return "yes" if value else "no"
     if isinstance(value, dict):

@@ -39,7 +39,7 @@ class Entry:
         folder: where it lies; its name is the model's id on the site.
         findings: the maintainers' documents that still apply, by tier.
         commits: who and when, by tier (``submitted`` included), where it is committed.
-        fingerprint: changes whenever the model's page has to.
+        fingerprint: changes whenever the model's page must change.
     """
 
     folder: Path
@@ -56,12 +56,12 @@ class Entry:
 
     @property
     def tasks(self) -> list[str]:
-        """The ids of the tasks that it has results of."""
+        """The ids of the tasks that it has results for."""
         prefix = "results/"
         return sorted(name[len(prefix) : -5] for name in self.manifest.files if name.startswith(prefix))
 
     def tier(self, task: str) -> str:
-        """The highest tier that a maintainer's finding supports for this result of these very files."""
+        """The highest tier that a maintainer's finding supports for this result of exactly these files."""
         supported = (
             tier
             for tier, finding in self.findings.items()

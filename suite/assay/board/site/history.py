@@ -1,4 +1,4 @@
-"""Who committed what and when, from one pass over git's log; nothing is known of what is not committed."""
+"""Who committed what and when, from one pass over git's log; what is not committed has no history."""
 
 import re
 import subprocess

@@ -1,6 +1,7 @@
 """One model's part of the site: its page, its downloads, its pictures, and what the shared pages need of it."""
 
 import json
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from typing import Any
 
 from assay.board.site.boards import Row
 from assay.board.site.entries import Entry, Result, UnreadableError, read_entry
+from assay.board.site.headlines import with_headline
 from assay.board.site.history import Commit
 from assay.board.site.pages import Pages, data_script, script_json
 from assay.board.site.tables import long_csv, long_rows
@@ -22,9 +24,9 @@ class WrittenModel:
 
     Attributes:
         id: the model's id on the site.
-        hidden: what of it is not shown, with the reason.
-        about: its row, None where nothing of it is shown.
-        fingerprint: changes whenever its page has to.
+        hidden: what is not shown, with the reason.
+        about: its row; None where nothing is shown.
+        fingerprint: changes whenever its page must change.
         rendered: whether its page was written.
         rows: its headline figures, by task.
         long: its lines of the long table.
@@ -47,18 +49,18 @@ class ModelWriter:
         board: the leaderboard's folder.
         out: the site's.
         commits: who and when, by file.
-        specs: the hashes that a current result may name, by admitted task.
+        specs: by admitted task the key of its headline, and the hashes that a current result may name.
         before: the fingerprints of the pages that are there.
     """
 
     board: Path
     out: Path
     commits: Mapping[str, tuple[Commit, ...]]
-    specs: Mapping[str, Sequence[str]]
+    specs: Mapping[str, tuple[str, Sequence[str]]]
     before: Mapping[str, str]
 
     def write(self, name: str) -> WrittenModel:
-        """Read a submission and write its model's files, those that have to change."""
+        """Read a submission and write those of its model's files that must change."""
         hidden: list[tuple[str, str]] = []
         try:
             entry = read_entry(self.board, self.board / "submissions" / name, self.commits, _pages().version)
@@ -70,20 +72,21 @@ class ModelWriter:
     def _current(self, entry: Entry, hidden: list[tuple[str, str]]) -> Iterator[Result]:
         """The results of admitted tasks with their current spec; the others are named, with the reason."""
         for task in entry.tasks:
-            result, current = entry.result(task), self.specs.get(task)
-            if current is None:
+            result, admitted = entry.result(task), self.specs.get(task)
+            if admitted is None:
                 hidden.append((f"{entry.id} · {task}", "the task is not admitted"))
-            elif result["spec_sha256"] not in current:
+            elif result["spec_sha256"] not in admitted[1]:
                 reason = "the task's spec has changed since; the model has to be run again"
                 hidden.append((f"{entry.id} · {task}", reason))
             else:
-                yield result
+                yield with_headline(entry, result, admitted[0])
 
     def _written(
         self, entry: Entry, results: Sequence[Result], hidden: list[tuple[str, str]]
     ) -> WrittenModel:
         about = _about(entry, results)
-        fingerprint = f"{entry.fingerprint} {' '.join(result['spec_sha256'][:8] for result in results)}"
+        current = (f"{result['spec_sha256'][:8]} {self.specs[result['task']][0]}" for result in results)
+        fingerprint = f"{entry.fingerprint} {' '.join(current)}"
         changed = self.before.get(entry.id) != fingerprint
         if changed:
             self._write_files(entry, about, results)
@@ -93,13 +96,18 @@ class ModelWriter:
             about=about,
             fingerprint=fingerprint,
             rendered=changed,
-            rows={result["task"]: Row.of(result, entry.tier(result["task"])) for result in results},
+            rows={
+                task: Row.of(result, entry.tier(task), self.specs[task][0])
+                for result in results
+                if (task := result["task"])
+            },
             long=long_csv(row for result in results for row in long_rows(entry, result)),
         )
 
     def _write_files(self, entry: Entry, about: Mapping[str, Any], results: Sequence[Result]) -> None:
         pictures = {result["task"]: self._write_pictures(entry, result["task"]) for result in results}
-        page = _pages().model(entry, about, results, pictures)
+        headlines = {task: key for task, (key, _) in self.specs.items()}
+        page = _pages().model(entry, about, results, pictures, headlines)
         write_file(self.out / "models" / f"{entry.id}.html", page)
         write_file(self.out / "models" / f"{entry.id}.json", script_json(list(results)) + "\n")
         outcomes = {}
@@ -125,20 +133,21 @@ class ModelWriter:
 
 @cache
 def _pages() -> Pages:
-    """The templates, compiled once a process."""
+    """The templates, compiled once per process."""
     return Pages()
 
 
 def _about(entry: Entry, results: Sequence[Result]) -> dict[str, Any]:
     metadata, card = entry.metadata, results[0]["model"]
     tiers = {result["task"]: entry.tier(result["task"]) for result in results}
-    tier = min(tiers.values(), key=TIERS.index)
+    tier = least_tier(tiers, results)
     commit: Commit | None = entry.commits.get(tier)
     paper = None if isinstance(metadata.paper, str) else metadata.paper
     return {
         "id": entry.id,
         "model": metadata.name,
         "architecture": card["architecture"],
+        "label_space": card["label_space"],
         "weights_sha256": card["weights_sha256"],
         "paper": paper.title if paper else "none",
         "paper_url": paper.url if paper else None,
@@ -146,13 +155,33 @@ def _about(entry: Entry, results: Sequence[Result]) -> dict[str, Any]:
         "licence": metadata.licence,
         "tier": tier,
         "tiers": tiers,
-        "who": commit.author if commit else None,
+        "who": metadata.submitted_by,
+        "run": _command_for_any_task(results[0]["command"], metadata.model),
         "when": commit.day if commit else None,
     }
 
 
+def least_tier(tiers: Mapping[str, str], results: Sequence[Result]) -> str:
+    """The least of the tiers (by task) of those results that have figures; of all where none has."""
+    scored = [tiers[result["task"]] for result in results if result["status"] != "not_applicable"]
+    return min(scored or tiers.values(), key=TIERS.index)
+
+
+def _command_for_any_task(command: str, model: str) -> str:
+    """The command that runs this model on a task, which stands in it as ``TASK``.
+
+    ``command`` made one of the model's results, and names its weights.
+    """
+    weights: list[str] = []
+    with suppress(ValueError):
+        words = shlex.split(command)
+        if "--weights" in words[:-1]:
+            weights = ["--weights", words[words.index("--weights") + 1]]
+    return shlex.join(["assay", "run", "--model", model, "--task", "TASK", *weights, "--out", "out"])
+
+
 def write_file(path: Path, content: str | bytes) -> None:
-    """Write a file of the site when it differs; a site is made again at will, so nothing is flushed."""
+    """Write a file of the site when it differs; a site can always be made again, so nothing is flushed."""
     data = content.encode() if isinstance(content, str) else content
     with suppress(OSError):
         if path.stat().st_size == len(data) and path.read_bytes() == data:

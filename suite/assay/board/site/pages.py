@@ -12,11 +12,13 @@ import yaml
 from pydantic_core import to_json
 
 from assay import __version__
+from assay.board.headings import family_title
 from assay.board.html import environment, inside_a_script
 from assay.board.site.boards import AdmittedSpec, TaskBoard
-from assay.board.site.documents import curve_tables, guard_rows, provenance_rows, singles
+from assay.board.site.documents import curve_tables, guard_rows, headline, provenance_rows, singles
 from assay.board.site.entries import Entry, Result
 from assay.board.site.history import history
+from assay.board.site.overview import ShownTrack
 from assay.common.errors import UserError
 from assay.data.manifest import load_manifest
 from assay.results.document import DataCard
@@ -38,7 +40,7 @@ def data_script(key: str, value: Any) -> str:
 
 
 class Pages:
-    """Renders pages; knows the site's layout and nothing of submissions' files."""
+    """Renders pages; knows the site's layout, but not submissions' files."""
 
     def __init__(self) -> None:
         self._environment = environment(_TEMPLATES)
@@ -49,7 +51,8 @@ class Pages:
     def version(self) -> str:
         """Changes whenever a model's page would be rendered differently."""
         digest = hashlib.sha256(__version__.encode())
-        for path in (*sorted(_TEMPLATES.iterdir()), *sorted(Path(__file__).parent.glob("*.py"))):
+        code = (folder.glob("*.py") for folder in (_HERE, Path(__file__).parent))
+        for path in (*sorted(_TEMPLATES.iterdir()), *(path for paths in code for path in sorted(paths))):
             digest.update(path.read_bytes())
         return digest.hexdigest()
 
@@ -68,11 +71,13 @@ class Pages:
         about: Mapping[str, Any],
         results: Sequence[Result],
         pictures: Mapping[str, Sequence[Mapping[str, Any]]],
+        headlines: Mapping[str, str],
     ) -> str:
-        """A model's page: every result, its pictures, guards, provenance and command."""
+        """A model's page: its headlines (their keys by task), every result, pictures, guards, provenance, command."""
         sections = [
             {
                 "result": result,
+                "headline": headline(result, headlines[result["task"]]),
                 "singles": singles(result["metrics"]),
                 "guards": guard_rows(result["guards"]),
                 "remarks": DataCard.model_validate(result["data"]).remarks,
@@ -93,6 +98,7 @@ class Pages:
     def shared(
         self,
         boards: Sequence[TaskBoard],
+        shown: Sequence[ShownTrack],
         models: Sequence[Mapping[str, Any]],
         hidden: Sequence[tuple[str, str]],
         specs: Mapping[str, AdmittedSpec],
@@ -102,11 +108,13 @@ class Pages:
         common = {"families": families, "hidden": hidden}
         yield (
             "index.html",
-            self._render("board.html", "", family=None, boards=boards, models=models, **common),
+            self._render("board.html", "", family=None, boards=boards, tracks=shown, models=models, **common),
         )
         for name in families:
             own = [board for board in boards if board.family == name]
-            page = self._render("board.html", "../", family=name, boards=own, models=models, **common)
+            page = self._render(
+                "board.html", "../", family=name, boards=own, tracks=(), models=models, **common
+            )
             yield f"families/{name}.html", page
         for board in boards:
             yield f"tasks/{board.id}.html", self._task(board, specs[board.id])
@@ -127,7 +135,7 @@ class Pages:
         try:
             data = load_manifest(loaded.spec.data, loaded.folder)
         except UserError:
-            data = None  # a task may name what is no manifest; the page then shows its name alone
+            data = None  # a task may name something else than a manifest; the page then shows only the name
         return self._render(
             "task.html",
             "../" * (board.id.count("/") + 1),
@@ -148,13 +156,8 @@ def paper_id(url: str | None) -> str:
     return "none" if url is None else hashlib.sha256(url.encode()).hexdigest()[:12]
 
 
-def family_title(name: str) -> str:
-    """A family's name as a title; a word without a vowel is an abbreviation."""
-    return name.capitalize() if set(name) & set("aeiou") else name.upper()
-
-
 def _question(name: str) -> str:
-    """The one sentence that a family's implementation begins with."""
+    """The first sentence of a family's docstring."""
     return (inspect.getdoc(type(family(name))) or name).splitlines()[0]
 
 

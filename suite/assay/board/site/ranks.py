@@ -23,8 +23,9 @@ class Places(NamedTuple):
 def tied_places(figures: Sequence[Interval], better: Literal["higher", "lower"] = "higher") -> list[Places]:
     """For each figure the places it may hold, from 1.
 
-    A model stands surely behind another when its whole interval lies on the worse side of the other's: its best
-    place is one more than the number of those, its worst place the number of models less those surely behind it.
+    A model stands surely behind another one when its whole interval lies on the worse side of the other's. Its best
+    place is one more than the number of models that it stands surely behind; its worst place is the number of
+    models minus those that stand surely behind it.
     """
     if better == "lower":
         figures = [Interval(-value, -high, -low) for value, low, high in figures]

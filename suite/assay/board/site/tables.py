@@ -1,4 +1,4 @@
-"""The leaderboard as CSV, in a stable order, so that a new submission is a few new lines in a diff."""
+"""The leaderboard as CSV, in a stable order, so that a new submission adds a few lines to a diff."""
 
 import csv
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,7 +10,7 @@ from assay.board.site.entries import Entry, Result
 from assay.results.tables import csv_text
 
 LONG_COLUMNS = ("model", "task", "metric", "value", "ci_low", "ci_high", "n", "unit", "tier")
-_ABOUT = ("model", "tier", "paper", "code", "licence", "weights_sha256")
+_ABOUT = ("model", "submitter", "tier", "paper", "code", "licence", "weights_sha256")
 
 
 def long_csv(rows: Iterable[Sequence[Any]]) -> str:
@@ -21,7 +21,7 @@ def long_csv(rows: Iterable[Sequence[Any]]) -> str:
 
 
 def long_rows(entry: Entry, result: Result) -> list[tuple[Any, ...]]:
-    """A row a figure; a result that does not apply keeps a row, so that none is hidden."""
+    """One row per figure; a result that is not applicable keeps a row, so that none is hidden."""
     head, tier = (entry.metadata.name, result["task"]), entry.tier(result["task"])
     if result["status"] == "not_applicable":
         return [(*head, "(not applicable)", "", "", "", 0, "", tier)]
@@ -39,7 +39,7 @@ def _number(value: float | None) -> str:
 
 
 def wide_csv(models: Sequence[Mapping[str, Any]], boards: Sequence[TaskBoard]) -> str:
-    """A row a model, five columns a task: the ranking metric, its interval, the places that it allows, the tier.
+    """One row per model, five columns per task: the ranking metric, its interval, the places that it allows, the tier.
 
     A result that is only submitted has no place.
     """
@@ -49,7 +49,7 @@ def wide_csv(models: Sequence[Mapping[str, Any]], boards: Sequence[TaskBoard]) -
         columns += [stem, f"{stem} ci_low", f"{stem} ci_high", f"{board.id} places", f"{board.id} tier"]
     rows = []
     for model in models:
-        row = {name: model[name] for name in _ABOUT}
+        row = {name: model["who" if name == "submitter" else name] for name in _ABOUT}
         for board in boards:
             row |= _task_cells(board, board.ranked(), model["id"])
         rows.append(row)

@@ -1,4 +1,4 @@
-"""From a run's folder to a submission: one folder a model, written whole or not at all."""
+"""From a run's folder to a submission: one folder per model, written whole or not at all."""
 
 import gzip
 import hashlib
@@ -43,13 +43,14 @@ from assay.tasks.base import Figure, Record
 
 _METADATA_HELP = (
     "it needs `paper: {title: …, url: https://…}` (or `paper: none`), `code: https://…` (or `code: assay` where this "
-    "program trains the model), `licence: …` and `contact: an address`; `name: …` and `note: …` are optional"
+    "program trains the model), `licence: …` and `contact: an address`; `name: …`, `submitter: …` and `note: …` are "
+    "optional"
 )
 
 
 @dataclass(frozen=True)
 class SubmitRequest:
-    """What becomes a submission: a run's folder, whose model, under which name, described by whom."""
+    """What to submit: a run's folder, one of its models, a name, and the metadata."""
 
     run: Path
     metadata: Path
@@ -115,10 +116,10 @@ def _build(request: SubmitRequest, board: Path, model: str, jobs: Sequence[Store
 
 
 def _model_card(model: str, jobs: Sequence[StoredJob]) -> dict[str, bytes]:
-    """The model card that the jobs were run by, if one was: its bytes, for another can bring the model in by them.
+    """The bytes of the model card that the jobs were run by, if there was one: others can load the model with it.
 
     Raises:
-        UserError: it is gone, of another model by now, or names files outside its folder.
+        UserError: it is gone, now describes another model, or names files outside its folder.
     """
     commands = (shlex.split(job.document["command"]) for job in jobs)
     named = next((words[words.index("--model") + 1] for words in commands), "")
@@ -132,7 +133,7 @@ def _model_card(model: str, jobs: Sequence[StoredJob]) -> dict[str, bytes]:
 
 
 def _kept_files(target: Path, jobs: Sequence[StoredJob]) -> dict[str, bytes]:
-    """What an earlier submission of the same weights holds; another model's folder is never written over."""
+    """The content of an earlier submission of the same weights; another model's folder is never overwritten."""
     if not target.exists():
         return {}
     weights = jobs[0].document["model"]["weights_sha256"]

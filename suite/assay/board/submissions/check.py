@@ -1,4 +1,4 @@
-"""Every check of a submission, in the order in which what comes later may trust what came before."""
+"""Every check of a submission, in an order in which later checks may trust earlier ones."""
 
 import gc
 import math
@@ -62,7 +62,7 @@ def check_submission(folder: Path, board: Board) -> list[Problem]:
 
 @contextmanager
 def _no_collector() -> Iterator[None]:
-    """Records are many small objects without cycles; looking for cycles among them takes a fifth of the time."""
+    """Pause the collector: records have no cycles, and looking for some takes a fifth of the time."""
     was_on = gc.isenabled()
     gc.disable()
     try:
@@ -142,7 +142,7 @@ def _provenance_problems(files: SubmissionFiles, task: str, job_key: str) -> Ite
 
 
 def read_records(files: SubmissionFiles, task: str, units: int | None = None) -> list[Record]:
-    """The records of a task, which has so many units, each with the files that its figures follow from.
+    """The records of a task with ``units`` units, each with the files that its figures follow from.
 
     Raises:
         UnreadableError: there are none, or more than units, or they or their files cannot be read.
@@ -174,7 +174,7 @@ def _record_problems(files: SubmissionFiles, checked: CheckedResult) -> list[Pro
 def outcome_problems(
     files: SubmissionFiles, checked: CheckedResult, records: Sequence[Record], sample: int
 ) -> Iterator[Problem]:
-    """Each column has a headline metric's mean, and a sample of its units is what each record gives alone."""
+    """Each column has a headline metric's mean, and a sample of its values is equal to what each record gives alone."""
     file = f"outcomes/{checked.result.task}.json"
     outcomes = parse_document(Outcomes, file, files.read(file))
     columns = {name: unpacked(column) for name, column in outcomes.metrics.items()}
@@ -183,11 +183,11 @@ def outcome_problems(
     for name, column in columns.items():
         if name not in stated:
             yield Problem(
-                file, name, "a column", "no column, for it is no headline metric of the result", mend
+                file, name, "a column", "no column, because it is no headline metric of the result", mend
             )
             return
         if len(column) != len(records):
-            yield Problem(file, name, len(column), f"{len(records)} values, one a unit", mend)
+            yield Problem(file, name, len(column), f"{len(records)} values, one per unit", mend)
             return
         counted = [score for score in column if score is not None]
         mean = math.fsum(counted) / len(counted) if counted else None
@@ -220,7 +220,7 @@ def _card_problems(cards: dict[str, ModelCard]) -> Iterator[Problem]:
 
 
 def _model_card_problems(files: SubmissionFiles, metadata: Metadata) -> Iterator[Problem]:
-    """A stranger's model card is of this model, and names no file outside its folder; nothing that it names is read."""
+    """A submitted model card is of this model, and names no file outside its folder; nothing that it names is read."""
     if MODEL_CARD not in files.names:
         return
     mend = "submit the card that the run used, beside the files that it names"

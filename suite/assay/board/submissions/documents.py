@@ -7,7 +7,7 @@
         card.yaml                              the model card, where a card brought the model in
         manifest.json                          every other file with its size and SHA-256
         results/<family>/<task>.json           the result document
-        records/<family>/<task>.jsonl.gz       one record a unit, in the order of the units
+        records/<family>/<task>.jsonl.gz       one record per unit, in the order of the units
         files/<family>/<task>/…                the records' files that figures follow from (the family's scored_files)
         outcomes/<family>/<task>.json          each headline metric of each unit, for paired tests on the page
         provenance/<family>/<task>.json        versions, commit, device, times
@@ -28,7 +28,7 @@ MANIFEST = "manifest.json"
 MODEL_CARD = "card.yaml"
 METADATA = "metadata.yaml"
 
-# What stands behind a result, the least first: the arithmetic; the network's answers; the job itself.
+# What was checked of a result, the least first: the arithmetic; the network's answers; the job itself.
 SUBMITTED: Literal["submitted"] = "submitted"
 RE_SCORED: Literal["re-scored"] = "re-scored"
 RE_RUN: Literal["re-run"] = "re-run"
@@ -54,7 +54,8 @@ class Metadata(StrictModel):
     """What only the submitter can say.
 
     ``paper`` is the word ``none`` where no paper describes the model, ``code`` the word ``assay`` where this program
-    builds and trains it, ``contact`` the word ``maintainers`` where they submit it themselves.
+    builds and trains it, ``contact`` the word ``maintainers`` where they submit it themselves. ``submitter`` is a name
+    for people; the contact stands in for it.
     """
 
     schema_version: Literal[1] = Field(default=1, alias="schema")
@@ -64,7 +65,13 @@ class Metadata(StrictModel):
     code: Url | Literal["assay"]
     licence: PlainText
     contact: Contact
+    submitter: Annotated[PlainText, Field(max_length=80)] | None = None
     note: PlainText | None = None
+
+    @property
+    def submitted_by(self) -> str:
+        """Who submits it, as the board names them."""
+        return self.submitter or ("the maintainers" if self.contact == MAINTAINERS else self.contact)
 
 
 class FileEntry(StrictModel):
@@ -91,9 +98,9 @@ Score = Annotated[
 class Outcomes(StrictModel):
     """Each headline metric of each unit alone, in the order of the units; for paired tests on the page.
 
-    A metric whose units are right or wrong is one text with a character a unit: ``1``, ``0``, or ``-`` where the metric
-    does not count the unit. Any other is a list of numbers, null where it does not count the unit. A metric that is not
-    a mean over units is left out, for no paired test of it would mean anything.
+    A metric whose units are right or wrong is one text with one character per unit: ``1``, ``0``, or ``-`` where the
+    metric does not count the unit. Any other is a list of numbers, null where it does not count the unit. A metric
+    that is not a mean over units is left out, because no paired test of it would mean anything.
     """
 
     schema_version: Literal[1] = Field(default=1, alias="schema")
@@ -174,6 +181,6 @@ def schemas() -> dict[str, dict[str, Any]]:
 
 
 def write_schemas(folder: str | Path) -> None:
-    """Write :func:`schemas` into ``folder``, a file each (``make schema``)."""
+    """Write :func:`schemas` into ``folder``, one file for each (``make schema``)."""
     for name, schema in schemas().items():
         (Path(folder) / name).write_text(json.dumps(schema, indent=1) + "\n", encoding="utf-8")

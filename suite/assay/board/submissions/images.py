@@ -1,7 +1,7 @@
 """Re-scoring: the network's answers on the pictures that a submission's authors sent, and a spot check by an attack.
 
-Of the run that was sent nothing is believed but the pictures: what is said of them is the submission's, which has been
-checked. Each look is taken in a process of its own: this one loads no network, the first knows of no attack.
+Of the run that was sent only the pictures are used; what is claimed about them comes from the checked submission. Each
+step runs in a process of its own: this one loads no network, the first one knows of no attack.
 """
 
 import hashlib
@@ -37,7 +37,7 @@ class SavedImages:
         run: the folder that was sent.
         model: the network that answers; vetted by :func:`assay.board.submissions.tiers.model_of`.
         weights: its checkpoint, where it is not the published one.
-        salt: decides, with the submission's hash, which images are spot-checked; drawn anew where it is None.
+        salt: decides, with the submission's hash, which images are spot-checked; drawn at random where it is None.
     """
 
     run: Path
@@ -49,7 +49,7 @@ class SavedImages:
 def rescored_images(
     files: SubmissionFiles, results: Sequence[CheckedResult], images: SavedImages, roots: Sequence[Path]
 ) -> dict[str, TaskFinding]:
-    """What the pictures of a run say of a submission's results, by task; of those that pictures were sent of.
+    """What the pictures of a run show about a submission's results, for each task with pictures.
 
     Raises:
         UserError: the run is of none of its jobs, the data are not here, or the network is another one.
@@ -130,7 +130,7 @@ def seed_of(manifest_sha256: str, salt: str) -> str:
 
 
 def _other_job(result: ResultDocument, job: StoredJob, run: Path) -> Iterator[str]:
-    """Where the run that was sent says something else than the submission: then it is another run."""
+    """Where the run that was sent differs from the submission: then it is another run."""
     stated = result.model_dump(mode="json")
     for field in ("task", "spec", "model", "data"):
         if job.document.get(field) != stated[field]:

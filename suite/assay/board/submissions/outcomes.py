@@ -1,4 +1,4 @@
-"""What a metric is for one unit alone: the numbers that a paired test needs, for any family.
+"""The value of a metric for each unit alone, which a paired test needs; for any family.
 
 ``summarise`` of one record gives the metric of that unit. Where the metric is a mean over units these numbers
 have the metric as their mean, over its N; where it is not (a ranking, a count of other things, a merged block) they do
@@ -25,7 +25,7 @@ def unit_scores(
     whole = _metrics(task, spec, records)
     means = [
         name for name in metrics if name in whole and whole[name].n <= len(records)
-    ]  # n neurons are no units
+    ]  # where n counts neurons, they are no units
     alone = [scores_alone(task, spec, record) for record in records] if means else []
     found = {}
     for name in metrics:
@@ -40,7 +40,7 @@ def scores_alone(task: Task[Any, Any], spec: TaskSpec, record: Record) -> Mappin
 
 
 def outcomes_document(scores: Mapping[str, Sequence[Score]]) -> Outcomes:
-    """The columns of :func:`unit_scores` as a submission keeps them; a metric without a score a unit is left out."""
+    """The columns of :func:`unit_scores` as a submission keeps them; a metric without a score per unit is left out."""
     return Outcomes(metrics={name: _packed(column) for name, column in scores.items() if column})
 
 
@@ -62,7 +62,7 @@ def unpacked(column: str | Sequence[Score]) -> Sequence[Score]:
 
 
 def _is_mean(whole: Metric | None, scores: Sequence[Score]) -> bool:
-    """Whether the metric is the mean of these scores, over as many units as it says."""
+    """Whether the metric is the mean of these scores, over as many units as it states."""
     counted = [score for score in scores if score is not None]
     if whole is None or whole.value is None or not counted or whole.n != len(counted):
         return False

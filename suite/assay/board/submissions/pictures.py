@@ -1,6 +1,6 @@
-"""Checks of a submission's pictures: each is drawn again from the checked records, and shows the same.
+"""Checks of a submission's pictures: each is drawn again from the checked records and must show the same.
 
-Nobody's picture is shown because its file was harmless: a chart or a map can lie. Those that need more than the
+A harmless file is not enough for a picture to be shown: a chart or a map can lie. Those that need more than the
 records (renders, adversarial images) are on the page of the run, and no part of a submission.
 """
 
@@ -18,7 +18,7 @@ from assay.tasks.base import Record
 from assay.tasks.families import family
 
 _MEND = "run `assay submit` again, with the packages that constraints.txt names"
-_LEVELS = 2  # of 255, by which a pixel may differ: what another processor's rounding does, and no eye sees
+_LEVELS = 2  # levels of 255 by which a pixel may differ: the rounding of another processor, which no eye sees
 
 
 def picture_problems(
@@ -29,7 +29,7 @@ def picture_problems(
     present = {name for name in files.names if name.startswith(prefix)}
     try:
         figures = family(checked.spec.spec.family).figures(checked.spec.spec, records)
-    except Exception as error:  # whatever a hostile record can do to pure code
+    except Exception as error:  # a hostile record may raise anything
         found = f"{type(error).__name__}: {error}"
         yield Problem(f"records/{task}.jsonl.gz", "values", found, "records that can be drawn", _MEND)
         return

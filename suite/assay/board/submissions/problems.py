@@ -1,4 +1,4 @@
-"""What is wrong with a submission: which field of which file, what it holds, what it should hold, how to mend it."""
+"""A problem of a submission: the file, the field, what it holds, what it should hold, and how to mend it."""
 
 from dataclasses import dataclass
 

@@ -1,7 +1,7 @@
-"""Checks of a proposed change (a pull request): whose folders it touches, and each submission that it leaves there.
+"""Checks of a proposed change (a pull request): whose folders it touches, and every submission that it leaves.
 
-What is proposed is a checkout that is only read. What is there already, and whose it is, is read from the board of
-the branch that it is to be merged into, which no stranger has written.
+The proposal is a checkout that is only read. What exists already, and who owns it, is read from the board of the
+target branch, which no stranger has written.
 """
 
 import os
@@ -27,8 +27,8 @@ class Proposal:
     """A change that somebody proposes.
 
     Attributes:
-        checkout: a working tree of it, with the history back to where it left the branch.
-        base: the commit of the branch that it is to be merged into.
+        checkout: a working tree of it, with its history back to the target branch.
+        base: the commit of the target branch.
         author: the contact that their own submissions name; None for a maintainer, who may change everything.
     """
 
@@ -106,7 +106,7 @@ def _changed_paths(proposal: Proposal) -> dict[PurePosixPath, str]:
         raise UserError(
             f"{proposal.checkout}: cannot be compared with {proposal.base} ({why}); check out its whole history"
         )
-    # Two fields a path: ":OLD_MODE NEW_MODE OLD_HASH NEW_HASH STATUS", and its name.
+    # Two fields per path: ":OLD_MODE NEW_MODE OLD_HASH NEW_HASH STATUS", and its name.
     fields = done.stdout.split(b"\0")[:-1]
     changes = zip(fields[::2], fields[1::2], strict=True)
     return {PurePosixPath(os.fsdecode(name)): about.split()[1].decode() for about, name in changes}
@@ -122,7 +122,7 @@ def _outside_problems(paths: Sequence[PurePosixPath]) -> Iterator[Problem]:
 
 
 def _owner_problems(proposal: Proposal, name: str, there: Path, is_left: bool) -> Iterator[Problem]:
-    """A folder that is there already belongs to the contact that it names, and to the maintainers."""
+    """An existing folder belongs to the contact that it names, and to the maintainers."""
     if proposal.author is None:
         return
     file = str(SUBMISSIONS / name)
@@ -138,7 +138,7 @@ def _owner_problems(proposal: Proposal, name: str, there: Path, is_left: bool) -
 
 
 def _contact(folder: Path) -> str | None:
-    """The contact that a submission names, None where that cannot be read."""
+    """The contact that a submission names; None where it cannot be read."""
     try:
         return read_metadata(Metadata, folder, METADATA).contact
     except UnreadableError:

@@ -1,6 +1,6 @@
-"""Checks of a submission's provenance: that it is what a run notes, and does not contradict itself.
+"""Checks of a submission's provenance: it must be what a run notes, and not contradict itself.
 
-It proves nothing, for anybody can write one; but a page that shows it should not show nonsense.
+It proves nothing, because anybody can write one; but a page that shows it should not show nonsense.
 """
 
 import re
@@ -24,7 +24,7 @@ _MEND = "run `assay submit` on the run's folder as `assay run` left it"
 _GPU = re.compile(
     r"nvidia|geforce|tesla|quadro|\brtx\b|\bgtx\b|radeon|instinct|\b[ahbl][1-9]00\b", re.IGNORECASE
 )
-_AHEAD = timedelta(days=1)  # what clocks and zones may differ by
+_AHEAD = timedelta(days=1)  # by how much clocks and zones may differ
 _TIME = TypeAdapter(AwareDatetime)
 
 Seconds = Annotated[float, Field(ge=0, le=1e10)]
@@ -99,11 +99,11 @@ def _contradictions(file: str, place: str, environment: _Environment) -> Iterato
     """A device that these packages cannot compute on."""
     torch = environment.packages.get("torch")
     if torch is None:
-        yield Problem(file, f"{place}.packages.torch", None, "a version, for a network was run", _MEND)
+        yield Problem(file, f"{place}.packages.torch", None, "a version, because a network was run", _MEND)
     elif environment.cuda is not None and "+cpu" in torch:
-        yield Problem(file, f"{place}.cuda", torch, "no CUDA, for this torch has none", _MEND)
+        yield Problem(file, f"{place}.cuda", torch, "no CUDA, because this torch has none", _MEND)
     if environment.cuda is None and _GPU.search(environment.device):
-        yield Problem(file, f"{place}.device", environment.device, "a CPU, for no CUDA is noted", _MEND)
+        yield Problem(file, f"{place}.device", environment.device, "a CPU, because no CUDA is noted", _MEND)
     built = re.search(r"\+cu(\d+)", torch or "")
     runtime = environment.cuda.runtime if environment.cuda else None
     if built and runtime and built[1] != runtime.replace(".", ""):

@@ -1,6 +1,6 @@
-"""Reading files that strangers wrote: bounded before they are opened, parsed without running anything, never followed.
+"""Reads files that strangers wrote: bounded before they are opened, parsed without running anything, links refused.
 
-Every way in which reading can fail is an :class:`UnreadableError` with what was found and what was expected.
+Every failure is an :class:`UnreadableError` that says what was found and what was expected.
 """
 
 import json
@@ -22,7 +22,7 @@ from assay.tasks.base import Record
 AGAIN = "run `assay submit` again on the run's folder"
 KIB, MIB = 1024, 1024**2
 MAX_UNPACKED = 1024 * MIB  # of a records file; 50,000 units of a large task need a third of it
-_GZIP_FLAGS = 3  # the byte of a gzip header that says what else is in it (RFC 1952)
+_GZIP_FLAGS = 3  # the flags of a gzip header (RFC 1952)
 MAX_RATIO = 250  # deflate reaches 1,032 on zeros; records of real tasks stay near 100
 _KEY_END = b'":'
 _LOOSE = (b"\\", b'" ', b'"\t', b'"\n', b'"\r')  # an escape, or space between a key and its colon
@@ -138,7 +138,7 @@ def parse_document(model: type[DocumentT], name: str, data: bytes) -> DocumentT:
 
 
 def read_metadata(model: type[DocumentT], folder: Path, name: str) -> DocumentT:
-    """A YAML document of the submission, bounded in size; aliases are refused, for they can multiply.
+    """A YAML document of the submission, bounded in size; aliases are refused, because they can multiply.
 
     Raises:
         UnreadableError: it is not one.
@@ -191,10 +191,10 @@ OpenFiles = Callable[[Sequence[str]], Mapping[str, bytes]]
 def parse_records(
     name: str, data: bytes, units: int | None = None, open_files: OpenFiles | None = None
 ) -> list[Record]:
-    """The records in the unpacked lines, one a unit; no line is parsed where there are more than ``units``.
+    """The records in the unpacked lines, one per unit; no line is parsed where there are more than ``units``.
 
     Args:
-        name: of the file, for complaints.
+        name: of the file, for messages.
         data: the lines.
         units: how many there may be.
         open_files: gives the files that a record names; without it no record may name any.
@@ -213,7 +213,7 @@ def parse_records(
 
 
 def _check_lines(name: str, data: bytes) -> None:
-    """The slow check of every string, taken only where a first look finds characters that need it."""
+    """The slow check of every string, only where a first look finds characters that need it."""
     for number, line in enumerate(data.splitlines(), start=1):
         place = f"{name}, line {number}"
         check_text(place, parse_json(place, line))

@@ -1,8 +1,8 @@
-"""The register of admitted tasks: what each one's data hold, so that a submission can be checked without the data."""
+"""The register of admitted tasks: what the data of each hold, so that a submission can be checked without the data."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import yaml
 from pydantic import Field
@@ -13,7 +13,12 @@ from assay.common.errors import UserError
 from assay.common.validation import StrictModel, read_yaml, validate
 from assay.runner.files import write_atomically
 
+if TYPE_CHECKING:
+    from assay.tasks.base import Task
+    from assay.tasks.families import LoadedSpec
+
 REGISTER = "tasks.yaml"
+Better = Literal["higher", "lower"]
 
 
 class AdmittedTask(StrictModel):
@@ -23,7 +28,7 @@ class AdmittedTask(StrictModel):
         data_sha256: of the data set.
         units: how many units the task has.
         unit_ids_sha256: of the list of the units' ids, in order.
-        rank_by: the metric that the overview shows and ranks by.
+        rank_by: the headline of the task's spec when it was admitted; today's ranks.
         better: whether more or less of it is better.
     """
 
@@ -31,7 +36,7 @@ class AdmittedTask(StrictModel):
     units: Annotated[int, Field(gt=0)]
     unit_ids_sha256: Sha256
     rank_by: str
-    better: Literal["higher", "lower"] = "higher"
+    better: Better = "higher"
 
 
 class Register(StrictModel):
@@ -60,13 +65,11 @@ def unit_ids_sha256(unit_ids: Sequence[str]) -> str:
     return canonical_sha256(list(unit_ids))
 
 
-def admit(
-    board: Path, task_id: str, rank_by: str, better: Literal["higher", "lower"], roots: Sequence[Path]
-) -> None:
+def admit(board: Path, task_id: str, roots: Sequence[Path]) -> None:
     """Open a task's data here, count its units, and enter it into the register of ``board``.
 
     Raises:
-        UserError: no such task, or its data are not here.
+        UserError: no such task, its spec has no headline, or its data are not here.
     """
     from assay.models.foreign import SHIPPED
     from assay.tasks.families import family, load_spec
@@ -74,6 +77,7 @@ def admit(
 
     loaded = load_spec(task_id)
     task = family(loaded.spec.family)
+    rank_by, better = _headline(loaded, task)
     data = task.open_data(
         loaded.spec, DataSource(loaded.spec.data, loaded.folder, tuple(roots), trust=SHIPPED)
     )
@@ -90,3 +94,19 @@ def admit(
     tasks = dict(sorted({**known, loaded.id: entry}.items()))
     document = Register(tasks=tasks).model_dump(mode="json", by_alias=True)
     write_atomically(path, yaml.safe_dump(document, sort_keys=False, width=120))
+
+
+def _headline(loaded: "LoadedSpec", task: "Task[Any, Any]") -> tuple[str, Better]:
+    """The figure that ranks, and which way is better: a family says so even of no records.
+
+    Raises:
+        UserError: the spec has none.
+    """
+    key = loaded.spec.headline_key
+    if key is None:
+        raise UserError(
+            f"{loaded.id}: its spec has no headline, so no figure of it could rank; name one of its metrics as "
+            "`headline: KEY` before the task is admitted"
+        )
+    stated = next((one.direction for one in task.summarise(loaded.spec, ()).metrics if one.name == key), "up")
+    return key, "lower" if stated == "down" else "higher"

@@ -109,7 +109,7 @@ def identity_problems(checked: CheckedResult) -> Iterator[Problem]:
         yield checked.problem("record_version", result.record_version, known.pooling_version)
     question = question_identity(loaded.spec, known, result.data.sha256, limit=None)
     card = result.model.model_dump(mode="json")
-    identity = job_identity(question, card, result.precision, result.record_version)
+    identity = job_identity(question, card, result.precision, result.record_version, result.training)
     if result.job_key != (expected := canonical_sha256(identity)):
         yield checked.problem("job_key", result.job_key, expected)
     yield from _command_problems(checked)
@@ -132,7 +132,7 @@ def _command_problems(checked: CheckedResult) -> Iterator[Problem]:
 
 
 def completeness_problems(checked: CheckedResult) -> Iterator[Problem]:
-    """Partial, limited or failed results have no place on the leaderboard; guards that found something neither."""
+    """Refuse partial, limited and failed results, and results with a failed guard."""
     result, units = checked.result, checked.admitted.units
     if result.status is Status.NOT_APPLICABLE:
         if result.metrics or result.guards or not result.reason:
@@ -156,7 +156,7 @@ def completeness_problems(checked: CheckedResult) -> Iterator[Problem]:
 
 
 def unit_problems(checked: CheckedResult, file: str, records: Sequence[Record]) -> Iterator[Problem]:
-    """One record a unit of the data set, in order, none of them failed."""
+    """One record per unit of the data set, in order, and none failed."""
     admitted = checked.admitted
     ids = [record.unit_id for record in records]
     for unit_id, count in Counter(ids).most_common(_SHOWN):
@@ -212,18 +212,19 @@ def figure_problems(checked: CheckedResult, records: Sequence[Record]) -> Iterat
 
 
 def _stated_guards(result: ResultDocument, follows: Sequence[Guard]) -> Sequence[Guard]:
-    """The guards that a document has to state; one of before a network's structure was noted has not the last."""
+    """The guards that a document must state; documents older than `structure_sha256` lack the last one."""
     if result.model.structure_sha256 is not None or any(guard.name == GUARD for guard in result.guards):
         return follows
     return [guard for guard in follows if guard.name != GUARD]
 
 
 def summarise(checked: CheckedResult, records: Sequence[Record]) -> Summary | Problem:
-    """The family's summary; records that it cannot read are a problem, for a stranger wrote them."""
+    """The family's summary; records that it cannot read are a problem, because a stranger wrote them."""
     try:
         task = family(checked.spec.spec.family)
-        return summary_of(task, checked.spec.spec, records, checked.result.model, checked.result.data.name)
-    except Exception as error:  # whatever a hostile record can do to pure code
+        result = checked.result
+        return summary_of(task, checked.spec.spec, records, result.model, result.data.name, result.training)
+    except Exception as error:  # a hostile record may raise anything
         text = f"{type(error).__name__}: {error}"
         return Problem(
             f"records/{checked.result.task}.jsonl.gz", "values", text, "records of this family", _AGAIN
@@ -246,7 +247,7 @@ def _differences(
 
 
 def equal(value: Any, wanted: Any) -> bool:
-    """Equality, up to the last digits for numbers."""
+    """Equality, up to the last digits of numbers."""
     if isinstance(value, float) and isinstance(wanted, float):
         return math.isclose(value, wanted, rel_tol=_RELATIVE, abs_tol=_RELATIVE)
     return bool(value == wanted)

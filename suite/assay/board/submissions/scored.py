@@ -1,4 +1,4 @@
-"""The files that figures follow from, beside the records: looked through before anything reads them.
+"""The files beside the records that figures follow from; checked before anything reads them.
 
 A family names them (``scored_files``); they lie under ``files/<task>/``, and a record names its own.
 """
@@ -27,7 +27,7 @@ _MAX_ARRAYS = 1000  # in one archive
 
 
 def is_scored(name: str, patterns: Sequence[str]) -> bool:
-    """Whether a record's file of this name has to travel with the record."""
+    """Whether a record's file of this name must travel with the record."""
     return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 

@@ -1,7 +1,7 @@
 """The maintainers' findings: *re-scored* from the pictures that were sent, *re-run* from the job's own command.
 
-A finding lies under ``leaderboard/tiers``, outside of every submission, so that no submission can bring its own; who
-found it and when is what the commit says. It names the manifest that was looked at and holds for no other.
+A finding lies under ``leaderboard/tiers``, outside of every submission, so that no submission can bring its own; the
+commit says who found it, and when. It names the manifest that was looked at and holds for no other.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -155,8 +155,8 @@ def rerun(folder: Path, board: Board, request: JobRequest, out: Path) -> TierDoc
 def model_of(folder: Path, allowed: str | None = None) -> str:
     """The name by which the suite loads a submission's model.
 
-    A stranger chose that name: one that is not of the built-in zoo is not followed, and ``allowed``, which the
-    maintainer typed, stands in its place. Whether that is the submission's network is for the job's key to say.
+    A stranger chose that name. One that is not of the built-in zoo is not followed; ``allowed``, which the maintainer
+    typed, is taken instead. The job's key tells whether that is the submission's network.
 
     Raises:
         UserError: its metadata cannot be read, or its name is not of the built-in zoo and nothing was allowed.

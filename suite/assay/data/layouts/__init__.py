@@ -1,4 +1,4 @@
-"""The registry of layouts: a new one is a module here and a line in ``AnyLayout``."""
+"""The registry of layouts: a new one is a module here and one line in ``AnyLayout``."""
 
 from typing import Annotated
 

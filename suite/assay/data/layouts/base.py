@@ -68,7 +68,7 @@ class Contents:
     Attributes:
         samples: in a stable order.
         picture: a sample's reference to its picture; raises ImageError.
-        classes_found: how many classes there are, where labels were counted off from what is there.
+        classes_found: how many classes there are, where labels are numbers of the folders that are there.
         mask: a sample's reference to where its object is, or None for a sample without; raises ImageError. None
             where the data set says so of no sample.
         file: a sample's reference to the name of its picture's own file; None where pictures share files.
@@ -89,7 +89,7 @@ class Layout(StrictModel, ABC):
         return ()
 
     def declared_classes(self) -> int | None:
-        """How many classes the layout itself names, if it does."""
+        """How many classes the layout itself names; None where it names none."""
         return None
 
     def discover(self, folder: Path) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
 """The public layout of Broden (Bau et al., Network Dissection): pictures with several concepts each.
 
-A folder holds `index.csv` (one row an image; a column a category), `label.csv` (number, name) and `images/`. An
+A folder holds `index.csv` (one row per image, one column per category), `label.csv` (number, name) and `images/`. An
 entry of a category column is a list separated by semicolons: a number labels the whole image, a file name is a
 mask under `images/` whose pixels hold the label number as red + 256 x green, 0 for none.
 """
@@ -21,7 +21,7 @@ INDEX, LABELS = "index.csv", "label.csv"
 
 
 class Broden(Layout):
-    """A concept's index is its label number less one; a picture that shows none is left out.
+    """A concept's index is its label number minus one; a picture that shows no concept is left out.
 
     Attributes:
         categories: the categories whose labels are concepts.
@@ -43,7 +43,7 @@ class Broden(Layout):
         return tuple(sorted({*self.required(), *named}))
 
     def open(self, files: DataFiles) -> Contents:
-        """One sample a picture, in the index's order."""
+        """One sample per picture, in the index's order."""
         names = {_number(row["number"], LABELS) for row in _read_table(files, LABELS, ["number", "name"])}
         samples = []
         for row in self._rows(files):

@@ -29,7 +29,7 @@ class CifarBinary(Layout):
         return self.batches
 
     def open(self, files: DataFiles) -> Contents:
-        """One sample a record, counted through all batches."""
+        """One sample per record, numbered through all batches."""
         records = np.concatenate([self._records(files, name) for name in self.batches])
         planes = records[:, self.label_bytes :].reshape(-1, 3, 32, 32)
         return array_contents(planes.transpose(0, 2, 3, 1), records[:, self.label_bytes - 1])

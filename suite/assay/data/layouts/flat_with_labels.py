@@ -40,7 +40,7 @@ class FlatWithLabels(Layout):
         return tuple(sorted([self.labels, *images])) if images else ()
 
     def open(self, files: DataFiles) -> Contents:
-        """One sample a file, in the order of names; every file needs its line and every line its file."""
+        """One sample per file, in the order of names; every file needs its line and every line its file."""
         where = files.path(self.labels)
         samples = sorted(self._lines(files), key=lambda sample: sample.unit_id)
         labelled = {sample.reference for sample in samples}

@@ -1,4 +1,4 @@
-"""One folder a class, image files in it."""
+"""One folder per class, with image files in it."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,16 +23,16 @@ class FolderPerClass(Layout):
 
     Attributes:
         classes: the folders' names in the order of class indices, as a list or as the name of a text file
-            beside the manifest (one a line). Without it the folders present are counted off in sorted order,
+            beside the manifest (one per line). Without it the folders present are counted off in sorted order,
             and there must be as many as the manifest has classes, so that a missing one shifts no label.
         labels: instead, folder to class index; a folder that it does not name is left out, and counted.
         only: the pictures that are the data set, as FOLDER/FILE, as a list or as the name of a text file beside the
-            manifest (one a line). Without it, all that are there.
+            manifest (one per line). Without it, all that are there.
     """
 
     type: Literal["folder-per-class"]
     classes: Names | None = None
-    # Not in a dump where it is not given, so that data sets of before keep their hash.
+    # Not in a dump where it is not given, so that older data sets keep their hash.
     labels: Annotated[Labels | None, Field(exclude_if=lambda value: value is None)] = None
 
     only: Annotated[Names | None, Field(exclude_if=lambda value: value is None)] = None
@@ -68,7 +68,7 @@ class FolderPerClass(Layout):
         return tuple(sorted(name for class_name in known for name in image_names(folder, class_name)))
 
     def open(self, files: DataFiles) -> Contents:
-        """One sample a file, in the order of paths."""
+        """One sample per file, in the order of paths."""
         present = sorted({_class_of(name) for name in files.names})
         index = self.labels or {name: number for number, name in enumerate(self.classes or present)}
         samples = []

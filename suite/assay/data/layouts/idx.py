@@ -37,7 +37,7 @@ class Idx(Layout):
         return (self.images, self.labels)
 
     def open(self, files: DataFiles) -> Contents:
-        """One sample a row."""
+        """One sample per row."""
         images = read_idx(files, self.images, dimensions=3)
         labels = read_idx(files, self.labels, dimensions=1)
         if len(images) != len(labels):

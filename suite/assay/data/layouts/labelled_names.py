@@ -33,7 +33,7 @@ class LabelledNames(Layout):
         return tuple(name for name in image_names(folder) if re.fullmatch(self.pattern, name))
 
     def open(self, files: DataFiles) -> Contents:
-        """One sample a file, in the order of names."""
+        """One sample per file, in the order of names."""
         return file_contents(files, [self._sample(name) for name in files.names])
 
     def left_out(self, files: DataFiles, samples: Sequence[Sample]) -> Mapping[str, int]:

@@ -26,7 +26,7 @@ class Npz(Layout):
         return (self.file,)
 
     def open(self, files: DataFiles) -> Contents:
-        """One sample a row."""
+        """One sample per row."""
         path = files.path(self.file)
         try:
             with np.load(io.BytesIO(files.read(self.file)), allow_pickle=False) as archive:

@@ -1,7 +1,7 @@
 """The public layout of Oxford's 17 flower categories (Nilsback and Zisserman 2006), with its segmentations.
 
-`jpg/image_0001.jpg` to `image_1360.jpg` are 80 pictures a class, class after class. `datasplits.mat` holds three
-divisions of their numbers: trn1, val1, tst1 to trn3, val3, tst3. `trimaps/image_NNNN.png` marks, for a part of the
+`jpg/image_0001.jpg` to `image_1360.jpg` are 80 pictures per class, class after class. `datasplits.mat` holds three
+divisions of their numbers: trn1, val1, tst1 to trn3, val3, tst3. `trimaps/image_NNNN.png` marks, for some of the
 pictures, the flower (dark red), the background and an undecided seam.
 """
 
@@ -49,7 +49,7 @@ class OxfordFlowers17(Layout):
         return tuple(sorted([SPLITS, *map(_picture, numbers), *there]))
 
     def open(self, files: DataFiles) -> Contents:
-        """One sample a picture, in the order of numbers."""
+        """One sample per picture, in the order of numbers."""
         numbers = self._numbers(files)
         absent = sorted(set(map(_picture, numbers)) - set(files.names))
         if absent:
@@ -73,7 +73,7 @@ class OxfordFlowers17(Layout):
         path = files.path(SPLITS)
         try:
             document = loadmat(cast("Any", BytesIO(files.read(SPLITS))))  # its types name paths only
-        except Exception as error:  # scipy raises whatever a broken file leads it to
+        except Exception as error:  # scipy may raise anything on a broken file
             raise UserError(f"{path}: is not a MATLAB file ({error}); get it again") from error
         found: list[int] = []
         for part in self.parts:

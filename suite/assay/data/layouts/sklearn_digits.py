@@ -2,9 +2,11 @@
 
 import gzip
 import zlib
-from typing import Literal
+from dataclasses import replace
+from typing import Annotated, Literal
 
 import numpy as np
+from pydantic import Field
 
 from assay.common.errors import UserError
 from assay.data.files import DataFiles
@@ -18,17 +20,25 @@ class SklearnDigits(Layout):
 
     An intensity v becomes the nearest of 0..255, ``floor(v * 255 / 16 + 1/2)``: 0 stays 0, 8 becomes 128, 16
     becomes 255. The 17 values stay apart, so that no information is lost.
+
+    Attributes:
+        rows: the first row, from 0, and the one after the last; None for all. A picture keeps its id in each part.
     """
 
     type: Literal["sklearn-digits"]
     file: FileName
+    # Left out of the hash where it says nothing: all rows are the data set that they were before there were parts.
+    rows: Annotated[
+        tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(gt=0)]] | None,
+        Field(strict=False, exclude_if=lambda rows: rows is None),
+    ] = None
 
     def required(self) -> tuple[str, ...]:
         """The packed CSV."""
         return (self.file,)
 
     def open(self, files: DataFiles) -> Contents:
-        """One sample a row."""
+        """One sample per row."""
         path = files.path(self.file)
         try:
             text = gzip.decompress(files.read(self.file)).decode("ascii")
@@ -49,7 +59,9 @@ class SklearnDigits(Layout):
                 f"{path}: expected 64 intensities in 0..16 and a digit in a row; reinstall scikit-learn"
             )
         pixels = (intensities * 255 + _TOP // 2) // _TOP
-        return array_contents(pixels.astype(np.uint8).reshape(-1, _SIDE, _SIDE), whole[:, -1])
+        contents = array_contents(pixels.astype(np.uint8).reshape(-1, _SIDE, _SIDE), whole[:, -1])
+        first, after = self.rows or (0, len(contents.samples))
+        return replace(contents, samples=contents.samples[first:after])
 
     def where(self, sample: Sample) -> str:
         """The row."""

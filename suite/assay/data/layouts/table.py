@@ -19,7 +19,7 @@ from assay.data.layouts.base import Contents, FileName, Layout, Sample, file_con
 
 
 class Table(Layout):
-    """One row a picture.
+    """One row per picture.
 
     Attributes:
         table: the CSV file, with a header.
@@ -50,7 +50,7 @@ class Table(Layout):
         return tuple(sorted({self.table, *(sample.reference for sample in rows)}))
 
     def open(self, files: DataFiles) -> Contents:
-        """One sample a row, in the table's order."""
+        """One sample per row, in the table's order."""
         samples = list(self._rows(files))
         named = {sample.reference for sample in samples}
         listed = set(files.names) - {self.table}

@@ -51,7 +51,7 @@ class TinyImageNet(Layout):
         return tuple(sorted([*tables, *pictures])) if pictures else ()
 
     def open(self, files: DataFiles) -> Contents:
-        """One sample a picture, in the order of paths; every picture needs its line and every line its picture."""
+        """One sample per picture, in the order of paths; every picture needs its line and every line its picture."""
         labels = {wnid: label for label, wnid in enumerate(_classes(files))}
         found = dict(self._train(files, labels) if self.split == "train" else _val(files, labels))
         tables = {CLASSES, ANNOTATIONS, *map(_box_table, labels)}
@@ -65,7 +65,7 @@ class TinyImageNet(Layout):
         )
 
     def left_out(self, files: DataFiles, samples: Sequence[Sample]) -> Mapping[str, int]:
-        """What lies in the split's picture folders and is no picture."""
+        """Files in the split's picture folders that are no pictures."""
         return files.left_out("outside a folder of pictures", self.split)
 
     @staticmethod

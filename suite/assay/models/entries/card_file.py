@@ -64,10 +64,16 @@ def entry_of_card(name: str, path: Path, describes: Path | None = None) -> ZooEn
         title=f"{card.name}, as {path.name} describes it",
         source=card.source,
         licence=card.licence,
-        label_space=card.label_space if isinstance(card.label_space, str) else UNSTATED,
+        label_space=_label_space(card),
         load=partial(_load, path, card),
         missing=partial(_missing, path, card),
     )
+
+
+def _label_space(card: CardFile) -> str:
+    """As the card states it; superclasses are no public one."""
+    stated = isinstance(card.label_space, str) and card.superclasses is None
+    return str(card.label_space) if stated else UNSTATED
 
 
 def _malformed(name: str, error: UserError) -> ZooEntry:
@@ -84,6 +90,26 @@ def _missing(path: Path, card: CardFile) -> str | None:
             file_of(path, name)
     except UserError as error:
         return str(error)
+    return None
+
+
+def check_card(path: Path) -> str | None:
+    """Check a card: its fields, and its network where that is here and reading it runs no code.
+
+    Returns:
+        None, or why the network was not looked at.
+
+    Raises:
+        UserError: the card is malformed, or its network is not what it says.
+    """
+    card = read_card_file(path)
+    if card.network.factory is not None:
+        return "a factory is called only where its model is used"
+    if not card.file_names:
+        return "it has the published weights"
+    if _missing(path, card):
+        return f"{' or '.join(card.file_names.values())} is not here"
+    _load(path, card, None)
     return None
 
 

@@ -1,11 +1,12 @@
 """The small ReLU networks of the verification tasks: digits (shipped), and three on MNIST that a recipe trains."""
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from assay.common.errors import UserError
-from assay.models.info import Card, Preprocessing
+from assay.models.info import Card, Preprocessing, TrainedOn
 from assay.models.places import find_weights, weight_folders
 from assay.models.registry import Registry, entry_of
 
@@ -47,6 +48,17 @@ def _missing(name: str) -> str | None:
     return f"{name}.safetensors is in none of {folders}"
 
 
+def _trained_on(weights: Path, labels: str) -> TrainedOn | None:
+    """The list of training images that `assay train-small` writes beside the weights; older weights have none."""
+    path = small_list(weights)
+    return TrainedOn(data=f"{labels}-train", file=str(path)) if path.is_file() else None
+
+
+def small_list(weights: Path) -> Path:
+    """Where the hashes of a small network's training images lie: beside its weights."""
+    return weights.with_suffix(".trained_on.txt")
+
+
 def _load(card: Card, weights: Path | None) -> "LoadedModel":
     from assay.models import small_nets
     from assay.models.build import assemble
@@ -60,4 +72,7 @@ def _load(card: Card, weights: Path | None) -> "LoadedModel":
         )
     net = small_nets.ARCHITECTURES[card.name]()
     taken = load_weights(net, path)
-    return assemble(net, (card if weights is None else card.of_user()).noting(*taken.notes), taken.sha256)
+    known = replace(
+        card if weights is None else card.of_user(), trained_on=_trained_on(path, card.label_space)
+    )
+    return assemble(net, known.noting(*taken.notes), taken.sha256)

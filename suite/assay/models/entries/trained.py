@@ -52,4 +52,4 @@ def _load(folder: Path, weights: Path | None) -> "LoadedModel":
     path = check_weights(folder, card)
     net = build(card.architecture, card.input_shape, card.num_classes)
     load_weights(net, path)
-    return assemble(net, card.card(f"{PREFIX}{folder.resolve().name}"), card.weights_sha256)
+    return assemble(net, card.card(f"{PREFIX}{folder.resolve().name}", folder), card.weights_sha256)

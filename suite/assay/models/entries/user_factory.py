@@ -1,8 +1,9 @@
 """A user's own model: ``package.module:factory``, a callable without arguments, importable from here too.
 
 It returns a module that takes pixels in [0, 1]; or ``(module, description)`` with a dictionary of a model card's fields
-(``input``, ``output``, ``num_classes``, ``label_space``, ``clean_accuracy``, ``source``, ``licence``), or of the fields
-of :class:`Preprocessing` (``label_space``, ``source`` and ``licence`` too if wanted); or a ``LoadedModel``.
+(``input``, ``output``, ``num_classes``, ``label_space``, ``clean_accuracy``, ``source``, ``licence``,
+``trained_on``), or of the fields of :class:`Preprocessing` (``label_space``, ``source``, ``licence`` and ``trained_on``
+too if wanted); or a ``LoadedModel``.
 
 The working directory is on the import path while the factory is imported and called, and at no other time.
 """
@@ -20,7 +21,7 @@ from pydantic import ValidationError
 
 from assay.common.errors import UserError
 from assay.common.validation import describe
-from assay.models.card_file import CardFields, as_card_fields
+from assay.models.card_file import CardFields, as_card_fields, trained_on_of
 from assay.models.info import UNSTATED, Card, Preprocessing
 from assay.models.registry import CODE, Family, Registry, ZooEntry, pattern_row
 
@@ -44,6 +45,7 @@ class Description(Preprocessing):
     label_space: str = UNSTATED
     source: str = _SOURCE
     licence: str = "unstated"
+    trained_on: str | None = None
 
     def preprocessing(self) -> Preprocessing:
         """The part that changes the answer."""
@@ -51,7 +53,12 @@ class Description(Preprocessing):
 
     def fields(self) -> CardFields:
         """The rest."""
-        return CardFields(label_space=self.label_space, source=self.source, licence=self.licence)
+        return CardFields(
+            label_space=self.label_space,
+            source=self.source,
+            licence=self.licence,
+            trained_on=self.trained_on,
+        )
 
 
 @dataclass(frozen=True)
@@ -77,8 +84,9 @@ class Made:
 
     @property
     def code(self) -> tuple[str, ...]:
-        """The modules of Python whose text decides what it does."""
-        return (self.name.partition(":")[0],)
+        """The modules of Python whose text decides what it does: the factory's, where there is one."""
+        module, colon, _ = self.name.partition(":")
+        return (module,) if colon else ()
 
     def weights(self, file: Path | None = None, key: str | None = None) -> "TakenWeights":
         """Put in the weights of a file, if one is given, in place of the factory's own; errors are UserErrors."""
@@ -103,11 +111,19 @@ def _resolve(name: str) -> ZooEntry | None:
 
 
 def _load(name: str, weights: Path | None) -> "LoadedModel":
+    return load_product(name, _product(name), weights)
+
+
+def load_product(name: str, product: object, weights: Path | None = None) -> "LoadedModel":
+    """The model called ``name`` from what a factory returned, or a user in Python has in memory.
+
+    Raises:
+        UserError: it is no network, or is not what it says.
+    """
     from assay.models.adapters import in_layout
     from assay.models.build import assemble
     from assay.models.loaded import LoadedModel
 
-    product = _product(name)
     if isinstance(product, LoadedModel):
         if weights is not None:
             raise UserError(f"{name}: returns a LoadedModel, which has its weights; leave out --weights")
@@ -128,6 +144,7 @@ def _load(name: str, weights: Path | None) -> "LoadedModel":
         clean_accuracy=fields.clean_accuracy,
         output=fields.output,
         notes=taken.notes,
+        trained_on=trained_on_of(fields.trained_on) if weights is None else None,
     )
     return assemble(in_layout(made.module, preprocessing.layout), card, taken.sha256, made.code)
 

@@ -9,7 +9,7 @@ from assay.papers.spec.names import Name
 
 
 class Pair(StrictModel):
-    """``left`` against ``right``: lies it below, above, or merely elsewhere?"""
+    """``left`` against ``right``: does it lie below, above, or merely elsewhere?"""
 
     type: Literal["less", "greater", "differs"]
     left: str

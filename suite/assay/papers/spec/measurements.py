@@ -57,7 +57,7 @@ class AlignmentMeasurement(_Measurement):
 
 
 class RegionsMeasurement(_Measurement):
-    """A figure of one network from the authors' archive of semantic maps, a value a shape.
+    """A figure of one network from the authors' archive of semantic maps, one value per shape.
 
     ``srvr_published`` is of the published regions, ``srvr_regrown`` of regions grown anew on the published maps (%),
     ``mean_nsm`` the mean of the maps (probability), ``traps`` the number of semantic traps.

@@ -23,7 +23,7 @@ from assay.papers.spec.scales import Scale, ScaleName
 
 
 class Table(StrictModel):
-    """Published figures: ``rows`` by label, each with one figure (or null) a column; printed, or computed from data."""
+    """Published figures: ``rows`` by label, with one figure (or null) per column; printed, or computed from data."""
 
     id: Name
     place: str

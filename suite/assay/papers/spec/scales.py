@@ -21,7 +21,7 @@ class ZooModel(StrictModel):
 
 
 class SmallNet(StrictModel):
-    """A small network trained by the seeded recipe of ``assay train-small``, once a seed."""
+    """A small network trained by the seeded recipe of ``assay train-small``, once per seed."""
 
     kind: Literal["small-net"]
     architecture: str
@@ -30,7 +30,7 @@ class SmallNet(StrictModel):
 
 
 class RecipeModel(StrictModel):
-    """A network trained by a recipe of ``assay train``, once a seed.
+    """A network trained by a recipe of ``assay train``, once per seed.
 
     Attributes:
         kind: ``recipe``.

@@ -3,6 +3,7 @@
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from assay.models.check import looks_like_probabilities
 from assay.tasks.adversarial.block import Block, fresh_logits
@@ -27,3 +28,13 @@ def clean_checks(block: Block) -> list[dict[str, Any]]:
         }
         for row in range(len(block.images))
     ]
+
+
+def certainty(logits: Tensor) -> Tensor:
+    """(N,): the highest softmax score of logits (N, K), 0 where all classes have the same, 1 where one has all."""
+    chance = 1 / logits.shape[1]
+    return (
+        (logits.double().softmax(1).amax(1) - chance) / (1 - chance)
+        if chance < 1
+        else torch.ones(len(logits))
+    )

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from assay.attacks.ensemble import at_size
+from assay.attacks.nearest import nearest
 from assay.attacks.observe import Model
 from assay.attacks.probe import retry_blind
 from assay.attacks.run import Job, least_likely_targets, run_job
@@ -51,8 +52,13 @@ def run_engine(attack: AttackSpec, job: Job, settings: AttackSettings) -> Found:
     return Found(*retry_blind(job, settings, run_job(job, settings)))
 
 
-def minimal_distances(attack: AttackSpec, job: Job) -> AttackResult | None:
-    """The nearest adversarial images by a foolbox attack that looks for them; None for one that needs a radius."""
+def minimal_distances(attack: AttackSpec, job: Job, settings: AttackSettings) -> AttackResult | None:
+    """The nearest adversarial images by an attack that looks for them; None for one that needs a radius.
+
+    The radius of ``settings`` is only where random restarts begin.
+    """
+    if not attack.only_foolbox_has:
+        return nearest(job, settings) if attack.leaves_ball and attack.backend == "assay" else None
     from assay.attacks.foolbox_backend import needs_radius
 
     return None if needs_radius(attack.method, attack.options) else _foreign(attack, job, None)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from math import isfinite
 from typing import Any
 
 from torch import Tensor
@@ -11,7 +12,8 @@ from assay.attacks.losses import in_top
 from assay.data.dataset import Dataset
 from assay.models.loaded import LoadedModel
 from assay.tasks.adversarial.block import Block, load_block
-from assay.tasks.adversarial.checks import clean_checks
+from assay.tasks.adversarial.checks import certainty, clean_checks
+from assay.tasks.adversarial.few_classes import fitted
 from assay.tasks.adversarial.levels import Attacker, Levels, Outcome, attackers, levels_of, norm_of
 from assay.tasks.adversarial.proofs import certificates, probe_outcomes
 from assay.tasks.adversarial.saved import correct_after_rounding, png_files
@@ -26,6 +28,7 @@ def evaluate(
     spec: AdversarialSpec, model: LoadedModel, data: Dataset, units: Sequence[Unit], context: RunContext
 ) -> list[Record]:
     """One record a unit: the clean outcome, each attack's outcome at each eps, and the guards' raw figures."""
+    spec = fitted(spec, model.info.num_classes)
     block = load_block(model, data, [unit.payload for unit in units], context, spec.top_k)
     found = _Found(block, _drawn(spec, data, block))
     checks = clean_checks(block)
@@ -37,6 +40,7 @@ def evaluate(
     }
     found.draw()
     predicted, correct = block.logits.argmax(1).tolist(), block.correct.tolist()
+    sure = certainty(block.logits).tolist()
     records = []
     for row, unit in enumerate(units):
         attacks = {
@@ -46,11 +50,14 @@ def evaluate(
             "label": unit.payload.label,
             "predicted": predicted[row],
             "clean_correct": correct[row],
+            "certainty": sure[row],
             "attacks": attacks,
             "smallest_eps": {series: _smallest(spec, attacks[series]) for series in attacks},
             "checks": checks[row],
             **{name: column[row] for name, column in proofs.items()},
         }
+        if spec.protocol is not None:
+            values["classes"] = model.info.num_classes
         records.append(Record(unit.id, values, files=found.files[row]))
     return records
 
@@ -129,9 +136,12 @@ def _rows(spec: AdversarialSpec, attacker: Attacker, outcome: Outcome) -> Rows:
     """The outcome of each image as plain values."""
     block = attacker.block
     change = outcome.images - block.images
+    correct = in_top(outcome.logits, block.labels, spec.top_k)
+    if spec.expects_randomness:  # what was wrong once counts as wrong, though another draw may be right
+        correct &= block.correct
     columns = {
         "predicted": outcome.logits.argmax(1),
-        "correct": in_top(outcome.logits, block.labels, spec.top_k),
+        "correct": correct,
         "claimed": outcome.claimed,
         "distance": norm_of(change, spec.norm).double(),
         "linf": norm_of(change, "linf").double(),
@@ -148,6 +158,8 @@ def _rows(spec: AdversarialSpec, attacker: Attacker, outcome: Outcome) -> Rows:
             norm_of(change, "l2") / norm_of(block.images, "l2").clamp_min(1e-12)
         ).double()
     values = {name: column.tolist() for name, column in columns.items()}
+    if outcome.nearest is not None:
+        values["nearest"] = [length if isfinite(length) else None for length in outcome.nearest.tolist()]
     return [{name: column[row] for name, column in values.items()} for row in range(len(block.images))]
 
 

@@ -10,6 +10,7 @@ from statistics import fmean
 
 from assay.results.document import Guard
 from assay.tasks.adversarial.outcomes import Outcomes, Row
+from assay.tasks.adversarial.protocol_guards import protocol_guards
 from assay.tasks.adversarial.spec import AdversarialSpec
 from assay.tasks.base import Record
 
@@ -17,15 +18,20 @@ BALL_TOLERANCE = 1e-6  # pixel units; what float32 arithmetic may add to a proje
 REPEAT_TOLERANCE = 1e-4  # of the largest logit; two passes over the same images
 ALONE_TOLERANCE = 1e-3  # of the largest logit; batched kernels sum in another order
 RESCORE_LIMIT = 0.01  # share of claimed successes that a fresh pass may deny (images on the very boundary)
+DENIED_BY_CHANCE = 0.5  # the same where the network is random: what errs on average may be right once
 CHANCE_LIMIT = 0.05  # share of images in which one attack may beat a better one by luck
 PROBE_LIMIT = 0.02  # share of images that a blind search may break where gradient attacks could not
+LEAST_CERTAINTY = (
+    0.1  # of the clean accuracy; of twelve published networks one lies at .13, all others above .5
+)
 MOST_BLIND = 0.01  # share of images that may stand an attack which saw no gradient at some step
 RISE_LIMIT = 0.02  # how much an accuracy may rise from one radius to the next, for the same reason
 
 OF_ATTACKS_ALONE = frozenset(
     {
-        "inside_the_ball", "loss_not_saturated", "gradient_not_zero", "accuracy_falls_with_eps",
+        "inside_the_ball", "loss_not_flat", "loss_not_saturated", "gradient_not_zero", "accuracy_falls_with_eps",
         "iterated_beats_single_step", "black_box_does_not_win", "clean_errors_stay_errors",
+        "square_breaks_little", "protocol_fits_classes",
     }
 )  # fmt: skip
 """What these look for makes an attack weak or wrong; clean accuracy is what it is all the same."""
@@ -39,20 +45,24 @@ def casts_doubt(guard: str, metric: str) -> bool:
 def all_guards(spec: AdversarialSpec, outcomes: Outcomes) -> Iterator[Guard]:
     """Every guard with its figure, whether it found something or not."""
     yield from _perturbation_guards(spec, outcomes)
-    yield from _model_guards(outcomes.records)
+    yield from _model_guards(spec, outcomes.records)
     yield from _gradient_guards(outcomes)
+    yield from _loss_not_flat(spec, outcomes)
     yield from _strength_guards(spec, outcomes)
-    yield _confirmed(outcomes)
+    yield _confirmed(spec, outcomes)
     yield _bounded_by_clean(outcomes)
     if spec.certified:
         yield _proofs_hold(spec, outcomes)
+    if spec.protocol is not None:
+        yield from protocol_guards(spec, outcomes)
 
 
 def _perturbation_guards(spec: AdversarialSpec, outcomes: Outcomes) -> Iterator[Guard]:
     records = outcomes.records
     at_zero = [column for _, eps, column in outcomes.columns() if eps == 0]
     wrong = sum(
-        (row["distance"] != 0) + (row["predicted"] != record.values["predicted"])
+        (row["distance"] != 0)
+        + (row["predicted"] != record.values["predicted"] and not spec.expects_randomness)
         for column in at_zero
         for row, record in zip(column, records, strict=True)
     )
@@ -81,20 +91,30 @@ def _perturbation_guards(spec: AdversarialSpec, outcomes: Outcomes) -> Iterator[
     )
 
 
-def _model_guards(records: Sequence[Record]) -> Iterator[Guard]:
+def _model_guards(spec: AdversarialSpec, records: Sequence[Record]) -> Iterator[Guard]:
     yield Guard.none_found(
         "no_probabilities",
         _all(records, lambda checks: checks["probabilities"]),
         "1 when every row of the model's output is a probability distribution instead of logits",
     )
-    yield _largest(
+    advice = "; use `version: rand`" if spec.protocol is not None else ""
+    repeat = _largest(
         records,
         "repeat_difference",
         REPEAT_TOLERANCE,
         "two clean passes over the same images; a model that is random at test time needs attacks on the "
-        "expectation over its randomness (EOT), which these are not",
+        f"expectation over its randomness (EOT), which these are not{advice}",
     )
-    yield _largest(records, "alone_difference", ALONE_TOLERANCE, "an image scored alone and in its batch")
+    alone = _largest(records, "alone_difference", ALONE_TOLERANCE, "an image scored alone and in its batch")
+    yield from map(_expected, (repeat, alone)) if spec.expects_randomness else (repeat, alone)
+
+
+def _expected(guard: Guard) -> Guard:
+    """The guard without a limit, where the attacks average over the network's randomness."""
+    detail = f"largest difference, as a share of the largest logit, between passes ({guard.name}); of a random network "
+    return Guard(
+        name=guard.name, passed=True, value=guard.value, detail=f"{detail}that is no fault: attacks average"
+    )
 
 
 def _gradient_guards(outcomes: Outcomes) -> Iterator[Guard]:
@@ -104,6 +124,38 @@ def _gradient_guards(outcomes: Outcomes) -> Iterator[Guard]:
         "outcomes where the loss had a gradient of exactly zero, attacked again with the logit margin",
     )
     yield _little_blind(outcomes)
+
+
+def _loss_not_flat(spec: AdversarialSpec, outcomes: Outcomes) -> Iterator[Guard]:
+    """A network far less sure than it is right has small logits, on which the cross-entropy looks past the rival.
+
+    Divided by enough, logits change no decision, yet every score is the same and the gradient is that of all classes
+    alike. Where an attack of the same spec climbs a loss without a scale, the worst of them rests on that one. None for
+    records of before certainty was noted.
+    """
+    sure = [
+        record.values["certainty"]
+        for record in outcomes.records
+        if record.values.get("certainty") is not None
+    ]
+    if not sure or len(sure) < len(outcomes.records):
+        return
+    certainty, accuracy = fmean(sure), fmean(outcomes.clean)
+    climbing = [attack for attack in spec.attacks if attack.climbs_gradient]
+    flat = bool(climbing) and all(attack.loss == "cross_entropy" for attack in climbing)
+    limit = LEAST_CERTAINTY * accuracy
+    yield Guard(
+        name="loss_not_flat",
+        passed=not flat or certainty >= limit,
+        value=certainty,
+        limit=limit,
+        detail=f"mean certainty (0: all classes alike), against a tenth of the clean accuracy {accuracy:.3g}; "
+        + (
+            "the attacks climb the cross-entropy alone, which is flat below it: give one `loss: margin`"
+            if flat
+            else "an attack climbs a loss that has no scale, so that it decides nothing"
+        ),
+    )
 
 
 def _little_blind(outcomes: Outcomes) -> Guard:
@@ -133,11 +185,12 @@ def _strength_guards(spec: AdversarialSpec, outcomes: Outcomes) -> Iterator[Guar
     records = outcomes.records
     probed = [record for record in records if record.values["probe"] is not None]
     broken = sum(bool(record.values["probe"]) for record in probed)
+    limit = CHANCE_LIMIT if spec.expects_randomness else PROBE_LIMIT
     yield Guard(
         name="black_box_does_not_win",
-        passed=broken <= max(1, PROBE_LIMIT * len(records)),
+        passed=broken <= max(1, limit * len(records)),
         value=broken / max(len(records), 1),
-        limit=PROBE_LIMIT,
+        limit=limit,
         detail=f"share of images that stood every attack at the largest eps, but not a random search of "
         f"{spec.probe_queries} queries: {broken} of the {len(probed)} tried; gradients then mislead",
     )
@@ -185,17 +238,18 @@ def _iterated_beats_single_step(spec: AdversarialSpec, outcomes: Outcomes) -> Gu
     )
 
 
-def _confirmed(outcomes: Outcomes) -> Guard:
+def _confirmed(spec: AdversarialSpec, outcomes: Outcomes) -> Guard:
     claimed = denied = 0
     for attack, _, column in outcomes.columns():
         rows = [row for row in column if row["claimed"]]
         claimed += len(rows)
         denied += sum(row["correct"] if attack.targeted == "no" else not row["target_hit"] for row in rows)
+    limit = DENIED_BY_CHANCE if spec.expects_randomness else RESCORE_LIMIT
     return Guard(
         name="successes_confirmed",
-        passed=denied <= RESCORE_LIMIT * max(claimed, 1),
+        passed=denied <= limit * max(claimed, 1),
         value=denied / max(claimed, 1),
-        limit=RESCORE_LIMIT,
+        limit=limit,
         detail=f"{denied} of {claimed} claimed successes were denied by a fresh forward pass",
     )
 

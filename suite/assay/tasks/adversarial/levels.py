@@ -36,6 +36,8 @@ class Outcome:
         zero_gradient: (N,) bool: it failed, and was blind at some step.
         retried: (N,) bool: its loss was flat, so that it was made again with the logit margin.
         carried: (N,) bool: taken from a smaller radius, or from an attack before.
+        nearest: (N,) float64, the distance of the nearest adversarial image at any radius, infinite where none was
+            found; None for attacks that do not look for it.
     """
 
     images: Tensor
@@ -45,6 +47,7 @@ class Outcome:
     zero_gradient: Tensor
     retried: Tensor
     carried: Tensor
+    nearest: Tensor | None = None
 
     def fell(self, block: Block) -> Tensor:
         """(N,) bool: classified correctly before, and no longer."""
@@ -170,14 +173,16 @@ class WholeCurve:
         here = replace(here, carried=reached & (self.smallest < float(eps) - _TOLERANCE))
         if eps == max(self.attacker.spec.eps):  # the cost is told once, where the whole curve is known
             here = replace(here, steps=found.steps, zero_gradient=found.zero_gradient, retried=found.retried)
-        return here
+        return replace(here, nearest=self.smallest) if self.attacker.attack.leaves_ball else here
 
 
 def levels_of(attacker: Attacker) -> Levels:
     """The way through the radii that the spec asks for."""
     rows = attacker.block.correct.nonzero().squeeze(1)
-    if attacker.attack.only_foolbox_has and len(rows):
-        nearest = minimal_distances(attacker.attack, attacker.job(rows, "nearest"))
+    foreign = attacker.attack.only_foolbox_has
+    if len(rows) and (foreign or not attacker.spec.in_turn):
+        largest = attacker.settings(attacker.spec.radii[-1])
+        nearest = minimal_distances(attacker.attack, attacker.job(rows, "nearest"), largest)
         if nearest is not None:
             return _by_distance(attacker, rows, nearest)
     own = attacker.attack.backend == "assay" and attacker.attack.transfer_from is None

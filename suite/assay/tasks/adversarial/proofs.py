@@ -16,7 +16,7 @@ from assay.tasks.adversarial.block import Block, fresh_logits
 from assay.tasks.adversarial.spec import AdversarialSpec
 from assay.tasks.base import RunContext
 
-_ROUNDING = 1e-4  # of the largest logit (and absolute, where that is below 1): what is left for float32 sums
+_ROUNDING = 1e-4  # of the largest logit, whatever its unit: what is left for float32 sums
 CLOSED_FORM, RELAXATION = "closed form", "linear relaxation"
 
 
@@ -85,5 +85,5 @@ def _holds(spec: AdversarialSpec, block: Block, chain: Chain, eps: float) -> Ten
         margins = linear_worst_margin(*linear_part(chain, images), images, labels, eps, spec.norm)
     else:
         margins = relaxed_margins(chain, images, labels, eps, spec.norm)
-    sure[rows] = margins > _ROUNDING * block.logits[rows].abs().amax(1).clamp_min(1)
+    sure[rows] = margins > _ROUNDING * block.logits[rows].abs().amax(1)
     return sure

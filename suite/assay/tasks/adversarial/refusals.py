@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from assay.common.errors import UserError
+from assay.tasks.adversarial.few_classes import fitted
 from assay.tasks.adversarial.sources import source_model, source_names
 from assay.tasks.adversarial.spec import AdversarialSpec
 
@@ -59,9 +60,9 @@ def check_classes(spec: AdversarialSpec, classes: int) -> None:
         raise UserError(
             f"top_k: {spec.top_k} of {classes} classes would make every answer correct; choose fewer"
         )
-    for attack in spec.attacks:
+    for attack in fitted(spec, classes).attacks:
         needed = 3 if attack.targeted == "no" else 4
-        if attack.method == "apgd_t":
+        if attack.aims_at_runners_up:
             needed = max(attack.restarts + 1, 4 if attack.loss == "dlr" else 2)
         elif attack.loss != "dlr":
             continue

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from assay.common.errors import UserError
 from assay.tasks.adversarial.spec import AdversarialSpec, AttackSpec
-from assay.tasks.base import Looked, Record, Sent, SentNetwork, Spot, Witness
+from assay.tasks.base import Record, Sent, SentNetwork
 from assay.tasks.shared.images import open_images
 
 if TYPE_CHECKING:
@@ -16,26 +16,6 @@ if TYPE_CHECKING:
 
 # What has to be the same of a network for it to be the submission's.
 _SAME = ("weights_sha256", "structure_sha256", "architecture", "label_space", "num_classes", "preprocessing")
-
-
-class SavedPictures(Witness[AdversarialSpec]):
-    """Adversarial pictures bear a submission out, and a short attack of our own tries those that are said to stand."""
-
-    def saved(self, spec: AdversarialSpec) -> bool:
-        """See :class:`assay.tasks.base.Witness`."""
-        return spec.save_adversarial
-
-    def look(self, sent: Sent[AdversarialSpec]) -> Looked:
-        """See :func:`assay.tasks.adversarial.witness.look`; no attack is imported."""
-        from assay.tasks.adversarial.witness import look
-
-        return look(sent)
-
-    def spot_check(self, sent: Sent[AdversarialSpec], rank_by: str, seed: str) -> Spot | None:
-        """See :func:`assay.tasks.adversarial.spot.spot_check`."""
-        from assay.tasks.adversarial.spot import spot_check
-
-        return spot_check(sent, rank_by, seed)
 
 
 def stated(record: Record, attack: AttackSpec, eps: Fraction) -> Mapping[str, Any]:

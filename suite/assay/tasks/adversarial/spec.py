@@ -1,5 +1,6 @@
 """The spec of accuracy under attack."""
 
+from collections.abc import Mapping
 from fractions import Fraction
 from typing import Annotated, Any, Literal
 
@@ -10,6 +11,7 @@ from assay.attacks.settings import AttackSettings, LossName, MomentumNorm, Norm
 from assay.common.errors import UserError
 from assay.common.validation import StrictModel
 from assay.specs import IDENTITY, Rational, StepSize, TaskSpec
+from assay.tasks.adversarial.protocols import AUTOATTACK, Protocol, Version, version_unless_given
 
 MetricName = Literal["robust_accuracy", "robust_accuracy_of_correct", "worst_case", "median_eps"]
 Backend = Literal["assay", "foolbox"]
@@ -31,6 +33,7 @@ class AttackSpec(StrictModel):
         backend: whose code runs it.
         options: the constructor's arguments of an attack that only foolbox has.
         transfer_from: the model that is attacked; the model under test then only scores the images.
+        draws: passes that each gradient is the mean of, for networks that are random at test time.
     """
 
     method: Annotated[str, IDENTITY]
@@ -45,6 +48,7 @@ class AttackSpec(StrictModel):
     backend: Annotated[Backend, IDENTITY] = "assay"
     options: Annotated[dict[str, Any], IDENTITY] = Field(default_factory=dict)
     transfer_from: Annotated[str | None, IDENTITY] = None
+    draws: Annotated[int, IDENTITY] = Field(default=1, ge=1, exclude_if=lambda draws: draws == 1)
 
     @model_validator(mode="after")
     def _complete(self) -> "AttackSpec":
@@ -65,11 +69,16 @@ class AttackSpec(StrictModel):
             raise ValueError(
                 f"{self.method} has no momentum; remove `momentum` and `momentum_norm`, or use mim"
             )
+        if self.leaves_ball and self.transfer_from:
+            raise ValueError(
+                f"{self.method} ends at the boundary of the network that it attacks, where another one need not err; "
+                "leave `transfer_from` out, or use bim"
+            )
         return self
 
     def _check_foreign(self) -> None:
         # Not `model_fields_set`: a spec that is stored has every field, and is read again.
-        ours = ("steps", "step_size", "restarts", "momentum", "momentum_norm", "loss")
+        ours = ("steps", "step_size", "restarts", "momentum", "momentum_norm", "loss", "draws")
         given = [name for name in ours if getattr(self, name) != type(self).model_fields[name].default]
         if given:
             raise ValueError(
@@ -89,9 +98,26 @@ class AttackSpec(StrictModel):
 
     @property
     def white_box(self) -> bool:
-        """Whether it climbs the gradient of the very model that is scored, away from the label."""
+        """Whether it climbs the gradient of the very model that is scored, away from the label, within the ball."""
         known = METHODS.get(self.method)
-        return known is not None and known.uses_gradient and self.targeted == "no" and not self.transfer_from
+        climbs = known is not None and known.uses_gradient and not known.leaves_ball
+        return climbs and self.targeted == "no" and not self.transfer_from
+
+    @property
+    def aims_at_runners_up(self) -> bool:
+        """Whether each start aims at another of the most likely wrong classes."""
+        return self.method in METHODS and METHODS[self.method].aims_at_runners_up
+
+    @property
+    def leaves_ball(self) -> bool:
+        """Whether it is one of ours that looks for the nearest adversarial image, whatever the radius."""
+        return self.method in METHODS and METHODS[self.method].leaves_ball
+
+    @property
+    def climbs_gradient(self) -> bool:
+        """Whether it follows the gradient of the very model that is scored."""
+        known = METHODS.get(self.method)
+        return known is not None and known.uses_gradient and not self.transfer_from
 
     @property
     def series(self) -> str:
@@ -112,15 +138,25 @@ class AttackSpec(StrictModel):
             top_k=top_k,
             # An image that fools the attacked model at once need not fool the one that scores it.
             early_stop=self.transfer_from is None,
+            draws=self.draws,
         )
+
+
+def _listed(fields: Mapping[str, Any]) -> tuple[AttackSpec, ...]:
+    """The attacks of a spec that names none: those of its protocol's version, if any."""
+    return tuple(AttackSpec.model_validate(one) for one in AUTOATTACK.get(fields.get("version") or "", ()))
 
 
 class AdversarialSpec(TaskSpec):
     """Accuracy under attack: which ball, which radii, which attacks. Radii are in units of pixels in [0, 1].
 
     Attributes:
+        protocol: a list of attacks that others have agreed on, in place of ``attacks``; in turn, radii ascending.
+        version: which of the protocol's lists, AutoAttack's ``standard`` when left out.
         curve: ``each`` attacks every image at every radius; ``ascending`` carries on what fell at a smaller
             one; ``bisect`` finds each image's smallest radius by binary search.
+            Attacks that look for the nearest adversarial image (fab, fab_t, some of foolbox) give the whole curve
+            at once, whatever ``curve`` is; in turn, they are made at each radius.
         in_turn: each attack meets only images that all attacks before it left standing at the same radius
             (AutoAttack's protocol); a curve is then that of the attacks up to this one together.
         top_k: an image counts as correct while its label is among the ``top_k`` highest logits.
@@ -135,10 +171,16 @@ class AdversarialSpec(TaskSpec):
     family: Annotated[Literal["adversarial"], IDENTITY]
     norm: Annotated[Norm, IDENTITY] = "linf"
     eps: Annotated[tuple[Rational, ...], IDENTITY] = Field(min_length=1)
-    curve: Annotated[Curve, IDENTITY] = "each"
-    in_turn: Annotated[bool, IDENTITY] = False
+    protocol: Annotated[Protocol | None, IDENTITY] = Field(default=None, exclude_if=lambda name: name is None)
+    version: Annotated[Version | None, IDENTITY] = Field(
+        default_factory=version_unless_given, exclude_if=lambda name: name is None
+    )
+    curve: Annotated[Curve, IDENTITY] = Field(
+        default_factory=lambda fields: "ascending" if fields.get("protocol") else "each"
+    )
+    in_turn: Annotated[bool, IDENTITY] = Field(default_factory=lambda fields: bool(fields.get("protocol")))
     top_k: Annotated[int, IDENTITY] = Field(default=1, ge=1)
-    attacks: Annotated[tuple[AttackSpec, ...], IDENTITY] = Field(min_length=1)
+    attacks: Annotated[tuple[AttackSpec, ...], IDENTITY] = Field(default_factory=_listed, min_length=1)
     certified: Annotated[bool, IDENTITY] = False
     probe_queries: Annotated[int, IDENTITY] = Field(default=50, ge=0)
     save_adversarial: Annotated[bool, IDENTITY] = False
@@ -166,9 +208,29 @@ class AdversarialSpec(TaskSpec):
         return tuple(keys)
 
     @property
+    def expects_randomness(self) -> bool:
+        """Whether its attacks average over a network's own randomness, so that passes may differ."""
+        return any(attack.draws > 1 for attack in self.attacks)
+
+    @property
     def radii(self) -> tuple[Fraction, ...]:
         """The radii, smallest first."""
         return tuple(sorted(self.eps))
+
+    @model_validator(mode="after")
+    def _as_the_protocol_says(self) -> "AdversarialSpec":
+        if self.protocol is None or self.version is None:
+            if self.version is not None:
+                raise ValueError("version: belongs to a protocol; add `protocol: autoattack`")
+            if not self.attacks:
+                raise ValueError("attacks: name at least one, or a `protocol`")
+            return self
+        if self.attacks != _listed({"version": self.version}) or not self.in_turn:
+            raise ValueError(
+                "attacks: `protocol: autoattack` names its own, each on what the last ones left; leave `attacks` and "
+                "`in_turn` out, or leave `protocol` out"
+            )
+        return self
 
     @model_validator(mode="after")
     def _consistent(self) -> "AdversarialSpec":

@@ -14,22 +14,15 @@ from assay.attacks.losses import in_top
 from assay.attacks.run import Job, run_job
 from assay.attacks.settings import AttackSettings
 from assay.models.loaded import LoadedModel
+from assay.tasks.adversarial.passes import attacked_in_a_pass
 from assay.tasks.adversarial.sent import claims_to_stand, own_network, own_pictures
 from assay.tasks.adversarial.spec import AdversarialSpec, AttackSpec
-from assay.tasks.adversarial.task import TASK
 from assay.tasks.base import Sent, Spot
 
 FIRST, SECOND = 20, 40  # images; the second look is taken only where one of the first falls
 MOST_BY_LUCK = 1  # of them may fall to our attack though an honest one left them standing
 STEPS = 20
 WAY = 2.5  # radii that the steps measure in all (Madry et al. 2018)
-
-
-def radius_of(spec: AdversarialSpec, rank_by: str) -> Fraction:
-    """The radius that a ranking metric such as ``worst:robust_accuracy@4/255`` names, else the smallest one."""
-    written = rank_by.rpartition("@")[2]
-    positive = [eps for eps in spec.radii if eps > 0]
-    return next((eps for eps in positive if str(eps) == written), positive[0])
 
 
 def comparable(spec: AdversarialSpec) -> tuple[AttackSpec, ...]:
@@ -42,19 +35,15 @@ def comparable(spec: AdversarialSpec) -> tuple[AttackSpec, ...]:
 
 
 def spot_check(sent: Sent[AdversarialSpec], rank_by: str, seed: str) -> Spot | None:
-    """Attack some of the images that are said to stand at the ranked radius; None where no attack is comparable.
+    """Attack some of the images that are said to stand at a radius; None where no attack is comparable.
 
     Raises:
         UserError: another network or other data than the submission's.
     """
-    rivals, eps = comparable(sent.spec), radius_of(sent.spec, rank_by)
+    rivals = comparable(sent.spec)
     if not rivals:
         return None
-    standing = [
-        row
-        for row, record in enumerate(sent.records)
-        if all(claims_to_stand(record, attack, eps) for attack in rivals)
-    ]
+    eps, standing = _tried(sent, rivals, rank_by, seed)
     order = random.Random(seed).sample(standing, len(standing))
     broken: list[str] = []
     looked = 0
@@ -65,6 +54,30 @@ def spot_check(sent: Sent[AdversarialSpec], rank_by: str, seed: str) -> Spot | N
         if len(broken) != MOST_BY_LUCK:
             break
     return Spot(str(eps), looked, tuple(broken), contradicts=len(broken) > MOST_BY_LUCK)
+
+
+def _tried(
+    sent: Sent[AdversarialSpec], rivals: Sequence[AttackSpec], rank_by: str, seed: str
+) -> tuple[Fraction, list[int]]:
+    """The radius that is tried, and the records that say that their image stands there.
+
+    A ranking metric such as ``worst:robust_accuracy@4/255`` names it. A mean over radii names none: then the seed draws
+    one, among those where enough images are said to stand.
+    """
+    standing = {
+        eps: [
+            row
+            for row, record in enumerate(sent.records)
+            if all(claims_to_stand(record, attack, eps) for attack in rivals)
+        ]
+        for eps in sent.spec.radii
+        if eps > 0
+    }
+    named = [eps for eps in standing if str(eps) == rank_by.rpartition("@")[2]]
+    enough = min(FIRST, max(map(len, standing.values())))
+    possible = named or [eps for eps, rows in standing.items() if len(rows) >= enough]
+    eps = random.Random(f"{seed} radius").choice(possible)
+    return eps, standing[eps]
 
 
 def _broken(
@@ -78,7 +91,7 @@ def _broken(
     job = Job(
         method, model.module, images, labels,
         seeds=[random.Random(f"{seed}{row}").getrandbits(62) for row in rows],
-        batch_size=TASK.batch_size(model.info.input_shape, "cpu"),
+        batch_size=attacked_in_a_pass(model.info.input_shape, "cpu"),
     )  # fmt: skip
     found = run_job(job, settings)
     stands = _stands(model, found.images, labels, sent.spec.top_k, job.batch_size or len(rows))

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from functools import lru_cache
 from itertools import compress
+from math import inf, isfinite
 from statistics import fmean
 from typing import Any
 
@@ -105,6 +106,8 @@ def _of_attack(spec: AdversarialSpec, attack: AttackSpec, outcomes: Outcomes) ->
         yield _median_eps(series, outcomes, [record.values["smallest_eps"][series] for record in records])
     if attack.only_foolbox_has:
         yield _mean_relative_l2(attack, outcomes, max(spec.eps))
+    if attack.leaves_ball and attack.backend == "assay" and not spec.in_turn:
+        yield _median_distance(attack, outcomes, max(spec.eps))
 
 
 def outcome(record: Record, series: str, eps: Fraction) -> Mapping[str, Any]:
@@ -133,14 +136,20 @@ def _fraction(eps: str) -> Fraction:
 
 def _median_eps(series: str, outcomes: Outcomes, smallest: Sequence[str | None]) -> Metric:
     """The median, over the correctly classified, of the smallest radius that breaks; None beyond the radii."""
-    known = sorted(
-        float("inf") if eps is None else float(_fraction(eps)) for eps in compress(smallest, outcomes.clean)
-    )
-    # The upper of two middle values: a radius that was tried, at which half of the images fall.
-    value = known[len(known) // 2] if known else float("inf")
-    return Metric(
-        name=f"{series}:median_eps", value=None if value == float("inf") else value, n=len(known), unit="eps"
-    )
+    known = [inf if eps is None else float(_fraction(eps)) for eps in compress(smallest, outcomes.clean)]
+    return _median(f"{series}:median_eps", known)
+
+
+def _median_distance(attack: AttackSpec, outcomes: Outcomes, eps: Fraction) -> Metric:
+    """The median distance of the nearest adversarial image, over the correctly classified."""
+    found = [row.get("nearest") for row in compress(outcomes.of(attack, eps), outcomes.clean)]
+    return _median(f"{attack.series}:median_distance", [inf if one is None else one for one in found])
+
+
+def _median(name: str, lengths: Sequence[float]) -> Metric:
+    """The upper of two middle values: a radius that was tried, at which half of the images fall; None if infinite."""
+    value = sorted(lengths)[len(lengths) // 2] if lengths else inf
+    return Metric(name=name, value=value if isfinite(value) else None, n=len(lengths), unit="eps")
 
 
 def _mean_relative_l2(attack: AttackSpec, outcomes: Outcomes, eps: Fraction) -> Metric:

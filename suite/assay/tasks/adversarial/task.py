@@ -2,13 +2,13 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
-from math import prod
 from typing import TYPE_CHECKING, Any
 
 from assay.results.document import Guard
+from assay.tasks.adversarial.bearing_out import SavedPictures
 from assay.tasks.adversarial.guards import casts_doubt
+from assay.tasks.adversarial.passes import attacked_in_a_pass
 from assay.tasks.adversarial.refusals import check_classes, check_foreign, check_sources, check_targets
-from assay.tasks.adversarial.sent import SavedPictures
 from assay.tasks.adversarial.sources import with_sources
 from assay.tasks.adversarial.spec import AdversarialSpec
 from assay.tasks.adversarial.summary import outcome, summarise, worst_outcome, worst_smallest_eps
@@ -23,10 +23,6 @@ if TYPE_CHECKING:
     from assay.models.loaded import LoadedModel
 
 
-_CPU_PIXELS = 2 * 3 * 224 * 224  # values of all images in one pass
-_GPU_PIXELS = 40_000_000
-
-
 class AdversarialTask(Task[AdversarialSpec, "Dataset"]):
     """Does the label survive a small worst-case perturbation?"""
 
@@ -34,7 +30,7 @@ class AdversarialTask(Task[AdversarialSpec, "Dataset"]):
         "adversarial: what stands under the worst of the attacks that were tried; a "
         "stronger one may leave less."
     )
-    record_version = 3
+    record_version = 4
     dtypes = ("float32", "bfloat16")
     spec_type = AdversarialSpec
     record_columns = (
@@ -70,12 +66,8 @@ class AdversarialTask(Task[AdversarialSpec, "Dataset"]):
         return spec.chunk_units
 
     def batch_size(self, input_shape: tuple[int, int, int], device: str) -> int:
-        """2 of 224 x 224 on a CPU, whose cache they must fit; 100 was fastest for 28 x 28.
-
-        Small batches also lose less to images that fall early.
-        """
-        pixels, most = (_CPU_PIXELS, 100) if device == "cpu" else (_GPU_PIXELS, 512)
-        return min(max(pixels // prod(input_shape), 1), most)
+        """See :func:`assay.tasks.adversarial.passes.attacked_in_a_pass`."""
+        return attacked_in_a_pass(input_shape, device)
 
     def units(self, spec: AdversarialSpec, data: "Dataset") -> list[Unit]:
         """One unit an image."""

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from assay.results.document import Direction, Metric
+from assay.results.tables import in_255ths
 from assay.tasks.adversarial.spec import HEADLINE, AdversarialSpec
 
 _OF_SERIES: dict[str, tuple[str, Direction]] = {
@@ -12,6 +13,7 @@ _OF_SERIES: dict[str, tuple[str, Direction]] = {
     "targeted_success": ("Target reached", "down"),
     "median_eps": ("Median eps that breaks an image", "up"),
     "mean_relative_l2": ("Mean relative L2 length that breaks an image", "up"),
+    "median_distance": ("Median distance of the nearest adversarial image", "up"),
     "mean_radius": ("Mean eps withstood", "up"),
     "curve_area": ("Area under the accuracy-eps curve", "up"),
     "stands_at_largest": ("Standing at the largest eps", "up"),
@@ -29,7 +31,7 @@ def titled(spec: AdversarialSpec, metrics: Iterator[Metric]) -> Iterator[Metric]
         series, _, figure = key.rpartition(":")
         words, direction = _OF_SERIES[figure] if series else _ALONE[key]
         method = f", {_method(spec, series)}" if series and metric.name != HEADLINE else ""
-        at = f" at {eps}" if eps else ""
+        at = f" at {in_255ths(eps)}" if eps else ""
         yield metric.model_copy(update={"title": f"{words}{at}{method}", "direction": direction})
 
 

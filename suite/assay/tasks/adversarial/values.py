@@ -11,7 +11,7 @@ Class = Annotated[int, Field(ge=0, le=10**9)]
 
 
 class OutcomeValues(StrictModel):
-    """What one attack at one radius did to an image; the last three are there where the spec asks for them."""
+    """What one attack at one radius did to an image; the last four are there where the spec asks for them."""
 
     predicted: Class
     correct: bool
@@ -25,6 +25,7 @@ class OutcomeValues(StrictModel):
     carried: bool
     target_hit: bool | None = None
     relative_l2: Size | None = None
+    nearest: Size | None = None
     correct_8bit: bool | None = None
 
 
@@ -45,7 +46,7 @@ class ProofValues(StrictModel):
 
 
 class AdversarialValues(StrictModel):
-    """One image."""
+    """One image; ``classes``, how many the network knows, is there where the spec names a protocol."""
 
     label: Class
     predicted: Class
@@ -55,6 +56,8 @@ class AdversarialValues(StrictModel):
     checks: CheckValues
     probe: bool | None
     certified: ProofValues | None
+    certainty: Annotated[float, Field(ge=-1e-6, le=1 + 1e-6)] | None = None  # None: made before version 4
+    classes: Class | None = None
 
 
 RECORD_VALUES = TypeAdapter(AdversarialValues)

@@ -27,10 +27,18 @@ from assay.attacks.ensemble import EnsembleAttack, at_size, ensemble_attack, to_
 from assay.common.canonical import canonical_json
 from assay.common.errors import UserError
 from assay.data.pixels import Pixels
+from assay.models.info import ModelInfo
+from assay.models.pictures import prepared
 from assay.tasks.base import RunContext
 from assay.tasks.consistency.product import publish, rows_path, stored_count, stored_rows, table
 from assay.tasks.consistency.recipe import Recipe, reads_stored
-from assay.tasks.consistency.sets import OUTCOME_PREFIXES, SOURCE_COLUMN, AdversarialBlock
+from assay.tasks.consistency.sets import (
+    OUTCOME_PREFIXES,
+    SOURCE_COLUMN,
+    STORED_RESIZE,
+    AdversarialBlock,
+    naming_the_set,
+)
 
 _PASSES_A_STEP = 3  # of a member, in forward passes: one forward, and one backward of about twice its cost
 
@@ -50,6 +58,13 @@ class MadeSet:
     def sha256(self) -> str:
         """Of what makes it: the same for every machine, as a job's key must be, whatever its last bits."""
         return self.recipe.key
+
+    def refuse_unfit(self, model: ModelInfo) -> None:
+        """See :class:`assay.tasks.consistency.sets.AdversarialSet`."""
+        channels, height, width = self.recipe.frame.info.input_shape
+        black = np.zeros((height, width, channels), np.uint8)
+        with naming_the_set():
+            prepared(black, model.with_resize(STORED_RESIZE).preprocessing, model.name)
 
     def passes_to_make(self, first: int, end: int) -> int:
         """See :class:`assay.tasks.consistency.sets.AdversarialSet`."""

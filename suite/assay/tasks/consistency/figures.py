@@ -12,8 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from assay.tasks.consistency.metric import Estimate, Floats
+from assay.tasks.consistency.metric import Floats
 from assay.tasks.consistency.outline import Box
+from assay.tasks.consistency.scores import Estimate
 
 Pixels = npt.NDArray[np.uint8]
 REAL_COLOUR, ADV_COLOUR, FLOOR_COLOUR = "#3b6ea8", "#c0504d", "#444444"
@@ -127,9 +128,12 @@ def gap_by_layer(real: Mapping[str, Estimate], adversarial: Mapping[str, Estimat
     axes = figure.subplots()
     for estimates, colour, label in ((real, REAL_COLOUR, "real"), (adversarial, ADV_COLOUR, "adversarial")):
         values = np.array([estimates[layer].value for layer in layers])
-        low = values - np.array([estimates[layer].low for layer in layers])
-        high = np.array([estimates[layer].high for layer in layers]) - values
-        axes.errorbar(range(len(layers)), values, yerr=[low, high], color=colour, label=label, marker="o")
+        ends = [
+            (estimate.low, estimate.high) if estimate.low is not None else (estimate.value, estimate.value)
+            for estimate in (estimates[layer] for layer in layers)
+        ]
+        reach = np.abs(np.array(ends, dtype=np.float64).T - values)
+        axes.errorbar(range(len(layers)), values, yerr=reach, color=colour, label=label, marker="o")
     axes.axhline(0, color=FLOOR_COLOUR, linestyle="--", label="floor")
     axes.set_xticks(range(len(layers)), layers, rotation=30, ha="right")
     axes.set_ylabel("excess over the floor")

@@ -1,4 +1,4 @@
-"""Neuron consistency (Dong et al., section 3.2), its floor and its intervals. No torch.
+"""Neuron consistency (Dong et al., section 3.2) and its floor. No torch.
 
 A neuron n is summed up by p, the share of each concept among the images that excite it most; its
 consistency is p^T A p with A the similarity of concepts in a hierarchy. Few images push the figure up by
@@ -8,7 +8,7 @@ the images' labels are shuffled.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,6 @@ from scipy.linalg.blas import dtrmm
 from scipy.sparse import csr_array
 
 from assay.common.errors import UserError
-from assay.results.statistics import paired_bootstrap_interval
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -168,58 +167,6 @@ def excess(value: float, floor: float) -> float:
     consis cannot exceed 1.
     """
     return (value - floor) / (1 - floor)
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A figure with its 95 % interval over n neurons."""
-
-    value: float
-    low: float
-    high: float
-    n: int
-
-
-def mean_interval(values: Floats, seed: int, n_resamples: int = 1000) -> Estimate:
-    """Mean over neurons with its percentile bootstrap interval (neurons resampled, images held fixed)."""
-    return _bootstrap((values,), _mean, seed, n_resamples)
-
-
-def excess_interval(values: Floats, floors: Floats, seed: int, n_resamples: int = 1000) -> Estimate:
-    """The excess of the means over neurons, each neuron resampled together with its floor."""
-    return _bootstrap((values, floors), _mean_excess, seed, n_resamples)
-
-
-def gap_interval(
-    values: Floats, floors: Floats, values_adv: Floats, floors_adv: Floats, seed: int, n_resamples: int = 1000
-) -> Estimate:
-    """The excess on real images less that on adversarial ones, each neuron resampled with all four figures."""
-    return _bootstrap((values, floors, values_adv, floors_adv), _mean_gap, seed, n_resamples)
-
-
-def _mean(values: Floats, axis: int = -1) -> Floats:
-    mean: Floats = values.mean(axis=axis)
-    return mean
-
-
-def _mean_excess(values: Floats, floors: Floats, axis: int = -1) -> Floats:
-    mean_floor = floors.mean(axis=axis)
-    result: Floats = (values.mean(axis=axis) - mean_floor) / (1 - mean_floor)
-    return result
-
-
-def _mean_gap(
-    values: Floats, floors: Floats, values_adv: Floats, floors_adv: Floats, axis: int = -1
-) -> Floats:
-    gap: Floats = _mean_excess(values, floors, axis) - _mean_excess(values_adv, floors_adv, axis)
-    return gap
-
-
-def _bootstrap(
-    samples: tuple[Floats, ...], statistic: Callable[..., Floats], seed: int, n_resamples: int
-) -> Estimate:
-    low, high = paired_bootstrap_interval(samples, statistic, seed, n_resamples)
-    return Estimate(float(statistic(*samples)), low, high, len(samples[0]))
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,9 @@ from assay.tasks.consistency.figures import (
     top_image_sheet,
 )
 from assay.tasks.consistency.hierarchy import Hierarchy
-from assay.tasks.consistency.metric import excess_interval, ranked_by_gap
+from assay.tasks.consistency.metric import ranked_by_gap
 from assay.tasks.consistency.outline import Box
-from assay.tasks.consistency.scores import Scoring
+from assay.tasks.consistency.scores import Scoring, estimates
 from assay.tasks.consistency.spec import ConsistencySpec
 
 SHEET_COLUMNS = 3
@@ -34,7 +34,7 @@ def figures(spec: ConsistencySpec, records: Sequence[Record]) -> list[Figure]:
     drawn = [_histograms(scoring), _ranked_gap(scoring)]
     sheet = _sheet(scoring, records)
     drawn += [sheet] if sheet else []
-    return [*drawn, _by_layer(scoring)] if len(scoring.layers) > 1 else drawn
+    return [*drawn, _by_layer(scoring)] if len(scoring.layers) > 1 and scoring.one_class_each else drawn
 
 
 def _histograms(scoring: Scoring) -> Figure:
@@ -142,19 +142,15 @@ class _Captions:
 
 
 def _by_layer(scoring: Scoring) -> Figure:
-    found = {layer: scoring.headline_scores(layer) for layer in scoring.layers}
-    seed = scoring.spec.seed
+    sigma = float(scoring.spec.headline_sigma)
+    found = {layer: estimates(scoring, layer, sigma) for layer in scoring.layers}
     real, made = (
-        {
-            layer: excess_interval(scores[kind].consis, scores[kind].floor, seed)
-            for layer, scores in found.items()
-        }
-        for kind in ("real", "adversarial")
+        {layer: of_layer[name] for layer, of_layer in found.items()} for name in ("excess", "excess_adv")
     )
     gaps = {layer: real[layer].value - made[layer].value for layer in real}
     widest = max(gaps, key=lambda layer: gaps[layer])
     caption = (
-        f"Excess over the floor by layer, 95 % bootstrap intervals over neurons; the gap between real and adversarial "
+        f"Excess over the floor by layer, 95 % intervals over images; the gap between real and adversarial "
         f"images is widest at {widest} ({gaps[widest]:+.4f})."
     )
     return Figure("gap-by-layer", "Where the gap arises", caption, "png", to_png(gap_by_layer(real, made)))

@@ -18,18 +18,16 @@ from assay.models.foreign import load_named
 from assay.models.info import UNSTATED
 from assay.models.loaded import LoadedModel
 from assay.specs import identity_of
+from assay.tasks.consistency.sets import STORED_RESIZE, naming_the_set
 from assay.tasks.consistency.spec import EnsembleSpec
-from assay.tasks.shared.images import DataSource, label_space_mismatch
+from assay.tasks.shared.images import DataSource, label_space_mismatch, refuse_unfit
 
 FORMAT = 1  # of the product; changed whenever the same recipe would give other images
 
 
 def reads_stored(model: LoadedModel) -> LoadedModel:
-    """The model as it reads stored adversarial images: resized directly to its input where sizes differ.
-
-    The images are cropped already when they are made; another crop would cut part of the perturbation away.
-    """
-    return model.with_resize("direct")
+    """The model as it reads stored adversarial images: resized directly to its input where sizes differ."""
+    return model.with_resize(STORED_RESIZE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +101,7 @@ def read_recipe(spec: EnsembleSpec, data: Dataset, source: DataSource) -> Recipe
     Raises:
         UserError: unknown models, names that are not followed, missing weights, members of different label spaces or
             channels, labels of another space than the data's, more targets than other classes, no targets where they
-            should be given.
+            should be given, a member that takes none of the pictures.
     """
     folder = Path(source.relative_to)
     loaded = {
@@ -128,6 +126,8 @@ def read_recipe(spec: EnsembleSpec, data: Dataset, source: DataSource) -> Recipe
                 f"{info.input_shape[0]}; choose models of one kind of image"
             )
     _check_targets(recipe)
+    with naming_the_set():
+        refuse_unfit(recipe.frame.info, data)
     return recipe
 
 

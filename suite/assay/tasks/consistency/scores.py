@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,16 +12,16 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_array
 
+from assay.results.statistics import LEAST_UNITS
 from assay.tasks.base import Record
 from assay.tasks.consistency.blocks import KINDS, Merged, merge
+from assay.tasks.consistency.dyads import Likeness, likeness
 from assay.tasks.consistency.hierarchy import named_hierarchy, path_lengths, similarity
 from assay.tasks.consistency.metric import (
-    Estimate,
     Floats,
     NeuronScores,
-    excess_interval,
-    gap_interval,
-    mean_interval,
+    excess,
+    label_floor,
     multi_hot,
     permuted_means,
     score_neurons,
@@ -127,6 +128,14 @@ class Scoring:
         """The layer's neurons at one width of the similarity."""
         return score_neurons(self.sources(kind, layer), self.membership, similarity(self._lengths, sigma))
 
+    def similarity(self, sigma: float) -> Floats:
+        """A at one width."""
+        return similarity(self._lengths, sigma)
+
+    def likeness(self, kind: str, layer: str, sigma: float) -> Likeness:
+        """What the layer's figures rest on, with its errors."""
+        return likeness(self.sources(kind, layer), self.membership, self.similarity(sigma))
+
     def headline_scores(self, layer: str) -> dict[str, NeuronScores]:
         """Kind to scores at the headline sigma."""
         return {kind: self.scores(kind, layer, float(self.spec.headline_sigma)) for kind in KINDS}
@@ -142,17 +151,43 @@ class Scoring:
         )
 
 
-def estimates(scores: Mapping[str, NeuronScores], seed: int, one_class_each: bool) -> dict[str, Estimate]:
-    """Metric name to its mean over neurons; the excess is left out where consis(n) may exceed 1."""
-    real, made = scores["real"], scores["adversarial"]
-    found = {
-        "consis": mean_interval(real.consis, seed),
-        "floor": mean_interval(real.floor, seed),
-        "consis_adv": mean_interval(made.consis, seed),
-        "floor_adv": mean_interval(made.floor, seed),
-    }
-    if one_class_each:
-        found["excess"] = excess_interval(real.consis, real.floor, seed)
-        found["excess_adv"] = excess_interval(made.consis, made.floor, seed)
-        found["excess_gap"] = gap_interval(real.consis, real.floor, made.consis, made.floor, seed)
+@dataclass(frozen=True)
+class Estimate:
+    """A figure of a layer with its 95 % interval, which rests on n images; None where there is no interval."""
+
+    value: float
+    low: float | None
+    high: float | None
+    n: int
+
+
+def estimates(scoring: Scoring, layer: str, sigma: float) -> dict[str, Estimate]:
+    """Metric name to its figure over a layer's neurons; the excess is left out where consis(n) may exceed 1.
+
+    Intervals say how far figures would be off had other images been drawn (:mod:`..dyads`). Floors have none: they are
+    what these labels give.
+    """
+    images, scores = scoring.counts["real"], {kind: scoring.scores(kind, layer, sigma) for kind in KINDS}
+    errors = {kind: scoring.likeness(kind, layer, sigma) for kind in KINDS}
+    other = label_floor(scoring.membership, scoring.similarity(sigma)).other
+    found = {}
+    for kind, suffix in (("real", ""), ("adversarial", "_adv")):
+        own, alike = scores[kind], errors[kind]
+        consis, floor = float(own.consis.mean()), float(own.floor.mean())
+        most = 1.0 if scoring.one_class_each else math.inf
+        found[f"consis{suffix}"] = _estimate(consis, alike.times(1 - alike.same), images, most)
+        found[f"floor{suffix}"] = Estimate(floor, None, None, images)
+        if scoring.one_class_each:
+            errors[kind] = alike.times(1 / (1 - other)) if other < 1 else alike
+            found[f"excess{suffix}"] = _estimate(excess(consis, floor), errors[kind], images, most)
+    if scoring.one_class_each:
+        gap = found["excess"].value - found["excess_adv"].value
+        found["excess_gap"] = _estimate(gap, errors["real"].less(errors["adversarial"]), images)
     return found
+
+
+def _estimate(value: float, errors: Likeness, images: int, most: float = math.inf) -> Estimate:
+    if images < LEAST_UNITS or math.isnan(errors.value):
+        return Estimate(value, None, None, images)
+    half = errors.half_width()
+    return Estimate(value, value - half, max(min(value + half, most), value), images)

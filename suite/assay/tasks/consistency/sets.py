@@ -3,7 +3,8 @@
 import csv
 import hashlib
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,10 +17,15 @@ from assay.data.files import DataFiles
 from assay.data.layouts.table import Table
 from assay.data.manifest import Manifest, load_manifest
 from assay.data.pixels import Pixels
+from assay.models.info import ModelInfo, Resize
 from assay.tasks.base import RunContext
+from assay.tasks.shared.images import refuse_unfit
 
 SOURCE_COLUMN = "source"
 OUTCOME_PREFIXES = ("member:", "held_out:")
+STORED_RESIZE: Resize = "direct"
+"""How stored adversarial images are read: they were cropped when they were made, and another crop would cut part of the
+perturbation away."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,14 @@ class AdversarialSet(Protocol):
     @property
     def sha256(self) -> str:
         """What decides its images."""
+        ...
+
+    def refuse_unfit(self, model: ModelInfo) -> None:
+        """Refuse a network that does not take its pictures; none is made for that.
+
+        Raises:
+            UserError: what the network says of them.
+        """
         ...
 
     def passes_to_make(self, first: int, end: int) -> int:
@@ -110,6 +124,15 @@ def concepts_of(sample: Sample) -> tuple[int, ...]:
     return sample.concepts or (sample.label,)
 
 
+@contextmanager
+def naming_the_set() -> Iterator[None]:
+    """Say of a picture that a network refuses that it is one of the adversarial set's."""
+    try:
+        yield
+    except UserError as error:
+        raise UserError(f"adversarial images: {error}") from error
+
+
 @dataclass(frozen=True)
 class StoredSet:
     """An adversarial set that is there, as an ordinary data set.
@@ -133,6 +156,11 @@ class StoredSet:
     def sha256(self) -> str:
         """Of its content."""
         return self.dataset.sha256
+
+    def refuse_unfit(self, model: ModelInfo) -> None:
+        """See :class:`AdversarialSet`."""
+        with naming_the_set():
+            refuse_unfit(model.with_resize(STORED_RESIZE), self.dataset)
 
     def passes_to_make(self, first: int, end: int) -> int:
         """None: everything is there."""

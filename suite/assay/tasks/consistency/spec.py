@@ -49,6 +49,10 @@ class EnsembleSpec(StrictModel):
         return self
 
 
+HEADLINE = "excess"
+"""The figure that ranks: how far the likeness of a neuron's top images exceeds what shuffled labels give."""
+
+
 class ConsistencySpec(TaskSpec):
     """Neuron consistency on real and on adversarial images.
 
@@ -76,6 +80,11 @@ class ConsistencySpec(TaskSpec):
     hierarchy: Annotated[str, RUNTIME] = "imagenet"
     adversarial: Annotated[EnsembleSpec | None, IDENTITY] = None
     adversarial_data: Annotated[str | None, RUNTIME] = None
+
+    def metric_keys(self) -> tuple[str, ...]:
+        """See :meth:`assay.specs.TaskSpec.metric_keys`."""
+        figures = (HEADLINE, "excess_gap", "excess_adv", "consis", "consis_adv")
+        return (*figures, *(f"{figure}@{sigma}" for figure in figures for sigma in self.sigmas))
 
     @model_validator(mode="after")
     def _consistent(self) -> "ConsistencySpec":

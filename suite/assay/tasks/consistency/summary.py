@@ -13,6 +13,7 @@ from assay.tasks.base import Record, Summary, clean_records
 from assay.tasks.consistency.blocks import KINDS
 from assay.tasks.consistency.scores import Scoring, covered, estimates
 from assay.tasks.consistency.spec import ConsistencySpec
+from assay.tasks.consistency.titles import titled
 from assay.tasks.consistency.topk import MIN_TOP_IMAGES
 
 ENOUGH_IMAGES = 100
@@ -26,22 +27,21 @@ ALONE_TOLERANCE = 1e-3  # of the largest activation; batched kernels sum in anot
 
 
 def summarise(spec: ConsistencySpec, records: Sequence[Record]) -> Summary:
-    """Means over neurons with bootstrap intervals, their floors and excess, the sigma sweep, attack success."""
+    """Means over neurons with intervals over images, their floors and excess, the sigma sweep, attack success."""
     images = covered(records)
     if images < MIN_TOP_IMAGES:
         return Summary((), (_enough(images, f"a neuron needs {MIN_TOP_IMAGES} images to stand for it"),))
     scoring = Scoring.of(spec, records)
     if not scoring.hierarchy_as_named or scoring.labels_outside:
         return Summary((), (_hierarchy_as_named(scoring), _labels_in_hierarchy(scoring)))
-    return Summary(tuple(_metrics(spec, scoring)), tuple(_guards(scoring, records)))
+    return Summary(tuple(titled(_metrics(spec, scoring))), tuple(_guards(scoring, records)))
 
 
 def _metrics(spec: ConsistencySpec, scoring: Scoring) -> Iterator[Metric]:
     for layer in reversed(scoring.layers):
         prefix = "" if layer == scoring.headline else f"{layer}:"
         for sigma in spec.sigmas:
-            scores = {kind: scoring.scores(kind, layer, float(sigma)) for kind in KINDS}
-            for name, found in estimates(scores, spec.seed, scoring.one_class_each).items():
+            for name, found in estimates(scoring, layer, float(sigma)).items():
                 common = {
                     "value": found.value, "ci_low": found.low, "ci_high": found.high, "n": found.n,
                     "unit": "excess" if name.startswith("excess") else "consistency",

@@ -7,11 +7,12 @@ from assay.results.document import Guard
 from assay.tasks.base import Figure, Record, RunContext, Summary, Task, Unit
 from assay.tasks.consistency.spec import ConsistencySpec
 from assay.tasks.consistency.values import RECORD_VALUES
-from assay.tasks.shared.images import DataSource, label_space_mismatch, open_images
-from assay.tasks.shared.loading import Picture
+from assay.tasks.shared.images import DataSource, label_space_mismatch, open_images, refuse_unfit
 from assay.tasks.shared.plausible import Expected, plausible_accuracy
 
 if TYPE_CHECKING:
+    from assay.data.dataset import Dataset
+    from assay.data.layouts import Sample
     from assay.models.info import ModelInfo
     from assay.models.loaded import LoadedModel
     from assay.tasks.consistency.sets import ConsistencyData
@@ -43,6 +44,11 @@ class ConsistencyTask(Task[ConsistencySpec, "ConsistencyData"]):
         has_concepts = bool(data.real.samples[0].concepts)
         return None if has_concepts else label_space_mismatch(model, data.real)
 
+    def check_pictures(self, spec: ConsistencySpec, model: "ModelInfo", data: "ConsistencyData") -> None:
+        """The network takes both sets."""
+        refuse_unfit(model, data.real)
+        data.adversarial.refuse_unfit(model)
+
     def check_network(self, spec: ConsistencySpec, load: "Callable[[], LoadedModel]") -> None:
         """The layers that the spec names are there and give maps or vectors."""
         if spec.layers:
@@ -60,11 +66,9 @@ class ConsistencyTask(Task[ConsistencySpec, "ConsistencyData"]):
             for first in range(0, count, BLOCK_IMAGES)
         ]
 
-    def pictures(
-        self, spec: ConsistencySpec, model: "LoadedModel", data: "ConsistencyData", unit: Unit
-    ) -> list[Picture]:
+    def shown(self, data: "ConsistencyData", unit: Unit) -> "list[tuple[Dataset, Sample]]":
         """The block's real images; the adversarial ones may have yet to be made."""
-        return [Picture(model, data.real, sample) for sample in data.real.samples[slice(*unit.payload)]]
+        return [(data.real, sample) for sample in data.real.samples[slice(*unit.payload)]]
 
     def run(
         self,
@@ -84,6 +88,12 @@ class ConsistencyTask(Task[ConsistencySpec, "ConsistencyData"]):
         from assay.tasks.consistency.summary import summarise
 
         return summarise(spec, records)
+
+    def headline_title(self, spec: ConsistencySpec) -> str:
+        """See :class:`assay.tasks.base.Task`; without images there are no figures to look at."""
+        from assay.tasks.consistency.titles import title_of
+
+        return title_of(str(spec.headline_key))
 
     def plausible(self, spec: ConsistencySpec, records: Sequence[Record], expected: Expected) -> Guard | None:
         """See :class:`assay.tasks.base.Task`; concepts are no labels of the model's."""

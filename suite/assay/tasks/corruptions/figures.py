@@ -10,7 +10,6 @@ from assay.tasks.corruptions.names import sheet_name
 from assay.tasks.corruptions.outcomes import Outcomes
 from assay.tasks.corruptions.spec import CorruptionsSpec
 
-_ROW = 24  # pixels, of the heat map
 _MEAN_COLOUR, _OTHERS_COLOUR = "#1f4e8c", "rgba(120,120,120,0.45)"
 
 
@@ -41,11 +40,11 @@ def _heat_map(spec: CorruptionsSpec, outcomes: Outcomes) -> Figure:
         )
     )  # fmt: skip
     chart.update_layout(
-        xaxis={"title": "severity", "type": "category", "side": "top"},
-        yaxis={"autorange": "reversed", "type": "category", "automargin": True},
-        height=110 + _ROW * len(rows),
+        xaxis={"title": {"text": "severity", "standoff": 4}, "type": "category", "side": "top"},
+        yaxis={"autorange": "reversed", "type": "category", "automargin": True, "dtick": 1},
+        font={"size": 11},
         template="plotly_white",
-        margin={"t": 60, "b": 20},
+        margin={"t": 50, "b": 10},
     )
     place = int(outcomes.by_corruption.argmin())
     clean = "" if outcomes.clean is None else f" Clean pictures: {outcomes.clean.mean():.1%}."

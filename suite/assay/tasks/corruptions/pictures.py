@@ -49,7 +49,7 @@ class CorruptedPicture(Picture):
 
         level = self.level
         random = np.random.default_rng(picture_seed(level, self.sample.unit_id))
-        pixels = corrupt(_at_size(self), level.corruption, level.severity, level.settings, random)
+        pixels = corrupt(_LATEST.of(self), level.corruption, level.severity, level.settings, random)
         return torch.from_numpy(pixels.transpose(2, 0, 1).astype(np.float32)) / 255
 
 
@@ -70,7 +70,7 @@ class _Latest:
         """(H, W, C) uint8, not to be written into."""
         from assay.models.pictures import prepared
 
-        key = Picture.key.fget(picture)  # type: ignore[attr-defined]
+        key = Picture(picture.model, picture.data, picture.sample).key
         with self._lock:
             if key in self._found:
                 return self._found[key]
@@ -88,7 +88,3 @@ class _Latest:
 
 
 _LATEST = _Latest()
-
-
-def _at_size(picture: Picture) -> Pixels:
-    return _LATEST.of(picture)

@@ -59,7 +59,7 @@ class CorruptionsSpec(TaskSpec):
             raise ValueError("arg_max: `subset` needs `classes`, the class indices that it is taken over")
         if self.baseline != "none" and not self.of_baseline:
             raise ValueError(
-                "baseline: alexnet's errors are known of the fifteen common corruptions; name one"
+                "baseline: alexnet's errors are known of the common corruptions; name one of them"
             )
         return self
 
@@ -84,10 +84,11 @@ class CorruptionsSpec(TaskSpec):
 
     @property
     def of_baseline(self) -> tuple[str, ...]:
-        """The corruptions of which the baseline's errors are known."""
-        from assay.tasks.corruptions.baseline import ALEXNET_ERRORS
+        """The corruptions whose errors can be held against the baseline's."""
+        from assay.tasks.corruptions.baseline import ALEXNET_ERRORS, MADE_OTHERWISE
 
-        return tuple(name for name in self.corruptions if name in ALEXNET_ERRORS)
+        left_out = MADE_OTHERWISE if self.pictures == "made" else ()
+        return tuple(name for name in self.corruptions if name in ALEXNET_ERRORS and name not in left_out)
 
     def metric_keys(self) -> tuple[str, ...]:
         """See :meth:`assay.specs.TaskSpec.metric_keys`."""

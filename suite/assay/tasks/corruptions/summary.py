@@ -13,6 +13,7 @@ from assay.tasks.corruptions.baseline import alexnet_error
 from assay.tasks.corruptions.guards import all_guards
 from assay.tasks.corruptions.outcomes import Outcomes
 from assay.tasks.corruptions.spec import HEADLINE, CorruptionsSpec
+from assay.tasks.corruptions.titles import headline_title
 
 Floats = npt.NDArray[np.float64]
 _RESAMPLES = 2000
@@ -46,14 +47,12 @@ def corruption_error(spec: CorruptionsSpec, correct: Floats) -> Any:
 
 def _plain(spec: CorruptionsSpec, outcomes: Outcomes) -> Iterator[Metric]:
     assert outcomes.clean is not None
-    title = f"Accuracy on shifted pictures{_convention(spec)}"
-    yield _mean(spec, HEADLINE, outcomes.clean, title=title, direction="up", headline=True)
+    yield _mean(spec, HEADLINE, outcomes.clean, title=headline_title(spec), direction="up", headline=True)
 
 
 def _corrupted(spec: CorruptionsSpec, outcomes: Outcomes) -> Iterator[Metric]:
     images = outcomes.correct.mean((1, 2))
-    title = f"Mean accuracy on corrupted pictures{_convention(spec)}"
-    yield _mean(spec, HEADLINE, images, title=title, direction="up", headline=True)
+    yield _mean(spec, HEADLINE, images, title=headline_title(spec), direction="up", headline=True)
     if outcomes.clean is not None:
         yield _share("clean_accuracy", outcomes.clean, title="Clean accuracy", direction="up", headline=True)
         yield _mean(
@@ -108,15 +107,6 @@ def _of_corruption(spec: CorruptionsSpec, name: str, correct: npt.NDArray[np.boo
             f"{name}:accuracy@{severity}", correct[:, place], series=name, x=severity, x_label="severity",
             title=f"{words}, accuracy at severity {severity}", direction="up",
         )  # fmt: skip
-
-
-def _convention(spec: CorruptionsSpec) -> str:
-    """How answers are taken where labels are from a part of the classes; mixing the two up is a common mistake."""
-    if not spec.classes:
-        return ""
-    if spec.arg_max == "all":
-        return f" of {len(spec.classes)} classes, arg-max over all classes"
-    return f", arg-max over {len(spec.classes)} classes"
 
 
 def _interval(values: Any, seed: int) -> tuple[float | None, float | None]:

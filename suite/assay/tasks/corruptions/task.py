@@ -1,24 +1,22 @@
 """Accuracy on corrupted and shifted pictures, as a family of the task protocol."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from math import prod
 from typing import TYPE_CHECKING, Any
 
 from assay.results.document import Guard
 from assay.tasks.base import Figure, Record, RunContext, Summary, Task, Unit
 from assay.tasks.corruptions.spec import CorruptionsSpec
+from assay.tasks.corruptions.titles import headline_title
 from assay.tasks.corruptions.values import RECORD_VALUES
 from assay.tasks.shared.images import DataSource, label_space_mismatch, open_images
 from assay.tasks.shared.loading import Picture
+from assay.tasks.shared.passes import images_in_a_pass
 from assay.tasks.shared.plausible import Expected, plausible_accuracy
 
 if TYPE_CHECKING:
-    from assay.data.dataset import Dataset
+    from assay.data.dataset import Dataset, Sample
     from assay.models.info import ModelInfo
     from assay.models.loaded import LoadedModel
-
-_CPU_PIXELS = 16 * 3 * 224 * 224  # values of all pictures in one pass
-_GPU_PIXELS = 40_000_000
 
 
 class CorruptionsTask(Task[CorruptionsSpec, "Dataset"]):
@@ -53,14 +51,19 @@ class CorruptionsTask(Task[CorruptionsSpec, "Dataset"]):
 
     def batch_size(self, input_shape: tuple[int, int, int], device: str) -> int:
         """16 of 224 x 224 on a CPU, and at most an image's own pictures."""
-        pixels = _CPU_PIXELS if device == "cpu" else _GPU_PIXELS
-        return min(max(pixels // prod(input_shape), 1), 100)
+        return images_in_a_pass(input_shape, device, cpu_values=16 * 3 * 224 * 224, most_on_cpu=100, most=100)
 
     def units(self, spec: CorruptionsSpec, data: "Dataset") -> list[Unit]:
         """One unit an image, with all its pictures."""
         from assay.tasks.corruptions.sets import images
 
         return images(spec, data)
+
+    def shown(self, data: "Dataset", unit: Unit) -> "list[tuple[Dataset, Sample]]":
+        """The image's clean picture, or its published ones."""
+        image = unit.payload
+        samples = list(image.published.values()) if image.clean is None else [image.clean]
+        return [(data, sample) for sample in samples]
 
     def pictures(
         self, spec: CorruptionsSpec, model: "LoadedModel", data: "Dataset", unit: Unit
@@ -88,6 +91,10 @@ class CorruptionsTask(Task[CorruptionsSpec, "Dataset"]):
         from assay.tasks.corruptions.summary import summarise
 
         return summarise(spec, records)
+
+    def headline_title(self, spec: CorruptionsSpec) -> str:
+        """See :class:`assay.tasks.base.Task`."""
+        return headline_title(spec)
 
     def plausible(self, spec: CorruptionsSpec, records: Sequence[Record], expected: Expected) -> Guard | None:
         """See :class:`assay.tasks.base.Task`; a shift has no clean answers to hold against anything."""

@@ -29,10 +29,10 @@ class HostClock:
 
 
 class CudaClock:
-    """Moments in a device's own queue of work: a mark passes when all that was queued before it is done.
+    """Moments in a device's own queue of work: a mark passes when everything queued before it is done.
 
     Between a mark that is queued before the host looks for data and one that is queued behind the data's copy, the
-    device did nothing but wait for the data and copy them; while it was still at earlier work, it did not wait.
+    device only waited for the data and copied them. While it still did earlier work, it did not wait.
     """
 
     def __init__(self, device: str) -> None:

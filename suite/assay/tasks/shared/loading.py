@@ -1,8 +1,8 @@
-"""Pictures as networks read them, decoded in the background while a network computes.
+"""Pictures as networks read them, decoded in the background while the network computes.
 
 A family says which pictures a unit reads (:meth:`assay.tasks.base.Task.pictures`) and takes them from its run's
 :class:`Loader`; the runner lets the pictures of the chunk at hand and of the next one be loaded ahead. Only time
-depends on it: what was not loaded ahead is loaded when it is taken, and an error is raised where it is taken.
+depends on this: a picture that was not loaded ahead is loaded when it is taken, and errors are raised there too.
 """
 
 from collections.abc import Hashable, Iterable, Sequence

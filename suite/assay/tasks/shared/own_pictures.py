@@ -1,4 +1,4 @@
-"""A user's own folder of pictures, one folder a class, as a data set for one model: no YAML is written."""
+"""A user's own folder of pictures, one folder per class, as a data set for one model: no YAML is written."""
 
 import difflib
 import re
@@ -80,8 +80,8 @@ def is_folder(data: str) -> bool:
         nearest = difflib.get_close_matches(data, known, n=3, cutoff=0.6)
         hint = f"; did you mean {' or '.join(nearest)}?" if nearest else ""
         raise UserError(
-            f"no such folder or manifest, and unknown data set {data!r}{hint} (give a folder with one folder a class, "
-            "or a name of `assay list data`)"
+            f"no such folder or manifest, and unknown data set {data!r}{hint} (give a folder with one folder per "
+            "class, or a name of `assay list data`)"
         )
     return False
 
@@ -137,7 +137,7 @@ def _labels(folder: Path, own: OwnFolder) -> dict[str, int]:
 
 
 def _counted_off(folder: Path, present: list[str], own: OwnFolder) -> dict[str, int]:
-    """The folders of a model whose classes have no names: counted off as ImageFolder does, or numbers of classes."""
+    """Labels of folders where classes have no names: numbered as ImageFolder does, or by class numbers."""
     numbers = [int(name) for name in present if name.isascii() and name.isdecimal()]
     all_numbers = len(numbers) == len(present)
     if len(present) == own.num_classes:
@@ -151,7 +151,7 @@ def _counted_off(folder: Path, present: list[str], own: OwnFolder) -> dict[str, 
         return dict(zip(present, numbers, strict=True))
     raise UserError(
         f"{folder}: has {len(present)} folders ({_some(present)}) where {own.model} has {own.num_classes} classes, "
-        "whose names it does not say; give one folder a class, name them by class numbers from 0, or say the names "
+        "whose names it does not say; give one folder per class, name them by class numbers from 0, or say the names "
         "as the model's `classes`"
     )
 

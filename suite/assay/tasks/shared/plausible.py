@@ -11,7 +11,7 @@ from assay.results.document import Guard, ModelCard, StatedAccuracy
 from assay.results.statistics import wilson_interval
 
 OTHER_IMAGES = 0.02
-"""How much less than stated may be right of other images than those that the statement is about: some are harder."""
+"""By how much accuracy may lie below the stated one on other images than stated: some are harder."""
 GUARD = "clean_accuracy_plausible"
 _MEND = "`assay doctor MODEL --data D` finds how the network wants its pictures"
 
@@ -37,10 +37,10 @@ class Expected:
 
 
 def plausible_accuracy(correct: Sequence[bool], expected: Expected, top_k: int = 1) -> Guard:
-    """The guard for a family that knows of each undisturbed picture whether it was classified as labelled.
+    """The guard for a family that knows whether each clean picture was classified as labelled.
 
     Args:
-        correct: one a picture.
+        correct: one per picture.
         expected: of the model.
         top_k: of the highest logits, how many may be the label's.
     """

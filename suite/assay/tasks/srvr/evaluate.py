@@ -12,8 +12,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from assay.common.errors import UserError
 from assay.data.dataset import Dataset
-from assay.models.check import check_logits
+from assay.models.check import ForwardError, NonFiniteLogitsError, ask, check_logits
 from assay.models.loaded import LoadedModel
 from assay.tasks.base import Record, RunContext
 from assay.tasks.shared.loading import Loader, Picture
@@ -83,6 +84,26 @@ class Studio:
     def images(self, surface: Surface, points: Tensor) -> Tensor:
         """Renders (N, 3, S, S) at points (N, n) of the semantic space."""
         return self.draw(surface, camera(place(self.spec.names, points)), self.settings)
+
+
+def check_image_size(size: int, model: LoadedModel) -> None:
+    """Ask a network for black renders of ``size`` x ``size`` pixels.
+
+    Raises:
+        UserError: it takes no other size than its own; its words are quoted.
+    """
+    device = next((parameter.device for parameter in model.module.parameters()), "cpu")
+    try:
+        logits = ask(model.module, torch.zeros(2, 3, size, size, device=device), model.info.name)
+        check_logits(logits, model.info.num_classes)
+    except NonFiniteLogitsError:
+        return
+    except UserError as error:
+        words = error.words if isinstance(error, ForwardError) else str(error)
+        raise UserError(
+            f"`image_size` of the task: model {model.info.name} does not take renders of {size} x {size} ({words}); "
+            f"leave it out, and they have the network's own {model.info.input_shape[1]} x {model.info.input_shape[2]}"
+        ) from error
 
 
 @lru_cache(maxsize=1)

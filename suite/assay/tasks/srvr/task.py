@@ -1,6 +1,6 @@
 """Semantic robustness over 3-D renders, as a family of the task protocol."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from math import isnan
 from pathlib import Path
@@ -49,8 +49,8 @@ class SrvrTask(Task[SrvrSpec, "ShapeSet"]):
     """From which views is an object recognised, robustly?"""
 
     meaning = (
-        "srvr: the share of views, within a region grown from a recognised one, from "
-        "which the class is still recognised."
+        "srvr: the share of all views that lie in a region, grown from one view, in which the class stays "
+        "recognised; scores are calibrated."
     )
     record_version = 2
     spec_type = SrvrSpec
@@ -85,6 +85,13 @@ class SrvrTask(Task[SrvrSpec, "ShapeSet"]):
         if spec.renderer == "pytorch3d" and (problem := pytorch3d_problem()):
             return problem
         return label_space_mismatch(model, data)
+
+    def check_network(self, spec: SrvrSpec, load: "Callable[[], LoadedModel]") -> None:
+        """The network takes renders of the size that the spec says, where it says one."""
+        if spec.image_size is not None:
+            from assay.tasks.srvr.evaluate import check_image_size
+
+            check_image_size(spec.image_size, load())
 
     def units(self, spec: SrvrSpec, data: "ShapeSet") -> list[Unit]:
         """One unit a row of a shape's map; for ``function: network`` one a shape and method, too."""

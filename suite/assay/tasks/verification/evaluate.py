@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
+from assay.common.validation import validate
 from assay.data.dataset import Dataset, Sample
 from assay.models.chain import with_normalisation_as_layer
 from assay.models.loaded import LoadedModel
@@ -58,6 +59,46 @@ def exact_network(model: LoadedModel) -> Network:
         return read_network(with_normalisation_as_layer(model.module), model.info.input_shape)
     except UnsupportedLayerError as error:
         raise NotApplicableError(str(error)) from error
+
+
+def spec_of_one(
+    perturbations: Sequence[str],
+    delta: float,
+    labels: str | None,
+    timeout_s: float,
+    *,
+    verifier: str = "exact",
+    saliency: str = "gradient",
+    grid: int | None = None,
+) -> VerificationSpec:
+    """A question about one image as a spec, so that one set of checks serves both.
+
+    Args:
+        perturbations: that change together.
+        delta: threshold of the attention inconsistency.
+        labels: whose maps count; None: all of them where it is proved, the predicted one's where it is searched.
+        timeout_s: seconds for a proof.
+        verifier: ``exact``, ``search`` or ``auto``.
+        saliency: the heat map that the search compares.
+        grid: points per parameter that the search looks at first; None: the spec's own default.
+
+    Raises:
+        UserError: what is wrong, as in a spec's file.
+    """
+    document = {
+        "schema": 1,
+        "family": "verification",
+        "title": "one image",
+        "data": "one image",
+        "combinations": [list(perturbations)],
+        "deltas": [delta],
+        "labels": labels or ("all" if verifier == "exact" else "predicted"),
+        "timeout_s": timeout_s,
+        "verifier": verifier,
+        "saliency": saliency,
+        **({} if grid is None else {"search": {"grid": grid}}),
+    }
+    return validate(VerificationSpec, document, "assay verify")
 
 
 def question(spec: VerificationSpec, combination: Sequence[str], seed: int) -> Question:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from assay.results.document import Guard, Metric
 from assay.tasks.base import Figure, Record, RunContext, Summary, Task, Unit
 from assay.tasks.shared.images import DataSource, label_space_mismatch, open_images
-from assay.tasks.shared.loading import Picture
 from assay.tasks.shared.plausible import Expected, plausible_accuracy
 from assay.tasks.verification.spec import WITHIN_QUARTER_SEEN, VerificationSpec
 from assay.tasks.verification.summary import summarise
@@ -16,6 +15,7 @@ from assay.tasks.verification.values import RECORD_VALUES
 
 if TYPE_CHECKING:
     from assay.data.dataset import Dataset
+    from assay.data.layouts import Sample
     from assay.models.info import ModelInfo
     from assay.models.loaded import LoadedModel
 
@@ -121,11 +121,9 @@ class VerificationTask(Task[VerificationSpec, "Dataset"]):
             for index, name in enumerate(spec.names)
         ]
 
-    def pictures(
-        self, spec: VerificationSpec, model: "LoadedModel", data: "Dataset", unit: Unit
-    ) -> list[Picture]:
+    def shown(self, data: "Dataset", unit: Unit) -> "list[tuple[Dataset, Sample]]":
         """The unit's image."""
-        return [Picture(model, data, unit.payload[0])]
+        return [(data, unit.payload[0])]
 
     def run(
         self,

@@ -29,7 +29,7 @@ def saturate(picture: Floats, setting: tuple[float, float]) -> Floats:
     wanted = np.clip(depth * factor + added, 0, 1)
     change = np.divide(wanted, depth, out=np.zeros_like(depth), where=depth > 0)
     coloured = value - (value - picture) * change
-    grey = value * (1 - wanted * np.array([0.0, 1.0, 1.0]))
+    grey = value * (1 - wanted * np.array([0.0, 1.0, 1.0])[: picture.shape[2]])
     found: Floats = np.where(depth > 0, coloured, grey)
     return found
 

@@ -1,0 +1,106 @@
+"""What the overview shows: a track at a time, its tasks as columns, the models of its label space as rows."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from assay.board.headings import column_headings
+from assay.board.site.boards import TaskBoard
+from assay.tasks.families import family
+from assay.tracks import Track, shipped_tracks
+
+OTHER = "other"
+_OTHER = "Tasks that are admitted and belong to no track."
+
+
+@dataclass(frozen=True)
+class ShownTrack:
+    """A track of which models have figures.
+
+    Attributes:
+        id: of the track; :data:`OTHER` where the tasks belong to none.
+        boards: the tasks that any model has a figure of: the columns, in the track's own order.
+        not_run: those that none has.
+        models: the ids of the models that are asked here.
+        without: family to why the track has no task of it.
+    """
+
+    id: str
+    title: str
+    description: str
+    boards: Sequence[TaskBoard]
+    not_run: Sequence[TaskBoard]
+    models: Sequence[str]
+    without: Mapping[str, str]
+
+    @property
+    def headings(self) -> dict[str, str]:
+        """The columns' headings by task: the family; and, where it has two tasks here, the task's own name."""
+        return column_headings([(board.id, board.family) for board in self.boards], self.id == OTHER)
+
+    @property
+    def meanings(self) -> dict[str, str]:
+        """What the headline of each family says, by family."""
+        return {
+            board.family: family(board.family).meaning.removeprefix(f"{board.family}: ")
+            for board in self.boards
+        }
+
+
+def tracks(boards: Sequence[TaskBoard], models: Sequence[Mapping[str, Any]]) -> list[ShownTrack]:
+    """The tracks that have a column, that of the most models first and the other tasks last."""
+    known, taken, found = {board.id: board for board in boards}, set[str](), []
+    for name, track in shipped_tracks().items():
+        tasks = dict.fromkeys([*track.embedded.tasks, *track.full.tasks])
+        own = [known[task] for task in tasks if task in known]
+        taken |= set(tasks)
+        found.append(_shown(name, track, own, models))
+    rest = [board for board in boards if board.id not in taken]
+    found.sort(key=lambda track: -len(track.models))
+    return [track for track in (*found, _shown(OTHER, None, rest, models)) if track.boards]
+
+
+def _shown(
+    name: str, track: Track | None, own: Sequence[TaskBoard], models: Sequence[Mapping[str, Any]]
+) -> ShownTrack:
+    return ShownTrack(
+        id=name,
+        title=track.title if track else "Other tasks",
+        description=track.description if track else _OTHER,
+        boards=[board for board in own if board.has_figures],
+        not_run=[board for board in own if not board.has_figures],
+        models=[
+            model["id"]
+            for model in models
+            if (track and model["label_space"] == track.label_space)
+            or any(model["id"] in board.rows for board in own)
+        ],
+        without=_without(track) if track else {},
+    )
+
+
+def _without(track: Track) -> dict[str, str]:
+    """The families without a task at either scale, and why."""
+    there = {task.partition("/")[0] for task in (*track.embedded.tasks, *track.full.tasks)}
+    stated = {**track.full.without, **track.embedded.without}
+    return {name: why for name, why in stated.items() if name not in there}
+
+
+def overview(boards: Sequence[TaskBoard], shown: Sequence[ShownTrack]) -> dict[str, Any]:
+    """All of it as plain JSON: tasks, tracks, and the ranking figure of each model on each task."""
+    tasks = [
+        {
+            "id": board.id, "title": board.title, "family": board.family, "metric": board.rank_by,
+            "measure": board.measure, "unit": board.unit, "better": board.better, "units": board.admitted.units,
+        }
+        for board in boards
+    ]  # fmt: skip
+    found = [
+        {"id": track.id, "title": track.title, "headings": track.headings, "models": track.models}
+        for track in shown
+    ]
+    rows: dict[str, dict[str, Any]] = {}
+    for board in boards:
+        for model, cell in board.ranked().items():
+            rows.setdefault(model, {})[board.id] = cell
+    return {"tasks": tasks, "tracks": found, "rows": rows}

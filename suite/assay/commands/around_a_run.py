@@ -1,0 +1,100 @@
+"""What is looked at and said before a run computes anything, and after it found nothing to compute."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from assay.commands.asked import Asked, like_a_known
+from assay.common.errors import UserError
+
+if TYPE_CHECKING:
+    from assay.results.document import ResultDocument
+    from assay.runner.jobs import Job, JobRequest
+
+
+def requests_here(asked: Asked, device: str, skip: bool) -> "list[JobRequest]":
+    """The requests, without those that need what is not here where these are to be skipped; each is said.
+
+    Raises:
+        UserError: as :meth:`Asked.requests`.
+        typer.Exit: with code 1, as nothing is left.
+    """
+    from assay.runner.availability import why_unavailable
+
+    requests = asked.requests(device)
+    if not skip:
+        return requests
+    reasons = [(request, why_unavailable(request)) for request in requests]
+    for request, reason in reasons:
+        if reason:
+            say(f"{request.name or request.model} · {request.task}: left out: {reason}")
+    left = [request for request, reason in reasons if not reason]
+    if not left:
+        say("nothing ran: all of it needs what is not here")
+        raise typer.Exit(1)
+    return left
+
+
+def refuse_replacing(jobs: "Sequence[Job]", out: Path) -> None:
+    """Refuse to put a user's checkpoint in the place of another one's results.
+
+    Raises:
+        UserError: the folder has results of other weights under the same name.
+    """
+    from assay.runner.store import RunFolder
+
+    if not any(job.request.weights for job in jobs) or not (out / "jobs").is_dir():
+        return
+    folder = RunFolder.existing(out)
+    stored = {(entry["model"], entry["task"]): entry["key"] for entry in folder.index()}
+    for job in jobs:
+        key = stored.get(job.names)
+        if job.request.weights is None or key in (None, job.key):
+            continue
+        before = folder.job(str(key)).read_job(job.names)["model"]["weights_sha256"]
+        if before != job.info.weights_sha256:
+            raise UserError(
+                f"{out}: has results of {job.info.name} with other weights ({before[:8]}…, these are "
+                f"{job.info.weights_sha256[:8]}…); give this checkpoint a name of its own: --name NAME"
+            )
+
+
+def say_remarks(jobs: "Sequence[Job]") -> None:
+    """What a reader must know of how networks and data were read, once for all jobs on the same."""
+    from assay.results.document import DataCard
+    from assay.runner.jobs import data_card
+
+    read = [
+        (card.name, card.remarks)
+        for card in (DataCard.model_validate(data_card(job.question.data)) for job in jobs)
+    ]
+    for name, remarks in dict.fromkeys([*((job.info.name, job.info.notes) for job in jobs), *read]):
+        for remark in remarks:
+            say(f"{name}: {remark}")
+    for job in jobs:
+        stated = job.info.trained_on
+        if stated is not None and job.training is None and not job.not_applicable:
+            say(
+                f"{job.title}: its network was trained on {stated.data}, which is not here (--data-root): nobody "
+                "looked whether its pictures are among these"
+            )
+
+
+def nothing_ran(results: "Sequence[ResultDocument]") -> bool:
+    """Whether no task had a meaning for its model; then it is said, and what may be meant."""
+    from assay.results.document import Status
+
+    if not results or any(result.status is not Status.NOT_APPLICABLE for result in results):
+        return False
+    for name, space in dict.fromkeys((result.model.name, result.model.label_space) for result in results):
+        hint = like_a_known(space) or "`assay list tasks` shows the data of each task"
+        say(f"nothing ran: no task has a meaning for {name}, whose label space is {space!r}; {hint}")
+    return True
+
+
+def say(line: str) -> None:
+    """Print a line on standard error."""
+    print(line, file=sys.stderr)

@@ -1,0 +1,201 @@
+"""What a user asked for, taken apart into one request a model and task."""
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from assay.commands.asked_models import AskedModel, asked_models, checked_name
+from assay.commands.options import Dtype
+from assay.common.errors import UserError
+from assay.specs import shipped_specs
+from assay.tasks.families import families
+from assay.tracks import Scale, load_track, shipped_tracks, track_of
+
+if TYPE_CHECKING:
+    from assay.runner.jobs import JobRequest
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a user asked for, before it is taken apart into jobs; the values here are those of options left out."""
+
+    tasks: Sequence[str] = ()
+    models: Sequence[str] = ()
+    weights: Path | None = None
+    limit: int | None = None
+    dtype: Dtype = Dtype.FLOAT32
+    tf32: bool = False
+    threads: int = 1
+    batch_size: str = "auto"
+    data_roots: Sequence[Path] = ()
+    switches: Sequence[str] = ()
+    data: str | None = None
+    trusted: Sequence[str] = ()
+    tracks: Sequence[str] = ()
+    scale: Scale = Scale.EMBEDDED
+    name: str | None = None
+    settings: Sequence[str] = ()
+
+    @cached_property
+    def chosen(self) -> list[AskedModel]:
+        """The models that ``--model``, ``--name`` and ``--weights`` name.
+
+        Raises:
+            UserError: a pattern that nothing fits; a name or weights for other than one model.
+        """
+        found = asked_models(self.models)
+        for option, given in (("--weights", self.weights), ("--name", self.name)):
+            if given is not None and len(found) != 1:
+                raise UserError(f"{option}: belongs to exactly one model; name it with one --model")
+        if self.weights is not None:
+            found = [found[0]._replace(weights=str(self.weights))]
+        if self.name is not None:
+            found = [found[0]._replace(name=checked_name(self.name, "--name"))]
+        return found
+
+    def requests(self, device: str) -> "list[JobRequest]":
+        """One request per model and task.
+
+        Raises:
+            UserError: neither task nor track nor model; an unknown track, or a model that has none; no batch size;
+                a name or weights for other than one model; a task without a default model.
+        """
+        from assay.runner.jobs import JobRequest
+        from assay.runner.precision import Precision
+
+        return [
+            JobRequest(
+                model=model.model,
+                task=task,
+                name=model.name,
+                weights=model.weights,
+                limit=self.limit,
+                precision=Precision(self.dtype.value, self.tf32, self.threads),
+                device=device,
+                batch_size=_batch_size(self.batch_size),
+                data_roots=tuple(str(root) for root in self.data_roots),
+                switches=tuple(self.switches),
+                data=self.data,
+                trusted=tuple(self.trusted),
+                settings=tuple(self.settings),
+            )
+            for model, task in self._pairs()
+        ]
+
+    def _pairs(self) -> list[tuple[AskedModel, str]]:
+        """Model and task of every job, each once: tasks first, then tracks, in the order of the command."""
+        tracks = [*(name for name in self.tasks if _is_track(name)), *self.tracks]
+        tasks = [name for name in self.tasks if not _is_track(name)]
+        pairs = [
+            (model, task)
+            for name in tasks
+            for model in self.chosen or _default_models(name)
+            for task in _tasks_of(name, model)
+        ]
+        for name in tracks:
+            track = load_track(name)
+            models = self.chosen or [AskedModel(track.default_model)]
+            pairs += [(model, task) for model in models for task in track.at(self.scale).tasks]
+        if not self.tasks and not self.tracks:
+            pairs = [(model, task) for model in self.chosen for task in self._own_track(model)]
+        if not pairs:
+            raise UserError(
+                "name a --model, which is run on its own track, or a --task or --track "
+                "(`assay list models`, `assay list tasks`, `assay list tracks`)"
+            )
+        return list(dict.fromkeys(pairs))
+
+    def _own_track(self, model: AskedModel) -> Sequence[str]:
+        """The tasks of the track of the model's label space."""
+        space = _label_space(model)
+        found = track_of(space)
+        if found is None:
+            hint = like_a_known(space) or "name tasks with --task"
+            raise UserError(f"model {model.model!r}: there is no track of its label space {space!r}; {hint}")
+        return found[1].at(self.scale).tasks
+
+
+def like_a_known(label_space: str) -> str:
+    """``did you mean cifar-10?``, or nothing where no known label space is called alike."""
+    from assay.data.manifest import PUBLIC_LABEL_SPACES
+
+    if label_space in PUBLIC_LABEL_SPACES:
+        return ""
+    near = difflib.get_close_matches(label_space.lower(), PUBLIC_LABEL_SPACES, n=1, cutoff=0.6)
+    return f"did you mean {near[0]}?" if near else ""
+
+
+def _label_space(model: AskedModel) -> str:
+    from assay.models.zoo import label_space_of
+
+    return label_space_of(model.model, Path(model.weights) if model.weights else None)
+
+
+def _is_track(name: str) -> bool:
+    return name in shipped_tracks() and name not in shipped_specs()
+
+
+def _default_models(name: str) -> list[AskedModel]:
+    """The model that a task is run on where none is named; a family has none.
+
+    Raises:
+        UserError: there is none.
+    """
+    if name in families():
+        raise UserError(
+            f"--task {name}: a family's tasks need a --model, whose label space chooses among them"
+        )
+    return [AskedModel(default_model(name))]
+
+
+def _tasks_of(name: str, model: AskedModel) -> list[str]:
+    """The task itself, or a family's tasks whose data have the labels of the model.
+
+    Raises:
+        UserError: the family has no such task.
+    """
+    if name not in families():
+        return [name]
+    space = _label_space(model)
+    found = [task for task in shipped_specs() if task.startswith(f"{name}/") and _labels_of(task) == space]
+    if not found:
+        hint = like_a_known(space) or "`assay list tasks` shows all"
+        raise UserError(
+            f"--task {name}: none of its tasks has the label space {space!r} of {model.model}; {hint}"
+        )
+    return found
+
+
+def _labels_of(task: str) -> str:
+    """The label space of a shipped task's data."""
+    from assay.data.manifest import load_manifest
+    from assay.tasks.families import family, load_spec
+
+    spec = load_spec(task).spec
+    own = family(spec.family).data_sets
+    return (own.load(spec.data) if own else load_manifest(spec.data)).label_space
+
+
+def _batch_size(text: str) -> int | None:
+    if text == "auto":
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise UserError(f"--batch-size: expected a number from 1 or auto (got {text!r})")
+    return int(text)
+
+
+def default_model(task: str) -> str:
+    """The model that a task is run on when none is named.
+
+    Raises:
+        UserError: unknown task, or it names none.
+    """
+    from assay.tasks.families import load_spec
+
+    default = load_spec(task).spec.default_model
+    if default is None:
+        raise UserError(f"task {task!r} names no default model; choose one with --model")
+    return default

@@ -1,0 +1,109 @@
+"""FAB and AutoAttack against the code of their authors at equal budgets, image by image, on a robust network."""
+
+import gzip
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from assay.attacks.balls import BALLS
+from assay.attacks.nearest import nearest
+from assay.attacks.run import Job, run_job
+from assay.attacks.settings import AttackSettings
+from assay.models.zoo import load_model
+from assay.tasks.adversarial.protocols import AUTOATTACK
+from assay.tasks.adversarial.spec import AttackSpec
+
+fab_pt = pytest.importorskip(
+    "pyautoattack.fab_pt", reason="pyautoattack is not importable; install it to compare"
+)
+STEPS, TARGETS, IMAGES = 20, 3, 60
+CASES = [("linf", 0.18), ("l2", 1.5)]
+
+
+@pytest.fixture(scope="module")
+def job(shared: Path) -> Job:
+    """The Wong-Kolter MNIST net and digits that it answers rightly."""
+    model = load_model("wk_mnist", weights=shared / "data" / "nets" / "wk_mnist.safetensors")
+    folder = shared / "data" / "mnist"
+    pixels, classes = (
+        np.frombuffer(gzip.decompress((folder / f"t10k-{part}-ubyte.gz").read_bytes()), np.uint8, offset=head)
+        for part, head in (("images-idx3", 16), ("labels-idx1", 8))
+    )
+    images = torch.tensor(pixels.reshape(-1, 1, 28, 28)[:IMAGES], dtype=torch.float32) / 255
+    labels = torch.tensor(classes[:IMAGES].astype(np.int64))
+    right = model.module(images).argmax(1) == labels
+    images, labels = images[right], labels[right]
+    return Job("fab_t", model.module, images, labels, range(len(images)), batch_size=100)
+
+
+def asked(norm: str, eps: float) -> AttackSettings:
+    return AttackSettings(eps=eps, norm=norm, steps=STEPS, restarts=TARGETS, loss="margin")
+
+
+def theirs(job: Job, norm: str, eps: float, targeted: bool) -> Any:
+    """The original, set up for the same budget."""
+    name = {"linf": "Linf", "l2": "L2"}[norm]
+    return fab_pt.FABAttack_PT(
+        job.model, norm=name, eps=eps, n_iter=STEPS, targeted=targeted, n_target_classes=TARGETS
+    )
+
+
+def their_lengths(job: Job, norm: str, attack: Any, targeted: bool) -> Tensor:
+    """The smallest norm over the original's runs, one a target class or one start."""
+    smallest = torch.full((len(job.images),), torch.inf)
+    for one in range(TARGETS if targeted else 1):
+        attack.target_class = one + 2
+        found = attack.attack_single_run(job.images, job.labels, is_targeted=targeted)
+        length = BALLS[norm].length(found - job.images)
+        wrong = job.model(found).argmax(1) != job.labels
+        smallest = torch.where(wrong, torch.minimum(smallest, length), smallest)
+    return smallest
+
+
+@pytest.mark.parametrize(("norm", "eps"), CASES)
+def test_every_image_that_falls_to_the_original_falls_here(job: Job, norm: str, eps: float) -> None:
+    found = theirs(job, norm, eps, targeted=True).perturb(job.images, job.labels)
+    fell = job.model(found).argmax(1) != job.labels
+    ours = run_job(job, asked(norm, eps)).success
+    assert 5 < int(fell.sum()) < len(fell) - 5
+    assert not (fell & ~ours).any()
+
+
+@pytest.mark.parametrize("targeted", [True, False])
+@pytest.mark.parametrize(("norm", "eps"), CASES)
+def test_the_nearest_images_are_no_farther_than_the_original_s(
+    job: Job, norm: str, eps: float, targeted: bool
+) -> None:
+    lengths = their_lengths(job, norm, theirs(job, norm, eps, targeted), targeted)
+    method, starts = ("fab_t", TARGETS) if targeted else ("fab", 1)
+    found = nearest(replace(job, method=method), replace(asked(norm, eps), restarts=starts))
+    ours = BALLS[norm].length(found.images - job.images).masked_fill(~found.success, torch.inf)
+    assert ours.median() <= lengths.median()
+    # Two ways of rounding can part at a kink of the network; so few images may end up farther.
+    assert (ours > 1.01 * lengths).float().mean() < 0.1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("norm", "eps"), [("linf", "3/20"), ("l2", "7/5")])
+def test_autoattack_as_a_whole_breaks_what_the_original_breaks(job: Job, norm: str, eps: str) -> None:
+    from pyautoattack import AutoAttack
+
+    some = job.select(torch.arange(15))
+    original = AutoAttack(
+        some.model, norm={"linf": "Linf", "l2": "L2"}[norm], eps=float(Fraction(eps)), seed=0
+    )
+    found, _ = original.run_standard_evaluation(some.images, some.labels)
+    fell = some.model(found).argmax(1) != some.labels
+    stands = torch.arange(15)
+    for one in AUTOATTACK["standard"]:
+        attack = AttackSpec.model_validate(one)
+        part = replace(some.select(stands), method=attack.method)
+        stands = stands[~run_job(part, attack.settings(Fraction(eps), norm)).success]
+    assert not fell[stands].any()
+    assert 0 < len(stands) < 15
