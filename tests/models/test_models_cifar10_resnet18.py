@@ -1,6 +1,7 @@
 """The CIFAR-10 network from PyPI: the published network and its accuracy, without the package being imported."""
 
 import importlib.util
+import subprocess
 import sys
 from pathlib import Path
 
@@ -26,7 +27,15 @@ def test_its_card(network: LoadedModel) -> None:
     assert (info.label_space, info.num_classes, info.input_shape) == ("cifar-10", 10, (3, 32, 32))
     assert info.piecewise_linear
     assert info.weights_sha256 == "399f52da9f914c323fa5a6096d60f460a3449a59b64a6405200c1e629f8425a7"
-    assert "pyautoattack" not in sys.modules
+
+
+def test_the_package_that_holds_its_weights_is_not_imported() -> None:
+    """In a process of its own: other tests import the package as an independent program."""
+    asked = (
+        "import sys; from assay.models.zoo import load_model; load_model('cifar10_resnet18'); "
+        "sys.exit('pyautoattack' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", asked], check=False).returncode == 0
 
 
 def test_it_is_the_network_of_the_packages_own_program(network: LoadedModel) -> None:
