@@ -26,7 +26,7 @@ def _words(name: str) -> str:
 
 
 def _heat_map(spec: CorruptionsSpec, outcomes: Outcomes) -> Figure:
-    """A row a corruption, a column a severity, and the mean of both."""
+    """One row per corruption, one column per severity, and the mean of both."""
     cells = outcomes.cells
     table = np.hstack([cells, cells.mean(1, keepdims=True)])
     table = np.vstack([table, table.mean(0, keepdims=True)])
@@ -49,8 +49,8 @@ def _heat_map(spec: CorruptionsSpec, outcomes: Outcomes) -> Figure:
     place = int(outcomes.by_corruption.argmin())
     clean = "" if outcomes.clean is None else f" Clean pictures: {outcomes.clean.mean():.1%}."
     caption = (
-        f"Share of {len(outcomes.correct)} images that are classified as labelled, a row a corruption and a column a "
-        f"severity.{clean} Mean {cells.mean():.1%}; worst: {_words(spec.corruptions[place])}, "
+        f"Share of {len(outcomes.correct)} images that are classified as labelled, one row per corruption and one "
+        f"column per severity.{clean} Mean {cells.mean():.1%}; worst: {_words(spec.corruptions[place])}, "
         f"{outcomes.by_corruption[place]:.1%}."
     )
     return Figure("heat-map", "Accuracy by corruption and severity", caption, "plotly", str(chart.to_json()))
