@@ -31,7 +31,7 @@ HOSTILE = "<script>alert('x')</script>"
 TASK = """schema: 1
 family: adversarial
 title: Digits under FGSM
-data: digits
+data: digits-test
 eps: [0, 1/50, 1/10]
 attacks: [{method: fgsm}]
 sheets: 0
@@ -60,7 +60,7 @@ PAPER = {
     "scales": {
         "smoke": {
             "differs": ["Everything."],
-            "names": {"images": "digits"},
+            "names": {"images": "digits-test"},
             "models": {
                 "net": {"kind": "small-net", "architecture": "digits_fnn", "epochs": 4, "seeds": [0, 1, 2]},
                 "shipped": {"kind": "zoo", "model": "digits_fnn"},
