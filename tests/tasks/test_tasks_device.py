@@ -4,7 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from conftest import REPOSITORY
+REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 def test_the_checks_pass_in_a_process_that_knows_the_device_before_its_first_backward_pass():

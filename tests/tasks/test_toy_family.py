@@ -38,7 +38,7 @@ def _toy_is_a_family():
 def place(tmp_path_factory):
     """A leaderboard with the run that was submitted to it."""
     request = JobRequest(MODEL, TASK)
-    return make_place(tmp_path_factory.mktemp("toy"), {"digits-linear": request}, "moved_accuracy")
+    return make_place(tmp_path_factory.mktemp("toy"), {"digits-linear": request})
 
 
 def test_its_folder_is_short_and_stands_word_for_word_in_the_guide():
