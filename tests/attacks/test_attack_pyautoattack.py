@@ -66,6 +66,7 @@ def their_lengths(job: Job, norm: str, attack: Any, targeted: bool) -> Tensor:
     return smallest
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("norm", "eps"), CASES)
 def test_every_image_that_falls_to_the_original_falls_here(job: Job, norm: str, eps: float) -> None:
     found = theirs(job, norm, eps, targeted=True).perturb(job.images, job.labels)
@@ -75,6 +76,7 @@ def test_every_image_that_falls_to_the_original_falls_here(job: Job, norm: str, 
     assert not (fell & ~ours).any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("targeted", [True, False])
 @pytest.mark.parametrize(("norm", "eps"), CASES)
 def test_the_nearest_images_are_no_farther_than_the_original_s(

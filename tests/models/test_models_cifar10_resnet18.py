@@ -66,6 +66,7 @@ def test_it_knows_the_pictures_that_foolbox_ships(network: LoadedModel) -> None:
     assert (found == [sample.label for sample in data.samples]).all()
 
 
+@pytest.mark.slow
 def test_its_accuracy_on_a_thousand_test_images(network: LoadedModel, shared_data: Path) -> None:
     thousand = np.load(shared_data / "cifar10_test1000.npz")
     assert (predictions(network, thousand["images"]) == thousand["labels"]).mean() == 0.937

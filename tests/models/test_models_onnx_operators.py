@@ -49,7 +49,12 @@ ARCHITECTURES = {
 }
 
 
-@pytest.mark.parametrize("name", ARCHITECTURES)
+QUICK = {"resnet18", "squeezenet", "vit"}  # of three kinds; the others are of the longer checks
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(each, marks=() if each in QUICK else pytest.mark.slow) for each in ARCHITECTURES]
+)
 def test_default_exports_of_known_architectures_answer_alike(tmp_path, name):
     make, piecewise = ARCHITECTURES[name]
     torch.manual_seed(0)

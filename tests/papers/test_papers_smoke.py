@@ -6,8 +6,12 @@ import pytest
 
 from assay.papers.spec import shipped_papers
 
+LONG = {"mangla"}  # twenty-seven trainings
 
-@pytest.mark.parametrize("name", shipped_papers())
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(each, marks=pytest.mark.slow if each in LONG else ()) for each in shipped_papers()]
+)
 def test_smoke(name, assay, tmp_path):
     assert assay("reproduce", name, "--scale", "smoke", "--out", tmp_path / "o", "--quiet")[0] == 0
     rows = list(csv.DictReader((tmp_path / "o" / "claims.csv").open()))

@@ -9,7 +9,10 @@ import pytest
 import torch
 from PIL import Image
 
+from assay.data.dataset import open_dataset
+from assay.data.manifest import load_manifest
 from assay.models.small_nets import load_digits_fnn
+from assay.models.zoo import load_model
 from assay.runner.assemble import records_csv, stored_jobs
 from assay.runner.jobs import JobRequest
 from assay.runner.plan import plan_jobs
@@ -21,7 +24,7 @@ from assay.tasks.verification.task import TASK
 SPEC = """schema: 1
 family: verification
 title: t
-data: digits
+data: digits-test
 images: 3
 combinations:
   - ["brightness:0:0.3", "patch:0:0.5:3:3:2x2"]
@@ -60,13 +63,13 @@ def test_every_image_and_property_has_a_row_with_the_promised_columns(job):
 def test_verdicts_agree_with_a_grid_on_the_network_itself(job):
     """An independent program: automatic differentiation in float64 on a grid over the range."""
     net = load_digits_fnn().double()
-    from sklearn.datasets import load_digits
-
-    images = torch.from_numpy(load_digits().images)[:3, None] / 16
+    data = open_dataset(load_manifest("digits-test"), [])
+    prepare = load_model("digits_fnn").prepare
+    images = {sample.unit_id: prepare(data.image(sample)).double() for sample in data.samples[:3]}
     for record in job.records():
         texts = record.values["perturbation"].split(" + ")
         theta = parse_theta(texts)
-        image = images[int(record.values["image"])]
+        image = images[record.values["image"]]
         label = int(net(image[None]).argmax())
         steps = torch.linspace(0, 1, 41 if theta.dimension == 1 else 13, dtype=torch.float64)
         grid = torch.cartesian_prod(*[steps] * theta.dimension).reshape(-1, theta.dimension)
