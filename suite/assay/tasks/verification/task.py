@@ -66,8 +66,8 @@ class VerificationTask(Task[VerificationSpec, "Dataset"]):
         "moves by a quarter at the most."
     )
     searched_meaning = (
-        "verification (search): the share of the changes tried for which what the network looks at moves by a quarter "
-        "at the most. Nothing is proved: other changes in the range may be worse."
+        "verification (search): how far what the network looks at was moved, as a share of itself, in the median "
+        "image. Nothing is proved: other changes in the range may move it further."
     )
     record_version = 3
     spec_type = VerificationSpec
