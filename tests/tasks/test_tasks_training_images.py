@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assay.common.canonical import canonical_sha256
-from assay.data.contents import content_hash, content_hashes, read_hashes
+from assay.data import contents
+from assay.data.contents import content_hash, content_hashes, hash_of, read_hashes
 from assay.data.dataset import open_dataset
 from assay.data.manifest import load_manifest
 from assay.models.info import TrainedOn
@@ -133,6 +134,18 @@ def test_the_key_changes_with_what_the_guard_says_and_the_seeds_do_not(tmp_path)
     ]
     assert len({job.key, *(each.key for each in knows)}) == 3
     assert {job.seed_root} == {each.seed_root for each in knows}
+
+
+def test_pictures_are_looked_at_once_however_many_chunks_a_run_has(tmp_path, monkeypatch):
+    """A job is opened again for each chunk; its pictures' hashes are not computed again."""
+    hashed = []
+    monkeypatch.setattr(
+        contents, "hash_of", lambda data, sample: hashed.append(sample) or hash_of(data, sample)
+    )
+    asked = request(write_spec(tmp_path), model="digits_fnn", limit=60)
+    run([asked], tmp_path / "out")
+    assert len(list((tmp_path / "out").glob("jobs/*/chunks/*"))) > 1
+    assert len(hashed) == 60
 
 
 def test_what_is_not_here_is_said_and_not_guessed(tmp_path, assay):

@@ -22,7 +22,7 @@ from assay.tasks.shared.own_pictures import OwnFolder, is_folder, own_folder
 from assay.tasks.shared.training_images import training_overlap
 
 if TYPE_CHECKING:
-    from assay.models.info import ModelInfo
+    from assay.models.info import ModelInfo, TrainedOn
     from assay.models.loaded import LoadedModel
 
 
@@ -138,6 +138,9 @@ class Question:
     data: Any
     units: Sequence[Unit]
     all_units: int
+    _overlaps: dict["TrainedOn", TrainingOverlap | None] = field(
+        default_factory=dict, init=False, compare=False, repr=False
+    )
 
     @property
     def limited(self) -> bool:
@@ -154,6 +157,19 @@ class Question:
         """The part of a job's identity that all models share."""
         limit = len(self.units) if self.limited else None
         return question_identity(self.spec.spec, self.task, self.data.sha256, limit)
+
+    def overlap_with(self, trained_on: "TrainedOn", roots: Sequence[Path]) -> TrainingOverlap | None:
+        """Which of the units are of these training pictures; None where nothing is known of them.
+
+        Every picture is read for it, so it is found once per network: a job is opened again for each of its chunks.
+
+        Raises:
+            UserError: the list of the training pictures cannot be read.
+        """
+        if trained_on not in self._overlaps:
+            shown = ((unit.id, self.task.shown(self.data, unit)) for unit in self.units)
+            self._overlaps[trained_on] = training_overlap(trained_on, self.data.manifest.name, shown, roots)
+        return self._overlaps[trained_on]
 
     @cached_property
     def spec_document(self) -> dict[str, Any]:
@@ -200,23 +216,24 @@ class Job:
     @property
     def identity(self) -> dict[str, Any]:
         """What changes the answer, as plain JSON; not kept, because a plan holds many thousands of jobs."""
+        return self._identity_with(self.training)
+
+    def _identity_with(self, training: TrainingOverlap | None) -> dict[str, Any]:
         card = self.info.model_dump(mode="json")
         precision = self.request.precision.identity()
-        return job_identity(self.question.identity, card, precision, self.version, self.training)
+        return job_identity(self.question.identity, card, precision, self.version, training)
 
-    @cached_property
+    @property
     def training(self) -> TrainingOverlap | None:
         """Which of the units are of pictures that the network was trained on; None where nothing is known of them.
 
         Raises:
             UserError: the list of its training pictures cannot be read.
         """
-        trained_on, question = self.info.trained_on, self.question
+        trained_on = self.info.trained_on
         if trained_on is None or self.not_applicable:
             return None
-        shown = ((unit.id, question.task.shown(question.data, unit)) for unit in question.units)
-        roots = [Path(root) for root in self.request.data_roots]
-        return training_overlap(trained_on, question.data.manifest.name, shown, roots)
+        return self.question.overlap_with(trained_on, [Path(root) for root in self.request.data_roots])
 
     @property
     def version(self) -> int | None:
@@ -234,7 +251,7 @@ class Job:
 
         So a defence around a network's weights meets the random numbers that the network alone met.
         """
-        identity = {name: part for name, part in self.identity.items() if name != "training"}
+        identity = self._identity_with(training=None)
         unseen = ("structure_sha256", "clean_accuracy")
         model = {name: value for name, value in identity["model"].items() if name not in unseen}
         return canonical_sha256({**identity, "model": model})
