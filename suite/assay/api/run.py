@@ -81,14 +81,14 @@ class Run:
 
         import pandas as pd
 
-        from assay.runner.assemble import records_csv, stored_jobs
+        from assay.runner.assemble import records_csv, stored_job
         from assay.runner.store import RunFolder
 
         wanted = self.result(task, model)
-        for job in stored_jobs(RunFolder.existing(self.folder)):
-            if (job.document["model"]["name"], job.document["task"]) == (wanted.model.name, wanted.task):
-                return pd.read_csv(StringIO(records_csv(job)), dtype={"unit_id": str})
-        raise UserError(f"{self.folder}: its records are gone; run the task again")
+        job = stored_job(RunFolder.existing(self.folder), wanted.model.name, wanted.task)
+        if job is None:
+            raise UserError(f"{self.folder}: its records are gone; run the task again")
+        return pd.read_csv(StringIO(records_csv(job)), dtype={"unit_id": str})
 
     def result(self, task: str | None = None, model: str | None = None) -> ResultDocument:
         """The one result of a task and a model, each of which may be left out where there is one.

@@ -81,15 +81,15 @@ def records(
     task: Annotated[str, typer.Option("--task", help="The task's id.")],
 ) -> None:
     """Print a job's per-unit records as CSV."""
-    from assay.runner.assemble import records_csv, stored_jobs
+    from assay.runner.assemble import records_csv, stored_job
     from assay.runner.store import RunFolder
 
     folder = RunFolder.existing(directory)
     wanted = Path(task).stem if task.endswith((".yaml", ".yml")) else task
-    for job in stored_jobs(folder):
-        if (job.document["model"]["name"], job.document["task"]) == (model, wanted):
-            sys.stdout.write(records_csv(job))
-            return
+    job = stored_job(folder, model, wanted)
+    if job is not None:
+        sys.stdout.write(records_csv(job))
+        return
     there = (
         "; ".join(f"--model {entry['model']} --task {entry['task']}" for entry in folder.index()) or "nothing"
     )

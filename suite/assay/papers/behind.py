@@ -7,7 +7,7 @@ from statistics import fmean
 
 from assay.board.submissions.outcomes import Score, unit_scores
 from assay.results.document import Metric, ResultDocument
-from assay.runner.assemble import StoredJob, stored_jobs
+from assay.runner.assemble import stored_job
 from assay.runner.store import RunFolder
 from assay.tasks.base import clean_records
 
@@ -46,7 +46,7 @@ def averaged_behind(run: Path, result: ResultDocument, metric: Metric) -> Mappin
 def _averaged(run: Path, job_key: str, model: str, task: str) -> Mapping[str, Mapping[str, float]]:
     """Computed once per job: it may take long, as where regions are grown again from the stored maps."""
     del job_key  # what is stored under a name changes with it
-    job = _stored(run, model, task)
+    job = stored_job(RunFolder.existing(run), model, task)
     return {} if job is None else job.task.averaged(job.spec, clean_records(job.records()))
 
 
@@ -54,7 +54,7 @@ def _averaged(run: Path, job_key: str, model: str, task: str) -> Mapping[str, Ma
 def _scores(run: Path, job_key: str, model: str, task: str) -> Mapping[str, Mapping[str, Score]]:
     """Each metric's score of each image, by name and then by image; metrics that are no means are left out."""
     del job_key  # what is stored under a name changes with it
-    job = _stored(run, model, task)
+    job = stored_job(RunFolder.existing(run), model, task)
     if job is None:
         return {}
     records = clean_records(job.records())
@@ -62,11 +62,3 @@ def _scores(run: Path, job_key: str, model: str, task: str) -> Mapping[str, Mapp
     found = unit_scores(job.task, job.spec, records, names)
     ids = [record.unit_id for record in records]
     return {name: dict(zip(ids, column, strict=True)) for name, column in found.items() if column}
-
-
-def _stored(run: Path, model: str, task: str) -> StoredJob | None:
-    jobs = stored_jobs(RunFolder.existing(run))
-    wanted = (model, task)
-    return next(
-        (job for job in jobs if (job.document["model"]["name"], job.document["task"]) == wanted), None
-    )

@@ -138,6 +138,14 @@ def result_path(folder: Path, model: str, task: str) -> Path:
     return folder / "results" / path_name(model) / f"{path_name(task)}.json"
 
 
+def stored_job(folder: RunFolder, model: str, task: str) -> StoredJob | None:
+    """The job of a model's name and a task's id; None where the folder has none."""
+    jobs = stored_jobs(folder)
+    return next(
+        (job for job in jobs if (job.document["model"]["name"], job.document["task"]) == (model, task)), None
+    )
+
+
 @dataclass(frozen=True)
 class Report:
     """What ``report`` wrote and read."""
