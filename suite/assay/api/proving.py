@@ -58,14 +58,6 @@ def _prepared(image: "Tensor | np.ndarray[Any, Any] | str | Path", model: "Loade
     """(C, H, W) float64 of the network's size."""
     import torch
 
-    from assay.data.pixels import read_picture
-
     if isinstance(image, str | Path):
-        pixels = model.prepare(read_picture(Path(image), model.info.input_shape[0]))
-    else:
-        pixels = torch.as_tensor(image)
-    if tuple(pixels.shape) != model.info.input_shape:
-        raise UserError(
-            f"image: is {tuple(pixels.shape)} where {model.info.name} reads {model.info.input_shape}; resize it"
-        )
-    return pixels.double()
+        return model.read(Path(image)).double()
+    return model.of_own_size(torch.as_tensor(image), "image").double()

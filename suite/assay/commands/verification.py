@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from assay.data.dataset import Dataset
-    from assay.models.loaded import LoadedModel
 
 app = typer.Typer()
 
@@ -73,7 +72,7 @@ def verify(
     check_perturbations(spec)
     loaded = load_model(model, weights=weights)
     check_pictures(spec, loaded.info.input_shape)
-    asked = OneImage(spec, loaded, image, _read(image, loaded), device, yes_or_no)
+    asked = OneImage(spec, loaded, image, loaded.read(image), device, yes_or_no)
     exact = verifier == "exact" or (
         verifier == "auto" and within_budget(loaded, asked.pixels, spec.combinations)
     )
@@ -135,15 +134,3 @@ def _tensors(data: "Dataset") -> "tuple[Tensor, Tensor]":
 
     pixels = torch.stack([torch.from_numpy(data.image(sample)) for sample in data.samples])
     return pixels.permute(0, 3, 1, 2).float() / 255, torch.tensor([sample.label for sample in data.samples])
-
-
-def _read(path: Path, model: "LoadedModel") -> "Tensor":
-    """The picture as the model sees it, (C, H, W); refuses what the model does not resize."""
-    from assay.data.pixels import read_picture
-
-    image = model.prepare(read_picture(path, model.info.input_shape[0]))
-    if tuple(image.shape) != model.info.input_shape:
-        raise UserError(
-            f"{path}: is {tuple(image.shape)} where {model.info.name} reads {model.info.input_shape}; resize it"
-        )
-    return image

@@ -1,6 +1,7 @@
 """A network with its card: pixels in [0, 1] go in, logits come out."""
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from assay.common.errors import UserError
+from assay.data.pixels import read_picture
 from assay.models.info import ModelInfo, Preprocessing, Resize
 from assay.models.pictures import prepared
 
@@ -59,6 +61,26 @@ class LoadedModel:
         """
         pixels = prepared(image, self.info.preprocessing, self.info.name)
         return torch.from_numpy(pixels.astype(np.float32)) / 255
+
+    def read(self, path: Path) -> Tensor:
+        """The network's input for a picture's file, as :meth:`prepare` makes it.
+
+        Raises:
+            UserError: the file is no picture, or does not come to the network's size.
+        """
+        return self.of_own_size(self.prepare(read_picture(path, self.info.input_shape[0])), str(path))
+
+    def of_own_size(self, image: Tensor, what: str) -> Tensor:
+        """The image, (C, H, W), found to be of the network's size; ``what`` names it in the message.
+
+        Raises:
+            UserError: it is not.
+        """
+        if tuple(image.shape) != self.info.input_shape:
+            raise UserError(
+                f"{what}: is {tuple(image.shape)} where {self.info.name} reads {self.info.input_shape}; resize it"
+            )
+        return image
 
     def with_resize(self, resize: Resize) -> "LoadedModel":
         """The same network behind another resize, such as ``"direct"``, which then is exact."""
