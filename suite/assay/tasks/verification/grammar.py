@@ -65,11 +65,6 @@ _SEARCHED: Mapping[str, Callable[[list[str]], Motion]] = {
 }
 
 
-def is_exact(text: str) -> bool:
-    """Whether the exact verifier has this perturbation too."""
-    return text.strip().partition(":")[0] in _EXACT
-
-
 def _parse(grammar: Mapping[str, Callable[[list[str]], Made]], text: str) -> Made:
     name, *fields = text.strip().split(":")
     if name in _SEARCHED and name not in grammar:

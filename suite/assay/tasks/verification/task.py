@@ -2,12 +2,12 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from math import prod
 from typing import TYPE_CHECKING, Any
 
 from assay.results.document import Guard, Metric
 from assay.tasks.base import Figure, Record, RunContext, Summary, Task, Unit
 from assay.tasks.shared.images import DataSource, label_space_mismatch, open_images
+from assay.tasks.shared.passes import images_in_a_pass
 from assay.tasks.shared.plausible import Expected, plausible_accuracy
 from assay.tasks.verification.spec import WITHIN_QUARTER_SEEN, VerificationSpec
 from assay.tasks.verification.summary import summarise
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from assay.models.loaded import LoadedModel
 
 
-_CPU_PIXELS = 4 * 3 * 224 * 224  # values of all images in one pass
-_GPU_PIXELS = 40_000_000
 _TITLES = {
     "regions.png": "Where the property holds (blue), fails (red), or fails in part of a cell (yellow)",
     "saliency.png": "Saliency maps: actual, expected and their difference",
@@ -105,8 +103,7 @@ class VerificationTask(Task[VerificationSpec, "Dataset"]):
 
     def batch_size(self, input_shape: tuple[int, int, int], device: str) -> int:
         """Images in one pass of the search; the exact verifier has no passes."""
-        pixels = _CPU_PIXELS if device == "cpu" else _GPU_PIXELS
-        return min(max(pixels // prod(input_shape), 1), 512)
+        return images_in_a_pass(input_shape, device, cpu_values=4 * 3 * 224 * 224, most_on_cpu=512, most=512)
 
     def means(self, spec: Mapping[str, Any], metrics: Sequence[Metric]) -> str:
         """See :class:`assay.tasks.base.Task`; what was proved and what was only looked for are two sentences."""
@@ -173,45 +170,34 @@ class VerificationTask(Task[VerificationSpec, "Dataset"]):
             if record.error is not None:
                 yield {"unit_id": record.unit_id, "error": record.error}
                 continue
-            values = record.values
-            if "verifier" in values:
-                yield from _searched_rows(values)
-                continue
-            for name, found in values["properties"].items():
-                yield {
-                    "unit_id": values["image"],
-                    "property": name,
-                    "verdict": found["verdict"],
-                    "theta_sup": json.dumps(values["theta_sup"]),
-                    "theta_min": json.dumps(values["theta_min"]),
-                    "share_satisfied": found["satisfied"],
-                    "share_violated": found["violated"],
-                    "share_partial": found["partial"],
-                    **{
-                        column: values[column]
-                        for column in ("label", "perturbation", "sup_ai", "min_margin", "cells", "seconds")
-                    },
-                }
+            columns = _searched_columns if "verifier" in record.values else _proved_columns
+            for name, found in record.values["properties"].items():
+                yield _row_of(record.values, name, found["verdict"]) | columns(record.values, found)
 
 
-def _searched_rows(values: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
-    """Rows of what was looked for: the columns of what was proved stay empty, and have no share of the range."""
-    for name, found in values["properties"].items():
-        yield {
-            "unit_id": values["image"],
-            "property": name,
-            "verdict": found["verdict"],
-            "theta_sup": json.dumps(values["theta_sup"]),
-            "theta_min": json.dumps(values["theta_min"]),
-            "share_seen": found["seen"],
-            **{
-                column: values[column]
-                for column in (
-                    "label", "perturbation", "sup_ai", "min_margin", "verifier", "saliency", "sup_ai_relative",
-                    "points",
-                )
-            },
-        }  # fmt: skip
+def _row_of(values: Mapping[str, Any], name: str, verdict: str) -> dict[str, Any]:
+    """The columns of a property that a proof and a search share."""
+    return {
+        "unit_id": values["image"],
+        "property": name,
+        "verdict": verdict,
+        "theta_sup": json.dumps(values["theta_sup"]),
+        "theta_min": json.dumps(values["theta_min"]),
+    }
+
+
+def _proved_columns(values: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
+    shares = {f"share_{part}": found[part] for part in ("satisfied", "violated", "partial")}
+    own = ("label", "perturbation", "sup_ai", "min_margin", "cells", "seconds")
+    return shares | {column: values[column] for column in own}
+
+
+def _searched_columns(values: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
+    """The columns of what was proved stay empty: what was looked for has no share of the range."""
+    own = (
+        "label", "perturbation", "sup_ai", "min_margin", "verifier", "saliency", "sup_ai_relative", "points",
+    )  # fmt: skip
+    return {"share_seen": found["seen"]} | {column: values[column] for column in own}
 
 
 TASK = VerificationTask()
