@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import typer
 
@@ -41,9 +41,6 @@ from assay.commands.options import (
 from assay.commands.papers import ScaleOption, print_plan
 from assay.common.errors import UserError
 from assay.tracks import Scale
-
-if TYPE_CHECKING:
-    pass
 
 app = typer.Typer()
 
