@@ -1,11 +1,14 @@
 """A job opened in this process, for tests of a family: its parts under short names, and its records at once."""
 
+from types import SimpleNamespace
+
 from assay.runner import jobs
 from assay.runner.chunks import Block
 from assay.runner.jobs import JobRequest
+from assay.tasks.base import clean_records
 from assay.tasks.shared.loading import Loader
 
-__all__ = ["JobRequest", "open_job", "run_units"]
+__all__ = ["JobRequest", "open_job", "run_units", "run_whole"]
 
 
 class Opened:
@@ -24,6 +27,24 @@ def open_job(request):
     """As the runner opens it, with nothing kept from a job before (specs are written anew under old names)."""
     jobs._question.cache_clear()
     return Opened(jobs.open_job(request))
+
+
+def run_whole(job):
+    """All records of a job, and what follows from them: metrics and guards by name."""
+    records = [
+        record
+        for chunk in range(job.chunk_count)
+        for record in run_units(job, job.chunk(chunk), lambda _n: None)
+    ]
+    summary = job.task.summarise(job.spec.spec, clean_records(records))
+    return SimpleNamespace(
+        job=job,
+        spec=job.spec.spec,
+        records=records,
+        summary=summary,
+        metrics={metric.name: metric for metric in summary.metrics},
+        guards={guard.name: guard for guard in summary.guards},
+    )
 
 
 def run_units(job, units, advance):
