@@ -18,10 +18,12 @@ from assay.board.site.boards import Row, TaskBoard
 from assay.board.site.build import build_site
 from assay.board.site.documents import cell, curve_tables, headline, provenance_rows, singles
 from assay.board.site.models import least_tier
+from assay.board.site.overview import ShownTrack
 from assay.board.site.pages import data_script, script_json
-from assay.board.submissions.register import read_register
+from assay.board.submissions.register import AdmittedTask, read_register
 from assay.common.children import ChildLostError
 from assay.common.errors import UserError
+from assay.tasks.verification.spec import WITHIN_QUARTER_SEEN
 
 
 @pytest.fixture
@@ -378,3 +380,16 @@ def test_a_result_of_before_whose_records_give_no_headline_stays_without_one(pla
     assert build_site(place.board, tmp_path / "site").models == 2
     cell = json.loads((tmp_path / "site" / "leaderboard.json").read_text())["rows"]["digits-linear"][TASK]
     assert cell[0] is None
+
+
+def test_the_overview_tells_what_was_proved_from_what_was_looked_for():
+    """The card's sentence stands on the board too, of a task that is searched as of one that is proved."""
+    admitted = AdmittedTask(data_sha256="0" * 64, units=1, unit_ids_sha256="0" * 64, rank_by="r")
+    names = {"verification/proved": "attention_within_quarter", "verification/searched": WITHIN_QUARTER_SEEN}
+    boards = [
+        TaskBoard(task, "t", "verification", admitted, "r", [{"name": f"brightness:{name}"}])
+        for task, name in names.items()
+    ]
+    shown = ShownTrack("digits", "t", "d", boards, [], [], {})
+    assert "provably" in shown.meanings["verification/proved"]
+    assert "Nothing is proved" in shown.meanings["verification/searched"]

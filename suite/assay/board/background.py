@@ -34,7 +34,9 @@ def background_of(results: Sequence[ResultDocument], board: Path | None = None) 
 
 def _meanings(results: Sequence[ResultDocument]) -> list[tuple[str, str]]:
     """Each sentence once; a family whose specs mean different things has several."""
-    said = [(each.family, family(each.family).means(each.spec, each.metrics)) for each in results]
+    said = [
+        (each.family, family(each.family).means(metric.name for metric in each.metrics)) for each in results
+    ]
     return [one for one in dict.fromkeys(said) if one[1]]
 
 

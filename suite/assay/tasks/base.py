@@ -303,12 +303,11 @@ class Task(ABC, Generic[SpecT, DataT]):
         """Whether a guard's failure speaks against a metric of the same result, both by name."""
         return True
 
-    def means(self, spec: Mapping[str, Any], metrics: Sequence[Metric]) -> str:
+    def means(self, figures: Iterable[str]) -> str:
         """The sentence on a result's headline; :attr:`meaning`, where all specs of the family mean one thing.
 
         Args:
-            spec: as the result has it.
-            metrics: of the result.
+            figures: the names of the result's metrics.
         """
         return self.meaning
 

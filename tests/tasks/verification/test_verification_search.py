@@ -242,8 +242,8 @@ def test_no_figure_and_no_row_of_the_search_is_one_of_proofs(searched):
         assert row["verifier"] == "search"
         assert "share_satisfied" not in row
         assert row["share_seen"] <= 1
-    assert "Nothing is proved" in TASK.means({}, found)
-    assert "provably" in TASK.means({}, proved)
+    assert "Nothing is proved" in TASK.means(metric.name for metric in found)
+    assert "provably" in TASK.means(metric.name for metric in proved)
 
 
 @pytest.mark.parametrize(

@@ -40,9 +40,11 @@ class ShownTrack:
 
     @property
     def meanings(self) -> dict[str, str]:
-        """What the headline of each family says, by family."""
+        """What the headline of each task says, by task."""
         return {
-            board.family: family(board.family).meaning.removeprefix(f"{board.family}: ")
+            board.id: family(board.family)
+            .means(metric["name"] for metric in board.metrics)
+            .removeprefix(f"{board.family}: ")
             for board in self.boards
         }
 

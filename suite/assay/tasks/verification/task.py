@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from assay.results.document import Guard, Metric
+from assay.results.document import Guard
 from assay.tasks.base import Figure, Record, RunContext, Summary, Task, Unit
 from assay.tasks.shared.images import DataSource, label_space_mismatch, open_images
 from assay.tasks.shared.passes import images_in_a_pass
@@ -105,9 +105,9 @@ class VerificationTask(Task[VerificationSpec, "Dataset"]):
         """Images in one pass of the search; the exact verifier has no passes."""
         return images_in_a_pass(input_shape, device, cpu_values=4 * 3 * 224 * 224, most_on_cpu=512, most=512)
 
-    def means(self, spec: Mapping[str, Any], metrics: Sequence[Metric]) -> str:
+    def means(self, figures: Iterable[str]) -> str:
         """See :class:`assay.tasks.base.Task`; what was proved and what was only looked for are two sentences."""
-        searched = any(metric.name.endswith(WITHIN_QUARTER_SEEN) for metric in metrics)
+        searched = any(name.endswith(WITHIN_QUARTER_SEEN) for name in figures)
         return self.searched_meaning if searched else self.meaning
 
     def units(self, spec: VerificationSpec, data: "Dataset") -> list[Unit]:
