@@ -8,6 +8,7 @@ import pytest
 from pydantic import BaseModel
 
 from assay.common.canonical import canonical_sha256
+from assay.data.draw import Draw
 from assay.data.manifest import Manifest
 from assay.models.info import ModelInfo, Preprocessing
 from assay.runner.jobs import MODEL_SIDES, REQUEST_SIDES, Job, JobRequest, job_identity, question_identity
@@ -136,6 +137,7 @@ REQUEST_CHANGES = {
     "trusted": (("digits_models:quantised",), False),
     "settings": (("eps=1/3",), True),
     "name": ("mine", False),
+    "draw": (Draw.FIRST, True),
 }
 
 

@@ -97,6 +97,6 @@ def test_what_cannot_be_done_is_said(net: nn.Module, score, complaint: str) -> N
 
 def test_of_a_data_set() -> None:
     model, data = load_model("digits_fnn"), open_dataset(load_manifest("digits"))
-    found = dataset_alignment(model, data, limit=40, batch_size=16)
+    found = dataset_alignment(model, data, samples=data.samples[:40], batch_size=16)
     images = torch.stack([model.prepare(data.image(sample)) for sample in data.samples[:40]])
     assert found == pytest.approx(alignment(model.module, images).tolist())

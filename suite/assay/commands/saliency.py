@@ -99,7 +99,9 @@ def alignment(
             "--score", help="Whose gradient: the predicted class's logit, or its margin to the next."
         ),
     ] = ScoreName.LOGIT,
-    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N images.")] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=1, help="Only N images, as many of each class.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     weights: Weights = None,
     data_root: DataRoots = None,
@@ -114,7 +116,9 @@ def alignment(
 
     loaded = _loaded(model, weights, device)
     opened = open_pictures(data, loaded.info, data_root or [])
-    values = dataset_alignment(loaded, opened, score=score.value, limit=limit, batch_size=batch_size)
+    values = dataset_alignment(
+        loaded, opened, samples=opened.part(limit), score=score.value, batch_size=batch_size
+    )
     found = summarise(values)
     if as_json:
         about = {"model": model, "weights_sha256": loaded.info.weights_sha256, "score": score.value}

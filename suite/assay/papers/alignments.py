@@ -46,7 +46,7 @@ def _computed(plan: Reproduction, wanted: AlignmentMeasurement, seed: int | None
     name, weights = plan.model_name(wanted.model, seed)
     model = load_model(name, weights=Path(weights) if weights else None, device=plan.device)
     data = open_dataset(load_manifest(wanted.data), [Path(root) for root in plan.data_roots])
-    values = dataset_alignment(model, data, limit=wanted.images)
+    values = dataset_alignment(model, data, samples=data.samples[: wanted.images])
     summary = summarise(values)
     bounds = {"mean": summary.mean, "low": summary.low, "high": summary.high} if summary.n else {"mean": None}
     units = [sample.unit_id for sample in data.samples[: wanted.images]]

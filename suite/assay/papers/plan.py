@@ -10,6 +10,7 @@ import yaml
 
 from assay.common.errors import UserError
 from assay.common.validation import read_yaml
+from assay.data.draw import Draw
 from assay.models.places import downloads_allowed
 from assay.models.trained import PREFIX
 from assay.papers.nets import Net, missing_data
@@ -133,6 +134,7 @@ class Reproduction:
             task=self._task(task),
             weights=weights,
             limit=self.scale.tasks[task].limit,
+            draw=Draw.FIRST,
             device=self.device,
             data_roots=self.data_roots,
         )

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from assay.common.errors import UserError
-from assay.data.dataset import Dataset
+from assay.data.dataset import Dataset, Sample
 from assay.models.loaded import LoadedModel
 from assay.results.statistics import bootstrap_interval
 from assay.saliency.compute import checked_logits
@@ -89,16 +89,16 @@ def dataset_alignment(
     data: Dataset,
     *,
     score: Score = "logit",
-    limit: int | None = None,
+    samples: Sequence[Sample] | None = None,
     batch_size: int = 32,
 ) -> list[float]:
-    """The alignment of a data set's images (the first ``limit``), in its order.
+    """The alignment of a data set's images (or of ``samples`` of it), in their order.
 
     Raises:
         UserError: a picture cannot be read or does not fit the network; as :func:`alignment`.
     """
     device = next((value.device for value in model.module.parameters()), torch.device("cpu"))
-    samples = data.samples[:limit]
+    samples = data.samples if samples is None else samples
     values: list[float] = []
     for start in range(0, len(samples), batch_size):
         some = samples[start : start + batch_size]
