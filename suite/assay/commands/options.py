@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from assay.data.draw import Draw
+from assay.specs.tracks import Scale
 from assay.tasks.families import SWITCHES, option_of
-from assay.tracks import Scale
 
 if TYPE_CHECKING:
     pass
