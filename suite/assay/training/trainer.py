@@ -22,7 +22,7 @@ from assay.training.draws import LAYERS, METHOD, Order, number
 from assay.training.interrupts import interrupts_waiting
 from assay.training.objectives import Batch, looked_at, objective_of
 from assay.training.optimisers import learning_rate, optimiser_of
-from assay.training.pictures import Pictures
+from assay.training.pictures import TrainingPictures
 from assay.training.recipe import Recipe
 from assay.training.reports import EpochReport, StepReport, silent
 
@@ -47,8 +47,8 @@ class Material:
     """
 
     recipe: Recipe
-    train: Pictures
-    test: Pictures
+    train: TrainingPictures
+    test: TrainingPictures
     salient: Tensor | None
     device: torch.device
 
@@ -298,7 +298,7 @@ def _seed_layers(number: int, device: torch.device) -> None:
         torch.cuda.manual_seed(number)
 
 
-def accuracy(net: nn.Module, pictures: Pictures, dtype: torch.dtype) -> float:
+def accuracy(net: nn.Module, pictures: TrainingPictures, dtype: torch.dtype) -> float:
     """Share of the pictures whose highest logit is their label's, the network in eval mode; ``dtype`` is its own."""
     right = 0
     with torch.no_grad(), looked_at(net):
