@@ -5,6 +5,7 @@ from types import SimpleNamespace
 from typing import Annotated, get_args
 
 import pytest
+from assay.common.fields import IDENTITY, RUNTIME, field_sides
 from pydantic import BaseModel
 
 from assay.common.canonical import canonical_sha256
@@ -14,7 +15,7 @@ from assay.runner.jobs import MODEL_SIDES, REQUEST_SIDES, Job, JobRequest, job_i
 from assay.runner.plan import plan_jobs
 from assay.runner.precision import Precision
 from assay.runner.run import Runtime
-from assay.specs import IDENTITY, RUNTIME, TaskSpec, field_sides
+from assay.specs.task_spec import TaskSpec
 from assay.tasks import families
 from assay.tasks.base import RunContext
 from small_jobs import LINEAR, SPEC, request, write_spec

@@ -22,9 +22,9 @@ def task(of: str) -> str:
     Raises:
         UserError: no such family or task.
     """
-    from assay.specs import locate_spec, shipped_specs
+    from assay.specs.task_spec import locate_spec, shipped_specs
+    from assay.specs.tracks import shipped_tracks
     from assay.tasks.families import families, family
-    from assay.tracks import shipped_tracks
 
     if of in families():
         tracks = [task for track in shipped_tracks().values() for task in track.embedded.tasks]

@@ -28,7 +28,7 @@ from assay.papers.spec import (
 )  # fmt: skip
 from assay.runner.files import write_atomically
 from assay.runner.jobs import JobRequest
-from assay.specs import locate_spec
+from assay.specs.task_spec import locate_spec
 from assay.tasks.families import family
 
 ZOO = None  # the "seed" of a model that is not trained here

@@ -38,7 +38,7 @@ from assay.runner.assemble import StoredJob, stored_jobs
 from assay.runner.files import path_name
 from assay.runner.jobs import JobRequest, repeat_command
 from assay.runner.store import RunFolder
-from assay.specs import shipped_specs
+from assay.specs.task_spec import shipped_specs
 from assay.tasks.base import Figure, Record
 
 _METADATA_HELP = (
