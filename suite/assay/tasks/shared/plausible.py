@@ -7,6 +7,7 @@ figure about it is then wrong without a word.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from assay.data.corrupting.corruption import is_corrupted
 from assay.results.document import Guard, ModelCard, StatedAccuracy
 from assay.results.statistics import wilson_interval
 
@@ -22,7 +23,7 @@ class Expected:
 
     Attributes:
         num_classes: of the model.
-        stated: by the model's card, or None.
+        stated: by the model's card, or None; also None for corrupted pictures, of which no card speaks.
         data: the name of the data set that it is measured on.
     """
 
@@ -33,7 +34,8 @@ class Expected:
     @classmethod
     def of(cls, model: ModelCard, data: str) -> "Expected":
         """Of a model, as a result document has it."""
-        return cls(model.num_classes, model.clean_accuracy, data)
+        stated = None if is_corrupted(data) else model.clean_accuracy
+        return cls(model.num_classes, stated, data)
 
 
 def plausible_accuracy(correct: Sequence[bool], expected: Expected, top_k: int = 1) -> Guard:

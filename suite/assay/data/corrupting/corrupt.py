@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from assay.tasks.corruptions.definitions import blur, digital, noise, spatter, weather
-from assay.tasks.corruptions.definitions.settings import SETTINGS
-from assay.tasks.corruptions.names import Settings
+from assay.data.corrupting.definitions import blur, digital, noise, spatter, weather
+from assay.data.corrupting.definitions.settings import SETTINGS
+from assay.data.corrupting.names import Settings
 
 Pixels = npt.NDArray[np.uint8]
 Corruption = Callable[..., Any]
@@ -73,8 +73,8 @@ def corrupt(
 
     Args:
         picture: (H, W, 1) or (H, W, 3) uint8, its sides at least
-            :func:`~assay.tasks.corruptions.definitions.settings.least_side`.
-        name: one of :data:`~assay.tasks.corruptions.names.CORRUPTIONS`.
+            :func:`~assay.data.corrupting.definitions.settings.least_side`.
+        name: one of :data:`~assay.data.corrupting.names.CORRUPTIONS`.
         severity: 0 to 5.
         settings: whose constants.
         random: where what is random comes from.
