@@ -7,10 +7,10 @@ from PIL import Image
 from assay.data.dataset import open_dataset
 from assay.data.manifest import load_manifest
 from assay.models.zoo import load_model
-from assay.results.document import ModelCard, StatedAccuracy, read_result
+from assay.results.document import ModelCard, StatedAccuracyField, read_result
 from assay.runner.assemble import result_path, stored_jobs
 from assay.runner.jobs import model_card
-from assay.tasks.shared.plausible import Expected, plausible_accuracy
+from assay.tasks.shared.plausible import ExpectedAccuracy, plausible_accuracy
 from small_jobs import JobRequest, run, write_spec
 
 NAME = "digits-test~contrast:5"
@@ -79,15 +79,15 @@ def test_the_option_takes_the_name_too_and_the_command_repeats_it(tmp_path):
 def test_a_stated_accuracy_is_not_held_against_corrupted_pictures(answers):
     """A card speaks of clean ones; chance is still asked."""
     card = ModelCard.model_validate(model_card(load_model("digits_fnn").info))
-    stated = card.model_copy(update={"clean_accuracy": StatedAccuracy(value=0.97, data="digits-test")})
+    stated = card.model_copy(update={"clean_accuracy": StatedAccuracyField(value=0.97, data="digits-test")})
     blurred = "digits-test~gaussian_blur:5"
     found, labels = answers(blurred, 400)
     right = [answer == label for answer, label in zip(found, labels, strict=True)]
-    assert not plausible_accuracy(right, Expected.of(stated, "digits-test")).passed
-    guard = plausible_accuracy(right, Expected.of(stated, blurred))
+    assert not plausible_accuracy(right, ExpectedAccuracy.of(stated, "digits-test")).passed
+    guard = plausible_accuracy(right, ExpectedAccuracy.of(stated, blurred))
     assert guard.passed
     assert "states" not in guard.detail
-    assert not plausible_accuracy([False] * 400, Expected.of(stated, blurred)).passed
+    assert not plausible_accuracy([False] * 400, ExpectedAccuracy.of(stated, blurred)).passed
 
 
 def test_own_folders_and_manifests_are_corrupted_by_name_wherever_the_spec_lies(tmp_path, monkeypatch):

@@ -102,11 +102,11 @@ def _row(name: str, model: "LoadedModel", data: "Dataset", right: list[bool]) ->
     from assay.results.document import ModelCard
     from assay.results.statistics import wilson_interval
     from assay.runner.jobs import model_card
-    from assay.tasks.shared.plausible import Expected, plausible_accuracy
+    from assay.tasks.shared.plausible import ExpectedAccuracy, plausible_accuracy
 
     low, high = wilson_interval(sum(right), len(right))
     card = ModelCard.model_validate(model_card(model.info))
-    guard = plausible_accuracy(right, Expected.of(card, data.manifest.name))
+    guard = plausible_accuracy(right, ExpectedAccuracy.of(card, data.manifest.name))
     stated = model.info.clean_accuracy
     return {
         "model": model.info.name,

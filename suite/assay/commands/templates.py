@@ -74,7 +74,7 @@ def data(folder: Path, out: Path | None) -> str:
         UserError: it has no class folders.
     """
     from assay.data.layouts.folder_per_class import class_folders
-    from assay.data.manifest import Manifest
+    from assay.data.manifest import DataManifest
 
     classes = class_folders(folder) if folder.is_dir() else []
     if not classes:
@@ -97,7 +97,7 @@ def data(folder: Path, out: Path | None) -> str:
     }
     where = "" if inside else f" Give --data-root {folder.parent} with it."
     return _commented(
-        f"The pictures in {folder.name}, a folder a class in this order.{where}", document, Manifest
+        f"The pictures in {folder.name}, a folder a class in this order.{where}", document, DataManifest
     )
 
 

@@ -12,7 +12,7 @@ from assay.common.errors import UserError
 from assay.data.corrupting.corrupt import corrupt
 from assay.data.corrupting.level import Level, picture_seed
 from assay.tasks.srvr.camera import camera, place
-from assay.tasks.srvr.evaluate import Studio, _row_points
+from assay.tasks.srvr.evaluate import RenderSetting, _row_points
 from assay.tasks.srvr.render import Surface, render
 from opened_jobs import JobRequest, open_job
 from tasks.srvr.three_shapes import guards, metrics, planted
@@ -28,7 +28,7 @@ def test_the_network_sees_the_renders_corrupted_by_a_seed_of_each_view(outcome):
     job, records = outcome(changes=changes())
     record, unit = records[0], job.units[0]
     shape, points = unit.payload.shape, _row_points(job.spec.spec, 0)
-    studio = Studio(job.spec.spec, job.model, None)
+    studio = RenderSetting(job.spec.spec, job.model, None)
     camera_there = camera(place(studio.spec.names, points))
     renders = render(Surface.from_mesh(shape.mesh()), camera_there, studio.settings)
     level = Level("gaussian_noise", 3, "imagenet-c", 0)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from assay.data.corrupting.corruption import is_corrupted
-from assay.results.document import Guard, ModelCard, StatedAccuracy
+from assay.results.document import Guard, ModelCard, StatedAccuracyField
 from assay.results.statistics import wilson_interval
 
 OTHER_IMAGES = 0.02
@@ -18,7 +18,7 @@ _MEND = "`assay doctor MODEL --data D` finds how the network wants its pictures"
 
 
 @dataclass(frozen=True)
-class Expected:
+class ExpectedAccuracy:
     """What is known of a clean accuracy before it is measured.
 
     Attributes:
@@ -28,17 +28,17 @@ class Expected:
     """
 
     num_classes: int
-    stated: StatedAccuracy | None
+    stated: StatedAccuracyField | None
     data: str
 
     @classmethod
-    def of(cls, model: ModelCard, data: str) -> "Expected":
+    def of(cls, model: ModelCard, data: str) -> "ExpectedAccuracy":
         """Of a model, as a result document has it."""
         stated = None if is_corrupted(data) else model.clean_accuracy
         return cls(model.num_classes, stated, data)
 
 
-def plausible_accuracy(correct: Sequence[bool], expected: Expected, top_k: int = 1) -> Guard:
+def plausible_accuracy(correct: Sequence[bool], expected: ExpectedAccuracy, top_k: int = 1) -> Guard:
     """The guard for a family that knows whether each clean picture was classified as labelled.
 
     Args:
@@ -83,7 +83,7 @@ def plausible(
     )
 
 
-def _promise(expected: Expected, n: int) -> tuple[str, float]:
+def _promise(expected: ExpectedAccuracy, n: int) -> tuple[str, float]:
     """What the card states in words, and the least accuracy on ``n`` images of the job's data that agrees with it.
 
     On other images than those of the statement its own interval counts, less :data:`OTHER_IMAGES`.

@@ -30,7 +30,7 @@ class SearchVolume:
 
 
 @dataclass(frozen=True)
-class Estimate:
+class ShapeMean:
     """A mean in %, its 95 % interval over shapes, and how many shapes and searches it rests on.
 
     There is no interval below :data:`assay.results.statistics.LEAST_UNITS` shapes.
@@ -53,9 +53,9 @@ class Srvr:
         by_class: of each class.
     """
 
-    overall: Estimate
-    by_method: dict[str, Estimate]
-    by_class: dict[int, Estimate]
+    overall: ShapeMean
+    by_method: dict[str, ShapeMean]
+    by_class: dict[int, ShapeMean]
 
 
 def clipped_sides(low: npt.ArrayLike, high: npt.ArrayLike, domain: Domain) -> FloatArray:
@@ -98,17 +98,17 @@ def srvr(searches: Sequence[SearchVolume]) -> Srvr:
     )
 
 
-def _estimate(searches: Sequence[SearchVolume]) -> Estimate:
+def _estimate(searches: Sequence[SearchVolume]) -> ShapeMean:
     """Mean and interval of the volume ratios, in %."""
     by_shape: dict[tuple[int, str], list[float]] = {}
     for search in searches:
         if np.isfinite(search.volume_ratio):
             by_shape.setdefault((search.class_index, search.unit_id), []).append(100 * search.volume_ratio)
     if not by_shape:
-        return Estimate(float("nan"), None, None, 0, 0)
+        return ShapeMean(float("nan"), None, None, 0, 0)
     every = [ratio for ratios in by_shape.values() for ratio in ratios]
     low, high = mean_interval_in_range([fmean(ratios) for ratios in by_shape.values()], 0.0, 100.0) or (
         None,
         None,
     )
-    return Estimate(fmean(every), low, high, len(by_shape), len(every))
+    return ShapeMean(fmean(every), low, high, len(by_shape), len(every))
