@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from assay.common.errors import UserError
+from assay.common.fields import IDENTITY, field_sides
 from assay.data.contents import hash_of
 from assay.data.corrupting.corrupt import corrupt
 from assay.data.corrupting.corruption import Corruption, split_name
@@ -14,7 +15,6 @@ from assay.data.corrupting.level import Level, picture_seed
 from assay.data.dataset import ImageError, open_dataset
 from assay.data.manifest import load_manifest
 from assay.models.pictures import prepared
-from assay.specs import IDENTITY, field_sides
 
 MANIFEST = """schema: 1
 name: three

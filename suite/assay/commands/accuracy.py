@@ -99,8 +99,8 @@ def _right(model: "LoadedModel", data: "Dataset", limit: int | None) -> list[boo
 
 
 def _row(name: str, model: "LoadedModel", data: "Dataset", right: list[bool]) -> dict[str, Any]:
+    from assay.common.statistics import wilson_interval
     from assay.results.document import ModelCard
-    from assay.results.statistics import wilson_interval
     from assay.runner.jobs import model_card
     from assay.tasks.shared.plausible import ExpectedAccuracy, plausible_accuracy
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING
 from assay.commands.options import Dtype
 from assay.commands.requested_models import RequestedModel, asked_models, checked_name
 from assay.common.errors import UserError
-from assay.specs import shipped_specs
+from assay.specs.task_spec import shipped_specs
+from assay.specs.tracks import Scale, load_track, shipped_tracks, track_of
 from assay.tasks.families import families
-from assay.tracks import Scale, load_track, shipped_tracks, track_of
 
 if TYPE_CHECKING:
     from assay.runner.jobs import JobRequest

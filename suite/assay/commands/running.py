@@ -40,7 +40,7 @@ from assay.commands.options import (
 from assay.commands.papers import ScaleOption, print_plan
 from assay.commands.run_options import RunOptions
 from assay.common.errors import UserError
-from assay.tracks import Scale
+from assay.specs.tracks import Scale
 
 app = typer.Typer()
 

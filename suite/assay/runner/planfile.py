@@ -15,7 +15,7 @@ from assay.runner.estimate import TimeEstimate
 from assay.runner.jobs import Job, JobRequest
 from assay.runner.plan import Survey, plan_jobs
 from assay.runner.progress import duration
-from assay.specs import shipped_specs
+from assay.specs.task_spec import shipped_specs
 from assay.tasks.shared.overrides import OPTION
 
 _LATER_FIELDS: Mapping[str, Any] = {"settings": [], "name": None}

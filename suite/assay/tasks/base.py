@@ -11,7 +11,7 @@ from pydantic import JsonValue, TypeAdapter
 
 from assay.common.errors import UserError
 from assay.results.document import Guard, Metric, ModelCard, TrainingOverlap
-from assay.specs import TaskSpec
+from assay.specs.task_spec import TaskSpec
 from assay.tasks.shared.images import DataSource, Labelled, label_space_mismatch, open_images, refuse_unfit
 from assay.tasks.shared.loading import LoadedPicture, Loader
 from assay.tasks.shared.plausible import ExpectedAccuracy

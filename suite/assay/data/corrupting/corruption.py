@@ -8,10 +8,10 @@ from PIL import Image
 from pydantic import AfterValidator, Field
 
 from assay.common.errors import UserError
+from assay.common.fields import IDENTITY
 from assay.common.validation import StrictModel, validate
 from assay.data.corrupting.names import CORRUPTIONS, SEVERITIES, Settings, unknown_corruption
 from assay.data.pixels import Pixels
-from assay.specs import IDENTITY
 
 VERSION = 1
 """Raised whenever the same corruption gives other pictures; in the hash of every corrupted data set."""
