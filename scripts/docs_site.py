@@ -68,7 +68,9 @@ def on_page_content(content: str, config: MkDocsConfig, page: Page, **_: Any) ->
     content = ROLE.sub(r'<autoref identifier="\1" optional><code>\1</code></autoref>', content)
     if 'class="plotly-chart"' in content:
         here = posixpath.dirname(page.file.src_uri) or "."
-        content += f'<script src="{posixpath.relpath(CHARTS, here)}"></script>\n<script>{DRAW_CHARTS}</script>'
+        content += (
+            f'<script src="{posixpath.relpath(CHARTS, here)}"></script>\n<script>{DRAW_CHARTS}</script>'
+        )
     return content
 
 

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from assay.specs import IDENTITY, TaskSpec
+from assay.specs.task_spec import IDENTITY, TaskSpec
 
 
 class MovedSpec(TaskSpec):

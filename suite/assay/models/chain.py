@@ -22,7 +22,7 @@ class NotAChainError(UserError):
         self.layer, self.why = layer, why
 
 
-class _Tracer(fx.Tracer):
+class _StepTracer(fx.Tracer):
     """Looks into modules that hold known layers; every other module is one step."""
 
     def __init__(self, known: Collection[type[nn.Module]]) -> None:
@@ -59,7 +59,7 @@ def steps_of(module: nn.Module, known: Collection[type[nn.Module]]) -> list[Step
     if type(module) in known:
         return [(type(module).__name__, module)]
     try:
-        nodes = list(_Tracer(known).trace(module).nodes)
+        nodes = list(_StepTracer(known).trace(module).nodes)
     except Exception as error:  # torch.fx raises many kinds for data-dependent control flow
         raise NotAChainError(type(module).__name__, f"it is not a plain chain of layers ({error})") from error
     steps: list[Step] = []

@@ -12,7 +12,7 @@ from assay.common.errors import UserError
 from assay.common.validation import StrictModel
 from assay.models.architectures import ARCHITECTURES
 from assay.models.info import Interpolation, Preprocessing, Resize, Size
-from assay.specs import IDENTITY, RUNTIME, identity_of
+from assay.specs.task_spec import IDENTITY, RUNTIME, identity_of
 from assay.training.methods import Method, Salient, TeacherSaliency
 
 _MOST = 2**31  # of images and epochs: torch counts in 64 bits

@@ -10,7 +10,7 @@ from assay.attacks.methods import METHODS, check_settings, find_method
 from assay.attacks.settings import AttackSettings, LossName, MomentumNorm, Norm
 from assay.common.errors import UserError
 from assay.common.validation import StrictModel
-from assay.specs import IDENTITY, Rational, StepSize, TaskSpec
+from assay.specs.task_spec import IDENTITY, Rational, StepSize, TaskSpec
 from assay.tasks.adversarial.protocols import AUTOATTACK, Protocol, Version, version_unless_given
 
 MetricName = Literal["robust_accuracy", "robust_accuracy_of_correct", "worst_case", "median_eps"]

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from assay.common.validation import StrictModel
-from assay.specs import IDENTITY, RUNTIME, Rational, TaskSpec
+from assay.specs.task_spec import IDENTITY, RUNTIME, Rational, TaskSpec
 
 Pool = Literal["max", "mean"]
 ModelNames = tuple[Annotated[str, Field(min_length=1)], ...]

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from assay.specs import IDENTITY, TaskSpec
+from assay.specs.task_spec import IDENTITY, TaskSpec
 from assay.tasks.corruptions.names import CORRUPTIONS, SEVERITIES, Settings, unknown_corruption
 
 Pictures = Literal["made", "published", "plain"]

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from assay.common.errors import UserError
 from assay.common.validation import StrictModel
-from assay.specs import IDENTITY, RUNTIME, TaskSpec
+from assay.specs.task_spec import IDENTITY, RUNTIME, TaskSpec
 from assay.tasks.srvr.domain import Domain
 from assay.tasks.srvr.maps import GridAxis, grid_axis
 from assay.tasks.srvr.parameters import MESH_RADIUS, find_parameters

@@ -22,8 +22,8 @@ from assay.tasks.verification.linear import (
     Convolution,
     Copies,
     Dense,
+    DiagonalMap,
     Linear,
-    Scale,
     Sums,
     in_windows,
     sparse,
@@ -107,7 +107,7 @@ def first_of(marked: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Network:
+class PiecewiseNetwork:
     """A piecewise linear classifier.
 
     Attributes:
@@ -144,7 +144,7 @@ class Network:
 
 
 @dataclass
-class _Builder:
+class _LayerBuilder:
     """Layers gathered so far, and the affine block being gathered."""
 
     shape: tuple[int, ...]
@@ -176,7 +176,7 @@ class _Builder:
         self.maps, self.bias = [], None
 
 
-def _fully_connected(name: str, module: nn.Module, build: _Builder) -> None:
+def _fully_connected(name: str, module: nn.Module, build: _LayerBuilder) -> None:
     assert isinstance(module, nn.Linear)
     if len(build.shape) != 1 or build.shape[0] != module.in_features:
         raise UnsupportedLayerError(
@@ -185,7 +185,7 @@ def _fully_connected(name: str, module: nn.Module, build: _Builder) -> None:
     build.append(Dense(module.weight.detach()), _bias(module.bias), (module.out_features,))
 
 
-def _convolution(name: str, module: nn.Module, build: _Builder) -> None:
+def _convolution(name: str, module: nn.Module, build: _LayerBuilder) -> None:
     assert isinstance(module, nn.Conv2d)
     if module.padding_mode != "zeros" or isinstance(module.padding, str):
         raise UnsupportedLayerError(name, "only explicit zero padding is read")
@@ -201,7 +201,7 @@ def _convolution(name: str, module: nn.Module, build: _Builder) -> None:
     build.append(linear_map, bias, out_shape)
 
 
-def _batch_norm(name: str, module: nn.Module, build: _Builder) -> None:
+def _batch_norm(name: str, module: nn.Module, build: _LayerBuilder) -> None:
     assert isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)
     if module.running_mean is None or module.running_var is None:
         raise UnsupportedLayerError(name, "it keeps no running statistics, so it is not affine at evaluation")
@@ -212,10 +212,10 @@ def _batch_norm(name: str, module: nn.Module, build: _Builder) -> None:
     if module.bias is not None:
         shift = shift + module.bias.detach()
     spread = build.size // len(factor)
-    build.append(Scale(factor.repeat_interleave(spread)), shift.repeat_interleave(spread), build.shape)
+    build.append(DiagonalMap(factor.repeat_interleave(spread)), shift.repeat_interleave(spread), build.shape)
 
 
-def _average_pool(name: str, module: nn.Module, build: _Builder) -> None:
+def _average_pool(name: str, module: nn.Module, build: _LayerBuilder) -> None:
     assert isinstance(module, nn.AvgPool2d)
     kernel, padding = _pair(module.kernel_size), _pair(module.padding)
     if module.ceil_mode or module.divisor_override or (not module.count_include_pad and any(padding)):
@@ -229,7 +229,7 @@ def _average_pool(name: str, module: nn.Module, build: _Builder) -> None:
     build.append(sparse(rows[read], index[read], values, (len(index), build.size)), None, shape)
 
 
-def _max_pool(name: str, module: nn.Module, build: _Builder) -> None:
+def _max_pool(name: str, module: nn.Module, build: _LayerBuilder) -> None:
     assert isinstance(module, nn.MaxPool2d)
     if module.ceil_mode or _pair(module.dilation) != (1, 1) or module.return_indices:
         raise UnsupportedLayerError(
@@ -244,7 +244,7 @@ def _max_pool(name: str, module: nn.Module, build: _Builder) -> None:
     build.append(Sums(index.shape[1]), None, shape)
 
 
-def _windows(name: str, module: nn.AvgPool2d | nn.MaxPool2d, build: _Builder) -> tuple[Tensor, Shape]:
+def _windows(name: str, module: nn.AvgPool2d | nn.MaxPool2d, build: _LayerBuilder) -> tuple[Tensor, Shape]:
     in_shape = build.image_shape(name)
     kernel, padding = _pair(module.kernel_size), _pair(module.padding)
     stride = _pair(module.stride)
@@ -255,26 +255,26 @@ def _windows(name: str, module: nn.AvgPool2d | nn.MaxPool2d, build: _Builder) ->
     return windows(in_shape, kernel, stride, padding), (in_shape[0], height, width)
 
 
-def _flatten(_name: str, _module: object, build: _Builder) -> None:
+def _flatten(_name: str, _module: object, build: _LayerBuilder) -> None:
     build.shape = (build.size,)
 
 
-def _unflatten(name: str, module: nn.Module, build: _Builder) -> None:
+def _unflatten(name: str, module: nn.Module, build: _LayerBuilder) -> None:
     assert isinstance(module, nn.Unflatten)
     if module.dim != 1 or len(build.shape) != 1:
         raise UnsupportedLayerError(name, "only a flat row is read as another shape")
     build.shape = tuple(module.unflattened_size)
 
 
-def _relu(_name: str, _module: object, build: _Builder) -> None:
+def _relu(_name: str, _module: object, build: _LayerBuilder) -> None:
     build.gate()
 
 
-def _skip(_name: str, _module: object, _build: _Builder) -> None:
+def _skip(_name: str, _module: object, _build: _LayerBuilder) -> None:
     """Identity at evaluation."""
 
 
-_READERS: dict[type[nn.Module], Callable[[str, nn.Module, _Builder], None]] = {
+_READERS: dict[type[nn.Module], Callable[[str, nn.Module, _LayerBuilder], None]] = {
     nn.Linear: _fully_connected,
     nn.Conv2d: _convolution,
     nn.BatchNorm1d: _batch_norm,
@@ -296,7 +296,7 @@ _FUNCTIONS = {
 }
 
 
-def read_network(module: nn.Module, input_shape: Shape) -> Network:
+def read_network(module: nn.Module, input_shape: Shape) -> PiecewiseNetwork:
     """Read a torch module as a piecewise linear network.
 
     Args:
@@ -310,7 +310,7 @@ def read_network(module: nn.Module, input_shape: Shape) -> Network:
         UserError: a weight is NaN or infinite.
     """
     module = exact_copy(module)
-    return Network(read_layers(module, input_shape), input_shape, module)
+    return PiecewiseNetwork(read_layers(module, input_shape), input_shape, module)
 
 
 def exact_copy(module: nn.Module) -> nn.Module:
@@ -326,7 +326,7 @@ def exact_copy(module: nn.Module) -> nn.Module:
 
 def read_layers(module: nn.Module, shape: tuple[int, ...]) -> tuple[Layer, ...]:
     """The blocks of a module in float64 whose input has this shape (without the batch)."""
-    build = _Builder(shape)
+    build = _LayerBuilder(shape)
     try:
         steps = steps_of(module, _READERS)
     except NotAChainError as error:
@@ -337,7 +337,7 @@ def read_layers(module: nn.Module, shape: tuple[int, ...]) -> tuple[Layer, ...]:
     return tuple(build.layers)
 
 
-def _read_step(name: str, step: object, build: _Builder) -> None:
+def _read_step(name: str, step: object, build: _LayerBuilder) -> None:
     kind = type(step).__name__ if isinstance(step, nn.Module) else name
     label = f"{name} ({kind})"
     if isinstance(step, nn.Module) and type(step) in _READERS:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from assay.common.validation import StrictModel
-from assay.specs import IDENTITY, TaskSpec
+from assay.specs.task_spec import IDENTITY, TaskSpec
 
 Combination = Annotated[tuple[str, ...], Field(min_length=1, max_length=3)]
 WITHIN_QUARTER = "attention_within_quarter"
