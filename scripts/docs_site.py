@@ -62,7 +62,7 @@ def on_page_markdown(markdown: str, page: Page, files: Files, **_: Any) -> str:
     return NOTEBOOK_LINK.sub(r"\1.md)", NAMED_FILE.sub(link, markdown))
 
 
-def on_page_content(content: str, config: MkDocsConfig, page: Page, **_: Any) -> str:
+def on_page_content(content: str, page: Page, **_: Any) -> str:
     """Write formulas as MathML, and the references of docstrings as links."""
     content = FORMULA.sub(lambda found: mathml(found[2], found[1] == "div"), content)
     content = ROLE.sub(r'<autoref identifier="\1" optional><code>\1</code></autoref>', content)
