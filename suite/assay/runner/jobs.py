@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from assay.common.canonical import canonical_sha256
 from assay.common.errors import UserError
+from assay.common.fields import IDENTITY, RUNTIME
 from assay.models.foreign import SHIPPED
 from assay.models.foreign import own as trust_of
 from assay.results.document import TrainingOverlap
 from assay.runner.precision import Positive, Precision, check_dtype, in_dtype
-from assay.specs.task_spec import IDENTITY, RUNTIME, TaskSpec, shipped_specs
+from assay.specs.task_spec import TaskSpec, shipped_specs
 from assay.tasks.base import Task, Unit
 from assay.tasks.families import LoadedSpec, family, load_spec, option_of
 from assay.tasks.shared.images import DataSource
