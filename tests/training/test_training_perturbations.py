@@ -7,9 +7,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from assay.attacks.balls import BALLS
-from assay.attacks.randomness import as_seeds, derive
 from assay.attacks.run import AttackJob, run_job
 from assay.attacks.settings import AttackSettings
+from assay.common.randomness import as_seeds, derive
 from assay.training import perturbations as p
 
 CPU = torch.device("cpu")

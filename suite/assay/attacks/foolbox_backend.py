@@ -20,7 +20,6 @@ from foolbox.attacks.gradient_descent_base import BaseGradientDescent, normalize
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from torch import Tensor, nn
 
-from assay.attacks import randomness
 from assay.attacks.balls import BALLS
 from assay.attacks.losses import in_top
 from assay.attacks.methods import check_settings
@@ -28,6 +27,7 @@ from assay.attacks.observe import Model
 from assay.attacks.rows import Inputs
 from assay.attacks.run import AttackJob, as_inputs
 from assay.attacks.settings import AttackResult, AttackSettings, Norm
+from assay.common import randomness
 from assay.common.errors import UserError
 
 _CLASSES = {

@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from assay.attacks import randomness
 from assay.attacks.methods import check_settings, find_method
 from assay.attacks.observe import Model, checked_logits
 from assay.attacks.pool import Plan, run_pool
 from assay.attacks.rows import Inputs
 from assay.attacks.settings import AttackResult, AttackSettings
+from assay.common import randomness
 from assay.common.errors import UserError
 
 

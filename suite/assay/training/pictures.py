@@ -13,11 +13,11 @@ from torch import Tensor
 
 from assay.common.canonical import canonical_sha256
 from assay.common.errors import UserError
+from assay.common.fields import identity_of
 from assay.data.dataset import Dataset, Sample, open_dataset
 from assay.data.manifest import load_manifest
 from assay.models.info import Preprocessing
 from assay.models.pictures import prepared
-from assay.specs import identity_of
 from assay.training.recipe import Recipe, Selection
 
 MEMORY_BYTES = 2 * 2**30  # larger sets are decoded batch by batch

@@ -10,7 +10,7 @@ from torch import nn
 
 from assay.attacks.run import AttackJob, run_job
 from assay.attacks.settings import AttackSettings
-from assay.specs import shipped_specs
+from assay.specs.task_spec import shipped_specs
 from assay.tasks.adversarial.spec import AdversarialSpec
 from assay.tasks.adversarial.summary import withstood
 from assay.tasks.base import Record

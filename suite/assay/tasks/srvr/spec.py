@@ -6,8 +6,10 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from assay.common.errors import UserError
+from assay.common.fields import IDENTITY, RUNTIME
 from assay.common.validation import StrictModel
-from assay.specs import IDENTITY, RUNTIME, TaskSpec
+from assay.data.corrupting.corruption import Corruption
+from assay.specs.task_spec import TaskSpec
 from assay.tasks.srvr.domain import Domain
 from assay.tasks.srvr.maps import GridAxis, grid_axis
 from assay.tasks.srvr.parameters import MESH_RADIUS, find_parameters
@@ -95,6 +97,8 @@ class SrvrSpec(TaskSpec):
         adversarial: whether regions of the complement 1 - f are grown, too.
         as_published: regions leave the domain, and never stop, as in the published code.
         contact_views: renders of each shape that are kept for the page; 0 where a licence forbids to show them.
+        corruption: what is done to every render before the network sees it; none where left out. Regions then grow on
+            the maps alone.
         memory_mb: bound on the renderer's temporary memory.
     """
 
@@ -116,6 +120,9 @@ class SrvrSpec(TaskSpec):
     adversarial: Annotated[bool, IDENTITY] = False
     as_published: Annotated[bool, IDENTITY] = False
     contact_views: Annotated[int, IDENTITY] = Field(default=0, ge=0, le=24)
+    corruption: Annotated[Corruption | None, IDENTITY] = Field(
+        default=None, exclude_if=lambda how: how is None
+    )
     memory_mb: Annotated[int, RUNTIME] = Field(default=16, ge=1)
 
     @property
@@ -147,7 +154,7 @@ class SrvrSpec(TaskSpec):
         return replace(self.domain, periodic=self.periodic)
 
     def metric_keys(self) -> tuple[str, ...]:
-        """See :meth:`assay.specs.TaskSpec.metric_keys`."""
+        """See :meth:`assay.specs.task_spec.TaskSpec.metric_keys`."""
         methods = [method.method for method in self.methods]
         series = [CALIBRATED, "srvr"] if self.labelled else ["srvr"]
         keys = [*series, *(f"{one}:{method}" for one in series for method in methods)]
@@ -178,7 +185,18 @@ class SrvrSpec(TaskSpec):
             raise ValueError("slopes: autograd needs `function: network`; maps take differences")
         if self.renderer == "pytorch3d" and self.slopes == "autograd":
             raise ValueError("slopes: autograd needs `renderer: assay`")
+        self._check_corruption()
         return self
+
+    def _check_corruption(self) -> None:
+        if self.corruption is None:
+            return
+        if self.function == "network":
+            raise ValueError("corruption: regions grow on maps alone; write `function: map`")
+        if self.corruption.kind == "saturate":
+            raise ValueError(
+                "corruption: saturate changes no grey picture, and renders are grey; choose another"
+            )
 
     def _check_camera(self) -> None:
         for parameter in self.parameters:
