@@ -9,6 +9,7 @@ from pathlib import Path
 import yaml
 
 from assay.common.errors import UserError
+from assay.data.draw import Draw
 from assay.models.places import downloads_allowed
 from assay.models.trained import PREFIX
 from assay.papers.nets import Net, missing_data
@@ -131,6 +132,7 @@ class Reproduction:
             task=self._task(task),
             weights=weights,
             limit=self.scale.tasks[task].limit,
+            draw=Draw.FIRST,
             device=self.device,
             data_roots=self.data_roots,
         )

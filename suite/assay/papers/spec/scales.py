@@ -54,7 +54,7 @@ class TaskRun(StrictModel):
 
     Attributes:
         task: a shipped task's id, or a spec file beside the paper's.
-        limit: only its first units.
+        limit: only its first units, as the published figures of the papers' scales are.
         ensemble: models whose networks, of all seeds, make the adversarial images of a consistency task in place of
             the ensemble in its spec.
     """
