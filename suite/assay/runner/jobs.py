@@ -97,7 +97,7 @@ MODEL_SIDES: Mapping[str, str] = {
 def question_identity(
     spec: TaskSpec, task: Task[Any, Any], data_sha256: str, limit: int | Mapping[str, Any] | None
 ) -> dict[str, Any]:
-    """The part of a job's identity that all models share; ``limit`` (:attr:`Portion.identity`) is None for all units."""
+    """The part of a job's identity that all models share; ``limit`` (:attr:`Portion.identity`) is None for all."""
     return {
         "spec": spec.identity(),
         "data_sha256": data_sha256,
