@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from test_verification_soundness import check_patterns
+from verification_checks import check_patterns
 
 from assay.models import small_nets
 from assay.models.zoo import load_model

@@ -17,7 +17,8 @@ from assay.tasks.base import NotApplicableError, Record, RunContext, Unit
 from assay.tasks.shared.loading import Picture
 from assay.tasks.verification.figures import ray, region_map, saliency_panels
 from assay.tasks.verification.grammar import parse_motions, parse_theta
-from assay.tasks.verification.network import Network, UnsupportedLayerError, read_network
+from assay.tasks.verification.network import Network, read_network
+from assay.tasks.verification.nodes import UnsupportedLayerError
 from assay.tasks.verification.perturbations import Theta
 from assay.tasks.verification.spec import VerificationSpec, property_name
 from assay.tasks.verification.verify import Finding, Question, Verification, verify
