@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 
 from assay.runner import jobs
-from assay.runner.chunks import Block
+from assay.runner.chunks import UnitBlock
 from assay.runner.jobs import JobRequest
 from assay.tasks.base import clean_records
 from assay.tasks.shared.loading import Loader
@@ -49,4 +49,4 @@ def run_whole(job):
 
 def run_units(job, units, advance):
     """The records of some units, run together."""
-    return Block(job.opened, job.request.batch_size, advance, Loader()).run(units)
+    return UnitBlock(job.opened, job.request.batch_size, advance, Loader()).run(units)

@@ -8,8 +8,8 @@ from safetensors.torch import load_file, save_file
 from typer.main import get_command
 
 from assay.cli import app
-from assay.commands.asked_models import AskedModel, asked_models
 from assay.commands.groups import GROUPS, _verbs
+from assay.commands.requested_models import RequestedModel, asked_models
 from assay.common.errors import UserError
 from assay.models.small_nets import DIGITS_WEIGHTS
 from assay.results.document import read_result
@@ -42,16 +42,16 @@ def names(out: str) -> list[str]:
 @pytest.mark.parametrize(
     ("given", "models"),
     [
-        (["a,b", "a", "c"], [AskedModel("a"), AskedModel("b"), AskedModel("c")]),
-        (["mine=digits_fnn"], [AskedModel("digits_fnn", "mine")]),
-        (["x=m@w.pth, m@w.pth"], [AskedModel("m", "x", "w.pth"), AskedModel("m", None, "w.pth")]),
-        (["trained:a@home", "pkg.mod:f"], [AskedModel("trained:a@home"), AskedModel("pkg.mod:f")]),
-        (["digits_f*"], [AskedModel("digits_fnn")]),
-        (["mnist_?nn_[28]00"], [AskedModel("mnist_fnn_200"), AskedModel("mnist_fnn_800")]),
-        (["*.safetensors"], [AskedModel("a.safetensors"), AskedModel("b.safetensors")]),
-        (["onnx:n?t.onnx"], [AskedModel("onnx:net.onnx")]),
-        (["@all.txt"], [AskedModel("a"), AskedModel("b"), AskedModel("c", "d")]),
-        (["odd, name=1.onnx"], [AskedModel("odd, name=1.onnx")]),
+        (["a,b", "a", "c"], [RequestedModel("a"), RequestedModel("b"), RequestedModel("c")]),
+        (["mine=digits_fnn"], [RequestedModel("digits_fnn", "mine")]),
+        (["x=m@w.pth, m@w.pth"], [RequestedModel("m", "x", "w.pth"), RequestedModel("m", None, "w.pth")]),
+        (["trained:a@home", "pkg.mod:f"], [RequestedModel("trained:a@home"), RequestedModel("pkg.mod:f")]),
+        (["digits_f*"], [RequestedModel("digits_fnn")]),
+        (["mnist_?nn_[28]00"], [RequestedModel("mnist_fnn_200"), RequestedModel("mnist_fnn_800")]),
+        (["*.safetensors"], [RequestedModel("a.safetensors"), RequestedModel("b.safetensors")]),
+        (["onnx:n?t.onnx"], [RequestedModel("onnx:net.onnx")]),
+        (["@all.txt"], [RequestedModel("a"), RequestedModel("b"), RequestedModel("c", "d")]),
+        (["odd, name=1.onnx"], [RequestedModel("odd, name=1.onnx")]),
     ],
 )
 def test_what_a_model_option_means(place, given, models):

@@ -11,7 +11,7 @@ import typer
 
 from assay.cli import app
 from assay.common.validation import read_yaml, validate
-from assay.data.manifest import Manifest
+from assay.data.manifest import DataManifest
 from assay.models.card_file import CardFile
 from assay.training.recipe import Recipe
 
@@ -91,7 +91,7 @@ def test_every_file_that_a_page_names_is_there(page):
 
 @pytest.mark.parametrize(
     ("page", "model"),
-    [("docs/models.md", CardFile), ("docs/data.md", Manifest), ("docs/training.md", Recipe)],
+    [("docs/models.md", CardFile), ("docs/data.md", DataManifest), ("docs/training.md", Recipe)],
 )
 def test_the_documents_shown_are_valid(page, model, tmp_path):
     text = (REPOSITORY / page).read_text(encoding="utf-8")

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from assay.attacks.observe import Model
-from assay.attacks.run import Job, run_job
+from assay.attacks.run import AttackJob, run_job
 from assay.attacks.settings import AttackResult, AttackSettings
 
 
@@ -18,4 +18,4 @@ def run_attack(
     seeds: Tensor | Sequence[int],
     **options: object,
 ) -> AttackResult:
-    return run_job(Job(method, model, images, labels, seeds, **options), settings)
+    return run_job(AttackJob(method, model, images, labels, seeds, **options), settings)

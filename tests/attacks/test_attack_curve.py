@@ -13,7 +13,7 @@ from assay.attacks.closed_form import linear_worst_margin
 from assay.attacks.curve import bisect
 from assay.attacks.pool import Plan
 from assay.attacks.rows import Inputs
-from assay.attacks.run import Job, attack_inputs
+from assay.attacks.run import AttackJob, attack_inputs
 from assay.attacks.settings import AttackResult, AttackSettings
 from assay.common.errors import UserError
 
@@ -21,7 +21,7 @@ EPS = (0.004, 0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2)
 CURVE = [AttackSettings(eps=eps, step_size=eps / 2, steps=4) for eps in EPS]
 
 
-def linear_job(seed: int = 0, count: int = 64) -> tuple[Job, Tensor]:
+def linear_job(seed: int = 0, count: int = 64) -> tuple[AttackJob, Tensor]:
     """A two-class linear model and, for each image, the exact index of the smallest eps at which it falls."""
     generator = torch.Generator().manual_seed(seed)
     weight = torch.randn(2, 12, dtype=torch.float64, generator=generator)
@@ -32,7 +32,7 @@ def linear_job(seed: int = 0, count: int = 64) -> tuple[Job, Tensor]:
         for eps in EPS
     ]
     exact = (torch.stack(margins) > 0).sum(0)
-    return Job("bim", lambda x: x.flatten(1) @ weight.T, images, labels, range(count)), exact
+    return AttackJob("bim", lambda x: x.flatten(1) @ weight.T, images, labels, range(count)), exact
 
 
 @pytest.fixture

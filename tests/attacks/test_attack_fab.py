@@ -15,7 +15,7 @@ from assay.attacks.balls import BALLS
 from assay.attacks.closed_form import linear_worst_margin
 from assay.attacks.hyperplane import move_onto
 from assay.attacks.nearest import nearest
-from assay.attacks.run import Job, run_job
+from assay.attacks.run import AttackJob, run_job
 from assay.attacks.settings import AttackSettings
 from assay.common.errors import UserError
 from digits_models import linear_net
@@ -102,7 +102,7 @@ def test_a_move_does_not_depend_on_its_batch(norm: str) -> None:
     assert torch.allclose(torch.cat(alone), whole, atol=1e-15)
 
 
-def digits(count: int = 40) -> tuple[Job, Tensor, Tensor]:
+def digits(count: int = 40) -> tuple[AttackJob, Tensor, Tensor]:
     """A trained linear model on digits that it answers rightly, with its weight and bias."""
     from sklearn.datasets import load_digits
 
@@ -111,11 +111,11 @@ def digits(count: int = 40) -> tuple[Job, Tensor, Tensor]:
     labels, net = labels[1000 : 1000 + count], linear_net().double()
     right = net(images).argmax(1) == labels
     images, labels = images[right], labels[right]
-    job = Job("fab_t", net, images, labels, range(len(images)))
+    job = AttackJob("fab_t", net, images, labels, range(len(images)))
     return job, net[1].weight.data, net[1].bias.data
 
 
-def distances(job: Job, weight: Tensor, bias: Tensor, norm: str) -> Tensor:
+def distances(job: AttackJob, weight: Tensor, bias: Tensor, norm: str) -> Tensor:
     """Each image's exact distance from the nearest wrong class within the box, by the hyperplanes' own formula."""
     if norm == "linf":
         low, high = torch.zeros(len(job.images), dtype=torch.float64), torch.ones(len(job.images))

@@ -8,16 +8,16 @@ from torch import nn
 
 from assay.attacks.foolbox_backend import check_foolbox_settings, check_named, run_named, run_with_foolbox
 from assay.attacks.probe import black_box_probe, retry_blind
-from assay.attacks.run import Job, run_job
+from assay.attacks.run import AttackJob, run_job
 from assay.attacks.settings import AttackSettings
 from assay.common.errors import UserError
 
 
-def job_of(method: str, count: int = 20) -> Job:
+def job_of(method: str, count: int = 20) -> AttackJob:
     torch.manual_seed(4)
     net = nn.Sequential(nn.Conv2d(3, 6, 3), nn.ReLU(), nn.Flatten(), nn.Linear(6 * 36, 10)).double().eval()
     images = torch.rand(count, 3, 8, 8, dtype=torch.float64)
-    return Job(method, net, images, net(images).argmax(1), range(count), batch_size=8)
+    return AttackJob(method, net, images, net(images).argmax(1), range(count), batch_size=8)
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
@@ -51,7 +51,7 @@ def test_deepfool_finds_the_distance_to_the_boundary_of_a_linear_model() -> None
     images = 0.4 + 0.2 * torch.rand(10, 1, 3, 4, dtype=torch.float64)
     model = lambda x: 0.1 * x.flatten(1) @ weight.T - 0.05 * weight.sum(1)  # noqa: E731
     logits = model(images)
-    job = Job("bim", model, images, logits.argmax(1), range(10))
+    job = AttackJob("bim", model, images, logits.argmax(1), range(10))
     found, fell = run_named("L2DeepFoolAttack", {"overshoot": 0.0001}, job)
     exact = (logits[:, 0] - logits[:, 1]).abs() / (0.1 * (weight[0] - weight[1]).norm())
     assert fell.all()

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from assay.attacks.balls import BALLS
 from assay.attacks.nearest import nearest
-from assay.attacks.run import Job, run_job
+from assay.attacks.run import AttackJob, run_job
 from assay.attacks.settings import AttackSettings
 from assay.models.zoo import load_model
 from assay.tasks.adversarial.protocols import AUTOATTACK
@@ -27,7 +27,7 @@ CASES = [("linf", 0.18), ("l2", 1.5)]
 
 
 @pytest.fixture(scope="module")
-def job(shared: Path) -> Job:
+def job(shared: Path) -> AttackJob:
     """The Wong-Kolter MNIST net and digits that it answers rightly."""
     model = load_model("wk_mnist", weights=shared / "data" / "nets" / "wk_mnist.safetensors")
     folder = shared / "data" / "mnist"
@@ -39,14 +39,14 @@ def job(shared: Path) -> Job:
     labels = torch.tensor(classes[:IMAGES].astype(np.int64))
     right = model.module(images).argmax(1) == labels
     images, labels = images[right], labels[right]
-    return Job("fab_t", model.module, images, labels, range(len(images)), batch_size=100)
+    return AttackJob("fab_t", model.module, images, labels, range(len(images)), batch_size=100)
 
 
 def asked(norm: str, eps: float) -> AttackSettings:
     return AttackSettings(eps=eps, norm=norm, steps=STEPS, restarts=TARGETS, loss="margin")
 
 
-def theirs(job: Job, norm: str, eps: float, targeted: bool) -> Any:
+def theirs(job: AttackJob, norm: str, eps: float, targeted: bool) -> Any:
     """The original, set up for the same budget."""
     name = {"linf": "Linf", "l2": "L2"}[norm]
     return fab_pt.FABAttack_PT(
@@ -54,7 +54,7 @@ def theirs(job: Job, norm: str, eps: float, targeted: bool) -> Any:
     )
 
 
-def their_lengths(job: Job, norm: str, attack: Any, targeted: bool) -> Tensor:
+def their_lengths(job: AttackJob, norm: str, attack: Any, targeted: bool) -> Tensor:
     """The smallest norm over the original's runs, one a target class or one start."""
     smallest = torch.full((len(job.images),), torch.inf)
     for one in range(TARGETS if targeted else 1):
@@ -68,7 +68,7 @@ def their_lengths(job: Job, norm: str, attack: Any, targeted: bool) -> Tensor:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("norm", "eps"), CASES)
-def test_every_image_that_falls_to_the_original_falls_here(job: Job, norm: str, eps: float) -> None:
+def test_every_image_that_falls_to_the_original_falls_here(job: AttackJob, norm: str, eps: float) -> None:
     found = theirs(job, norm, eps, targeted=True).perturb(job.images, job.labels)
     fell = job.model(found).argmax(1) != job.labels
     ours = run_job(job, asked(norm, eps)).success
@@ -80,7 +80,7 @@ def test_every_image_that_falls_to_the_original_falls_here(job: Job, norm: str, 
 @pytest.mark.parametrize("targeted", [True, False])
 @pytest.mark.parametrize(("norm", "eps"), CASES)
 def test_the_nearest_images_are_no_farther_than_the_original_s(
-    job: Job, norm: str, eps: float, targeted: bool
+    job: AttackJob, norm: str, eps: float, targeted: bool
 ) -> None:
     lengths = their_lengths(job, norm, theirs(job, norm, eps, targeted), targeted)
     method, starts = ("fab_t", TARGETS) if targeted else ("fab", 1)
@@ -93,7 +93,7 @@ def test_the_nearest_images_are_no_farther_than_the_original_s(
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("norm", "eps"), [("linf", "3/20"), ("l2", "7/5")])
-def test_autoattack_as_a_whole_breaks_what_the_original_breaks(job: Job, norm: str, eps: str) -> None:
+def test_autoattack_as_a_whole_breaks_what_the_original_breaks(job: AttackJob, norm: str, eps: str) -> None:
     from pyautoattack import AutoAttack
 
     some = job.select(torch.arange(15))

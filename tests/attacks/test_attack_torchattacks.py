@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from assay.attacks.run import Job, run_job
+from assay.attacks.run import AttackJob, run_job
 from assay.attacks.settings import AttackSettings
 
 torchattacks = pytest.importorskip(
@@ -17,14 +17,14 @@ ASKED = AttackSettings(eps=EPS, step_size=EPS / 4, steps=10)
 
 
 @pytest.fixture(scope="module")
-def job() -> Job:
+def job() -> AttackJob:
     torch.manual_seed(4)
     net = nn.Sequential(nn.Conv2d(3, 6, 3), nn.ReLU(), nn.Flatten(), nn.Linear(6 * 36, 10)).eval()
     images = torch.rand(200, 3, 8, 8)
-    return Job("bim", net, images, net(images).argmax(1), range(200), batch_size=50)
+    return AttackJob("bim", net, images, net(images).argmax(1), range(200), batch_size=50)
 
 
-def theirs(job: Job, random_start: bool) -> torch.Tensor:
+def theirs(job: AttackJob, random_start: bool) -> torch.Tensor:
     attack = torchattacks.PGD(
         job.model, eps=EPS, alpha=ASKED.step_size, steps=ASKED.steps, random_start=random_start
     )
@@ -32,7 +32,7 @@ def theirs(job: Job, random_start: bool) -> torch.Tensor:
     return found
 
 
-def test_from_the_same_start_the_iterates_are_the_same(job: Job) -> None:
+def test_from_the_same_start_the_iterates_are_the_same(job: AttackJob) -> None:
     ours = run_job(job, replace(ASKED, early_stop=False))
     found = theirs(job, random_start=False)
     # Where a gradient is zero to rounding, its sign is noise.
@@ -43,13 +43,13 @@ def test_from_the_same_start_the_iterates_are_the_same(job: Job) -> None:
     assert 20 < int(fell.sum()) < 180
 
 
-def test_every_image_that_falls_there_falls_here(job: Job) -> None:
+def test_every_image_that_falls_there_falls_here(job: AttackJob) -> None:
     fell = job.model(theirs(job, random_start=False)).argmax(1) != job.labels
     ours = run_job(job, ASKED).success
     assert not (fell & ~ours).any()
 
 
-def test_from_random_starts_at_least_as_many_fall(job: Job) -> None:
+def test_from_random_starts_at_least_as_many_fall(job: AttackJob) -> None:
     torch.manual_seed(0)
     fell = job.model(theirs(job, random_start=True)).argmax(1) != job.labels
     assert run_job(replace(job, method="pgd"), ASKED).success.sum() >= fell.sum()

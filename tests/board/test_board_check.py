@@ -7,7 +7,7 @@ import pytest
 from board_place import RANK_BY, TASK
 
 from assay.board.submissions.build import SubmitRequest, build_submissions
-from assay.board.submissions.documents import Outcomes
+from assay.board.submissions.documents import OutcomesDocument
 from assay.board.submissions.outcomes import outcomes_document, unpacked
 
 
@@ -33,7 +33,7 @@ def test_the_outcomes_have_every_headline_metric_as_their_mean(pristine):
 
 def test_a_column_holds_any_score():
     scores = {"right": [1.0, None, 0.0], "score": [0.5, None, 1.0], "no mean": []}
-    document = Outcomes.model_validate_json(outcomes_document(scores).model_dump_json())
+    document = OutcomesDocument.model_validate_json(outcomes_document(scores).model_dump_json())
     assert document.metrics["right"] == "1-0"
     assert {name: list(unpacked(column)) for name, column in document.metrics.items()} == {
         "right": [1.0, None, 0.0], "score": [0.5, None, 1.0],

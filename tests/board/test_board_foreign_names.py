@@ -15,7 +15,7 @@ from assay.board.submissions.register import admit
 from assay.board.submissions.tiers import model_of
 from assay.common.errors import UserError
 from assay.common.resources import shipped_folder
-from assay.models.foreign import NOBODY, SHIPPED, Trust, load_named, own
+from assay.models.foreign import NOBODY, SHIPPED, NamePolicy, load_named, own
 
 EVIL = "sent_run.evil:net"
 SUBMISSION = "leaderboard/submissions/digits_fnn"
@@ -213,7 +213,7 @@ def test_a_name_that_is_not_of_the_zoo_is_not_followed(tmp_path, monkeypatch, na
         load_named(name, "a run", NOBODY)
     assert own().allows(name) == name.startswith(("onnx:", "trained:", "hf-hub:"))
     assert own([name]).allows(name)
-    assert Trust(named=frozenset([name])).allows(name)
+    assert NamePolicy(named=frozenset([name])).allows(name)
     assert SHIPPED.allows(name)
 
 

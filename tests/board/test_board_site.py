@@ -14,7 +14,7 @@ from board_place import RANK_BY, RECORDS, TASK, edit_result, rewrite, use_specs
 from assay.board.headings import column_headings, family_title, unit_and_direction
 from assay.board.html import breakable
 from assay.board.site import build
-from assay.board.site.boards import Row, TaskBoard
+from assay.board.site.boards import BoardRow, TaskBoard
 from assay.board.site.build import build_site
 from assay.board.site.documents import cell, curve_tables, headline, provenance_rows, singles
 from assay.board.site.models import least_tier
@@ -146,16 +146,16 @@ def described(name, direction="up"):
 
 def test_a_model_that_stands_alone_has_no_place(place):
     board = board_of(place)
-    board.add("a", Row([described(RANK_BY)], [[0.5, 0.4, 0.6, 9]], "re-run"))
-    board.add("forged", Row([described(RANK_BY)], [[0.9, 0.9, 0.9, 9]], "submitted"))
+    board.add("a", BoardRow([described(RANK_BY)], [[0.5, 0.4, 0.6, 9]], "re-run"))
+    board.add("forged", BoardRow([described(RANK_BY)], [[0.9, 0.9, 0.9, 9]], "submitted"))
     assert [cell[4:] for cell in board.ranked().values()] == [[None, None], [None, None]]
 
 
 def test_figures_of_two_versions_stand_in_their_own_columns(place):
     """A result of before may lack the headline, or have the figures in another order."""
     board = board_of(place)
-    board.add("old", Row([described("a"), described("b")], [[1, 1, 1, 9], [2, 2, 2, 9]], "re-run"))
-    board.add("new", Row([described("b"), described(RANK_BY)], [[3, 3, 3, 9], [4, 4, 4, 9]], "re-run"))
+    board.add("old", BoardRow([described("a"), described("b")], [[1, 1, 1, 9], [2, 2, 2, 9]], "re-run"))
+    board.add("new", BoardRow([described("b"), described(RANK_BY)], [[3, 3, 3, 9], [4, 4, 4, 9]], "re-run"))
     assert [metric["name"] for metric in board.metrics] == ["a", "b", RANK_BY]
     rows = board.document()["rows"]
     assert [[cell[0] for cell in rows[name]] for name in ("old", "new")] == [[1, 2, None], [None, 3, 4]]
@@ -165,7 +165,7 @@ def test_figures_of_two_versions_stand_in_their_own_columns(place):
 def test_the_direction_is_that_of_the_headline(place):
     board = board_of(place)
     for name, value in (("a", 0.5), ("b", 0.3)):
-        board.add(name, Row([described(RANK_BY, "down")], [[value] * 3 + [9]], "re-run"))
+        board.add(name, BoardRow([described(RANK_BY, "down")], [[value] * 3 + [9]], "re-run"))
     assert [cell[4:] for cell in board.ranked().values()] == [[2, 2], [1, 1]]
 
 
@@ -174,7 +174,7 @@ def test_places_are_given_among_what_the_maintainers_computed(place, tmp_path):
     board = board_of(place)
     metric = [described(RANK_BY)]
     for name, value, tier in (("a", 0.5, "re-run"), ("forged", 0.9, "submitted"), ("b", 0.3, "re-scored")):
-        board.add(name, Row(metric, [[value, value, value, 9]], tier))
+        board.add(name, BoardRow(metric, [[value, value, value, 9]], tier))
     assert {name: list(cell[4:]) for name, cell in board.ranked().items()} == {
         "a": [1, 1], "b": [2, 2], "forged": [None, None],
     }  # fmt: skip

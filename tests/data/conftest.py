@@ -7,7 +7,7 @@ import pytest
 import yaml
 from manifest_documents import manifest_document
 
-from assay.data.manifest import Manifest, load_manifest
+from assay.data.manifest import DataManifest, load_manifest
 
 REPO = Path(__file__).resolve().parents[2]
 
@@ -27,10 +27,10 @@ def shared_data() -> Path:
 
 
 @pytest.fixture
-def write_manifest(tmp_path: Path) -> Callable[..., Manifest]:
+def write_manifest(tmp_path: Path) -> Callable[..., DataManifest]:
     """Writes ``tmp_path/mine.yaml`` and loads it: its data lie beside it."""
 
-    def write(**changes: Any) -> Manifest:
+    def write(**changes: Any) -> DataManifest:
         path = tmp_path / "mine.yaml"
         path.write_text(yaml.safe_dump(manifest_document(**changes)), encoding="utf-8")
         return load_manifest(str(path))

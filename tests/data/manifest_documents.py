@@ -3,7 +3,7 @@
 from typing import Any
 
 from assay.common.validation import validate
-from assay.data.manifest import Manifest
+from assay.data.manifest import DataManifest
 
 
 def manifest_document(**changes: Any) -> dict[str, Any]:
@@ -23,6 +23,6 @@ def manifest_document(**changes: Any) -> dict[str, Any]:
     return document | changes
 
 
-def make_manifest(**changes: Any) -> Manifest:
+def make_manifest(**changes: Any) -> DataManifest:
     """The manifest of that document."""
-    return validate(Manifest, manifest_document(**changes), "mine.yaml")
+    return validate(DataManifest, manifest_document(**changes), "mine.yaml")

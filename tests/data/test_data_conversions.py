@@ -17,10 +17,10 @@ from annotated_folders import tiny_imagenet
 from assay.common.errors import UserError
 from assay.data.dataset import open_dataset
 from assay.data.layouts.base import Contents
-from assay.data.manifest import Manifest, load_manifest
+from assay.data.manifest import DataManifest, load_manifest
 from assay.data.pixels import ColourPolicy, to_pixels
 
-Writer = Callable[..., Manifest]
+Writer = Callable[..., DataManifest]
 MODES = [
     "1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV", "LAB", "I", "F", "I;16", "I;16L", "I;16B",
 ]  # fmt: skip

@@ -15,9 +15,9 @@ from PIL import Image
 from assay.common.errors import UserError
 from assay.data import hashes
 from assay.data.dataset import ImageError, is_available, open_dataset
-from assay.data.manifest import Manifest, load_manifest
+from assay.data.manifest import DataManifest, load_manifest
 
-Writer = Callable[..., Manifest]
+Writer = Callable[..., DataManifest]
 
 
 def picture(path: Path, level: int = 0, mode: str = "RGB") -> str:

@@ -11,7 +11,7 @@ from manifest_documents import make_manifest
 
 from assay.common.errors import UserError
 from assay.data.fetch import fetch
-from assay.data.manifest import Manifest, load_manifest
+from assay.data.manifest import DataManifest, load_manifest
 
 RAW, PACKED = b"raw content", b"packed content"
 
@@ -37,7 +37,7 @@ def address(tmp_path: Path) -> Iterator[str]:
     thread.join()
 
 
-def two_files(address: str, **hashes: str) -> Manifest:
+def two_files(address: str, **hashes: str) -> DataManifest:
     files = {
         "a.bin": hashlib.sha256(RAW).hexdigest(),
         "sub/b.bin": hashlib.sha256(PACKED).hexdigest(),

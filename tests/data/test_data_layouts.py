@@ -15,10 +15,10 @@ from PIL import Image
 
 from assay.common.errors import UserError
 from assay.data.dataset import Dataset, open_dataset
-from assay.data.manifest import Manifest, load_manifest
+from assay.data.manifest import DataManifest, load_manifest
 
 
-def manifest(layout: dict[str, Any], **changes: Any) -> Manifest:
+def manifest(layout: dict[str, Any], **changes: Any) -> DataManifest:
     return make_manifest(layout=layout, **changes)
 
 

@@ -8,7 +8,7 @@ from manifest_documents import manifest_document
 
 from assay.common.errors import UserError
 from assay.common.validation import validate
-from assay.data.manifest import Manifest, list_manifests, load_manifest
+from assay.data.manifest import DataManifest, list_manifests, load_manifest
 
 SHIPPED = {
     "foolbox-imagenet20", "foolbox-cifar10", "foolbox-cifar100", "foolbox-mnist", "foolbox-fashion-mnist",
@@ -99,7 +99,7 @@ def test_missing_manifest_file_says_which(tmp_path: Path) -> None:
 )
 def test_a_wrong_key_is_one_sentence_with_file_and_key(change: dict[str, object], complaint: str) -> None:
     with pytest.raises(UserError) as caught:
-        validate(Manifest, document(**change), "own.yaml")
+        validate(DataManifest, document(**change), "own.yaml")
     assert str(caught.value).startswith("own.yaml: ")
     assert complaint in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -130,7 +130,7 @@ PROSE = {"name", "title", "licence", "source", "get", "location", "urls"}
 
 
 def test_every_field_is_identity_or_prose() -> None:
-    assert set(Manifest.model_fields) == ANSWER | WHERE_NEEDED | PROSE
+    assert set(DataManifest.model_fields) == ANSWER | WHERE_NEEDED | PROSE
 
 
 @pytest.mark.parametrize(
@@ -153,8 +153,8 @@ def test_every_field_is_identity_or_prose() -> None:
 )
 def test_identity_changes_with_answers_only(change: dict[str, object], is_identity: bool) -> None:
     hashes = {"a.npz": "0" * 64}
-    before = validate(Manifest, document(), "a").identity_sha256(hashes)
-    after = validate(Manifest, document(**change), "a").identity_sha256(hashes)
+    before = validate(DataManifest, document(), "a").identity_sha256(hashes)
+    after = validate(DataManifest, document(**change), "a").identity_sha256(hashes)
     assert (before != after) == is_identity
 
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from assay.models.check import LogitsShapeError, NonFiniteLogitsError, check_logits, looks_like_probabilities
+from assay.models.check import LogitsShapeError, NonFiniteOutputError, check_logits, looks_like_probabilities
 
 
 def test_finite_logits_of_the_right_shape_pass() -> None:
@@ -14,7 +14,7 @@ def test_finite_logits_of_the_right_shape_pass() -> None:
 def test_logits_that_are_not_finite_are_counted(value: float) -> None:
     logits = torch.zeros(3, 10)
     logits[1, 2] = value
-    with pytest.raises(NonFiniteLogitsError, match="1 of 3 images"):
+    with pytest.raises(NonFiniteOutputError, match="1 of 3 images"):
         check_logits(logits, 10)
 
 

@@ -25,7 +25,7 @@ from assay.models.conventions import (
     outputs,
     resizes,
 )
-from assay.models.diagnosis import Diagnosis, Pictures, diagnose
+from assay.models.diagnosis import Diagnosis, TrialPictures, diagnose
 from assay.models.info import Preprocessing
 
 CLASSES = 10
@@ -50,13 +50,13 @@ def prototypes(channels: int) -> np.ndarray:
     return np.random.default_rng(11).uniform(0.05, 0.95, (CLASSES, channels))
 
 
-def drawn(channels: int, n: int = 100, size: tuple[int, int] = (SIDE, SIDE)) -> Pictures:
+def drawn(channels: int, n: int = 100, size: tuple[int, int] = (SIDE, SIDE)) -> TrialPictures:
     """Pictures of a class's colour with noise; every class as often."""
     generator = np.random.default_rng(5)
     labels = generator.permutation(np.arange(n) % CLASSES)
     clean = prototypes(channels)[labels][:, None, None, :]
     pixels = clean + generator.normal(0, 0.1, (n, *size, channels))
-    return Pictures(list((pixels.clip(0, 1) * 255).round().astype(np.uint8)), labels.tolist(), CLASSES)
+    return TrialPictures(list((pixels.clip(0, 1) * 255).round().astype(np.uint8)), labels.tolist(), CLASSES)
 
 
 class Nearest(nn.Module):
@@ -138,7 +138,7 @@ def test_what_cannot_be_told_apart_is_settled_for_the_plainest() -> None:
     for row, label in enumerate(labels):
         pixels[row, :, : SIDE // 2] += np.uint8(100 * (1 - label))
         pixels[row, :, SIDE // 2 :] += np.uint8(100 * label)
-    pictures = Pictures(list(pixels), labels.tolist(), 2)
+    pictures = TrialPictures(list(pixels), labels.tolist(), 2)
     found = diagnose(lambda _layout: Brighter(), (3, SIDE, SIDE), (None,), pictures)
     assert isinstance(found, Diagnosis)
     assert found.best.convention.name == "[0, 1], rgb"
@@ -194,7 +194,7 @@ def test_the_way_to_resize_is_found() -> None:
     pixels[:, 6:18, 6:18] = np.clip(255 * prototypes(3)[labels][:, None, None] + noise, 0, 255).astype(
         np.uint8
     )
-    pictures = Pictures(list(pixels), labels.tolist(), CLASSES)
+    pictures = TrialPictures(list(pixels), labels.tolist(), CLASSES)
     found = diagnose(lambda _layout: Nearest(3), (3, SIDE, SIDE), (None,), pictures)
     assert isinstance(found, Diagnosis)
     assert found.best.convention.name == "[0, 1], rgb, crop alone"
@@ -206,7 +206,7 @@ def test_of_resizes_that_change_nothing_the_whole_picture_and_bilinear_come_firs
     """Pictures of one colour each: however they are resized, the network sees the same."""
     labels = np.arange(60) % CLASSES
     colours = (255 * prototypes(3)[labels]).round().astype(np.uint8)
-    pictures = Pictures(list(np.tile(colours[:, None, None], (1, 9, 12, 1))), labels.tolist(), CLASSES)
+    pictures = TrialPictures(list(np.tile(colours[:, None, None], (1, 9, 12, 1))), labels.tolist(), CLASSES)
     found = diagnose(lambda _layout: Nearest(3), (3, SIDE, SIDE), (None,), pictures)
     assert isinstance(found, Diagnosis)
     alike = [each.convention for each in found.candidates[: found.equals + 1]]

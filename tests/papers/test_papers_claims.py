@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 from scipy import stats
 
-from assay.papers.claims import Measured, Missing, Verdict, difference_interval, judge_all
+from assay.common.statistics import wilson_interval
+from assay.papers.claims import MeasuredValue, MissingValue, Verdict, difference_interval, judge_all
 from assay.papers.intervals import half_over_images, student_interval
 from assay.papers.spec import Claim, Test
-from assay.results.statistics import wilson_interval
 
 TESTS = TypeAdapter(Test)
 FIGURES = st.floats(-1e3, 1e3).map(lambda value: round(value, 3))
@@ -25,12 +25,12 @@ def over_seeds(*values, resolution=0.0, doubt=""):
     low, high = student_interval(values) if len(values) > 1 else (None, None)
     samples = {str(seed): value for seed, value in enumerate(values)}
     mean = sum(values) / len(values)
-    return Measured(mean, low, high, "proportion", 100, samples, "seeds", True, resolution, doubt)
+    return MeasuredValue(mean, low, high, "proportion", 100, samples, "seeds", True, resolution, doubt)
 
 
 def single(value, low, high):
     """A measurement of one published network."""
-    return Measured(value, low, high, "proportion", 100)
+    return MeasuredValue(value, low, high, "proportion", 100)
 
 
 def claim(test, name="c", given=None):
@@ -66,7 +66,7 @@ def test_two_seeds_are_too_few_to_compare_trained_networks():
 
 
 def test_what_was_not_measured_is_not_testable_and_says_why():
-    assert finding(LESS, a=Missing("the data are not here"), b=single(1, 0, 2)).reason == (
+    assert finding(LESS, a=MissingValue("the data are not here"), b=single(1, 0, 2)).reason == (
         "a: the data are not here"
     )
     assert "this scale does not measure it" in finding(LESS, a=single(1, 0, 2)).reason
@@ -114,7 +114,7 @@ def test_existence_is_shown_by_every_trained_network_and_never_refuted():
     assert finding(occurs, a=over_seeds(0.1, 0.5, 0.01)).verdict is Verdict.CONFIRMED
     assert finding(occurs, a=over_seeds(0.1, 0.5, 0.0)).verdict is Verdict.NOT_CONFIRMED
     assert finding(occurs, a=over_seeds(0.0, 0.0, 0.0)).verdict is Verdict.NOT_CONFIRMED
-    shapes = Measured(0.1, None, None, "", 2, {"mug": 0.2, "vase": 0.0}, "shapes")
+    shapes = MeasuredValue(0.1, None, None, "", 2, {"mug": 0.2, "vase": 0.0}, "shapes")
     assert finding(occurs, a=shapes).verdict is Verdict.CONFIRMED
 
 

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from assay.papers.claims import Measured, judge_all
-from assay.papers.execute import Outcome
+from assay.papers.claims import MeasuredValue, judge_all
+from assay.papers.execute import PaperOutcome
 from assay.papers.page import difference, number, reproduction_page
 from assay.papers.plan import Reproduction
 from assay.papers.spec import Paper
@@ -78,7 +78,7 @@ def outcome(tmp_path):
 
     def over_seeds(value, doubt=""):
         samples = {seed: value + shift for seed, shift in seeds.items()}
-        return Measured(
+        return MeasuredValue(
             value, value - 0.01, value + 0.01, "proportion", 1000, samples, "seeds", True, 0.001, doubt
         )
 
@@ -87,7 +87,7 @@ def outcome(tmp_path):
         "plain": over_seeds(0.97),
         "guided": over_seeds(0.969),
         "doubted": over_seeds(0.5, f"guard {GUARD} failed"),
-        "region": Measured(14.15113, 10.0, 18.0, "%", 50),
+        "region": MeasuredValue(14.15113, 10.0, 18.0, "%", 50),
     }
     results = {
         (model, seed, "fgsm"): result(model, seed, (failed[seed],) if model == "guided" else ())
@@ -96,7 +96,7 @@ def outcome(tmp_path):
     }
     own = Figure("c", "Accuracy under attack", "over eps", "plotly", OWN_CHART)
     figures = dict.fromkeys(results, (own,))
-    return Outcome(plan, measured, judge_all(plan.paper.claims, measured), results, figures)
+    return PaperOutcome(plan, measured, judge_all(plan.paper.claims, measured), results, figures)
 
 
 @pytest.fixture

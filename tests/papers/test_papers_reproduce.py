@@ -13,7 +13,7 @@ import yaml
 from assay.common.errors import UserError
 from assay.models.trained import read_card, write_card
 from assay.models.zoo import named_in
-from assay.papers.claims import Measured, Missing, Verdict
+from assay.papers.claims import MeasuredValue, MissingValue, Verdict
 from assay.papers.dry_run import plan_text
 from assay.papers.execute import reproduce
 from assay.papers.intervals import half_over_images, student_interval
@@ -249,7 +249,7 @@ def test_a_failed_guard_casts_doubt_and_a_partial_result_is_none(done):
         for key, result in outcome.results.items()
     }
     found = measure(outcome.plan, partial)["clean"]
-    assert isinstance(found, Missing)
+    assert isinstance(found, MissingValue)
     assert "2 units failed" in found.reason
 
 
@@ -271,10 +271,10 @@ def test_a_weak_attack_casts_no_doubt_on_clean_accuracy(done):
 
 
 def test_seeds_that_agree_keep_the_interval_over_images():
-    one = Measured(0.9, 0.8, 0.95, "proportion", 50)
+    one = MeasuredValue(0.9, 0.8, 0.95, "proportion", 50)
     same = over_seeds({"0": one, "1": one, "2": one})
     assert (same.low, same.high) == pytest.approx((0.8, 0.95))
-    apart = over_seeds({str(i): Measured(v, v, v, "logits", 1) for i, v in enumerate((1.0, 2.0, 6.0))})
+    apart = over_seeds({str(i): MeasuredValue(v, v, v, "logits", 1) for i, v in enumerate((1.0, 2.0, 6.0))})
     assert (apart.low, apart.high) == pytest.approx(student_interval((1.0, 2.0, 6.0)))
 
 
@@ -282,7 +282,7 @@ def test_the_interval_of_one_family_knows_its_images_too():
     scores = np.random.default_rng(0).random((3, 20))
     ids = [str(unit) for unit in range(20)]
     single = {
-        str(seed): Measured(
+        str(seed): MeasuredValue(
             row.mean(),
             row.mean(),
             row.mean(),
@@ -304,7 +304,9 @@ def test_the_interval_of_one_family_knows_its_images_too():
     [("proportion", (0, 1)), ("share of Theta", (0, 1)), ("s", (0, None)), ("logits", (None, None))],
 )
 def test_an_interval_over_seeds_keeps_to_what_its_unit_can_be(unit, ends):
-    spread = over_seeds({str(i): Measured(v, None, None, unit, 1) for i, v in enumerate((0.01, 0.5, 0.99))})
+    spread = over_seeds(
+        {str(i): MeasuredValue(v, None, None, unit, 1) for i, v in enumerate((0.01, 0.5, 0.99))}
+    )
     low, high = student_interval((0.01, 0.5, 0.99))
     assert low < 0
     assert high > 1

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from assay.attacks.curve import bisect
 from assay.attacks.foolbox_backend import run_with_foolbox
-from assay.attacks.run import Job, run_job
+from assay.attacks.run import AttackJob, run_job
 from assay.attacks.settings import AttackSettings
 from assay.models.zoo import load_model
 from assay.tasks.adversarial.task import TASK
@@ -47,7 +47,7 @@ AUTOATTACK = {
 
 
 @pytest.fixture(scope="module")
-def undefended(shared: Path) -> Job:
+def undefended(shared: Path) -> AttackJob:
     """EfficientNet-Lite0 and NIPS-2017 images that it classifies as labelled."""
     model = load_model("efficientnet_lite0-direct")
     folder = shared / "data" / "nips2017_dev"
@@ -56,11 +56,11 @@ def undefended(shared: Path) -> Job:
     files = [np.asarray(Image.open(folder / row["file"]).convert("RGB")) for row in rows]
     images = torch.stack([model.prepare(pixels) for pixels in files])
     labels = torch.tensor([int(row["label"]) for row in rows])
-    return correct(Job("pgd", model.module, images, labels, range(len(rows)), batch_size=2), IMAGES)
+    return correct(AttackJob("pgd", model.module, images, labels, range(len(rows)), batch_size=2), IMAGES)
 
 
 @pytest.fixture(scope="module")
-def robust(shared: Path) -> Job:
+def robust(shared: Path) -> AttackJob:
     """The Wong-Kolter MNIST net and digits that it classifies as labelled."""
     model = load_model("wk_mnist", weights=shared / "data" / "nets" / "wk_mnist.safetensors")
     folder = shared / "data" / "mnist"
@@ -73,10 +73,10 @@ def robust(shared: Path) -> Job:
     some = DIGITS + DIGITS // 10
     images = torch.tensor(pixels.reshape(-1, 1, 28, 28)[:some], dtype=torch.float32) / 255
     classes = torch.tensor(labels[:some].astype(np.int64))
-    return correct(Job("pgd", model.module, images, classes, range(some), batch_size=100), DIGITS)
+    return correct(AttackJob("pgd", model.module, images, classes, range(some), batch_size=100), DIGITS)
 
 
-def correct(job: Job, count: int) -> Job:
+def correct(job: AttackJob, count: int) -> AttackJob:
     """The job of the first `count` images that are classified as labelled."""
     logits = torch.cat([job.model(batch) for batch in job.images.split(50)])
     rows = (logits.argmax(1) == job.labels).nonzero().squeeze(1)[:count]
@@ -84,7 +84,7 @@ def correct(job: Job, count: int) -> Job:
     return replace(job, images=job.images[rows], labels=job.labels[rows], seeds=range(count))
 
 
-def first(job: Job, count: int) -> Job:
+def first(job: AttackJob, count: int) -> AttackJob:
     """The same job on fewer images."""
     return replace(job, images=job.images[:count], labels=job.labels[:count], seeds=job.seeds[:count])
 
@@ -96,7 +96,7 @@ def cpu_s(work: Callable[[], Any]) -> tuple[float, Any]:
     return time.process_time() - begin, result
 
 
-def by_torchattacks(job: Job, settings: AttackSettings) -> Tensor:
+def by_torchattacks(job: AttackJob, settings: AttackSettings) -> Tensor:
     """(N,) bool, broken by torchattacks' loops in batches of the same size; the test is skipped without it."""
     library = pytest.importorskip("torchattacks")
     step = {"eps": settings.eps, "alpha": settings.step_size, "steps": settings.steps}
@@ -110,7 +110,7 @@ def by_torchattacks(job: Job, settings: AttackSettings) -> Tensor:
     return broken
 
 
-def by_foolbox(job: Job, settings: AttackSettings) -> Tensor:
+def by_foolbox(job: AttackJob, settings: AttackSettings) -> Tensor:
     """(N,) bool, broken by foolbox as its users call it, every restart over all images."""
     attack = {
         "pgd": foolbox.attacks.LinfPGD,
@@ -130,7 +130,9 @@ LIBRARIES = {"foolbox": by_foolbox, "torchattacks": by_torchattacks}
 
 @pytest.mark.parametrize("library", LIBRARIES)
 @pytest.mark.parametrize(("method", "at_least"), [("pgd", 6.0), ("bim", 4.0), ("mim", 4.0)])
-def test_undefended_net(method: str, at_least: float, library: str, undefended: Job, benchmark: Any) -> None:
+def test_undefended_net(
+    method: str, at_least: float, library: str, undefended: AttackJob, benchmark: Any
+) -> None:
     job = replace(undefended, method=method)
     # Each at its best batch: the libraries gain a little from four, the pool saves whole passes in two.
     theirs_s, theirs = cpu_s(lambda: LIBRARIES[library](replace(job, batch_size=4), LITE[method]))
@@ -141,7 +143,7 @@ def test_undefended_net(method: str, at_least: float, library: str, undefended: 
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
-def test_robust_net(library: str, robust: Job, benchmark: Any) -> None:
+def test_robust_net(library: str, robust: AttackJob, benchmark: Any) -> None:
     theirs_s, theirs = cpu_s(lambda: LIBRARIES[library](replace(robust, batch_size=1000), ROBUST))
     ours_s, ours = benchmark.pedantic(lambda: cpu_s(lambda: run_job(robust, ROBUST)), rounds=1)
     print(f"\nWK MNIST: {library} {theirs_s:.1f} s, here {ours_s:.1f} s, ratio {theirs_s / ours_s:.2f}")
@@ -151,7 +153,7 @@ def test_robust_net(library: str, robust: Job, benchmark: Any) -> None:
 
 
 @pytest.mark.parametrize(("norm", "eps"), [("linf", 0.1), ("l2", 1.4)])
-def test_fab_against_its_authors_code(norm: str, eps: float, robust: Job, benchmark: Any) -> None:
+def test_fab_against_its_authors_code(norm: str, eps: float, robust: AttackJob, benchmark: Any) -> None:
     """FAB-T at equal budgets, most images standing, as they do where the field's hours go."""
     library = pytest.importorskip("pyautoattack.fab_pt")
     job = replace(first(robust, 100), method="fab_t")
@@ -276,7 +278,7 @@ def test_autoattack_protocol_costs_less_than_its_parts(shared: Path, tmp_path: P
     assert whole <= 1.1 * sum(parts.values())
 
 
-def test_outcomes_image_by_image_against_foolbox_from_the_same_starts(robust: Job) -> None:
+def test_outcomes_image_by_image_against_foolbox_from_the_same_starts(robust: AttackJob) -> None:
     theirs = run_with_foolbox(robust, replace(ROBUST, early_stop=False))
     ours = run_job(robust, ROBUST)
     print(f"\nbroken: foolbox {int(theirs.success.sum())}, here {int(ours.success.sum())} of 1,000")

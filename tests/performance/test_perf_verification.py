@@ -21,7 +21,7 @@ from scipy.spatial import HalfspaceIntersection
 from assay.models import small_nets as nets
 from assay.tasks.verification.grammar import parse_theta
 from assay.tasks.verification.network import read_network
-from assay.tasks.verification.verify import Question, verify
+from assay.tasks.verification.verify import ProofQuestion, verify
 
 MNIST = Path(os.environ.get("ASSAY_SHARED", Path(__file__).parents[2].parent / "shared")) / "data" / "mnist"
 PLANE = ["brightness:0:0.5", "patch:0:0.5:10:10:4x4"]
@@ -63,7 +63,7 @@ def test_median_time_an_image(name, images, benchmark):
     def run(count=5 if name == "fnn-200" else 3):
         for image in images[:count]:
             start = time.process_time()
-            assert verify(network, image, Question(theta)).complete
+            assert verify(network, image, ProofQuestion(theta)).complete
             seconds.append(time.process_time() - start)
 
     benchmark.pedantic(run, rounds=1)
@@ -77,7 +77,7 @@ def test_time_is_linear_in_cells(images):
     for side in (0.02, 0.05, 0.1, 0.2, 0.35, 0.5):
         theta = parse_theta([f"brightness:0:{side}", f"patch:0:{side}:10:10:4x4"])
         start = time.process_time()
-        cells.append(verify(network, images[0], Question(theta)).cells)
+        cells.append(verify(network, images[0], ProofQuestion(theta)).cells)
         seconds.append(time.process_time() - start)
     slope = np.polyfit(cells, seconds, 1)[0]
     print(f"\n{slope * 1e6:.0f} us a cell over {cells} cells")
@@ -88,7 +88,7 @@ def verify_here(jobs):
     """Verify `(network, image)` pairs on one thread; returns the peak of this process's memory in bytes."""
     torch.set_num_threads(1)
     for network, image in jobs:
-        assert verify(network, image, Question(parse_theta(PLANE))).complete
+        assert verify(network, image, ProofQuestion(parse_theta(PLANE))).complete
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
@@ -233,9 +233,9 @@ def lp_facets(planes, inside):
 
 def timed(network, image, theta):
     """The verifier's answer and its CPU seconds, after a warm-up."""
-    verify(network, image, Question(theta))
+    verify(network, image, ProofQuestion(theta))
     start = time.process_time()
-    result = verify(network, image, Question(theta))
+    result = verify(network, image, ProofQuestion(theta))
     return result, time.process_time() - start
 
 

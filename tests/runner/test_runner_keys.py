@@ -5,16 +5,17 @@ from types import SimpleNamespace
 from typing import Annotated, get_args
 
 import pytest
+from assay.common.fields import IDENTITY, RUNTIME, field_sides
 from pydantic import BaseModel
 
 from assay.common.canonical import canonical_sha256
-from assay.data.manifest import Manifest
+from assay.data.manifest import DataManifest
 from assay.models.info import ModelInfo, Preprocessing
 from assay.runner.jobs import MODEL_SIDES, REQUEST_SIDES, Job, JobRequest, job_identity, question_identity
 from assay.runner.plan import plan_jobs
 from assay.runner.precision import Precision
 from assay.runner.run import Runtime
-from assay.specs import IDENTITY, RUNTIME, TaskSpec, field_sides
+from assay.specs.task_spec import TaskSpec
 from assay.tasks import families
 from assay.tasks.base import RunContext
 from small_jobs import LINEAR, SPEC, request, write_spec
@@ -117,7 +118,7 @@ def test_every_field_of_a_manifest_is_covered_by_the_data_s_hash_or_named_here(t
     }  # fmt: skip
     where_a_picture_needs_it = {"to_grey", "deep"}  # tests/data/test_data_conversions.py
     known = only_describe | set(changed) | where_a_picture_needs_it
-    assert set(Manifest.model_fields) == known, "say which side the new field is on"
+    assert set(DataManifest.model_fields) == known, "say which side the new field is on"
     before = manifest.identity_sha256(hashes)
     for name, value in changed.items():
         assert manifest.model_copy(update={name: value}).identity_sha256(hashes) != before, name

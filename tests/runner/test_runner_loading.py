@@ -13,7 +13,7 @@ from assay.data.dataset import Dataset, ImageError
 from assay.runner.assemble import stored_jobs
 from assay.runner.chunks import ChunkTask
 from assay.runner.executors import InProcess
-from assay.runner.pool import LocalPool, _Shift
+from assay.runner.pool import LocalPool, _Workforce
 from assay.runner.run import Runtime
 from assay.runner.worker import Limits, Worker
 from assay.tasks.shared.clock import CudaClock, HostClock, clock_of
@@ -195,7 +195,7 @@ def test_every_chunk_is_dealt_once_and_as_promised_while_there_are_more(turns, c
     """Whichever worker is free when: a promise is broken only when nobody is left without work to promise."""
     workers = [Worker("cpu") for _ in range(3)]
     tasks = [ChunkTask(request("t"), "key", number, ("u",)) for number in range(count)]
-    shift = _Shift(workers, tasks, Limits())
+    shift = _Workforce(workers, tasks, Limits())
     dealt, promised = [], {}
     for turn in [*turns, *[0] * count]:
         task = shift._next(workers[turn])

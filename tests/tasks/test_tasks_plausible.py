@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.results.document import StatedAccuracy
-from assay.results.statistics import wilson_interval
-from assay.tasks.shared.plausible import OTHER_IMAGES, Expected, plausible_accuracy
+from assay.common.statistics import wilson_interval
+from assay.results.document import StatedAccuracyField
+from assay.tasks.shared.plausible import OTHER_IMAGES, ExpectedAccuracy, plausible_accuracy
 
 
-def expected(classes: int = 10, value: float | None = None, n: int | None = None) -> Expected:
-    stated = None if value is None else StatedAccuracy(value=value, data="cifar10-test", n=n)
-    return Expected(classes, stated, data="cifar10-test")
+def expected(classes: int = 10, value: float | None = None, n: int | None = None) -> ExpectedAccuracy:
+    stated = None if value is None else StatedAccuracyField(value=value, data="cifar10-test", n=n)
+    return ExpectedAccuracy(classes, stated, data="cifar10-test")
 
 
 def outcomes(right: int, of: int) -> list[bool]:

@@ -2,9 +2,10 @@
 
 from typing import Annotated, Literal
 
+from assay.common.fields import IDENTITY
 from pydantic import Field
 
-from assay.specs import IDENTITY, TaskSpec
+from assay.specs.task_spec import TaskSpec
 
 
 class MovedSpec(TaskSpec):

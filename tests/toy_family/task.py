@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter
 
+from assay.common.statistics import wilson_interval
 from assay.common.validation import StrictModel
 from assay.results.document import Guard, Metric
-from assay.results.statistics import wilson_interval
 from assay.tasks.base import Record, RunContext, Summary, Task, Unit, image_units
-from assay.tasks.shared.loading import Picture
-from assay.tasks.shared.plausible import Expected, plausible_accuracy
+from assay.tasks.shared.loading import LoadedPicture
+from assay.tasks.shared.plausible import ExpectedAccuracy, plausible_accuracy
 from toy_family.spec import MovedSpec
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class MovedTask(Task[MovedSpec, "Dataset"]):
         for start in range(0, len(units), context.batch_size):
             batch = units[start : start + context.batch_size]
             images = context.loader.batch(
-                [Picture(model, data, unit.payload) for unit in batch], context.device
+                [LoadedPicture(model, data, unit.payload) for unit in batch], context.device
             )
             moved = images.roll(spec.pixels, dims=-1)
             with torch.no_grad():
@@ -75,7 +75,7 @@ class MovedTask(Task[MovedSpec, "Dataset"]):
         moved, clean = (_accuracy(name, records) for name in ("moved", "clean"))
         return Summary((moved, clean), (guard,))
 
-    def plausible(self, spec: MovedSpec, records: Sequence[Record], expected: Expected) -> Guard:
+    def plausible(self, spec: MovedSpec, records: Sequence[Record], expected: ExpectedAccuracy) -> Guard:
         """Can the clean answers be what the model's maker meant?"""
         return plausible_accuracy([r.values["clean"] == r.values["label"] for r in records], expected)
 

@@ -27,7 +27,7 @@ from assay.training.methods import TeacherSaliency
 from assay.training.perturbations import salient_perturbation
 from assay.training.pictures import open_pictures
 from assay.training.recipe import Recipe
-from assay.training.salient import Guide, guide_of
+from assay.training.salient import SaliencySource, find_saliency_source
 from assay.training.train import Options, train
 
 DATA = {"train": {"manifest": "digits", "first": 100}, "test": {"manifest": "digits", "skip": 1700}}
@@ -54,7 +54,7 @@ def guided(teacher: str | None, method="gradient", name="sat", **block) -> Recip
 
 def signs(mine: Recipe):
     train_set, _ = open_pictures(mine, (), None, torch.device("cpu"))
-    return train_set, *guide_of(mine, torch.device("cpu"), own()).signs(train_set)
+    return train_set, *find_saliency_source(mine, torch.device("cpu"), own()).signs(train_set)
 
 
 def test_a_teacher_s_signs_are_those_of_its_maps_for_the_true_labels(teacher, own_cache):
@@ -99,7 +99,7 @@ def coloured(tmp_path, own_cache):
 
     def guide(method, threshold="zero", **settings):
         block = TeacherSaliency(source="teacher", method=method, settings=settings, threshold=threshold)
-        return Guide(block, LoadedModel(info, net))
+        return SaliencySource(block, LoadedModel(info, net))
 
     return train_set, guide
 
@@ -139,7 +139,7 @@ def test_a_method_that_answers_a_number_a_pixel_has_one_sign_for_all_channels(co
 
 def test_the_identity_of_a_guide_without_a_teacher_is_empty():
     for method in METHODS.values():
-        assert guide_of(recipe(method=method), torch.device("cpu"), own()).identity is None
+        assert find_saliency_source(recipe(method=method), torch.device("cpu"), own()).identity is None
 
 
 def test_all_that_decides_a_teacher_s_signs_is_in_its_identity(coloured, monkeypatch):
@@ -148,7 +148,7 @@ def test_all_that_decides_a_teacher_s_signs_is_in_its_identity(coloured, monkeyp
     known = [plain.identity, guide("gradient").identity, guide("smoothgrad", samples=7).identity]
 
     def other(**changes):
-        return Guide(
+        return SaliencySource(
             plain.saliency, LoadedModel(plain.teacher.info.model_copy(update=changes), plain.teacher.module)
         )
 
@@ -261,7 +261,7 @@ def test_a_cache_that_cannot_be_written_is_named_once_and_costs_nothing_else(
     first = signs(mine)[1]
     monkeypatch.setenv("ASSAY_CACHE", "/proc/nowhere")
     train_set, _ = open_pictures(mine, (), None, torch.device("cpu"))
-    found, seconds = guide_of(mine, torch.device("cpu"), own()).signs(train_set, said.append)
+    found, seconds = find_saliency_source(mine, torch.device("cpu"), own()).signs(train_set, said.append)
     assert torch.equal(found, first)
     assert seconds > 0
     (sentence,) = said
@@ -273,7 +273,7 @@ def test_a_cache_that_cannot_be_written_is_named_once_and_costs_nothing_else(
 def test_how_far_the_signs_are_is_told_now_and_then(teacher, own_cache, in_parts, monkeypatch):
     mine, said = guided(teacher.model), []
     train_set, _ = open_pictures(mine, (), None, torch.device("cpu"))
-    guide = guide_of(mine, torch.device("cpu"), own())
+    guide = find_saliency_source(mine, torch.device("cpu"), own())
     guide.signs(train_set, said.append)
     assert said == []  # done before the first ten seconds
     shutil.rmtree(own_cache)

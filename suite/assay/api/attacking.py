@@ -50,7 +50,7 @@ def attack(
     """
     import torch
 
-    from assay.attacks.run import Job, run_job
+    from assay.attacks.run import AttackJob, run_job
     from assay.attacks.settings import AttackSettings
     from assay.models.in_memory import as_model
 
@@ -63,7 +63,7 @@ def attack(
     right = torch.as_tensor(labels, dtype=torch.int64, device=device)
     aims = None if targets is None else torch.as_tensor(targets, dtype=torch.int64, device=device)
     seeds = range(seed, seed + len(pixels))
-    job = Job(method, loaded.module, pixels, right, seeds, aims, batch_size)
+    job = AttackJob(method, loaded.module, pixels, right, seeds, aims, batch_size)
     return run_job(job, AttackSettings(eps=eps, **_usual(method, eps) | settings))
 
 

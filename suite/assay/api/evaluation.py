@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from assay.api.run import Run, run_in
 from assay.common.errors import UserError
-from assay.specs import shipped_specs
-from assay.tracks import Scale, load_track, shipped_tracks
+from assay.specs.task_spec import shipped_specs
+from assay.specs.tracks import Scale, load_track, shipped_tracks
 
 if TYPE_CHECKING:
     from torch import nn

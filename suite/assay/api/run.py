@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Picture:
+class ShownFigure:
     """A figure that a notebook shows.
 
     Attributes:
@@ -56,7 +56,7 @@ class Run:
 
     folder: Path
     results: tuple[ResultDocument, ...]
-    figures: tuple[Picture, ...] = field(repr=False)
+    figures: tuple[ShownFigure, ...] = field(repr=False)
     _kept: Any = field(default=None, repr=False)
 
     def to_frame(self) -> "DataFrame":
@@ -131,7 +131,9 @@ def run_in(folder: Path, kept: Any = None) -> Run:
     with exclusive(folder):
         report = write_report(stored)
     figures = tuple(
-        Picture(model, task, figure) for (model, task), drawn in report.figures.items() for figure in drawn
+        ShownFigure(model, task, figure)
+        for (model, task), drawn in report.figures.items()
+        for figure in drawn
     )
     return Run(folder, report.results, figures, kept)
 

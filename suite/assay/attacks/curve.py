@@ -11,7 +11,7 @@ from torch import Tensor
 
 from assay.attacks.methods import check_settings
 from assay.attacks.rows import Inputs
-from assay.attacks.run import Job, as_inputs, attack_inputs, plan_of
+from assay.attacks.run import AttackJob, as_inputs, attack_inputs, plan_of
 from assay.attacks.settings import AttackResult, AttackSettings
 from assay.common.errors import UserError
 
@@ -34,7 +34,7 @@ class SmallestEps:
     zero_gradient: Tensor
 
 
-def bisect(job: Job, curve: Sequence[AttackSettings]) -> SmallestEps:
+def bisect(job: AttackJob, curve: Sequence[AttackSettings]) -> SmallestEps:
     """Each image's smallest radius by binary search: ceil(log2(radii + 1)) attacks at most, at its own radii.
 
     It takes for granted that an image which stands at one radius stands at all smaller ones, as it would against
@@ -85,7 +85,7 @@ def _step_size(settings: AttackSettings) -> float:
     return settings.eps if settings.step_size is None else settings.step_size
 
 
-def _checked_inputs(job: Job, curve: Sequence[AttackSettings]) -> Inputs:
+def _checked_inputs(job: AttackJob, curve: Sequence[AttackSettings]) -> Inputs:
     """The job's rows.
 
     Raises:

@@ -20,14 +20,14 @@ from foolbox.attacks.gradient_descent_base import BaseGradientDescent, normalize
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from torch import Tensor, nn
 
-from assay.attacks import randomness
 from assay.attacks.balls import BALLS
 from assay.attacks.losses import in_top
 from assay.attacks.methods import check_settings
 from assay.attacks.observe import Model
 from assay.attacks.rows import Inputs
-from assay.attacks.run import Job, as_inputs
+from assay.attacks.run import AttackJob, as_inputs
 from assay.attacks.settings import AttackResult, AttackSettings, Norm
+from assay.common import randomness
 from assay.common.errors import UserError
 
 _CLASSES = {
@@ -67,7 +67,7 @@ def check_foolbox_settings(name: str, settings: AttackSettings, *, targeted: boo
         raise UserError(f"{name}: the foolbox backend climbs cross_entropy and judges top 1 only")
 
 
-def run_with_foolbox(job: Job, settings: AttackSettings) -> AttackResult:
+def run_with_foolbox(job: AttackJob, settings: AttackSettings) -> AttackResult:
     """`run.run_job` by foolbox's loops, from the same starts; `early_stop` is of no effect.
 
     Raises:
@@ -90,7 +90,7 @@ def run_with_foolbox(job: Job, settings: AttackSettings) -> AttackResult:
 
 
 def run_named(
-    name: str, options: Mapping[str, Any], job: Job, eps: float | None = None, *, seed: int = 0
+    name: str, options: Mapping[str, Any], job: AttackJob, eps: float | None = None, *, seed: int = 0
 ) -> tuple[Tensor, Tensor]:
     """Any foolbox attack by its class name, e.g. `L2DeepFoolAttack`; the job's method plays no part.
 
@@ -186,7 +186,7 @@ def _named_attack(name: str, options: Mapping[str, Any]) -> Any:
     return attack
 
 
-def _attack_batch(job: Job, settings: AttackSettings, batch: Inputs) -> Tensor:
+def _attack_batch(job: AttackJob, settings: AttackSettings, batch: Inputs) -> Tensor:
     """Foolbox's last iterates from our starts."""
     step_size = settings.eps if settings.step_size is None else settings.step_size
     options: dict[str, Any] = {"abs_stepsize": step_size, "steps": settings.steps}

@@ -13,14 +13,14 @@ from assay.attacks.methods import METHODS, check_settings, find_method
 from assay.attacks.observe import checked_logits
 from assay.attacks.pool import Plan, run_pool
 from assay.attacks.rows import Inputs
-from assay.attacks.run import Job, as_inputs, plan_of, starts
+from assay.attacks.run import AttackJob, as_inputs, plan_of, starts
 from assay.attacks.settings import AttackResult, AttackSettings
 from assay.common.errors import UserError
 
 _HALVINGS = 10
 
 
-def nearest(job: Job, settings: AttackSettings) -> AttackResult:
+def nearest(job: AttackJob, settings: AttackSettings) -> AttackResult:
     """The nearest adversarial image that any start finds, each taken back to the boundary by halving.
 
     Args:

@@ -7,11 +7,13 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from assay.attacks.run import Job, merge, run_job
+from assay.attacks.run import AttackJob, merge, run_job
 from assay.attacks.settings import AttackResult, AttackSettings, Norm
 
 
-def black_box_probe(job: Job, eps: float, norm: Norm, *, queries: int = 100, top_k: int = 1) -> AttackResult:
+def black_box_probe(
+    job: AttackJob, eps: float, norm: Norm, *, queries: int = 100, top_k: int = 1
+) -> AttackResult:
     """A short random search (Square, whatever the job's method) that needs no gradients.
 
     An image that it breaks, and a gradient attack does not, shows that the gradients mislead (Athalye et
@@ -28,7 +30,7 @@ def black_box_probe(job: Job, eps: float, norm: Norm, *, queries: int = 100, top
     return run_job(replace(job, method="square"), asked)
 
 
-def retry_blind(job: Job, settings: AttackSettings, first: AttackResult) -> tuple[AttackResult, Tensor]:
+def retry_blind(job: AttackJob, settings: AttackSettings, first: AttackResult) -> tuple[AttackResult, Tensor]:
     """Attack again, on the logit margin, the images that stood where the loss had no gradient.
 
     The cross-entropy of logits scaled by 1e5 has gradient zero in float32, and their margin has not.

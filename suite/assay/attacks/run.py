@@ -8,17 +8,17 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from assay.attacks import randomness
 from assay.attacks.methods import check_settings, find_method
 from assay.attacks.observe import Model, checked_logits
 from assay.attacks.pool import Plan, run_pool
 from assay.attacks.rows import Inputs
 from assay.attacks.settings import AttackResult, AttackSettings
+from assay.common import randomness
 from assay.common.errors import UserError
 
 
 @dataclass(frozen=True)
-class Job:
+class AttackJob:
     """Images under one attack, whatever its settings.
 
     Attributes:
@@ -40,7 +40,7 @@ class Job:
     targets: Tensor | None = None
     batch_size: int | None = None
 
-    def select(self, rows: Tensor) -> Job:
+    def select(self, rows: Tensor) -> AttackJob:
         """The same attack on some of the images, (n,) int64."""
         seeds = randomness.as_seeds(self.seeds, self.images.device)
         return replace(
@@ -52,7 +52,7 @@ class Job:
         )
 
 
-def run_job(job: Job, settings: AttackSettings) -> AttackResult:
+def run_job(job: AttackJob, settings: AttackSettings) -> AttackResult:
     """Attack each image on its own; the outcome of one does not depend on which others are in the batch.
 
     The clean image is an iterate only of the methods that start there (fgsm, bim, mim): whether it was
@@ -67,7 +67,7 @@ def run_job(job: Job, settings: AttackSettings) -> AttackResult:
     return attack_inputs(plan_of(job, settings), as_inputs(job, settings))
 
 
-def plan_of(job: Job, settings: AttackSettings) -> Plan:
+def plan_of(job: AttackJob, settings: AttackSettings) -> Plan:
     """What the pool is to run."""
     batch_size = job.batch_size or max(len(job.images), 1)
     return Plan(job.model, find_method(job.method), settings, job.targets is not None, batch_size)
@@ -114,7 +114,7 @@ def least_likely_targets(
     return logits.scatter(1, labels.to(images.device)[:, None], torch.inf).argmin(dim=1)
 
 
-def as_inputs(job: Job, settings: AttackSettings) -> Inputs:
+def as_inputs(job: AttackJob, settings: AttackSettings) -> Inputs:
     """The rows of an attack, checked.
 
     Raises:

@@ -9,12 +9,12 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from assay.attacks import randomness
 from assay.attacks.balls import BALLS, per_image, unit_
 from assay.attacks.implementation import implements
 from assay.attacks.observe import Observation
 from assay.attacks.rows import Inputs, Live, Memory
 from assay.attacks.settings import AttackSettings
+from assay.common import randomness
 
 _FIRST_SHARE = 0.8
 _HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)

@@ -99,14 +99,14 @@ def _right(model: "LoadedModel", data: "Dataset", limit: int | None) -> list[boo
 
 
 def _row(name: str, model: "LoadedModel", data: "Dataset", right: list[bool]) -> dict[str, Any]:
+    from assay.common.statistics import wilson_interval
     from assay.results.document import ModelCard
-    from assay.results.statistics import wilson_interval
     from assay.runner.jobs import model_card
-    from assay.tasks.shared.plausible import Expected, plausible_accuracy
+    from assay.tasks.shared.plausible import ExpectedAccuracy, plausible_accuracy
 
     low, high = wilson_interval(sum(right), len(right))
     card = ModelCard.model_validate(model_card(model.info))
-    guard = plausible_accuracy(right, Expected.of(card, data.manifest.name))
+    guard = plausible_accuracy(right, ExpectedAccuracy.of(card, data.manifest.name))
     stated = model.info.clean_accuracy
     return {
         "model": model.info.name,

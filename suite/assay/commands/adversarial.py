@@ -51,12 +51,12 @@ def _verify(
     """
     from tabulate import tabulate
 
-    from assay.models.foreign import Trust, load_named
+    from assay.models.foreign import NamePolicy, load_named
     from assay.tasks.adversarial.verify import verify
 
     model, weights = typed
     name = document["model"]["name"]
-    trust = Trust(named=frozenset([model] if model else []))
+    trust = NamePolicy(named=frozenset([model] if model else []))
     network = load_named(model or name, str(directory), trust, weights=weights)
     verified = list(verify(document, records, network))
     print(f"{name} · {document['task']}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from assay.commands.asked import Asked, like_a_known
+from assay.commands.run_options import RunOptions, like_a_known
 from assay.common.errors import UserError
 
 if TYPE_CHECKING:
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from assay.runner.jobs import Job, JobRequest
 
 
-def requests_here(asked: Asked, device: str, skip: bool) -> "list[JobRequest]":
+def requests_here(asked: RunOptions, device: str, skip: bool) -> "list[JobRequest]":
     """The requests, without those that need what is not here where these are to be skipped; each is said.
 
     Raises:
-        UserError: as :meth:`Asked.requests`.
+        UserError: as :meth:`RunOptions.requests`.
         typer.Exit: with code 1, as nothing is left.
     """
     from assay.runner.availability import why_unavailable

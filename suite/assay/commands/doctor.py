@@ -12,7 +12,7 @@ from assay.common.errors import UserError
 
 if TYPE_CHECKING:
     from assay.data.dataset import Dataset
-    from assay.models.diagnosis import Candidate, Diagnosis, Pictures
+    from assay.models.diagnosis import Candidate, Diagnosis, TrialPictures
     from assay.models.subject import Subject
 
 app = typer.Typer()
@@ -91,14 +91,14 @@ def _open(data: str, model: str, weights: Path | None, roots: list[Path]) -> "Da
     return open_pictures(data, info, roots)
 
 
-def _pictures(data: "Dataset", count: int) -> "Pictures":
+def _pictures(data: "Dataset", count: int) -> "TrialPictures":
     """Pictures from all parts of the data set, shuffled: sets are often sorted by class."""
-    from assay.models.diagnosis import Pictures
+    from assay.models.diagnosis import TrialPictures
 
     places = list(range(len(data.samples)))
     random.Random(0).shuffle(places)
     chosen = [data.samples[place] for place in places[:count]]
-    return Pictures(
+    return TrialPictures(
         [data.image(sample) for sample in chosen],
         [sample.label for sample in chosen],
         data.manifest.num_classes,

@@ -11,7 +11,7 @@ from assay.common.errors import UserError
 app = typer.Typer()
 
 
-class Kind(StrEnum):
+class StarterFile(StrEnum):
     """What ``assay init`` can write."""
 
     DATA = "data"
@@ -22,7 +22,7 @@ class Kind(StrEnum):
 
 @app.command(epilog="Example: assay init task adversarial --out mine.yaml")
 def init(
-    kind: Annotated[Kind, typer.Argument(help="data, task, recipe or submission")],
+    kind: Annotated[StarterFile, typer.Argument(help="data, task, recipe or submission")],
     of: Annotated[
         str | None,
         typer.Argument(
@@ -36,18 +36,18 @@ def init(
     """Write a file to begin with, each key with a comment: of a data set, a task, a recipe or a submission."""
     from assay.commands import templates
 
-    if (of is None) == (kind in (Kind.DATA, Kind.TASK)):
+    if (of is None) == (kind in (StarterFile.DATA, StarterFile.TASK)):
         needs = {
             "data": "a folder: assay init data FOLDER",
             "task": "a family or a task: assay init task FAMILY",
         }
         raise UserError(f"init {kind.value}: {'takes nothing else' if of else f'needs {needs[kind.value]}'}")
-    if kind is Kind.DATA:
+    if kind is StarterFile.DATA:
         folder = Path(str(of))
         place, text = out or folder.with_name(f"{folder.name}.yaml"), templates.data(folder, out)
-    elif kind is Kind.TASK:
+    elif kind is StarterFile.TASK:
         place, text = out or Path("task.yaml"), templates.task(str(of))
-    elif kind is Kind.RECIPE:
+    elif kind is StarterFile.RECIPE:
         place, text = out or Path("recipe.yaml"), templates.recipe()
     else:
         place, text = out or Path("submission.yaml"), templates.submission()
@@ -59,10 +59,10 @@ def init(
     print(f"{place}: edit it, then {_next(kind, place)}")
 
 
-def _next(kind: Kind, place: Path) -> str:
+def _next(kind: StarterFile, place: Path) -> str:
     return {
-        Kind.DATA: f"assay validate {place}; use it with --data {place}",
-        Kind.TASK: f"assay validate {place}; use it with --task {place}",
-        Kind.RECIPE: f"assay validate {place}; use it with assay train {place} --out DIR",
-        Kind.SUBMISSION: f"assay submit DIR --metadata {place}",
+        StarterFile.DATA: f"assay validate {place}; use it with --data {place}",
+        StarterFile.TASK: f"assay validate {place}; use it with --task {place}",
+        StarterFile.RECIPE: f"assay validate {place}; use it with assay train {place} --out DIR",
+        StarterFile.SUBMISSION: f"assay submit DIR --metadata {place}",
     }[kind]

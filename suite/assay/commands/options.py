@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from assay.specs.tracks import Scale
 from assay.tasks.families import SWITCHES, option_of
-from assay.tracks import Scale
 
 if TYPE_CHECKING:
     pass

@@ -12,7 +12,6 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from assay.commands.around_a_run import nothing_ran, refuse_replacing, requests_here, say, say_remarks
-from assay.commands.asked import Asked
 from assay.commands.options import (
     BOARD,
     BatchSize,
@@ -39,8 +38,9 @@ from assay.commands.options import (
     with_switches,
 )  # fmt: skip
 from assay.commands.papers import ScaleOption, print_plan
+from assay.commands.run_options import RunOptions
 from assay.common.errors import UserError
-from assay.tracks import Scale
+from assay.specs.tracks import Scale
 
 app = typer.Typer()
 
@@ -135,22 +135,22 @@ def run(
     from assay.runner import progress
     from assay.runner.choice import Choice
     from assay.runner.plan import WHOLE, Shard, plan_jobs
-    from assay.runner.planfile import Named, read_plan
+    from assay.runner.planfile import NamedAgain, read_plan
     from assay.runner.run import Runtime, run_jobs
     from assay.runner.worker import Limits
 
     # This machine only plans; the GPUs are those of the cluster.
     on_cluster = executor is ExecutorName.RAY
     chosen = ["cpu"] if on_cluster else devices(device)
-    asked = Asked(
+    asked = RunOptions(
         task or (), model or (), weights, limit, dtype, tf32, threads, batch_size,
         data_root or (), switches, data, trust or (), track or (), scale, name, setting or (),
     )  # fmt: skip
     part = Shard.parse(shard)
     places = (device,) if on_cluster else tuple(chosen)
     choice = Choice(executor.value, places, workers, address, Limits(unit_timeout, chunk_timeout))
-    named = Named(asked.models, asked.tasks, asked.weights, asked.trusted, asked.data, asked.settings)
-    if plan and asked != Asked(
+    named = NamedAgain(asked.models, asked.tasks, asked.weights, asked.trusted, asked.data, asked.settings)
+    if plan and asked != RunOptions(
         named.tasks,
         named.models,
         named.weights,
@@ -255,12 +255,12 @@ def plan(
     from assay.runner.plan import plan_jobs, survey
     from assay.runner.planfile import plan_document, plan_table
 
-    asked = Asked(
+    asked = RunOptions(
         task or (), model or (), weights, limit, dtype, tf32, threads, batch_size,
         data_root or (), switches, data, trust or (), track or (), name=name, settings=setting or (),
     )  # fmt: skip
     if paper is not None:
-        if asked != Asked(data_roots=data_root or ()) or as_json:
+        if asked != RunOptions(data_roots=data_root or ()) or as_json:
             raise UserError("--paper: goes with --scale, --out, --data-root and --device alone")
         print_plan(paper, _scale_of(scale, ScaleOption, ScaleOption.SMOKE), out, data_root, device)
         return

@@ -22,9 +22,9 @@ def task(of: str) -> str:
     Raises:
         UserError: no such family or task.
     """
-    from assay.specs import locate_spec, shipped_specs
+    from assay.specs.task_spec import locate_spec, shipped_specs
+    from assay.specs.tracks import shipped_tracks
     from assay.tasks.families import families, family
-    from assay.tracks import shipped_tracks
 
     if of in families():
         tracks = [task for track in shipped_tracks().values() for task in track.embedded.tasks]
@@ -74,7 +74,7 @@ def data(folder: Path, out: Path | None) -> str:
         UserError: it has no class folders.
     """
     from assay.data.layouts.folder_per_class import class_folders
-    from assay.data.manifest import Manifest
+    from assay.data.manifest import DataManifest
 
     classes = class_folders(folder) if folder.is_dir() else []
     if not classes:
@@ -97,7 +97,7 @@ def data(folder: Path, out: Path | None) -> str:
     }
     where = "" if inside else f" Give --data-root {folder.parent} with it."
     return _commented(
-        f"The pictures in {folder.name}, a folder a class in this order.{where}", document, Manifest
+        f"The pictures in {folder.name}, a folder a class in this order.{where}", document, DataManifest
     )
 
 

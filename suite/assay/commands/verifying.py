@@ -37,7 +37,7 @@ class OneImage:
 
 
 @dataclass(frozen=True)
-class Answer:
+class VerifyAnswer:
     """A document with one row a property, the same as text, and what draws its pictures (PNG by name)."""
 
     document: Mapping[str, Any]
@@ -45,7 +45,7 @@ class Answer:
     pictures: Callable[[], Mapping[str, bytes]]
 
 
-def exactly(asked: OneImage) -> Answer:
+def exactly(asked: OneImage) -> VerifyAnswer:
     """The exact verifier's answer.
 
     Raises:
@@ -68,7 +68,7 @@ def exactly(asked: OneImage) -> Answer:
     found = verify(network, image, put)
     rows = _rows(found, asked)
     document = rows[0] | {"properties": rows}
-    return Answer(document, _table(found, rows), lambda: pictures(found, network, image, put))
+    return VerifyAnswer(document, _table(found, rows), lambda: pictures(found, network, image, put))
 
 
 def _rows(found: "Verification", asked: OneImage) -> list[dict[str, Any]]:
@@ -121,7 +121,7 @@ def _table(found: "Verification", rows: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def searched(asked: OneImage) -> Answer:
+def searched(asked: OneImage) -> VerifyAnswer:
     """The search's answer, which proves nothing but what it finds broken.
 
     Raises:
@@ -165,7 +165,7 @@ def searched(asked: OneImage) -> Answer:
         for name, part in values["properties"].items()
     ]
     document = rows[0] | {"properties": rows}
-    return Answer(document, _searched_table(rows), lambda: pictures(fast, motions, found, spec))
+    return VerifyAnswer(document, _searched_table(rows), lambda: pictures(fast, motions, found, spec))
 
 
 _SEARCHED = (

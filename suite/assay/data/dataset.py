@@ -12,7 +12,7 @@ from assay.data.hashes import HashMemory, is_packed
 from assay.data.inspection import Inspection, inspect
 from assay.data.layouts import Contents, Sample
 from assay.data.layouts.base import Mask
-from assay.data.manifest import Manifest
+from assay.data.manifest import DataManifest
 from assay.data.pixels import ImageError, Pixels, to_pixels
 from assay.data.places import locate
 
@@ -62,7 +62,7 @@ class Dataset:
         facts: what was left out and converted.
     """
 
-    manifest: Manifest
+    manifest: DataManifest
     folder: Path
     sha256: str
     facts: DataFacts
@@ -109,7 +109,7 @@ class Dataset:
             raise ImageError(f"{self.folder}, image {sample.unit_id}: {error}") from error
 
 
-def open_dataset(manifest: Manifest, roots: Sequence[Path] = ()) -> Dataset:
+def open_dataset(manifest: DataManifest, roots: Sequence[Path] = ()) -> Dataset:
     """Finds, verifies and indexes a data set; pictures are decoded only when asked for.
 
     Args:
@@ -123,7 +123,7 @@ def open_dataset(manifest: Manifest, roots: Sequence[Path] = ()) -> Dataset:
     return open_files(manifest, locate(manifest, roots))
 
 
-def open_files(manifest: Manifest, files: DataFiles) -> Dataset:
+def open_files(manifest: DataManifest, files: DataFiles) -> Dataset:
     """:func:`open_dataset` of files that are found already."""
     hashes, silent = _hashes(manifest, files)
     known = manifest.identity_sha256(hashes | dict.fromkeys(silent, UNREADABLE))
@@ -142,7 +142,7 @@ def open_files(manifest: Manifest, files: DataFiles) -> Dataset:
     return Dataset(manifest, files.folder, manifest.identity_sha256(good, list(converted)), facts, opened)
 
 
-def _open(manifest: Manifest, files: DataFiles, hashes: Mapping[str, str]) -> _Opened:
+def _open(manifest: DataManifest, files: DataFiles, hashes: Mapping[str, str]) -> _Opened:
     contents = manifest.layout.open(files)
     _check(manifest, contents, files.folder)
     unlisted = manifest.files == "unlisted"
@@ -165,7 +165,7 @@ def _open(manifest: Manifest, files: DataFiles, hashes: Mapping[str, str]) -> _O
     return _Opened(replace(contents, samples=good), inspection, left_out)
 
 
-def is_available(manifest: Manifest, roots: Sequence[Path] = ()) -> str | None:
+def is_available(manifest: DataManifest, roots: Sequence[Path] = ()) -> str | None:
     """None if every file is there (nothing is hashed), else the reason why the data set cannot be opened."""
     try:
         locate(manifest, roots)
@@ -174,7 +174,7 @@ def is_available(manifest: Manifest, roots: Sequence[Path] = ()) -> str | None:
     return None
 
 
-def verified_hashes(manifest: Manifest, files: DataFiles) -> dict[str, str]:
+def verified_hashes(manifest: DataManifest, files: DataFiles) -> dict[str, str]:
     """Each file's SHA-256, equal to the listed one where the manifest lists it.
 
     Raises:
@@ -186,7 +186,7 @@ def verified_hashes(manifest: Manifest, files: DataFiles) -> dict[str, str]:
     return hashes
 
 
-def _hashes(manifest: Manifest, files: DataFiles) -> tuple[dict[str, str], dict[str, UserError]]:
+def _hashes(manifest: DataManifest, files: DataFiles) -> tuple[dict[str, str], dict[str, UserError]]:
     """:func:`verified_hashes`, and the unlisted files that cannot be read, with the reason."""
     listed = {} if manifest.files == "unlisted" else manifest.files
     needed = {*listed, *manifest.layout.required()}
@@ -213,7 +213,7 @@ def _hashes(manifest: Manifest, files: DataFiles) -> tuple[dict[str, str], dict[
     return hashes, unreadable
 
 
-def _check(manifest: Manifest, contents: Contents, folder: Path) -> None:
+def _check(manifest: DataManifest, contents: Contents, folder: Path) -> None:
     """Check what must hold for the samples of every layout."""
     if not contents.samples:
         raise UserError(f"{folder}: data set {manifest.name} has no sample; check its files and its layout")

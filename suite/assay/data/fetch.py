@@ -8,10 +8,10 @@ from urllib.parse import urlparse
 from assay.common.errors import UserError
 from assay.data.files import stored_path
 from assay.data.hashes import content_sha256, is_packed
-from assay.data.manifest import Manifest
+from assay.data.manifest import DataManifest
 
 
-def fetch(manifest: Manifest, root: Path) -> Path:
+def fetch(manifest: DataManifest, root: Path) -> Path:
     """Downloads what is not there yet into ``root``'s folder for this data set.
 
     Args:

@@ -14,7 +14,7 @@ from assay.common.canonical import canonical_sha256
 from assay.data.files import DataFiles
 from assay.data.hashes import Memory
 from assay.data.layouts.base import open_picture
-from assay.data.pixels import ColourPolicy, Conversion, ImageError, Traits, conversions, decode, traits
+from assay.data.pixels import ColourPolicy, ColourTraits, Conversion, ImageError, conversions, decode, traits
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class Inspection:
         unreadable: the files that cannot be decoded, sorted.
     """
 
-    traits: Mapping[Traits, int]
+    traits: Mapping[ColourTraits, int]
     unreadable: tuple[str, ...] = ()
 
     def conversions(self, policy: ColourPolicy) -> dict[Conversion, int]:
@@ -64,7 +64,7 @@ def _seen(files: DataFiles, names: Sequence[str]) -> Inspection:
     return Inspection(Counter(kind for kind in seen if kind), tuple(unreadable))
 
 
-def _traits_of(files: DataFiles, name: str) -> Traits | None:
+def _traits_of(files: DataFiles, name: str) -> ColourTraits | None:
     """The traits of one picture, or None where the file is no picture."""
     try:
         with open_picture(files, name) as image:
@@ -82,7 +82,7 @@ def _written(found: Inspection) -> str:
 def _parsed(text: str | None) -> Inspection | None:
     try:
         document = json.loads(text or "")
-        kinds = {Traits(*kind): int(count) for *kind, count in document["traits"]}
+        kinds = {ColourTraits(*kind): int(count) for *kind, count in document["traits"]}
         return Inspection(kinds, tuple(map(str, document["unreadable"])))
     except (ValueError, TypeError, KeyError):
         return None

@@ -74,7 +74,7 @@ class Location(StrictModel):
     folder: Annotated[str, AfterValidator(_safe_folder)] = "."
 
 
-class Manifest(ColourPolicy):
+class DataManifest(ColourPolicy):
     """One data set.
 
     Attributes:
@@ -173,7 +173,7 @@ def list_manifests() -> list[str]:
     return sorted(path.stem for path in shipped_folder("data_manifests").glob("*.yaml"))
 
 
-def load_manifest(name_or_path: str, relative_to: Path | None = None) -> Manifest:
+def load_manifest(name_or_path: str, relative_to: Path | None = None) -> DataManifest:
     """A shipped manifest by name, or a user's own by the path of its YAML file.
 
     Args:
@@ -199,13 +199,13 @@ def _is_path(text: str) -> bool:
     return text.endswith((".yaml", ".yml")) or "/" in text or os.sep in text
 
 
-def _read(path: Path, own_folder: Path | None) -> Manifest:
+def _read(path: Path, own_folder: Path | None) -> DataManifest:
     document = read_yaml(path)
     layout = document.get("layout")
     if isinstance(layout, dict):
         lists = {key: layout[key] for key in ("classes", "only") if isinstance(layout.get(key), str)}
         document["layout"] = layout | {key: _lines(name, path, key) for key, name in lists.items()}
-    manifest = validate(Manifest, document, str(path))
+    manifest = validate(DataManifest, document, str(path))
     manifest._folder = own_folder
     return manifest
 

@@ -41,7 +41,7 @@ class ColourPolicy(StrictModel):
     deep: Literal["convert", "scale", "refuse"] = "convert"
 
 
-class Traits(NamedTuple):
+class ColourTraits(NamedTuple):
     """What a picture says of its colours.
 
     Attributes:
@@ -83,10 +83,10 @@ _WORDS = {
 }
 
 
-def traits(image: Image.Image) -> Traits:
+def traits(image: Image.Image) -> ColourTraits:
     """What ``image`` says of its colours. It must be decoded: only then are all its metadata known."""
     transparent = image.mode in _ALPHA or (image.mode in _MAY_BE_TRANSPARENT and "transparency" in image.info)
-    return Traits(image.mode, transparent, _is_turned(image))
+    return ColourTraits(image.mode, transparent, _is_turned(image))
 
 
 def _is_turned(image: Image.Image) -> bool:
@@ -96,7 +96,7 @@ def _is_turned(image: Image.Image) -> bool:
         return False
 
 
-def conversions(found: Traits, policy: ColourPolicy) -> list[Conversion]:
+def conversions(found: ColourTraits, policy: ColourPolicy) -> list[Conversion]:
     """How ``policy`` converts a picture; [] for a plain or a refused one."""
     needed = [
         *(["alpha"] if found.transparent else []),

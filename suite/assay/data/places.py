@@ -7,12 +7,12 @@ from pathlib import Path
 
 from assay.common.errors import UserError
 from assay.data.files import DataFiles, stored_path
-from assay.data.manifest import Manifest
+from assay.data.manifest import DataManifest
 
 ROOTS_VARIABLE = "ASSAY_DATA"
 
 
-def search_places(manifest: Manifest, roots: Sequence[Path]) -> list[Path]:
+def search_places(manifest: DataManifest, roots: Sequence[Path]) -> list[Path]:
     """The folders to look in, in order and once each.
 
     The given roots come first, then those in ``ASSAY_DATA``, then the package that ships the data, then the
@@ -42,7 +42,7 @@ def package_folder(package: str | None) -> Path | None:
     return Path(next(iter(locations))) if locations else None
 
 
-def locate(manifest: Manifest, roots: Sequence[Path]) -> DataFiles:
+def locate(manifest: DataManifest, roots: Sequence[Path]) -> DataFiles:
     """The files of ``manifest`` in the first place that has them all.
 
     Raises:
@@ -65,13 +65,13 @@ def locate(manifest: Manifest, roots: Sequence[Path]) -> DataFiles:
     raise UserError(_complaint(manifest, places, min(lacking, key=len, default=[])))
 
 
-def _names_in(manifest: Manifest, place: Path) -> tuple[str, ...]:
+def _names_in(manifest: DataManifest, place: Path) -> tuple[str, ...]:
     if manifest.files == "unlisted":
         return manifest.layout.discover(place) or tuple(sorted(manifest.layout.required()))
     return tuple(sorted(manifest.files))
 
 
-def _complaint(manifest: Manifest, places: Sequence[Path], missing: Sequence[str]) -> str:
+def _complaint(manifest: DataManifest, places: Sequence[Path], missing: Sequence[str]) -> str:
     if not missing:
         what = f"no file that fits the layout `{manifest.layout.type}` was found"
     elif len(missing) == 1:

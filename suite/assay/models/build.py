@@ -10,7 +10,7 @@ from assay.models.check import LogitsCountError
 from assay.models.fingerprint import fingerprint
 from assay.models.info import Card, ModelInfo, Preprocessing
 from assay.models.loaded import LoadedModel, normalised
-from assay.models.outputs import IMAGES, Reading, read_output
+from assay.models.outputs import IMAGES, OutputReading, read_output
 from assay.models.piecewise import is_piecewise_linear
 from assay.models.structure import structure_sha256
 
@@ -68,7 +68,7 @@ def _from_pixels(net: nn.Module, preprocessing: Preprocessing) -> nn.Module:
     return normalised(ReversedChannels(net) if preprocessing.channels == "bgr" else net, preprocessing)
 
 
-def _check_count(reading: Reading, card: Card) -> None:
+def _check_count(reading: OutputReading, card: Card) -> None:
     """Refuse another number of logits than the card's.
 
     Raises:

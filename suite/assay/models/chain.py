@@ -22,7 +22,7 @@ class NotAChainError(UserError):
         self.layer, self.why = layer, why
 
 
-class _Tracer(fx.Tracer):
+class _StepTracer(fx.Tracer):
     """Looks into modules that hold known layers; every other module is one step."""
 
     def __init__(self, known: Collection[type[nn.Module]]) -> None:
@@ -57,7 +57,7 @@ def graph_of(module: nn.Module, known: Collection[type[nn.Module]]) -> fx.Graph:
         NotAChainError: it cannot be traced.
     """
     try:
-        return _Tracer(known).trace(module)
+        return _StepTracer(known).trace(module)
     except Exception as error:  # torch.fx raises many kinds for data-dependent control flow
         raise NotAChainError(type(module).__name__, f"it is not a plain chain of layers ({error})") from error
 

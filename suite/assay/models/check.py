@@ -37,7 +37,7 @@ class LogitsError(UserError):
     """A network's output is not what its card promises."""
 
 
-class NonFiniteLogitsError(LogitsError):
+class NonFiniteOutputError(LogitsError):
     """The output holds NaN or an infinity."""
 
 
@@ -97,7 +97,7 @@ def check_logits(logits: Tensor, num_classes: int) -> None:
         )
     finite = logits.isfinite().all(dim=1)
     if not bool(finite.all()):
-        raise NonFiniteLogitsError(
+        raise NonFiniteOutputError(
             f"the model returned NaN or infinite logits for {int((~finite).sum())} of {len(logits)} images; "
             "check its weights and its precision"
         )

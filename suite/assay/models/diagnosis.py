@@ -12,11 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from assay.common.statistics import mcnemar_p_value, wilson_interval
 from assay.data.pixels import Pixels
 from assay.models.conventions import Convention, input_conventions, outputs, resizes
 from assay.models.info import Layout
 from assay.models.pictures import prepared
-from assay.results.statistics import mcnemar_p_value, wilson_interval
 
 TOLD_APART = 0.01
 """The p-value below which two conventions are told apart."""
@@ -90,7 +90,7 @@ class Diagnosis:
 
 
 @dataclass(frozen=True)
-class Pictures:
+class TrialPictures:
     """What the conventions are tried on; pictures are decoded once.
 
     Attributes:
@@ -113,7 +113,7 @@ def diagnose(
     network: NetworkOf,
     shape: tuple[int, int, int],
     layouts: Sequence[Layout | None],
-    pictures: Pictures,
+    pictures: TrialPictures,
     own: Convention | None = None,
 ) -> Diagnosis | int:
     """Try every plausible convention.
@@ -148,7 +148,7 @@ def diagnose(
 class _Trial:
     """The networks and the pictures; pictures are resized once per way to resize."""
 
-    def __init__(self, networks: dict[Layout | None, nn.Module], pictures: Pictures) -> None:
+    def __init__(self, networks: dict[Layout | None, nn.Module], pictures: TrialPictures) -> None:
         self._networks = networks
         self._pictures = pictures
         self._sized: dict[object, Tensor] = {}

@@ -2,7 +2,7 @@
 
 A name that the user typed is followed wherever it leads: :func:`assay.models.zoo.load_model`. A name that was read from
 a run, a submission, a plan, a spec or a recipe is followed by :func:`load_named` alone, and no further than its
-:class:`Trust`: a function would run somebody's code, a path would open somebody's file.
+:class:`NamePolicy`: a function would run somebody's code, a path would open somebody's file.
 """
 
 from collections.abc import Iterable
@@ -21,7 +21,7 @@ _MEANS = {FILE: "a file", CODE: "a function or file of somebody's own"}
 
 
 @dataclass(frozen=True)
-class Trust:
+class NamePolicy:
     """How far names of models in a document are followed; names of the built-in zoo always are.
 
     Attributes:
@@ -46,19 +46,19 @@ class Trust:
         return leads_to == ZOO or (leads_to == FILE and self.files) or self.code
 
 
-NOBODY = Trust()
+NOBODY = NamePolicy()
 """For what others sent: runs, submissions, plans."""
 
-SHIPPED = Trust(files=True, code=True)
+SHIPPED = NamePolicy(files=True, code=True)
 """For what is part of the program."""
 
 
-def own(named: Iterable[str] = ()) -> Trust:
+def own(named: Iterable[str] = ()) -> NamePolicy:
     """For a spec or recipe that the user's own command line names."""
-    return Trust(named=frozenset(named), files=True)
+    return NamePolicy(named=frozenset(named), files=True)
 
 
-def require_trusted(name: str, where: str, trust: Trust = NOBODY, option: str = "--model") -> None:
+def require_trusted(name: str, where: str, trust: NamePolicy = NOBODY, option: str = "--model") -> None:
     """Refuse a name that is not followed.
 
     Args:
@@ -82,7 +82,7 @@ def require_trusted(name: str, where: str, trust: Trust = NOBODY, option: str = 
 def load_named(
     name: str,
     where: str,
-    trust: Trust = NOBODY,
+    trust: NamePolicy = NOBODY,
     *,
     folder: Path | None = None,
     weights: Path | None = None,

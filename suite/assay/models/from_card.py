@@ -24,7 +24,7 @@ from assay.models.weights import file_sha256, files_sha256, load_weights
 
 
 @dataclass(frozen=True)
-class Network:
+class CardNetwork:
     """What a card's ``network`` and ``weights`` are.
 
     Attributes:
@@ -95,7 +95,7 @@ def load_card(path: Path, card: CardFile) -> LoadedModel:
     return model if card.superclasses is None else grouped(model, card.superclasses, str(path))
 
 
-def network_of(path: Path, card: CardFile) -> Network:
+def network_of(path: Path, card: CardFile) -> CardNetwork:
     """The network that a card names, in the card's layout; what the card says of values and classes is left aside.
 
     Raises:
@@ -104,7 +104,7 @@ def network_of(path: Path, card: CardFile) -> Network:
     return _NETWORKS[card.network.kind](path, card)
 
 
-def _onnx(path: Path, card: CardFile) -> Network:
+def _onnx(path: Path, card: CardFile) -> CardNetwork:
     file = file_of(path, card.network.value)
     found = onnx_network(file, layout=card.input.layout, output=card.output.tensor, card=path)
     _check_size(path, card, found.shape)
@@ -117,7 +117,7 @@ def _onnx(path: Path, card: CardFile) -> Network:
         layout=found.layout,
     )
     rest = card.output.model_copy(update={"tensor": None})  # the graph has the one that was chosen
-    return Network(found.module, files_sha256(found.files), "onnx", plain, output=rest, notes=found.notes)
+    return CardNetwork(found.module, files_sha256(found.files), "onnx", plain, output=rest, notes=found.notes)
 
 
 def _check_size(path: Path, card: CardFile, shape: Shape) -> None:
@@ -130,17 +130,17 @@ def _check_size(path: Path, card: CardFile, shape: Shape) -> None:
         )
 
 
-def _program(path: Path, card: CardFile) -> Network:
+def _program(path: Path, card: CardFile) -> CardNetwork:
     file = file_of(path, card.network.value)
     program = read_program(file)
     shape, layout = image_shape(program.shape, card.input.layout, str(path))
     _check_size(path, card, shape)
     module = in_layout(program.module, layout)
     plain = Preprocessing(crop=shape[1:], mean=(0.0,) * shape[0], std=(1.0,) * shape[0], layout=layout)
-    return Network(module, file_sha256(file), "torch.export", plain, output=card.output)
+    return CardNetwork(module, file_sha256(file), "torch.export", plain, output=card.output)
 
 
-def _of_library(source: Source, path: Path, card: CardFile) -> Network:
+def _of_library(source: Source, path: Path, card: CardFile) -> CardNetwork:
     """An architecture of a library, with its published weights or the card's."""
     name = card.network.value
     published = source.card_of(name)
@@ -154,7 +154,7 @@ def _of_library(source: Source, path: Path, card: CardFile) -> Network:
     file = file_of(path, card.weights.file) if card.weights else source.published(name)
     module = source.build(name, logits)
     taken = load_weights(module, file, card.weights.key if card.weights else None, source.current_names)
-    return Network(
+    return CardNetwork(
         in_layout(module, card.input.layout or "nchw"),
         taken.sha256,
         published.architecture,
@@ -165,22 +165,22 @@ def _of_library(source: Source, path: Path, card: CardFile) -> Network:
     )
 
 
-def _timm(path: Path, card: CardFile) -> Network:
+def _timm(path: Path, card: CardFile) -> CardNetwork:
     return _of_library(timm_names, path, card)
 
 
-def _torchvision(path: Path, card: CardFile) -> Network:
+def _torchvision(path: Path, card: CardFile) -> CardNetwork:
     return _of_library(torchvision_names, path, card)
 
 
-def _factory(path: Path, card: CardFile) -> Network:
+def _factory(path: Path, card: CardFile) -> CardNetwork:
     """A factory's network; what it says of itself counts where the card says nothing."""
     name = card.network.value
     made = user_factory.made_by(name)
     weights = card.weights
     taken = made.weights(file_of(path, weights.file), weights.key) if weights else made.weights()
     said = made.preprocessing
-    return Network(
+    return CardNetwork(
         in_layout(made.module, card.input.layout or (said.layout if said else "nchw")),
         taken.sha256,
         made.architecture,
@@ -192,7 +192,7 @@ def _factory(path: Path, card: CardFile) -> Network:
     )
 
 
-_NETWORKS: Mapping[Kind, Callable[[Path, CardFile], Network]] = {
+_NETWORKS: Mapping[Kind, Callable[[Path, CardFile], CardNetwork]] = {
     "onnx": _onnx,
     "program": _program,
     "timm": _timm,

@@ -26,7 +26,7 @@ _CHANNELS_FIRST = (
 
 
 @dataclass(frozen=True)
-class Reading:
+class LayerReading:
     """How a layer's output is read.
 
     Attributes:
@@ -57,7 +57,7 @@ class Reading:
         return changed
 
 
-def reading(network: nn.Module, name: str, output: Any, images: tuple[int, ...]) -> Reading:
+def reading(network: nn.Module, name: str, output: Any, images: tuple[int, ...]) -> LayerReading:
     """How to read the output of a layer.
 
     Args:
@@ -82,9 +82,11 @@ def reading(network: nn.Module, name: str, output: Any, images: tuple[int, ...])
     )
 
 
-def _read(network: nn.Module, name: str, shape: tuple[int, ...], image: tuple[int, int]) -> Reading | None:
+def _read(
+    network: nn.Module, name: str, shape: tuple[int, ...], image: tuple[int, int]
+) -> LayerReading | None:
     if len(shape) == 2:
-        return Reading("vector", (1, 1))
+        return LayerReading("vector", (1, 1))
     if len(shape) == 3:
         return _grid(_stated_prefix(network), shape[1], image) if _is_width(network, shape[2]) else None
     if len(shape) != 4:
@@ -92,18 +94,18 @@ def _read(network: nn.Module, name: str, shape: tuple[int, ...], image: tuple[in
     first, last = (shape[2], shape[3]), (shape[1], shape[2])
     fixed = isinstance(network.get_submodule(name), _CHANNELS_FIRST)
     if not fixed and not _in_proportion(first, image) and _in_proportion(last, image):
-        return Reading("nhwc", last)
-    return Reading("nchw", first)
+        return LayerReading("nhwc", last)
+    return LayerReading("nchw", first)
 
 
-def _grid(stated: int | None, tokens: int, image: tuple[int, int]) -> Reading | None:
+def _grid(stated: int | None, tokens: int, image: tuple[int, int]) -> LayerReading | None:
     """The fewest prefix tokens that leave a grid in the image's proportion; the stated number, or none, comes first."""
     candidates = range(_MOST_PREFIX_TOKENS + 1) if stated is None else (stated, 0)
     for prefix in candidates:
         places = tokens - prefix
         height = round((max(places, 0) * image[0] / image[1]) ** 0.5)
         if height and places % height == 0 and _in_proportion((height, places // height), image):
-            return Reading("tokens", (height, places // height), prefix)
+            return LayerReading("tokens", (height, places // height), prefix)
     return None
 
 

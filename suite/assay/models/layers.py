@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from assay.common.errors import UserError
-from assay.models.layer_maps import Reading, reading
+from assay.models.layer_maps import LayerReading, reading
 
 _CONTAINERS = (nn.Sequential, nn.ModuleList)
 
@@ -106,14 +106,14 @@ class _Runs:
     modules: dict[str, nn.Module]
     order: dict[str, int]
     maps: dict[str, Tensor]
-    blocks: dict[str, Reading]
+    blocks: dict[str, LayerReading]
 
     @classmethod
     def of(cls, model: nn.Module, image: Tensor) -> _Runs:
         modules = dict(model.named_modules())
         ran: list[str] = []
         maps: dict[str, Tensor] = {}
-        blocks: dict[str, Reading] = {}
+        blocks: dict[str, LayerReading] = {}
 
         def note(name: str, output: Any) -> None:
             ran.append(name)

@@ -47,7 +47,7 @@ class Logits(nn.Module):
 
 
 @dataclass(frozen=True)
-class Reading:
+class OutputReading:
     """How a network's output is read.
 
     Attributes:
@@ -78,7 +78,7 @@ def read_output(
     name: str,
     choice: OutputChoice = PLAIN_OUTPUT,
     num_classes: int | None = None,
-) -> Reading:
+) -> OutputReading:
     """Where the logits are in what a network returns.
 
     They are the tensor that is chosen; else what is called ``logits``; else the only tensor of (images, classes), or
@@ -113,7 +113,7 @@ def read_output(
     if kept is not None:
         dropped = ", ".join(map(str, sorted(choice.drop)))
         notes.append(f"of {count} logits those at {dropped} are dropped")
-    return Reading(steps, kept, count if kept is None else len(kept), tuple(notes))
+    return OutputReading(steps, kept, count if kept is None else len(kept), tuple(notes))
 
 
 def _kept(count: int, drop: tuple[int, ...], name: str) -> tuple[int, ...] | None:

@@ -48,7 +48,7 @@ _METHODS = {
 }
 
 
-class _Tracer(fx.Tracer):
+class _LayerTracer(fx.Tracer):
     """Sees known layers of other libraries as one operation each."""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
@@ -61,7 +61,7 @@ def is_piecewise_linear(net: nn.Module) -> bool:
     False where the network cannot be traced or holds an operation that is not on the list: never a false yes.
     """
     try:
-        graph = _Tracer().trace(net)
+        graph = _LayerTracer().trace(net)
     except Exception:  # a foreign forward may fail in any way on symbolic values
         return False
     layers = dict(net.named_modules())

@@ -32,7 +32,7 @@ _EXPORT_AGAIN = "export it again with torch.export.save, by PyTorch 2.14"
 
 
 @dataclass(frozen=True)
-class Archive:
+class ProgramArchive:
     """An exported program.
 
     Attributes:
@@ -44,7 +44,7 @@ class Archive:
     tensors: Mapping[str, Tensor]
 
 
-def read_archive(path: Path) -> Archive:
+def read_archive(path: Path) -> ProgramArchive:
     """The content of a ``.pt2`` file; nothing in it is executed or unpickled.
 
     Raises:
@@ -83,7 +83,7 @@ def read_archive(path: Path) -> Archive:
     for name, tensor in tensors.items():
         if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
             raise UserError(f"{path}: the tensor {name!r} holds NaN or infinite values; use sound weights")
-    return Archive(program, tensors)
+    return ProgramArchive(program, tensors)
 
 
 def _members(archive: zipfile.ZipFile) -> dict[str, str]:

@@ -11,7 +11,7 @@ from torch import fx, nn
 
 from assay.common.errors import UserError
 from assay.models.adapters import FixedBatch
-from assay.models.program_archive import DTYPES, Archive, read_archive
+from assay.models.program_archive import DTYPES, ProgramArchive, read_archive
 
 _OPERATORS = "torch.ops.aten."
 _ARITHMETIC: Mapping[str, Callable[..., Any]] = {
@@ -76,7 +76,7 @@ def read_program(path: Path) -> Program:
 class _Reader:
     """Builds one graph from its JSON to :mod:`torch.fx`."""
 
-    def __init__(self, archive: Archive, path: Path) -> None:
+    def __init__(self, archive: ProgramArchive, path: Path) -> None:
         self._module = archive.program["graph_module"]
         self._tensors = archive.tensors
         self._path = path

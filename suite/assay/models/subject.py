@@ -11,7 +11,7 @@ from assay.models.build import assemble
 from assay.models.card_file import SUFFIXES, CardFile, InputPart, NetworkPart, WeightsPart, read_card_file
 from assay.models.conventions import Convention, described
 from assay.models.entries import card_file, onnx_file
-from assay.models.from_card import Network, network_of
+from assay.models.from_card import CardNetwork, network_of
 from assay.models.info import UNSTATED, Card, Layout, OutputChoice, Preprocessing
 from assay.models.loaded import LoadedModel
 from assay.models.zoo import load_model
@@ -64,7 +64,7 @@ def _of_card(place: Path, card: CardFile) -> Subject:
         logits = card.class_count + len(card.output.drop)
         whole = bare.model_copy(update={"num_classes": logits, "label_space": UNSTATED})
     try:
-        found: dict[Layout | None, Network] = {None: network_of(place, whole)}
+        found: dict[Layout | None, CardNetwork] = {None: network_of(place, whole)}
     except UserError as error:
         found = {}
         for layout in _LAYOUTS:
@@ -88,7 +88,7 @@ def _of_card(place: Path, card: CardFile) -> Subject:
     )
 
 
-def _logits(found: Network, bare: CardFile, shape: tuple[int, int, int]) -> nn.Module:
+def _logits(found: CardNetwork, bare: CardFile, shape: tuple[int, int, int]) -> nn.Module:
     """The network alone, every one of its logits, for any batch."""
     channels, *size = shape
     plain = Preprocessing(crop=(size[0], size[1]), mean=(0.0,) * channels, std=(1.0,) * channels)

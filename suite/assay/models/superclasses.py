@@ -21,7 +21,7 @@ Groups = Mapping[str, Sequence[int | str]]
 """Superclass to the classes in it: by index, or by name or WordNet id where the model's classes have names."""
 
 
-class Grouped(nn.Module):
+class SuperclassNetwork(nn.Module):
     """A network whose logits are those of its superclasses: of each the highest among its classes.
 
     So it answers a superclass exactly where the network's own answer is a class in it.
@@ -56,7 +56,7 @@ def grouped(model: LoadedModel, groups: Groups, where: str) -> LoadedModel:
         raise UserError(f"{where}: `superclasses` names the class {twice} twice; leave one out")
     rest = [index for index in range(model.info.num_classes) if index not in taken]
     parts = found | ({OTHER: rest} if rest else {})
-    module = Grouped(model.module, list(parts.values()))
+    module = SuperclassNetwork(model.module, list(parts.values()))
     info = model.info.model_copy(
         update={
             "num_classes": len(parts),

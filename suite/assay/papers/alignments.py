@@ -5,7 +5,7 @@ from math import isnan
 from pathlib import Path
 from typing import Any
 
-from assay.papers.claims import Measured, Missing
+from assay.papers.claims import MeasuredValue, MissingValue
 from assay.papers.plan import ZOO, Reproduction
 from assay.papers.spec import AlignmentMeasurement
 from assay.runner.files import path_name, write_atomically
@@ -13,7 +13,9 @@ from assay.runner.files import path_name, write_atomically
 FORMAT = 2  # of what is kept; raised whenever the same network would give another figure
 
 
-def aligned(plan: Reproduction, wanted: AlignmentMeasurement, seed: int | None) -> Measured | Missing:
+def aligned(
+    plan: Reproduction, wanted: AlignmentMeasurement, seed: int | None
+) -> MeasuredValue | MissingValue:
     """The mean alignment of one network, with its interval over images.
 
     Raises:
@@ -30,10 +32,10 @@ def aligned(plan: Reproduction, wanted: AlignmentMeasurement, seed: int | None) 
         found = {"format": FORMAT} | _computed(plan, wanted, seed)
         write_atomically(kept, json.dumps(found, indent=1) + "\n")
     if found["mean"] is None:
-        return Missing(f"{name}: the gradient is zero at every image")
+        return MissingValue(f"{name}: the gradient is zero at every image")
     by_unit = {unit: (value,) for unit, value in found["by_unit"].items()}
     known = by_unit if None not in found["by_unit"].values() else {}
-    return Measured(found["mean"], found["low"], found["high"], "pixels", found["n"], by_unit=known)
+    return MeasuredValue(found["mean"], found["low"], found["high"], "pixels", found["n"], by_unit=known)
 
 
 def _computed(plan: Reproduction, wanted: AlignmentMeasurement, seed: int | None) -> dict[str, Any]:

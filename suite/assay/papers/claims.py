@@ -60,7 +60,7 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredValue:
     """One measurement: its value, its 95 % interval, and what stands behind them.
 
     Attributes:
@@ -92,13 +92,13 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class Missing:
+class MissingValue:
     """A measurement that was not made, and why."""
 
     reason: str
 
 
-Found = Mapping[str, Measured | Missing]
+Found = Mapping[str, MeasuredValue | MissingValue]
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class Finding:
+class ClaimFinding:
     """A claim's verdict, why (where it could not be tested), and what was compared."""
 
     claim: Claim
@@ -148,7 +148,7 @@ class Finding:
 
 def judge_all(
     claims: Sequence[Claim], found: Found, untested: Mapping[str, str] | None = None
-) -> list[Finding]:
+) -> list[ClaimFinding]:
     """Every claim's finding, in order.
 
     Args:
@@ -156,23 +156,25 @@ def judge_all(
         found: every measurement by name; one that is not there counts as not made at this scale.
         untested: claims that this scale cannot test, with the reason.
     """
-    findings: dict[str, Finding] = {}
+    findings: dict[str, ClaimFinding] = {}
     for claim in claims:
         findings[claim.id] = _judge(claim, found, findings, untested or {})
     return list(findings.values())
 
 
-def _judge(claim: Claim, found: Found, before: Mapping[str, Finding], untested: Mapping[str, str]) -> Finding:
+def _judge(
+    claim: Claim, found: Found, before: Mapping[str, ClaimFinding], untested: Mapping[str, str]
+) -> ClaimFinding:
     reason = untested.get(claim.id) or _obstacle(claim.test, found)
     if reason:
-        return Finding(claim, Verdict.NOT_TESTABLE, reason)
+        return ClaimFinding(claim, Verdict.NOT_TESTABLE, reason)
     comparisons = tuple(_comparisons(claim.test, found))
     if claim.given and before[claim.given].verdict is not Verdict.CONFIRMED:
         premise = before[claim.given]
         reason = f"its premise, “{premise.claim.text}”, is {premise.verdict.value}"
-        return Finding(claim, Verdict.NOT_TESTABLE, reason, comparisons)
+        return ClaimFinding(claim, Verdict.NOT_TESTABLE, reason, comparisons)
     verdicts = [each.verdict for each in comparisons]
-    return Finding(claim, _together(verdicts), _refuted(verdicts), comparisons)
+    return ClaimFinding(claim, _together(verdicts), _refuted(verdicts), comparisons)
 
 
 def _together(verdicts: Sequence[Verdict]) -> Verdict:
@@ -188,10 +190,10 @@ def _refuted(verdicts: Sequence[Verdict]) -> str:
 
 def _obstacle(test: Test, found: Found) -> str:
     """Why a test cannot be made; empty where it can."""
-    missing = Missing("this scale does not measure it")
+    missing = MissingValue("this scale does not measure it")
     for name in names_in(test):
         each = found.get(name, missing)
-        if isinstance(each, Missing):
+        if isinstance(each, MissingValue):
             return f"{name}: {each.reason}"
         if each.doubt:
             return f"{name}: {each.doubt}"
@@ -207,7 +209,7 @@ def _obstacle(test: Test, found: Found) -> str:
 
 
 def _comparisons(test: Test, found: Found) -> Iterator[Comparison]:
-    measured = {name: each for name, each in found.items() if isinstance(each, Measured)}
+    measured = {name: each for name, each in found.items() if isinstance(each, MeasuredValue)}
     match test:
         case Occurs():
             yield _occurrence(test, measured[test.left])
@@ -229,7 +231,7 @@ def _comparisons(test: Test, found: Found) -> Iterator[Comparison]:
             yield _difference(test.type, test.left, test.right, measured, tolerance=test.tolerance)
 
 
-def _occurrence(test: Occurs, measured: Measured) -> Comparison:
+def _occurrence(test: Occurs, measured: MeasuredValue) -> Comparison:
     """Existence, shown by the figures themselves: in each trained network, or in what is measured as a whole."""
     shown = list(measured.samples.values()) if measured.trained else [measured.value]
     verdict = Verdict.CONFIRMED if min(shown) > 0 else Verdict.NOT_CONFIRMED
@@ -239,7 +241,7 @@ def _occurrence(test: Occurs, measured: Measured) -> Comparison:
     return Comparison(test.left, measured.value, *ends, "there at all", None, how, verdict)
 
 
-def _against_constant(test: Threshold, measured: Measured) -> Comparison:
+def _against_constant(test: Threshold, measured: MeasuredValue) -> Comparison:
     assert measured.low is not None
     assert measured.high is not None
     low, high = measured.low, measured.high
@@ -253,7 +255,7 @@ def _difference(
     kind: str,
     left: str,
     right: str,
-    measured: Mapping[str, Measured],
+    measured: Mapping[str, MeasuredValue],
     of: int = 1,
     factor: float = 1.0,
     tolerance: float = 0.0,
@@ -276,7 +278,7 @@ def _difference(
 
 
 def difference_interval(
-    left: Measured, right: Measured, factor: float = 1.0, confidence: float = CONFIDENCE
+    left: MeasuredValue, right: MeasuredValue, factor: float = 1.0, confidence: float = CONFIDENCE
 ) -> tuple[float, float, str]:
     """The interval of ``left - factor * right``, and in words how it was made.
 
@@ -301,13 +303,13 @@ def difference_interval(
     return value - below, value + above, "both intervals, squared and added"
 
 
-def _paired(left: Measured, right: Measured) -> bool:
+def _paired(left: MeasuredValue, right: MeasuredValue) -> bool:
     """Whether both sides have the same repetitions."""
     return left.repeated_over == right.repeated_over and set(left.samples) == set(right.samples)
 
 
 def _over_repetitions(
-    left: Measured, right: Measured, factor: float, confidence: float
+    left: MeasuredValue, right: MeasuredValue, factor: float, confidence: float
 ) -> tuple[float, float, str] | None:
     """The interval over repetitions alone, and in words how it was made; None where a side has too few."""
     if min(len(left.samples), len(right.samples)) < 2:
@@ -321,7 +323,7 @@ def _over_repetitions(
     return *welch_interval(list(left.samples.values()), others, confidence), how
 
 
-def _parts(left: Measured, right: Measured, factor: float) -> "list[Scores]":
+def _parts(left: MeasuredValue, right: MeasuredValue, factor: float) -> "list[Scores]":
     """The images' scores as the parts of a difference: one where repetitions are paired, else two."""
     import numpy as np
 

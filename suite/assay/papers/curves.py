@@ -6,8 +6,8 @@ from statistics import fmean
 from typing import Any
 
 from assay.board.html import inside_a_script
-from assay.papers.claims import Measured
-from assay.papers.execute import Outcome
+from assay.papers.claims import MeasuredValue
+from assay.papers.execute import PaperOutcome
 from assay.papers.measure import over_seeds
 from assay.results.document import Metric, ResultDocument
 from assay.tasks.base import Figure
@@ -15,7 +15,7 @@ from assay.tasks.base import Figure
 MANY = 6  # lines whose legend leaves half a page's width too little room
 
 
-def curves(outcome: Outcome) -> Iterator[dict[str, str]]:
+def curves(outcome: PaperOutcome) -> Iterator[dict[str, str]]:
     """A chart for each task and series with more than one point: one line per model, with its band."""
     charts: dict[tuple[str, str], dict[str, list[list[Metric]]]] = {}
     tasks: dict[str, ResultDocument] = {}
@@ -133,12 +133,12 @@ def _band(points: list[Metric]) -> tuple[float, float]:
     return found.low, found.high
 
 
-def _measured(point: Metric) -> Measured:
+def _measured(point: Metric) -> MeasuredValue:
     assert point.value is not None
-    return Measured(point.value, point.ci_low, point.ci_high, point.unit, point.n)
+    return MeasuredValue(point.value, point.ci_low, point.ci_high, point.unit, point.n)
 
 
-def drawn(outcome: Outcome) -> Iterator[dict[str, str]]:
+def drawn(outcome: PaperOutcome) -> Iterator[dict[str, str]]:
     """The families' own charts, of the first seed, where a job has no picture."""
     for name, figures in first_seed(outcome):
         if not any(isinstance(figure.content, bytes) for figure in figures):
@@ -149,7 +149,7 @@ def drawn(outcome: Outcome) -> Iterator[dict[str, str]]:
                 yield {"title": title, "class": "", "caption": figure.caption, "content": content}
 
 
-def first_seed(outcome: Outcome) -> Iterator[tuple[str, tuple[Figure, ...]]]:
+def first_seed(outcome: PaperOutcome) -> Iterator[tuple[str, tuple[Figure, ...]]]:
     """Name and figures of every model and task, of the first seed alone."""
     seen = set()
     for (model, _seed, task), figures in outcome.figures.items():

@@ -9,7 +9,7 @@ from tabulate import tabulate
 
 from assay.common.errors import UserError
 from assay.papers.nets import Net
-from assay.papers.plan import Reproduction, Work, bullets
+from assay.papers.plan import PaperTask, Reproduction, bullets
 from assay.papers.spec import task_at
 from assay.runner.estimate import estimates
 from assay.runner.jobs import open_question
@@ -45,14 +45,14 @@ def plan_text(plan: Reproduction) -> str:
 
 
 @dataclass(frozen=True)
-class Row:
+class DryRunRow:
     """A line of the plan: what stands before the time, and one worker's seconds (None: not known yet)."""
 
     cells: tuple[str, ...]
     seconds: float | None
 
 
-def _table(rows: Sequence[Row], headers: list[str]) -> str:
+def _table(rows: Sequence[DryRunRow], headers: list[str]) -> str:
     lines = [[*row.cells, "unknown" if row.seconds is None else duration(row.seconds)] for row in rows]
     return tabulate(lines, headers=headers, disable_numparse=True)
 
@@ -65,7 +65,7 @@ def _total(seconds: Sequence[float | None]) -> str:
     return f"at least {duration(math.fsum(known))}; {unknown}" if any(known) else unknown
 
 
-def _networks(plan: Reproduction) -> Iterator[Row]:
+def _networks(plan: Reproduction) -> Iterator[DryRunRow]:
     by_name: dict[str, list[Net]] = {}
     for net in plan.nets:
         by_name.setdefault(net.name, []).append(net)
@@ -73,20 +73,22 @@ def _networks(plan: Reproduction) -> Iterator[Row]:
         records = [record for net in nets if (record := net.record()) is not None]
         to_go = len(nets) - len(records)
         seconds = fmean(record.seconds for record in records) * to_go if records else None
-        yield Row((name, str(len(nets)), str(len(records))), seconds)
+        yield DryRunRow((name, str(len(nets)), str(len(records))), seconds)
 
 
-def _tasks(plan: Reproduction) -> Iterator[Row]:
-    by_name: dict[tuple[str, str], list[Work]] = {}
+def _tasks(plan: Reproduction) -> Iterator[DryRunRow]:
+    by_name: dict[tuple[str, str], list[PaperTask]] = {}
     for work in plan.work:
         by_name.setdefault((work.task, work.model), []).append(work)
     for (task, model), works in by_name.items():
         units = _units(plan, works[0])
         seconds = None if units is None else _seconds(plan, works, units)
-        yield Row((f"{task} on {model}", "?" if units is None else str(units), str(len(works))), seconds)
+        yield DryRunRow(
+            (f"{task} on {model}", "?" if units is None else str(units), str(len(works))), seconds
+        )
 
 
-def _units(plan: Reproduction, work: Work) -> int | None:
+def _units(plan: Reproduction, work: PaperTask) -> int | None:
     """Units of a job; None where its data are not there. A spec of our own asks for those of the one it is made of."""
     task = task_at(plan.scale.tasks[work.task].task, plan.home)
     try:
@@ -95,7 +97,7 @@ def _units(plan: Reproduction, work: Work) -> int | None:
         return None
 
 
-def _seconds(plan: Reproduction, works: Sequence[Work], units: int) -> float | None:
+def _seconds(plan: Reproduction, works: Sequence[PaperTask], units: int) -> float | None:
     """Of all jobs of one task and model; None while none of them has stored anything."""
     found = [_stored(plan, work, units) for work in works]
     missing = sum(left for left, _ in found)
@@ -105,7 +107,7 @@ def _seconds(plan: Reproduction, works: Sequence[Work], units: int) -> float | N
     return fmean(rates) * missing if rates else None
 
 
-def _stored(plan: Reproduction, work: Work, units: int) -> tuple[int, float | None]:
+def _stored(plan: Reproduction, work: PaperTask, units: int) -> tuple[int, float | None]:
     """Units that a job still misses, and seconds per unit of those that it has stored."""
     ensemble = plan.scale.tasks[work.task].ensemble
     looked_at = [

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from assay.common.errors import UserError
-from assay.papers.claims import Finding, Measured, Missing, judge_all
+from assay.papers.claims import ClaimFinding, MeasuredValue, MissingValue, judge_all
 from assay.papers.measure import measure
 from assay.papers.nets import train_missing
-from assay.papers.plan import Reproduction, Work, bullets
+from assay.papers.plan import PaperTask, Reproduction, bullets
 from assay.results.document import ResultDocument
 from assay.runner.assemble import write_report
 from assay.runner.files import write_atomically
@@ -24,19 +24,19 @@ KIND = "assay-reproduction"
 
 
 @dataclass(frozen=True)
-class Outcome:
+class PaperOutcome:
     """Everything that a page shows: measurements, verdicts on the claims, results and pictures."""
 
     plan: Reproduction
-    measured: dict[str, Measured | Missing]
-    findings: list[Finding]
+    measured: dict[str, MeasuredValue | MissingValue]
+    findings: list[ClaimFinding]
     results: dict[tuple[str, int | None, str], ResultDocument]
     figures: dict[tuple[str, int | None, str], tuple[Figure, ...]]
 
 
 def reproduce(
     plan: Reproduction, make_runtime: Callable[[], Runtime], workers: int, say: Callable[[str], None]
-) -> Outcome:
+) -> PaperOutcome:
     """Do what is not done yet; the same call after a kill goes on, and a second one computes nothing.
 
     Args:
@@ -57,7 +57,7 @@ def reproduce(
         results, figures = _run_tasks(plan, make_runtime)
         measured = measure(plan, results)
         findings = judge_all(plan.paper.claims, measured, plan.scale.untested)
-    return Outcome(plan, measured, findings, results, figures)
+    return PaperOutcome(plan, measured, findings, results, figures)
 
 
 @contextmanager
@@ -111,7 +111,7 @@ def _run_tasks(
 ]:
     """Every job, one run per seed; results and pictures by model, seed and task."""
     results, figures = {}, {}
-    runs: dict[Path, list[Work]] = {}
+    runs: dict[Path, list[PaperTask]] = {}
     for work in plan.work:
         runs.setdefault(plan.run_folder(work.seed), []).append(work)
     for folder, members in runs.items():

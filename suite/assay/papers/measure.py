@@ -6,7 +6,7 @@ from math import hypot, inf
 from statistics import fmean
 
 from assay.papers.behind import averaged_behind, units_behind
-from assay.papers.claims import Measured, Missing
+from assay.papers.claims import MeasuredValue, MissingValue
 from assay.papers.intervals import half_over_images, student_interval
 from assay.papers.plan import ZOO, Reproduction
 from assay.papers.spec import (
@@ -28,12 +28,12 @@ Results = Mapping[tuple[str, int | None, str], ResultDocument]
 """Result documents by model, seed and task, as the paper's file calls them."""
 
 
-def measure(plan: Reproduction, results: Results) -> dict[str, Measured | Missing]:
+def measure(plan: Reproduction, results: Results) -> dict[str, MeasuredValue | MissingValue]:
     """Every measurement of the scale, by name."""
     return {name: _measure(plan, each, results) for name, each in plan.measurements.items()}
 
 
-def _measure(plan: Reproduction, wanted: Measurement, results: Results) -> Measured | Missing:
+def _measure(plan: Reproduction, wanted: Measurement, results: Results) -> MeasuredValue | MissingValue:
     match wanted:
         case MetricMeasurement() | CurveMeasurement():
             return _of_results(plan, wanted, results)
@@ -47,11 +47,11 @@ def _measure(plan: Reproduction, wanted: Measurement, results: Results) -> Measu
 
 def _of_results(
     plan: Reproduction, wanted: MetricMeasurement | CurveMeasurement, results: Results
-) -> Measured | Missing:
-    def measured(seed: int | None) -> Measured | Missing:
+) -> MeasuredValue | MissingValue:
+    def measured(seed: int | None) -> MeasuredValue | MissingValue:
         result = results[wanted.model, seed, wanted.task]
         found = _of_result(result, wanted)
-        if isinstance(found, Missing):
+        if isinstance(found, MissingValue):
             return found
         if seed is ZOO:
             return _by_shape(plan, result, wanted, found)
@@ -62,8 +62,11 @@ def _of_results(
 
 
 def _by_shape(
-    plan: Reproduction, result: ResultDocument, wanted: MetricMeasurement | CurveMeasurement, found: Measured
-) -> Measured:
+    plan: Reproduction,
+    result: ResultDocument,
+    wanted: MetricMeasurement | CurveMeasurement,
+    found: MeasuredValue,
+) -> MeasuredValue:
     """The same with the shapes behind it, where it is a mean over shapes: networks saw the same ones."""
     if isinstance(wanted, CurveMeasurement):
         return found
@@ -72,20 +75,20 @@ def _by_shape(
     return replace(found, samples=samples, repeated_over="shapes") if samples else found
 
 
-def _alignment(plan: Reproduction, wanted: AlignmentMeasurement) -> Measured | Missing:
+def _alignment(plan: Reproduction, wanted: AlignmentMeasurement) -> MeasuredValue | MissingValue:
     from assay.papers.alignments import aligned
 
     return _of_every_seed(plan, wanted.model, lambda seed: aligned(plan, wanted, seed))
 
 
 def _of_every_seed(
-    plan: Reproduction, model: str, measured: Callable[[int | None], Measured | Missing]
-) -> Measured | Missing:
+    plan: Reproduction, model: str, measured: Callable[[int | None], MeasuredValue | MissingValue]
+) -> MeasuredValue | MissingValue:
     """One measurement from those of a model's networks; missing where one of them is."""
-    single: dict[str, Measured] = {}
+    single: dict[str, MeasuredValue] = {}
     for seed in plan.seeds(model):
         found = measured(seed)
-        if isinstance(found, Missing):
+        if isinstance(found, MissingValue):
             return found
         if seed is ZOO:
             return found
@@ -93,14 +96,16 @@ def _of_every_seed(
     return over_seeds(single)
 
 
-def _of_result(result: ResultDocument, wanted: MetricMeasurement | CurveMeasurement) -> Measured | Missing:
+def _of_result(
+    result: ResultDocument, wanted: MetricMeasurement | CurveMeasurement
+) -> MeasuredValue | MissingValue:
     where = f"{result.model.name} · {result.task}"
     if result.status is not Status.COMPLETE:
-        return Missing(f"{where} is {result.status.value}: {result.reason}")
+        return MissingValue(f"{where} is {result.status.value}: {result.reason}")
     points = _points(result, wanted)
     if not points:
         name = wanted.series if isinstance(wanted, CurveMeasurement) else wanted.metric
-        return Missing(f"{where} has no figure {name!r}")
+        return MissingValue(f"{where} has no figure {name!r}")
     doubt = "; ".join(
         f"guard {guard.name} failed"
         for guard in result.failed_guards
@@ -116,16 +121,16 @@ def _points(result: ResultDocument, wanted: MetricMeasurement | CurveMeasurement
     return [metric for metric in result.metrics if metric.name == wanted.metric]
 
 
-def _mean_of(points: Sequence[Metric], doubt: str) -> Measured | Missing:
+def _mean_of(points: Sequence[Metric], doubt: str) -> MeasuredValue | MissingValue:
     """The mean of a curve's points, or of the one metric; the interval is that of points that err together."""
     values = [point.value for point in points if point.value is not None]
     if len(values) < len(points):
-        return Missing(f"{points[0].name}: has no value")
+        return MissingValue(f"{points[0].name}: has no value")
     lows = [point.ci_low for point in points if point.ci_low is not None]
     highs = [point.ci_high for point in points if point.ci_high is not None]
     bounded = len(lows) == len(highs) == len(points)
     first = points[0]
-    return Measured(
+    return MeasuredValue(
         value=fmean(values),
         low=fmean(lows) if bounded else None,
         high=fmean(highs) if bounded else None,
@@ -136,7 +141,7 @@ def _mean_of(points: Sequence[Metric], doubt: str) -> Measured | Missing:
     )
 
 
-def over_seeds(single: Mapping[str, Measured]) -> Measured:
+def over_seeds(single: Mapping[str, MeasuredValue]) -> MeasuredValue:
     """One measurement from its repetitions.
 
     The interval is Student's t over seeds, with what other images would change squared and added, as in differences.
@@ -154,7 +159,7 @@ def over_seeds(single: Mapping[str, Measured]) -> Measured:
     least, most = _RANGE.get(first.unit, (-inf, inf))
     if low is not None and high is not None:
         low, high = max(low, least), min(high, most)
-    return Measured(
+    return MeasuredValue(
         value=fmean(samples.values()),
         low=low,
         high=high,
@@ -191,21 +196,21 @@ def _seeds_and_images(
     return (low + high) / 2 - wide, (low + high) / 2 + wide
 
 
-def _training(plan: Reproduction, wanted: TrainingMeasurement) -> Measured | Missing:
+def _training(plan: Reproduction, wanted: TrainingMeasurement) -> MeasuredValue | MissingValue:
     single = {}
     for seed in plan.seeds(wanted.model):
         record = plan.net(wanted.model, seed).record() if seed is not ZOO else None
         if record is None:
-            return Missing(f"{wanted.model} is not trained here")
-        single[str(seed)] = Measured(record.seconds, None, None, "s", 1)
+            return MissingValue(f"{wanted.model} is not trained here")
+        single[str(seed)] = MeasuredValue(record.seconds, None, None, "s", 1)
     return over_seeds(single)
 
 
-def _regions(plan: Reproduction, wanted: RegionsMeasurement) -> Measured | Missing:
+def _regions(plan: Reproduction, wanted: RegionsMeasurement) -> MeasuredValue | MissingValue:
     archive, what = plan.archive, plan.paper.archive
     assert what is not None
     if archive is None:
-        return Missing(f"the authors' archive {what.file} is in no --data-root; to get it: {what.get}")
+        return MissingValue(f"the authors' archive {what.file} is in no --data-root; to get it: {what.get}")
     from assay.papers.archive import shape_values
 
     unit = "" if wanted.quantity in ("mean_nsm", "traps") else "%"
@@ -213,10 +218,10 @@ def _regions(plan: Reproduction, wanted: RegionsMeasurement) -> Measured | Missi
     return over_shapes(shape_values(family(what.family), archive, kept, wanted), unit)
 
 
-def over_shapes(samples: Mapping[str, float], unit: str) -> Measured:
+def over_shapes(samples: Mapping[str, float], unit: str) -> MeasuredValue:
     """One measurement from one value per shape; the interval is Student's t over the shapes."""
     low, high = student_interval(list(samples.values()))
-    return Measured(
+    return MeasuredValue(
         value=fmean(samples.values()), low=low, high=high, unit=unit, n=len(samples), samples=samples,
         repeated_over="shapes",
     )  # fmt: skip

@@ -8,9 +8,9 @@ from typing import Any
 
 from assay import __version__, board
 from assay.board.html import environment, png_address, policy
-from assay.papers.claims import Comparison, Measured, Missing, Verdict
+from assay.papers.claims import Comparison, MeasuredValue, MissingValue, Verdict
 from assay.papers.curves import curves, drawn, first_seed
-from assay.papers.execute import Outcome
+from assay.papers.execute import PaperOutcome
 from assay.papers.plan import ZOO, Reproduction
 from assay.papers.tables import figure_rows
 
@@ -24,7 +24,7 @@ _CLASS = {
 }
 
 
-def reproduction_page(outcome: Outcome) -> str:
+def reproduction_page(outcome: PaperOutcome) -> str:
     """The page as HTML; it loads nothing, and follows the reader's choice of light or dark."""
     charts = [*curves(outcome), *drawn(outcome)]
     plan = outcome.plan
@@ -148,7 +148,7 @@ def _network(model: str, seed: int | None) -> str:
     return model if seed is ZOO else f"{model}, seed {seed}"
 
 
-def _failed_guards(outcome: Outcome) -> list[dict[str, str]]:
+def _failed_guards(outcome: PaperOutcome) -> list[dict[str, str]]:
     """What every guard that failed found, and where."""
     return [
         {"guard": guard.name, "name": _network(model, seed), "task": task, "detail": guard.detail}
@@ -157,11 +157,11 @@ def _failed_guards(outcome: Outcome) -> list[dict[str, str]]:
     ]
 
 
-def _comparison(each: Comparison, measured: Mapping[str, Measured | Missing]) -> dict[str, str]:
+def _comparison(each: Comparison, measured: Mapping[str, MeasuredValue | MissingValue]) -> dict[str, str]:
     """A comparison with its value, interval and limit in one unit."""
     left, minus, _ = each.text.partition(" − ")
     first = measured.get(left)
-    unit = first.unit if isinstance(first, Measured) else ""
+    unit = first.unit if isinstance(first, MeasuredValue) else ""
     told = difference if minus else number
     return {
         "text": each.text,
@@ -174,7 +174,7 @@ def _comparison(each: Comparison, measured: Mapping[str, Measured | Missing]) ->
     }
 
 
-def _tables(outcome: Outcome) -> list[dict[str, Any]]:
+def _tables(outcome: PaperOutcome) -> list[dict[str, Any]]:
     """The published tables, each cell marked where it has a measurement beside it."""
     beside = {
         (cell.table, cell.row, cell.column)
@@ -194,7 +194,7 @@ def _tables(outcome: Outcome) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def _pictures(outcome: Outcome) -> Iterator[dict[str, str]]:
+def _pictures(outcome: PaperOutcome) -> Iterator[dict[str, str]]:
     for name, figures in first_seed(outcome):
         pictures = [figure for figure in figures if isinstance(figure.content, bytes)]
         for figure in pictures[:PICTURES_A_JOB]:

@@ -19,9 +19,9 @@ from assay.papers.spec import (
     Measurement,
     MetricMeasurement,
     Paper,
+    PaperScale,
     RecipeModel,
     RegionsMeasurement,
-    Scale,
     ScaleName,
     Trained,
     ZooModel,
@@ -29,7 +29,7 @@ from assay.papers.spec import (
 )  # fmt: skip
 from assay.runner.files import write_atomically
 from assay.runner.jobs import JobRequest
-from assay.specs import locate_spec
+from assay.specs.task_spec import locate_spec
 from assay.tasks.families import family
 
 ZOO = None  # the "seed" of a model that is not trained here
@@ -41,7 +41,7 @@ def bullets(sentences: Sequence[str]) -> str:
 
 
 @dataclass(frozen=True)
-class Work:
+class PaperTask:
     """One task on one model of one seed, and the run's folder it belongs to."""
 
     model: str
@@ -71,7 +71,7 @@ class Reproduction:
     device: str = "cpu"
 
     @property
-    def scale(self) -> Scale:
+    def scale(self) -> PaperScale:
         """What is run at this scale.
 
         Raises:
@@ -108,7 +108,7 @@ class Reproduction:
         )  # fmt: skip
 
     @cached_property
-    def work(self) -> list[Work]:
+    def work(self) -> list[PaperTask]:
         """Every job that a measurement needs, once."""
         wanted = dict.fromkeys(
             (each.model, each.task)
@@ -116,7 +116,7 @@ class Reproduction:
             if isinstance(each, MetricMeasurement | CurveMeasurement)
         )
         return [
-            Work(model, seed, task, self._request(model, seed, task))
+            PaperTask(model, seed, task, self._request(model, seed, task))
             for model, task in wanted
             for seed in self.seeds(model)
         ]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from tabulate import tabulate
 
-from assay.papers.execute import Outcome
+from assay.papers.execute import PaperOutcome
 from assay.papers.page import number, reproduction_page
 from assay.papers.tables import CLAIM_COLUMNS, FIGURE_COLUMNS, claim_rows, figure_rows
 from assay.results.tables import csv_text
@@ -13,7 +13,7 @@ from assay.runner.files import write_atomically
 
 
 @dataclass(frozen=True)
-class Written:
+class ReportFiles:
     """The files."""
 
     figures: Path
@@ -21,21 +21,21 @@ class Written:
     page: Path
 
 
-def write(outcome: Outcome) -> Written:
+def write(outcome: PaperOutcome) -> ReportFiles:
     """Write the CSVs and the page into the reproduction's folder.
 
     Raises:
         UserError: the disk is full, or the folder cannot be written.
     """
     plan = outcome.plan
-    written = Written(plan.out / "figures.csv", plan.out / "claims.csv", plan.out / "index.html")
+    written = ReportFiles(plan.out / "figures.csv", plan.out / "claims.csv", plan.out / "index.html")
     write_atomically(written.figures, csv_text(FIGURE_COLUMNS, figure_rows(plan, outcome.measured)))
     write_atomically(written.claims, csv_text(CLAIM_COLUMNS, claim_rows(plan, outcome.findings)))
     write_atomically(written.page, reproduction_page(outcome))
     return written
 
 
-def terminal_text(outcome: Outcome) -> str:
+def terminal_text(outcome: PaperOutcome) -> str:
     """Figures and verdicts as two tables."""
     figures = [
         [

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from assay.papers.claims import Finding, Measured, Missing
+from assay.papers.claims import ClaimFinding, MeasuredValue, MissingValue
 from assay.papers.plan import Reproduction
 from assay.papers.spec import Cell, Paper
 
@@ -17,7 +17,9 @@ CLAIM_COLUMNS = (
 )  # fmt: skip
 
 
-def figure_rows(plan: Reproduction, measured: Mapping[str, Measured | Missing]) -> Iterator[dict[str, Any]]:
+def figure_rows(
+    plan: Reproduction, measured: Mapping[str, MeasuredValue | MissingValue]
+) -> Iterator[dict[str, Any]]:
     """One row per measurement, in :data:`FIGURE_COLUMNS`; those that were not made say why."""
     for name, wanted in plan.measurements.items():
         published = None if wanted.published is None else plan.paper.published(wanted.published)
@@ -30,7 +32,7 @@ def figure_rows(plan: Reproduction, measured: Mapping[str, Measured | Missing]) 
             "published": published,
         }
         found = measured[name]
-        if isinstance(found, Missing):
+        if isinstance(found, MissingValue):
             yield row | {"remark": found.reason}
             continue
         yield row | {
@@ -46,7 +48,7 @@ def figure_rows(plan: Reproduction, measured: Mapping[str, Measured | Missing]) 
         }
 
 
-def claim_rows(plan: Reproduction, findings: list[Finding]) -> Iterator[dict[str, Any]]:
+def claim_rows(plan: Reproduction, findings: list[ClaimFinding]) -> Iterator[dict[str, Any]]:
     """One row per comparison, in :data:`CLAIM_COLUMNS`; a claim without any has one row."""
     for finding in findings:
         row = {

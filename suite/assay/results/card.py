@@ -33,7 +33,7 @@ class Background:
 
 
 @dataclass(frozen=True)
-class Finding:
+class CardFinding:
     """What one model's result comes down to.
 
     Attributes:
@@ -78,21 +78,21 @@ def headline_of(result: ResultDocument) -> Metric | None:
     return result.headline_metric or next(iter(shown), None)
 
 
-def finding_of(result: ResultDocument, background: Background) -> Finding:
+def finding_of(result: ResultDocument, background: Background) -> CardFinding:
     """What a result comes down to."""
     if result.status is Status.NOT_APPLICABLE:
-        return Finding(None, f"n/a: {result.reason}")
+        return CardFinding(None, f"n/a: {result.reason}")
     demonstration = background.demonstrations.get(result.task)
     if demonstration is not None:
-        return Finding(None, f"demonstration: {demonstration}")
+        return CardFinding(None, f"demonstration: {demonstration}")
     metric = headline_of(result)
     if metric is None:
-        return Finding(None, f"no figure: {result.reason or 'see the full table'}")
+        return CardFinding(None, f"no figure: {result.reason or 'see the full table'}")
     standing = background.standing.get((result.model.name, result.task), "")
-    return Finding(metric, standing=standing, marks=_marks(result))
+    return CardFinding(metric, standing=standing, marks=_marks(result))
 
 
-def _line(family: str, finding: Finding) -> str:
+def _line(family: str, finding: CardFinding) -> str:
     start = f"  {family:<{_FAMILY}} "
     metric = finding.metric
     if metric is None:

@@ -93,7 +93,7 @@ def _is_none(value: object) -> bool:
     return value is None
 
 
-class StatedAccuracy(_Document):
+class StatedAccuracyField(_Document):
     """The clean accuracy that a network's maker states, and the images that it was measured on."""
 
     value: float
@@ -120,7 +120,7 @@ class ModelCard(_Document):
     num_classes: int
     input_shape: tuple[int, int, int]
     preprocessing: dict[str, Any]
-    clean_accuracy: Annotated[StatedAccuracy | None, Field(exclude_if=_is_none)] = None
+    clean_accuracy: Annotated[StatedAccuracyField | None, Field(exclude_if=_is_none)] = None
     notes: Annotated[tuple[str, ...], Field(exclude_if=lambda notes: not notes)] = ()
 
 

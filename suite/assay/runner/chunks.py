@@ -12,7 +12,7 @@ from assay.runner.jobs import JobRequest, OpenJob, open_job
 from assay.runner.precision import apply
 from assay.runner.usage import Usage
 from assay.tasks.base import NotApplicableError, Record, RunContext, Unit
-from assay.tasks.shared.loading import Loader, Picture, Prefetcher
+from assay.tasks.shared.loading import LoadedPicture, Loader, Prefetcher
 
 Advance = Callable[[float], None]
 
@@ -84,7 +84,7 @@ def compute(task: ChunkTask, device: str, advance: Advance, on_start: Callable[[
     usage = Usage(device)
     loader = Loader(_pictures_ahead, usage.clock)
     _pictures_ahead.expect(_pictures(opened, units, task.ahead), device)
-    block = Block(opened, request.batch_size, advance, loader)
+    block = UnitBlock(opened, request.batch_size, advance, loader)
     first_batch_size = block.batch_size
     try:
         records, reason = tuple(block.run(units)), None
@@ -109,7 +109,7 @@ def drop_pictures_ahead() -> None:
     _pictures_ahead.close()
 
 
-def _pictures(opened: OpenJob, units: Sequence[Unit], ahead: int | None) -> Iterator[Picture]:
+def _pictures(opened: OpenJob, units: Sequence[Unit], ahead: int | None) -> Iterator[LoadedPicture]:
     """The pictures of these units, then those of the next chunk."""
     question = opened.job.question
     for unit in (*units, *(() if ahead is None else opened.job.chunk(ahead))):
@@ -125,7 +125,7 @@ def _forget_card(request: JobRequest) -> None:
     cards.save()
 
 
-class Block:
+class UnitBlock:
     """Units of one job that are run together; ``batch_size`` shrinks where memory does not suffice."""
 
     def __init__(self, opened: OpenJob, batch_size: int | None, advance: Advance, loader: Loader) -> None:
@@ -161,7 +161,7 @@ class Block:
     def _run_once(self, units: Sequence[Unit]) -> list[Record]:
         job = self._opened.job
         question = job.question
-        progress = _Progress(self._advance, len(units))
+        progress = _ChunkProgress(self._advance, len(units))
         context = RunContext(job.seed_root, job.request.device, self.batch_size, progress.add, self._loader)
         try:
             run = question.task.run(question.spec.spec, self._opened.model, question.data, units, context)
@@ -207,7 +207,7 @@ def free_memory() -> None:
         torch.cuda.empty_cache()
 
 
-class _Progress:
+class _ChunkProgress:
     """Passes progress on, never beyond the units of a chunk; the progress of a failed pass is taken back."""
 
     def __init__(self, advance: Advance, units: int) -> None:

@@ -13,19 +13,19 @@ from assay.runner.usage import Usage
 
 
 @dataclass(frozen=True)
-class Estimate:
+class TimeEstimate:
     """One worker's seconds per unit, and its peak memory in bytes (of the GPU where there is one)."""
 
     seconds_a_unit: float
     peak_bytes: int
 
 
-def estimates(surveys: Sequence[Survey], out: Path | None, budget_seconds: float) -> dict[str, Estimate]:
+def estimates(surveys: Sequence[Survey], out: Path | None, budget_seconds: float) -> dict[str, TimeEstimate]:
     """Estimates by job key: jobs with stored chunks cost nothing, others are measured while the budget lasts.
 
     A unit that exceeds the budget is stopped, and its time follows from how far it got.
     """
-    found: dict[str, Estimate] = {}
+    found: dict[str, TimeEstimate] = {}
     until = time.monotonic() + budget_seconds
     for survey in surveys:
         estimate = None if out is None else _from_stored(out, survey)
@@ -38,12 +38,12 @@ def estimates(surveys: Sequence[Survey], out: Path | None, budget_seconds: float
     return found
 
 
-def _from_stored(out: Path, survey: Survey) -> Estimate | None:
+def _from_stored(out: Path, survey: Survey) -> TimeEstimate | None:
     times = [entry for entry in RunFolder.job_store(out, survey.job.key).read_times() if entry.get("units")]
     if not times:
         return None
     units = sum(entry["units"] for entry in times)
-    return Estimate(sum(entry["wall_seconds"] for entry in times) / units, max(map(_peak, times)))
+    return TimeEstimate(sum(entry["wall_seconds"] for entry in times) / units, max(map(_peak, times)))
 
 
 class _EnoughSeen(BaseException):
@@ -53,14 +53,14 @@ class _EnoughSeen(BaseException):
         self.units = units
 
 
-def _measured(task: ChunkTask, until: float) -> Estimate:
+def _measured(task: ChunkTask, until: float) -> TimeEstimate:
     """One unit, run twice where it is quick: the first run also warms up."""
     unit = task.alone()[0]
     times = _times(unit, until)
     if times["wall_seconds"] < 2.0:
         whole = task if times["wall_seconds"] * len(task.unit_ids) < 10.0 else unit
         times = _times(whole, until)
-    return Estimate(times["wall_seconds"] / times["units"], _peak(times))
+    return TimeEstimate(times["wall_seconds"] / times["units"], _peak(times))
 
 
 def _times(task: ChunkTask, until: float) -> Mapping[str, Any]:

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from assay.common.canonical import canonical_sha256
 from assay.common.errors import UserError
+from assay.common.fields import IDENTITY, RUNTIME
 from assay.models.foreign import SHIPPED
 from assay.models.foreign import own as trust_of
 from assay.results.document import TrainingOverlap
 from assay.runner.precision import Positive, Precision, check_dtype, in_dtype
-from assay.specs import IDENTITY, RUNTIME, TaskSpec, shipped_specs
+from assay.specs.task_spec import TaskSpec, shipped_specs
 from assay.tasks.base import Task, Unit
 from assay.tasks.families import LoadedSpec, family, load_spec, option_of
 from assay.tasks.shared.images import DataSource
@@ -130,7 +131,7 @@ def job_identity(
 
 
 @dataclass(frozen=True)
-class Question:
+class JobQuestion:
     """The task's side of a job: its spec, its data, and the units that are asked for."""
 
     spec: LoadedSpec
@@ -182,7 +183,7 @@ class Job:
     """One model on one task, ready to be planned; only the model's card is in memory."""
 
     request: JobRequest
-    question: Question
+    question: JobQuestion
     info: "ModelInfo"
 
     @cached_property
@@ -321,7 +322,7 @@ def filed(info: "ModelInfo", request: JobRequest) -> "ModelInfo":
     return info if request.name is None else info.model_copy(update={"name": request.name})
 
 
-def open_question(request: JobRequest, info: "Callable[[], ModelInfo] | None" = None) -> Question:
+def open_question(request: JobRequest, info: "Callable[[], ModelInfo] | None" = None) -> JobQuestion:
     """The task's side of a request.
 
     Args:
@@ -358,7 +359,7 @@ def _question(
     own_data: str | None,
     own: OwnFolder | None,
     trusted: tuple[str, ...],
-) -> Question:
+) -> JobQuestion:
     spec = load_spec(task_name, switches, settings)
     task = family(spec.spec.family)
     roots = tuple(Path(root) for root in data_roots)
@@ -374,7 +375,7 @@ def _question(
         spec = spec.on_other_data(data.manifest.name)
     units = list(task.units(spec.spec, data))
     _check_units(units, spec.id)
-    return Question(spec, task, data, units if limit is None else units[:limit], len(units))
+    return JobQuestion(spec, task, data, units if limit is None else units[:limit], len(units))
 
 
 def model_of(request: JobRequest) -> "LoadedModel":

@@ -10,24 +10,24 @@ from pydantic import TypeAdapter, ValidationError
 from tabulate import tabulate
 
 from assay.common.errors import UserError
-from assay.models.foreign import Trust, require_trusted
-from assay.runner.estimate import Estimate
+from assay.models.foreign import NamePolicy, require_trusted
+from assay.runner.estimate import TimeEstimate
 from assay.runner.jobs import Job, JobRequest
 from assay.runner.plan import Survey, plan_jobs
 from assay.runner.progress import duration
-from assay.specs import shipped_specs
+from assay.specs.task_spec import shipped_specs
 from assay.tasks.shared.overrides import OPTION
 
 _LATER_FIELDS: Mapping[str, Any] = {"settings": [], "name": None}
 KIND = {"kind": "assay-plan", "schema": 1}
 
 
-def plan_document(surveys: Sequence[Survey], estimates: Mapping[str, Estimate]) -> dict[str, Any]:
+def plan_document(surveys: Sequence[Survey], estimates: Mapping[str, TimeEstimate]) -> dict[str, Any]:
     """The plan as plain JSON; ``estimates`` by job key, for the jobs that were measured."""
     return {**KIND, "jobs": [_entry(found, estimates.get(found.job.key)) for found in surveys]}
 
 
-def _entry(found: Survey, estimate: Estimate | None) -> dict[str, Any]:
+def _entry(found: Survey, estimate: TimeEstimate | None) -> dict[str, Any]:
     job = found.job
     model, task = job.names
     return {
@@ -69,7 +69,7 @@ def plan_table(document: Mapping[str, Any]) -> str:
 
 
 @dataclass(frozen=True)
-class Named:
+class NamedAgain:
     """What a user must name again beside a plan, because anybody may have written it: all that is not Assay's own.
 
     Attributes:
@@ -94,7 +94,7 @@ class Named:
         Raises:
             UserError: it does; says which option names it.
         """
-        require_trusted(request.model, where, Trust(named=frozenset(self.models)))
+        require_trusted(request.model, where, NamePolicy(named=frozenset(self.models)))
         for option, given, named in (
             ("--weights", request.weights, [str(self.weights)]),
             ("--task", None if request.task in shipped_specs() else request.task, self.tasks),
@@ -109,7 +109,7 @@ class Named:
                 )
 
 
-def read_plan(path: Path, device: str, named: Named | None = None) -> list[Job]:
+def read_plan(path: Path, device: str, named: NamedAgain | None = None) -> list[Job]:
     """The jobs of a plan, planned again on ``device`` and checked to be the same.
 
     Args:
@@ -131,7 +131,7 @@ def read_plan(path: Path, device: str, named: Named | None = None) -> list[Job]:
     if not requests:
         raise UserError(f"{path}: plans no jobs; make one with `assay plan --json`")
     for request in requests:
-        (named or Named()).require(request, str(path))
+        (named or NamedAgain()).require(request, str(path))
     jobs = plan_jobs([replace(request, device=device) for request in requests])
     for job, key in zip(jobs, promised, strict=True):
         if job.key != key:

@@ -21,14 +21,14 @@ class LocalPool:
 
     def run(self, tasks: Iterable[ChunkTask], watch: Watch) -> Generator[ChunkResult, None, None]:
         """See :class:`assay.runner.executors.Executor`."""
-        shift = _Shift([Worker(device) for device in self.devices], tasks, self.limits)
+        workforce = _Workforce([Worker(device) for device in self.devices], tasks, self.limits)
         try:
-            yield from shift.results(watch)
+            yield from workforce.results(watch)
         finally:
-            shift.stop()
+            workforce.stop()
 
 
-class _Shift:
+class _Workforce:
     """The workers of one run, each led by a thread; all their messages go through one queue."""
 
     def __init__(self, workers: Sequence[Worker], tasks: Iterable[ChunkTask], limits: Limits) -> None:

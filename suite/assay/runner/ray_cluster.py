@@ -68,7 +68,7 @@ class _Session:
             "max_calls": 0,
         }
         self._remote = ray.remote(**options)(_run_on_worker)
-        self._desk = Desk(cluster.device, cluster.limits, str(Path.cwd()), tuple(sys.path))
+        self._desk = WorkerSetting(cluster.device, cluster.limits, str(Path.cwd()), tuple(sys.path))
         self._pending: dict[Any, ChunkTask] = {}
         self._lost: dict[tuple[str, int], int] = {}
 
@@ -189,7 +189,7 @@ def _silent(address: str, why: str) -> str:
 
 
 @dataclass(frozen=True)
-class Desk:
+class WorkerSetting:
     """What a Ray worker must know besides its task: relative paths and a user's modules start from the driver's."""
 
     device: str
@@ -197,7 +197,7 @@ class Desk:
     folder: str
     path: tuple[str, ...]
 
-    def sit_down(self) -> None:
+    def prepare(self) -> None:
         """Let this process look where the driver does, as far as the same files are here."""
         if Path(self.folder).is_dir():
             os.chdir(self.folder)
@@ -207,15 +207,17 @@ class Desk:
 _led: dict[str | None, Worker] = {}
 
 
-def _run_on_worker(task: ChunkTask, desk: Desk) -> tuple[str, Any, list[tuple[str, dict[str, Any]]]]:
+def _run_on_worker(
+    task: ChunkTask, setting: WorkerSetting
+) -> tuple[str, Any, list[tuple[str, dict[str, Any]]]]:
     """Runs inside a Ray worker: lead the child that has its GPU."""
-    desk.sit_down()
+    setting.prepare()
     events: list[tuple[str, dict[str, Any]]] = []
     listener = Listener(
         lambda _task, _units: None, lambda name, _task, **details: events.append((name, details))
     )
     try:
-        return "result", run_surely(_child(desk.device), task, desk.limits, listener), events
+        return "result", run_surely(_child(setting.device), task, setting.limits, listener), events
     except UserError as error:
         return "user_error", str(error), events
 

@@ -108,16 +108,16 @@ def _say_what_is_stored(surveys: Sequence[Survey], say: Callable[[str], None]) -
 
 def _compute(folder: RunFolder, surveys: Sequence[Survey], runtime: Runtime) -> None:
     log = EventLog(folder.path)
-    ledger = _Ledger(folder, surveys, runtime, log)
+    recorder = _RunRecorder(folder, surveys, runtime, log)
     host = {"host": os.uname().nodename} if runtime.with_host else {}
     log.write("run_started", pid=os.getpid(), units=sum(found.missing_units for found in surveys), **host)
-    with _noted(log, ledger, folder):
-        results = runtime.executor.run(_tasks(surveys, ledger), ledger)
-        with ChunkWriter(ledger.stored) as writer:
+    with _noted(log, recorder, folder):
+        results = runtime.executor.run(_tasks(surveys, recorder), recorder)
+        with ChunkWriter(recorder.stored) as writer:
             try:
                 for result in results:
                     if result.not_applicable:
-                        ledger.refuse(result.task, result.not_applicable)
+                        recorder.refuse(result.task, result.not_applicable)
                     else:
                         writer.store(folder.job(result.task.key), result)
             finally:
@@ -125,36 +125,36 @@ def _compute(folder: RunFolder, surveys: Sequence[Survey], runtime: Runtime) -> 
         log.write("run_finished")
 
 
-def _tasks(surveys: Sequence[Survey], ledger: "_Ledger") -> Iterator[ChunkTask]:
+def _tasks(surveys: Sequence[Survey], recorder: "_RunRecorder") -> Iterator[ChunkTask]:
     """The missing chunks, without jobs that turn out to be not applicable."""
     for found in surveys:
         for task in found.tasks():
-            if task.key in ledger.refused:
+            if task.key in recorder.refused:
                 break
             yield task
 
 
 @contextmanager
-def _noted(log: EventLog, ledger: "_Ledger", folder: RunFolder) -> Iterator[None]:
+def _noted(log: EventLog, recorder: "_RunRecorder", folder: RunFolder) -> Iterator[None]:
     """Note in the log how the block ended, write provenance in any case, and say how to go on after Ctrl-C."""
     try:
         yield
     except KeyboardInterrupt:
         with suppress(UserError):
-            log.write("run_stopped", chunks=ledger.chunks_stored)
-        raise InterruptedRunError(ledger.how_to_go_on(folder.path)) from None
+            log.write("run_stopped", chunks=recorder.chunks_stored)
+        raise InterruptedRunError(recorder.how_to_go_on(folder.path)) from None
     except BaseException as error:
         with suppress(UserError):  # the disk may be what failed
             log.write("run_failed", reason=str(error))
         raise
     finally:
         try:
-            ledger.close()
+            recorder.close()
         finally:
             log.close()
 
 
-class _Ledger:
+class _RunRecorder:
     """Notes progress, events and provenance of a run. It is the executor's `Watch`."""
 
     def __init__(self, folder: RunFolder, surveys: Sequence[Survey], runtime: Runtime, log: EventLog) -> None:

@@ -19,7 +19,7 @@ _MOST = 10**7  # chunks of a job, and shards
 
 
 @dataclass(frozen=True)
-class Part:
+class ShardFolder:
     """A shard's folder: its jobs in the order that chunks were dealt in, as (key, chunks)."""
 
     folder: RunFolder
@@ -89,7 +89,7 @@ def merge(sources: Sequence[Path], out: Path) -> RunFolder:
     return folder
 
 
-def part_in(folder: RunFolder) -> Part | None:
+def part_in(folder: RunFolder) -> ShardFolder | None:
     """The part of a run that a folder holds; None where it holds a whole one.
 
     Raises:
@@ -100,10 +100,10 @@ def part_in(folder: RunFolder) -> Part | None:
         return None
     claim = _read_claim(marker)
     jobs = tuple((key, count) for key, count in claim["jobs"])
-    return Part(folder, Shard(claim["shard"], claim["of"]), jobs)
+    return ShardFolder(folder, Shard(claim["shard"], claim["of"]), jobs)
 
 
-def _part(path: Path) -> Part:
+def _part(path: Path) -> ShardFolder:
     folder = RunFolder.existing(path)
     with exclusive(path):
         part = part_in(folder)
@@ -114,7 +114,7 @@ def _part(path: Path) -> Part:
     return part
 
 
-def _check_same_run(parts: Sequence[Part]) -> None:
+def _check_same_run(parts: Sequence[ShardFolder]) -> None:
     first = parts[0]
     for part in parts[1:]:
         if part.shard.of != first.shard.of:
@@ -136,7 +136,7 @@ def _check_same_run(parts: Sequence[Part]) -> None:
                     )
 
 
-def _first_difference(first: Part, other: Part) -> str:
+def _first_difference(first: ShardFolder, other: ShardFolder) -> str:
     ours, theirs = _named(first.folder), _named(other.folder)
     for name in sorted({*ours, *theirs}):
         if ours.get(name) != theirs.get(name):
@@ -148,8 +148,8 @@ def _named(folder: RunFolder) -> Mapping[tuple[str, str], str]:
     return {(entry["model"], entry["task"]): entry["key"] for entry in folder.index()}
 
 
-def _check_cover(parts: Sequence[Part]) -> None:
-    seen: dict[int, Part] = {}
+def _check_cover(parts: Sequence[ShardFolder]) -> None:
+    seen: dict[int, ShardFolder] = {}
     for part in parts:
         twin = seen.setdefault(part.shard.number, part)
         if twin is not part:
@@ -163,7 +163,7 @@ def _check_cover(parts: Sequence[Part]) -> None:
         raise UserError(f"merge: there is a gap, shard {', '.join(gaps)} was not given; give all {of} shards")
 
 
-def _check_chunks(part: Part) -> None:
+def _check_chunks(part: ShardFolder) -> None:
     wanted = set(part.chunks())
     for key, count in part.jobs:
         store = part.folder.job(key)
@@ -183,7 +183,7 @@ def _check_chunks(part: Part) -> None:
                 )
 
 
-def _copy(parts: Sequence[Part], folder: RunFolder) -> None:
+def _copy(parts: Sequence[ShardFolder], folder: RunFolder) -> None:
     index = parts[0].folder.index()
     for entry in index:
         names, first = (entry["model"], entry["task"]), parts[0].folder.job(entry["key"])

@@ -12,7 +12,7 @@ from assay.runner.events import read_events
 from assay.runner.lock import Owner, owner_of
 from assay.runner.plan import Shard
 from assay.runner.progress import duration
-from assay.runner.shards import Part, part_in
+from assay.runner.shards import ShardFolder, part_in
 from assay.runner.store import RunFolder
 
 
@@ -75,7 +75,7 @@ def run_status(path: Path) -> RunStatus:
     )
 
 
-def _jobs(folder: RunFolder, part: Part | None, events: list[dict[str, Any]]) -> tuple[JobStatus, ...]:
+def _jobs(folder: RunFolder, part: ShardFolder | None, events: list[dict[str, Any]]) -> tuple[JobStatus, ...]:
     own = Counter(key for key, _ in part.chunks()) if part else None
     errors: dict[str, dict[int, int]] = {}
     for entry in events:

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from assay.common.errors import UserError
+from assay.common.statistics import bootstrap_interval
 from assay.data.dataset import Dataset
 from assay.models.loaded import LoadedModel
-from assay.results.statistics import bootstrap_interval
 from assay.saliency.compute import checked_logits
 from assay.saliency.twin import twin_of
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from assay.common.errors import UserError
-from assay.models.layer_maps import Reading, reading
+from assay.models.layer_maps import LayerReading, reading
 from assay.models.layers import default_layer as last_layer
 from assay.models.layers import full_name, hooked
 from assay.saliency.backprop import guided_backprop, leaf
@@ -20,7 +20,7 @@ from assay.saliency.backprop import guided_backprop, leaf
 _MODE = "bilinear"
 
 
-class Tap(nn.Module):
+class LayerCapture(nn.Module):
     """What a layer gives as (N, C, h, w), read where nothing that works in place later can overwrite it."""
 
     def forward(self, features: Tensor) -> Tensor:
@@ -28,8 +28,8 @@ class Tap(nn.Module):
         return features.clone()
 
 
-def tapped(twin: nn.Module, layer: str | None, image: Tensor) -> Tap:
-    """A tap on a layer of a twin.
+def tapped(twin: nn.Module, layer: str | None, image: Tensor) -> LayerCapture:
+    """A capture on a layer of a twin.
 
     Args:
         twin: from :mod:`assay.saliency.twin`.
@@ -50,14 +50,14 @@ def tapped(twin: nn.Module, layer: str | None, image: Tensor) -> Tap:
         raise UserError(
             f"the logits depend on the class token alone after layer '{name}', not on its map; name a layer before it"
         )
-    tap = Tap()
+    capture = LayerCapture()
 
     def through_tap(_module: nn.Module, _inputs: Any, output: Tensor) -> Tensor:
-        changed: Tensor = tap(read.channels_first(output))
+        changed: Tensor = capture(read.channels_first(output))
         return read.put_back(output, changed)
 
     twin.get_submodule(name).register_forward_hook(through_tap)
-    return tap
+    return capture
 
 
 def default_layer(network: nn.Module, image: Tensor) -> str:
@@ -110,11 +110,11 @@ def _with_gradient(network: nn.Module, block: str, image: Tensor) -> str:
     return found
 
 
-def _read(network: nn.Module, name: str, output: Any, image: Tensor) -> Reading:
+def _read(network: nn.Module, name: str, output: Any, image: Tensor) -> LayerReading:
     return reading(network, name, output, tuple(image.shape))
 
 
-def _reaches(read: Reading, slopes: Tensor) -> bool:
+def _reaches(read: LayerReading, slopes: Tensor) -> bool:
     """Whether any place of a layer's map moves the logits."""
     return bool(read.channels_first(slopes).any())
 
@@ -139,18 +139,18 @@ def _with_slopes(
     return {name: (output, found.get(name)) for name, output in seen.items()}
 
 
-def grad_cam(network: nn.Module, tap: Tap, images: Tensor, target: Tensor) -> Tensor:
+def grad_cam(network: nn.Module, capture: LayerCapture, images: Tensor, target: Tensor) -> Tensor:
     """Grad-CAM (Selvaraju et al. 2017, equations 1 and 2), interpolated to the images: (N, H, W), not negative."""
-    coarse = attr.LayerGradCam(network, tap).attribute(
+    coarse = attr.LayerGradCam(network, capture).attribute(
         leaf(images), target, attribute_to_layer_input=True, relu_attributions=True
     )
     return _upsampled(coarse.detach(), images)
 
 
-def grad_cam_pp(network: nn.Module, tap: Tap, images: Tensor, target: Tensor) -> Tensor:
+def grad_cam_pp(network: nn.Module, capture: LayerCapture, images: Tensor, target: Tensor) -> Tensor:
     """Grad-CAM++ (Chattopadhay et al. 2018), interpolated to the images: (N, H, W), not negative."""
     seen: list[Tensor] = []
-    handle = tap.register_forward_pre_hook(lambda _tap, inputs: seen.append(inputs[0]))
+    handle = capture.register_forward_pre_hook(lambda _tap, inputs: seen.append(inputs[0]))
     try:
         logits = network(leaf(images))
     finally:
@@ -182,19 +182,19 @@ def weighed_map(features: Tensor, slopes: Tensor) -> Tensor:
     return (weights * features).sum(1).relu()
 
 
-def guided_grad_cam(network: nn.Module, tap: Tap, images: Tensor, target: Tensor) -> Tensor:
+def guided_grad_cam(network: nn.Module, capture: LayerCapture, images: Tensor, target: Tensor) -> Tensor:
     """Guided backprop times Grad-CAM: (N, C, H, W); the network is a guidable twin."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Setting backward hooks on ReLU")
-        attribution: Tensor = attr.GuidedGradCam(network, tap).attribute(
+        attribution: Tensor = attr.GuidedGradCam(network, capture).attribute(
             leaf(images), target, interpolate_mode=_MODE, attribute_to_layer_input=True
         )
     return attribution.detach()
 
 
-def guided_grad_cam_pp(network: nn.Module, tap: Tap, images: Tensor, target: Tensor) -> Tensor:
+def guided_grad_cam_pp(network: nn.Module, capture: LayerCapture, images: Tensor, target: Tensor) -> Tensor:
     """Guided backprop times Grad-CAM++: (N, C, H, W); the network is a guidable twin."""
-    return guided_backprop(network, images, target) * grad_cam_pp(network, tap, images, target)[:, None]
+    return guided_backprop(network, images, target) * grad_cam_pp(network, capture, images, target)[:, None]
 
 
 def _upsampled(coarse: Tensor, images: Tensor) -> Tensor:

@@ -79,7 +79,7 @@ def channel_maps(
     with torch.enable_grad():
         probe = twin_of(network)
         _check_target(probe, images[:1], target[:1])
-        explain = _EXPLAINERS[type(settings)](_Asked(network, images[:1], settings, batch_size))
+        explain = _EXPLAINERS[type(settings)](_SaliencyRequest(network, images[:1], settings, batch_size))
         parts = []
         for some, classes in zip(
             torch.split(images, batch_size), torch.split(target, batch_size), strict=True
@@ -90,7 +90,7 @@ def channel_maps(
 
 
 @dataclass(frozen=True)
-class _Asked:
+class _SaliencyRequest:
     """What a method is asked: the network and one image of its size, the method's own settings, a pass's size."""
 
     network: nn.Module
@@ -104,54 +104,54 @@ class _Asked:
     def guidable_twin(self) -> nn.Module:
         return guidable_twin_of(self.network, self.image)
 
-    def tap(self, twin: nn.Module) -> cam.Tap:
+    def capture(self, twin: nn.Module) -> cam.LayerCapture:
         return cam.tapped(twin, self.settings.layer, self.image)
 
 
-def _gradient(asked: _Asked) -> Explain:
+def _gradient(asked: _SaliencyRequest) -> Explain:
     return partial(backprop.gradient, asked.twin())
 
 
-def _guided_backprop(asked: _Asked) -> Explain:
+def _guided_backprop(asked: _SaliencyRequest) -> Explain:
     return partial(backprop.guided_backprop, asked.guidable_twin())
 
 
-def _smoothgrad(asked: _Asked) -> Explain:
+def _smoothgrad(asked: _SaliencyRequest) -> Explain:
     twin, settings, size = asked.twin(), asked.settings, asked.batch_size
     return lambda images, target: backprop.smoothgrad(twin, images, target, settings, size)
 
 
-def _integrated_gradients(asked: _Asked) -> Explain:
+def _integrated_gradients(asked: _SaliencyRequest) -> Explain:
     twin, settings, size = asked.twin(), asked.settings, asked.batch_size
     return lambda images, target: backprop.integrated_gradients(twin, images, target, settings, size)
 
 
-def _occlusion(asked: _Asked) -> Explain:
+def _occlusion(asked: _SaliencyRequest) -> Explain:
     twin, settings, size = asked.twin(), asked.settings, asked.batch_size
     return lambda images, target: occlusion(twin, images, target, settings, size)
 
 
-def _grad_cam(asked: _Asked) -> Explain:
+def _grad_cam(asked: _SaliencyRequest) -> Explain:
     twin = asked.twin()
-    return partial(cam.grad_cam, twin, asked.tap(twin))
+    return partial(cam.grad_cam, twin, asked.capture(twin))
 
 
-def _grad_cam_pp(asked: _Asked) -> Explain:
+def _grad_cam_pp(asked: _SaliencyRequest) -> Explain:
     twin = asked.twin()
-    return partial(cam.grad_cam_pp, twin, asked.tap(twin))
+    return partial(cam.grad_cam_pp, twin, asked.capture(twin))
 
 
-def _guided_grad_cam(asked: _Asked) -> Explain:
+def _guided_grad_cam(asked: _SaliencyRequest) -> Explain:
     twin = asked.guidable_twin()
-    return partial(cam.guided_grad_cam, twin, asked.tap(twin))
+    return partial(cam.guided_grad_cam, twin, asked.capture(twin))
 
 
-def _guided_grad_cam_pp(asked: _Asked) -> Explain:
+def _guided_grad_cam_pp(asked: _SaliencyRequest) -> Explain:
     twin = asked.guidable_twin()
-    return partial(cam.guided_grad_cam_pp, twin, asked.tap(twin))
+    return partial(cam.guided_grad_cam_pp, twin, asked.capture(twin))
 
 
-_EXPLAINERS: dict[type[Settings], Callable[[_Asked], Explain]] = {
+_EXPLAINERS: dict[type[Settings], Callable[[_SaliencyRequest], Explain]] = {
     Gradient: _gradient,
     GuidedBackprop: _guided_backprop,
     SmoothGrad: _smoothgrad,

@@ -11,16 +11,16 @@ from pydantic import JsonValue, TypeAdapter
 
 from assay.common.errors import UserError
 from assay.results.document import Guard, Metric, ModelCard, TrainingOverlap
-from assay.specs import TaskSpec
+from assay.specs.task_spec import TaskSpec
 from assay.tasks.shared.images import DataSource, Labelled, label_space_mismatch, open_images, refuse_unfit
-from assay.tasks.shared.loading import Loader, Picture
-from assay.tasks.shared.plausible import Expected
+from assay.tasks.shared.loading import LoadedPicture, Loader
+from assay.tasks.shared.plausible import ExpectedAccuracy
 from assay.tasks.shared.training_images import not_trained_on
 
 if TYPE_CHECKING:
     from assay.data.dataset import Dataset
     from assay.data.layouts import Sample
-    from assay.data.manifest import Manifest
+    from assay.data.manifest import DataManifest
     from assay.models.info import ModelInfo
     from assay.models.loaded import LoadedModel
 
@@ -88,7 +88,7 @@ class RunContext:
 
 
 @dataclass(frozen=True)
-class SentNetwork:
+class ReferenceNetwork:
     """The network that is to answer, as the maintainer typed it, and the card that the submission states of it."""
 
     name: str
@@ -97,7 +97,7 @@ class SentNetwork:
 
 
 @dataclass(frozen=True)
-class Sent(Generic[SpecT]):
+class SentRecords(Generic[SpecT]):
     """Records of a submission, and where the files lie that a run saved beside them; plain values, for a process.
 
     Attributes:
@@ -110,13 +110,13 @@ class Sent(Generic[SpecT]):
 
     spec: SpecT
     data: DataSource
-    network: SentNetwork
+    network: ReferenceNetwork
     records: Sequence[Record]
     files: Path
 
 
 @dataclass(frozen=True)
-class Looked:
+class Inspected:
     """How many saved files were looked at, and each way in which some of them contradict the records, in words."""
 
     files: int
@@ -124,7 +124,7 @@ class Looked:
 
 
 @dataclass(frozen=True)
-class Spot:
+class SpotFinding:
     """What a spot check found.
 
     Attributes:
@@ -148,7 +148,7 @@ class Witness(ABC, Generic[SpecT]):
         """Whether a job of this spec saves files that can be looked at."""
 
     @abstractmethod
-    def look(self, sent: Sent[SpecT]) -> Looked:
+    def look(self, sent: SentRecords[SpecT]) -> Inspected:
         """Hold every saved file against the records, the data set and the network's answers.
 
         Raises:
@@ -156,7 +156,7 @@ class Witness(ABC, Generic[SpecT]):
         """
 
     @abstractmethod
-    def spot_check(self, sent: Sent[SpecT], rank_by: str, seed: str) -> Spot | None:
+    def spot_check(self, sent: SentRecords[SpecT], rank_by: str, seed: str) -> SpotFinding | None:
         """Try to break a few of the units that are said to stand; None where nothing of ours is comparable.
 
         Raises:
@@ -178,7 +178,7 @@ class DataSets(ABC):
         """Those that are shipped."""
 
     @abstractmethod
-    def load(self, name_or_path: str) -> "Manifest":
+    def load(self, name_or_path: str) -> "DataManifest":
         """A manifest, validated.
 
         Raises:
@@ -274,9 +274,9 @@ class Task(ABC, Generic[SpecT, DataT]):
             return ()
         return [(cast("Dataset", data), unit.payload)]
 
-    def pictures(self, spec: SpecT, model: "LoadedModel", data: DataT, unit: Unit) -> Sequence[Picture]:
+    def pictures(self, spec: SpecT, model: "LoadedModel", data: DataT, unit: Unit) -> Sequence[LoadedPicture]:
         """The pictures that :meth:`run` takes from its loader for the unit, in that order, to be loaded ahead."""
-        return [Picture(model, images, sample) for images, sample in self.shown(data, unit)]
+        return [LoadedPicture(model, images, sample) for images, sample in self.shown(data, unit)]
 
     @abstractmethod
     def run(
@@ -295,7 +295,7 @@ class Task(ABC, Generic[SpecT, DataT]):
             (metric.heading for metric in self.summarise(spec, ()).metrics if metric.name == key), key
         )
 
-    def plausible(self, spec: SpecT, records: Sequence[Record], expected: Expected) -> Guard | None:
+    def plausible(self, spec: SpecT, records: Sequence[Record], expected: ExpectedAccuracy) -> Guard | None:
         """Whether the clean answers can be what the model's maker meant; None where no label is scored."""
         return None
 
@@ -360,7 +360,7 @@ def summary_of(
     """
     summary = task.summarise(spec, records)
     guards = [*summary.guards]
-    plausible = task.plausible(spec, records, Expected.of(model, data))
+    plausible = task.plausible(spec, records, ExpectedAccuracy.of(model, data))
     if plausible is not None:
         guards.append(plausible)
     if training is not None:

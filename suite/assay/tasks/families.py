@@ -8,7 +8,7 @@ from typing import Any
 
 from assay.common.errors import UserError
 from assay.common.validation import read_yaml, validate
-from assay.specs import TaskSpec, locate_spec
+from assay.specs.task_spec import TaskSpec, locate_spec
 from assay.tasks.base import Task
 from assay.tasks.shared.overrides import overridden
 

@@ -6,9 +6,9 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from assay.common.fields import IDENTITY, RUNTIME, Rational, StepSize
 from assay.common.validation import StrictModel
 from assay.saliency.settings import settings_of
-from assay.specs import IDENTITY, RUNTIME, Rational, StepSize
 
 Start = Literal["image", "nudged", "uniform", "salient"]
 """Where an inner maximisation begins, or what is added to an image where there is none."""
@@ -119,7 +119,7 @@ class Sat(Salient):
     start: ClassVar[Start] = "salient"
 
 
-class Climb(StrictModel):
+class InnerAttack(StrictModel):
     """An inner maximisation in the L-infinity ball.
 
     Attributes:
@@ -133,7 +133,7 @@ class Climb(StrictModel):
     step_size: Annotated[StepSize, IDENTITY]
 
 
-class Pgd(Climb):
+class Pgd(InnerAttack):
     """Adversarial training by PGD (Madry et al. 2018): cross-entropy on the last iterate.
 
     It starts at the image by default, because the paper has "PGD + uniform noise" beside it; Madry's own starts
@@ -149,21 +149,21 @@ class Pgd(Climb):
         return self.start_at
 
 
-class PgdNoise(Climb):
+class PgdNoise(InnerAttack):
     """PGD from a uniform random point of the ball."""
 
     name: Annotated[Literal["pgd_noise"], IDENTITY]
     start: ClassVar[Start] = "uniform"
 
 
-class PgdSat(Climb, Salient):
+class PgdSat(InnerAttack, Salient):
     """PGD from clip(x + eps * delta), which then needs fewer steps."""
 
     name: Annotated[Literal["pgd_sat"], IDENTITY]
     start: ClassVar[Start] = "salient"
 
 
-class TradesClimb(Climb):
+class TradesClimb(InnerAttack):
     """What the TRADES methods share: CE(f(x), y) + weight * KL(f(x) || f(x')), x' climbing that divergence.
 
     ``weight`` is 1/lambda in Zhang et al. 2019 (6 in their experiments on CIFAR-10; Mangla et al. give none).

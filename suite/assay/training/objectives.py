@@ -19,9 +19,9 @@ from assay.models.layers import hooked, last_convolution
 from assay.training import perturbations
 from assay.training.losses import cross_entropy, feature_distance, kl_divergence
 from assay.training.methods import (
-    Climb,
     FgsmAdversarial,
     FgsmConsistent,
+    InnerAttack,
     Method,
     Regular,
     SaliencyGuided,
@@ -173,7 +173,7 @@ def noise_share(method: Salient, batch: Batch) -> float:
     return float(method.alpha ** (batch.steps if method.t_counts == "steps" else batch.epochs))
 
 
-def _climbed(method: Climb, batch: Batch, height: Callable[[Tensor], Tensor]) -> Tensor:
+def _climbed(method: InnerAttack, batch: Batch, height: Callable[[Tensor], Tensor]) -> Tensor:
     step_size = method.step_size.at(method.eps)
     return perturbations.climb(
         height, started(method, batch), batch.images, float(method.eps), step_size, method.steps

@@ -13,18 +13,18 @@ from torch import Tensor
 
 from assay.common.canonical import canonical_sha256
 from assay.common.errors import UserError
+from assay.common.fields import identity_of
 from assay.data.dataset import Dataset, Sample, open_dataset
 from assay.data.manifest import load_manifest
 from assay.models.info import Preprocessing
 from assay.models.pictures import prepared
-from assay.specs import identity_of
 from assay.training.recipe import Recipe, Selection
 
 MEMORY_BYTES = 2 * 2**30  # larger sets are decoded batch by batch
 
 
 @dataclass
-class Pictures:
+class TrainingPictures:
     """Some of a data set's images at a network's size.
 
     Attributes:
@@ -112,7 +112,7 @@ class Pictures:
 
 def open_pictures(
     recipe: Recipe, roots: Sequence[Path], relative_to: Path | None, device: torch.device
-) -> tuple[Pictures, Pictures]:
+) -> tuple[TrainingPictures, TrainingPictures]:
     """Training and test images.
 
     Raises:
@@ -138,7 +138,7 @@ def _open(
     roots: Sequence[Path],
     relative_to: Path | None,
     device: torch.device,
-) -> Pictures:
+) -> TrainingPictures:
     dataset = open_dataset(load_manifest(selection.manifest, relative_to), roots)
     samples = chosen(dataset.samples, selection)
     if not samples:
@@ -147,7 +147,7 @@ def _open(
             f"after `skip: {selection.skip}`; choose a smaller number"
         )
     labels = torch.tensor([sample.label for sample in samples], device=device)
-    return Pictures(dataset, selection, samples, recipe.input.preprocessing, labels, device)
+    return TrainingPictures(dataset, selection, samples, recipe.input.preprocessing, labels, device)
 
 
 def chosen(samples: Sequence[Sample], selection: Selection) -> tuple[Sample, ...]:

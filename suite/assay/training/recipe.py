@@ -9,10 +9,10 @@ from pydantic import AfterValidator, Field, model_validator
 
 from assay.common.canonical import canonical_sha256
 from assay.common.errors import UserError
+from assay.common.fields import IDENTITY, RUNTIME, identity_of
 from assay.common.validation import StrictModel
 from assay.models.architectures import ARCHITECTURES
 from assay.models.info import Interpolation, Preprocessing, Resize, Size
-from assay.specs import IDENTITY, RUNTIME, identity_of
 from assay.training.methods import Method, Salient, TeacherSaliency
 
 _MOST = 2**31  # of images and epochs: torch counts in 64 bits

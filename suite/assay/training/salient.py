@@ -12,10 +12,10 @@ import torch
 from torch import Tensor
 
 from assay.common.errors import UserError
-from assay.models.foreign import Trust, load_named
+from assay.models.foreign import NamePolicy, load_named
 from assay.models.loaded import LoadedModel
 from assay.training.methods import ForegroundSaliency, Method, Salient, TeacherSaliency, WeakSaliency
-from assay.training.pictures import Pictures
+from assay.training.pictures import TrainingPictures
 from assay.training.recipe import Recipe
 from assay.training.reports import silent
 from assay.training.teacher import identity_of_teacher, teacher_signs
@@ -24,7 +24,7 @@ _BATCH = 64
 
 
 @dataclass(frozen=True)
-class Guide:
+class SaliencySource:
     """Where a recipe's saliency comes from, found and checked.
 
     Attributes:
@@ -43,7 +43,9 @@ class Guide:
         assert isinstance(self.saliency, TeacherSaliency)
         return identity_of_teacher(self.teacher, self.saliency)
 
-    def signs(self, pictures: Pictures, say: Callable[[str], None] = silent) -> tuple[Tensor | None, float]:
+    def signs(
+        self, pictures: TrainingPictures, say: Callable[[str], None] = silent
+    ) -> tuple[Tensor | None, float]:
         """int8 of +1 and -1 on the pictures' device, and the seconds that making them took.
 
         They are (N, C, H, W), one sign per component, where a teacher's method gives one number per channel, and else
@@ -69,7 +71,7 @@ class Guide:
         return signs.to(pictures.device), seconds
 
 
-def guide_of(recipe: Recipe, device: torch.device, trust: Trust) -> Guide:
+def find_saliency_source(recipe: Recipe, device: torch.device, trust: NamePolicy) -> SaliencySource:
     """The saliency that a recipe's method follows; ``trust`` says how far the recipe's names are followed.
 
     Raises:
@@ -78,7 +80,7 @@ def guide_of(recipe: Recipe, device: torch.device, trust: Trust) -> Guide:
     method: Method = recipe.method
     saliency = method.saliency if isinstance(method, Salient) else None
     if not isinstance(saliency, TeacherSaliency):
-        return Guide(saliency, None)
+        return SaliencySource(saliency, None)
     if saliency.teacher is None:
         raise UserError(
             f"{recipe.title}: `method.saliency.teacher` is missing: name the network whose saliency is followed, "
@@ -92,18 +94,18 @@ def guide_of(recipe: Recipe, device: torch.device, trust: Trust) -> Guide:
             f"{recipe.title}: the teacher {saliency.teacher} takes images of {teacher.info.input_shape} and the recipe "
             f"trains on {wanted}; choose a teacher for the same images"
         )
-    return Guide(saliency, teacher)
+    return SaliencySource(saliency, teacher)
 
 
-def check_teacher(guide: Guide, pictures: Pictures) -> None:
+def check_teacher(source: SaliencySource, pictures: TrainingPictures) -> None:
     """Refuse a teacher of other labels than the data's.
 
     Raises:
         UserError: its label space is another one.
     """
-    if guide.teacher is None:
+    if source.teacher is None:
         return
-    info, manifest = guide.teacher.info, pictures.dataset.manifest
+    info, manifest = source.teacher.info, pictures.dataset.manifest
     if (info.label_space, info.num_classes) != (manifest.label_space, manifest.num_classes):
         raise UserError(
             f"the teacher {info.name} knows {info.num_classes} classes of {info.label_space}, the data set "
@@ -111,7 +113,7 @@ def check_teacher(guide: Guide, pictures: Pictures) -> None:
         )
 
 
-def _weak(pictures: Pictures, block: WeakSaliency | ForegroundSaliency) -> Tensor:
+def _weak(pictures: TrainingPictures, block: WeakSaliency | ForegroundSaliency) -> Tensor:
     """Signs that need no network, on the CPU."""
     signs_of_rows = (
         pictures.annotated if isinstance(block, WeakSaliency) else partial(_foreground, pictures, block)
@@ -119,6 +121,6 @@ def _weak(pictures: Pictures, block: WeakSaliency | ForegroundSaliency) -> Tenso
     return torch.cat([signs_of_rows(rows) for rows in torch.split(torch.arange(len(pictures)), _BATCH)])
 
 
-def _foreground(pictures: Pictures, block: ForegroundSaliency, rows: Tensor) -> Tensor:
+def _foreground(pictures: TrainingPictures, block: ForegroundSaliency, rows: Tensor) -> Tensor:
     inside = pictures.images(rows).amax(dim=1) > float(block.above)
     return inside.to(torch.int8).mul_(2).sub_(1).cpu()

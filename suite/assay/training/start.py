@@ -7,13 +7,13 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from assay.models.foreign import Trust, load_named
+from assay.models.foreign import NamePolicy, load_named
 from assay.models.loaded import LoadedModel, Normalised
 from assay.models.weights import load_strictly
 from assay.training.recipe import Recipe
 
 
-def start_of(recipe: Recipe, folder: Path, device: torch.device, trust: Trust) -> LoadedModel | None:
+def start_of(recipe: Recipe, folder: Path, device: torch.device, trust: NamePolicy) -> LoadedModel | None:
     """The network whose weights a recipe begins with; None for fresh ones.
 
     Args:

@@ -22,7 +22,7 @@ from assay.saliency import channel_maps
 from assay.saliency.settings import settings_of
 from assay.training.methods import TeacherSaliency
 from assay.training.perturbations import signs_of
-from assay.training.pictures import Pictures
+from assay.training.pictures import TrainingPictures
 
 FORMAT = 2  # of the signs; raised whenever the same teacher would give others
 SAY_SECONDS = 10.0  # between two sentences on how far it is
@@ -55,7 +55,7 @@ class Signs:
 
 
 def teacher_signs(
-    teacher: LoadedModel, block: TeacherSaliency, pictures: Pictures, say: Callable[[str], None]
+    teacher: LoadedModel, block: TeacherSaliency, pictures: TrainingPictures, say: Callable[[str], None]
 ) -> Signs:
     """The signs of the teacher's saliency of all pictures, for their true labels.
 
@@ -71,7 +71,7 @@ def teacher_signs(
         UserError: a picture cannot be read, or the method cannot explain the network.
     """
     memory = _Memory(_folder(teacher, block, pictures), say)
-    progress = _Progress(f"{block.method} of the teacher {teacher.info.name}", len(pictures), say)
+    progress = _SignProgress(f"{block.method} of the teacher {teacher.info.name}", len(pictures), say)
     parts: list[Signs] = []
     done = 0
     while done < len(pictures):
@@ -84,7 +84,7 @@ def teacher_signs(
     return Signs(torch.cat([part.values for part in parts]), sum(part.seconds for part in parts))
 
 
-def _folder(teacher: LoadedModel, block: TeacherSaliency, pictures: Pictures) -> Path:
+def _folder(teacher: LoadedModel, block: TeacherSaliency, pictures: TrainingPictures) -> Path:
     key = {
         "product": "teacher-saliency",
         "teacher": identity_of_teacher(teacher, block),
@@ -96,7 +96,11 @@ def _folder(teacher: LoadedModel, block: TeacherSaliency, pictures: Pictures) ->
 
 
 def _made(
-    teacher: LoadedModel, block: TeacherSaliency, pictures: Pictures, start: int, progress: _Progress
+    teacher: LoadedModel,
+    block: TeacherSaliency,
+    pictures: TrainingPictures,
+    start: int,
+    progress: _SignProgress,
 ) -> Signs:
     """The signs from the picture ``start`` on: of all that are left, or of as many as there is time for."""
     began, found = time.perf_counter(), []
@@ -152,7 +156,7 @@ class _Memory:
 
 
 @dataclass
-class _Progress:
+class _SignProgress:
     """Progress of the signs; stored ones count as done, but not for the rate."""
 
     what: str

@@ -19,7 +19,7 @@ from assay.common.canonical import canonical_sha256
 from assay.common.errors import UserError
 from assay.data.contents import content_hashes, write_hashes
 from assay.models.architectures import build, trains_on_one
-from assay.models.foreign import Trust, own
+from assay.models.foreign import NamePolicy, own
 from assay.models.loaded import LoadedModel, normalised, torch_device
 from assay.models.trained import (
     CARD_FILE,
@@ -34,10 +34,10 @@ from assay.models.trained import (
 from assay.models.weights import file_sha256
 from assay.training.checkpoints import Checkpoints
 from assay.training.folder import CHECKPOINT_FOLDER, check_folder, no_empty_folder
-from assay.training.pictures import Pictures, open_pictures
+from assay.training.pictures import TrainingPictures, open_pictures
 from assay.training.recipe import Recipe
 from assay.training.reports import EpochReport, StepReport, silent
-from assay.training.salient import Guide, check_teacher, guide_of
+from assay.training.salient import SaliencySource, check_teacher, find_saliency_source
 from assay.training.start import begin_with, start_of
 from assay.training.trainer import Material, Trainer, initialised
 
@@ -62,7 +62,7 @@ class Options:
 
     data_roots: Sequence[Path] = ()
     relative_to: Path | None = None
-    trust: Trust = field(default_factory=own)
+    trust: NamePolicy = field(default_factory=own)
     device: str = "cpu"
     checkpoint_seconds: float = 60.0
     report: Callable[[EpochReport], None] = silent
@@ -127,8 +127,8 @@ class _Plan:
     recipe: Recipe
     out: Path
     options: Options
-    parts: tuple[Pictures, Pictures]
-    guide: Guide
+    parts: tuple[TrainingPictures, TrainingPictures]
+    saliency_source: SaliencySource
     start: LoadedModel | None
     device: torch.device
 
@@ -137,10 +137,10 @@ class _Plan:
         check_folder(out)
         device = torch_device(options.device)
         parts = open_pictures(recipe, options.data_roots, options.relative_to, device)
-        guide = guide_of(recipe, device, options.trust)
-        check_teacher(guide, parts[0])
+        saliency_source = find_saliency_source(recipe, device, options.trust)
+        check_teacher(saliency_source, parts[0])
         start = start_of(recipe, options.relative_to or Path(), device, options.trust)
-        plan = cls(recipe, out, options, parts, guide, start, device)
+        plan = cls(recipe, out, options, parts, saliency_source, start, device)
         plan.check_last_step()
         return plan
 
@@ -154,7 +154,7 @@ class _Plan:
             "format": FORMAT,
             "recipe": self.recipe.sha256,
             "data": self.data_sha256,
-            "teacher": self.guide.identity,
+            "teacher": self.saliency_source.identity,
         }
         if self.start is not None:
             parts["start_weights_sha256"] = self.start.info.weights_sha256
@@ -216,7 +216,7 @@ class _Plan:
         make_writable(self.out)  # before any work
         for part in self.parts:
             part.keep()
-        signs, seconds = self.guide.signs(train_set, options.say)
+        signs, seconds = self.saliency_source.signs(train_set, options.say)
         trainer.material = Material(recipe, *self.parts, signs, self.device)
         return trainer, seconds
 

@@ -22,7 +22,7 @@ from assay.training.checkpoints import Checkpoints
 from assay.training.interrupts import interrupts_waiting
 from assay.training.objectives import Batch, looked_at, objective_of
 from assay.training.optimisers import learning_rate, optimiser_of
-from assay.training.pictures import Pictures
+from assay.training.pictures import TrainingPictures
 from assay.training.recipe import Recipe
 from assay.training.reports import EpochReport, StepReport, silent
 
@@ -48,8 +48,8 @@ class Material:
     """
 
     recipe: Recipe
-    train: Pictures
-    test: Pictures
+    train: TrainingPictures
+    test: TrainingPictures
     salient: Tensor | None
     device: torch.device
 
@@ -304,7 +304,7 @@ def _seed_layers(number: int, device: torch.device) -> None:
         torch.cuda.manual_seed(number)
 
 
-def accuracy(net: nn.Module, pictures: Pictures) -> float:
+def accuracy(net: nn.Module, pictures: TrainingPictures) -> float:
     """Share of the pictures whose highest logit is their label's, the network in eval mode."""
     right = 0
     with torch.no_grad(), looked_at(net):

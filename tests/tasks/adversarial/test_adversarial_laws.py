@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from assay.attacks.run import Job, run_job
+from assay.attacks.run import AttackJob, run_job
 from assay.attacks.settings import AttackSettings
-from assay.specs import shipped_specs
+from assay.specs.task_spec import shipped_specs
 from assay.tasks.adversarial.spec import AdversarialSpec
 from assay.tasks.adversarial.summary import withstood
 from assay.tasks.base import Record
@@ -38,7 +38,9 @@ def test_scale_free_losses_break_the_same_images(loss, scale, shift):
     settings = AttackSettings(eps=0.1, step_size=0.02, steps=10, loss=loss)
 
     def broken(net):
-        return run_job(Job("pgd", net, images, torch.tensor(labels[1000:1200]), range(200)), settings).success
+        return run_job(
+            AttackJob("pgd", net, images, torch.tensor(labels[1000:1200]), range(200)), settings
+        ).success
 
     differing = (broken(_Scaled(scale, shift)) != broken(_Scaled(1.0, 0.0))).sum()
     assert differing <= 0.01 * len(images)
@@ -57,7 +59,7 @@ def test_classes_in_another_order_change_nothing():
     renamed[1].weight.data, renamed[1].bias.data = renamed[1].weight.data[order], renamed[1].bias.data[order]
     settings = AttackSettings(eps=0.1, step_size=0.02, steps=10, loss="margin")
     one, other = (
-        run_job(Job("pgd", net, images, of, range(200)), settings).success
+        run_job(AttackJob("pgd", net, images, of, range(200)), settings).success
         for net, of in ((linear_net(), labels), (renamed, order.argsort()[labels]))
     )
     assert (one != other).sum() <= 0.01 * len(images)

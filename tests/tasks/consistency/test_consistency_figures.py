@@ -11,7 +11,7 @@ from assay.tasks.consistency.figures import (
     top_image_sheet,
 )
 from assay.tasks.consistency.outline import Box
-from assay.tasks.consistency.scores import Estimate
+from assay.tasks.consistency.scores import LayerEstimate
 
 
 def histograms():
@@ -41,8 +41,8 @@ def test_a_sheet_shows_each_image_with_its_field_outlined():
 
 
 def test_layers_stand_in_the_order_given():
-    real = {"late": Estimate(0.2, 0.1, 0.3, 9), "early": Estimate(0.1, 0.0, 0.2, 9)}
-    adversarial = {"late": Estimate(0.0, -0.1, 0.1, 9), "early": Estimate(0.1, 0.0, 0.2, 9)}
+    real = {"late": LayerEstimate(0.2, 0.1, 0.3, 9), "early": LayerEstimate(0.1, 0.0, 0.2, 9)}
+    adversarial = {"late": LayerEstimate(0.0, -0.1, 0.1, 9), "early": LayerEstimate(0.1, 0.0, 0.2, 9)}
     axes = gap_by_layer(real, adversarial).axes[0]
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["late", "early"]
 

@@ -7,7 +7,7 @@ from assay.tasks.base import Record
 from assay.tasks.corruptions import pictures
 from assay.tasks.corruptions.corrupt import corrupt
 from assay.tasks.corruptions.task import TASK
-from assay.tasks.shared.plausible import Expected
+from assay.tasks.shared.plausible import ExpectedAccuracy
 
 
 def failed(found):
@@ -75,11 +75,14 @@ def test_a_network_whose_answer_depends_on_its_batch(run_digits):
 
 def test_a_network_whose_clean_answers_are_chance(run_digits):
     found = run_digits(model="digits_models:constant", limit=40)
-    guard = TASK.plausible(found.spec, found.records, Expected(10, None, "digits"))
+    guard = TASK.plausible(found.spec, found.records, ExpectedAccuracy(10, None, "digits"))
     assert not guard.passed
 
 
 @pytest.mark.parametrize("pictures_are", ["published", "plain"])
 def test_a_shift_has_no_clean_answers_to_doubt(run_digits, pictures_are):
     spec = run_digits(limit=1).spec.model_copy(update={"pictures": pictures_are})
-    assert TASK.plausible(spec, [Record("a", {"clean_correct": False})], Expected(10, None, "digits")) is None
+    assert (
+        TASK.plausible(spec, [Record("a", {"clean_correct": False})], ExpectedAccuracy(10, None, "digits"))
+        is None
+    )

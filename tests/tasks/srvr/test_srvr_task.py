@@ -38,7 +38,7 @@ def test_a_cell_is_the_network_s_probability_of_the_class_at_that_view(outcome):
         [shape.class_index for shape in job.data.shapes],
         ("azimuth_deg", "elevation_deg"),
         [2],
-        evaluate.Studio(job.spec.spec, job.model, None).settings,
+        evaluate.RenderSetting(job.spec.spec, job.model, None).settings,
     )
     cell = view_maps(job.spec.spec, study(job.spec.spec, records).maps).maps[2, 1, 4]
     assert scores(np.array([0]), np.array([[[240.0, 40.0]]]))[0, 0] == pytest.approx(cell, abs=1e-6)

@@ -5,7 +5,7 @@ from PIL import Image
 
 from assay.tasks.verification import figures
 from assay.tasks.verification.grammar import parse_theta
-from assay.tasks.verification.verify import Question, verify
+from assay.tasks.verification.verify import ProofQuestion, verify
 
 
 @pytest.mark.parametrize(
@@ -17,7 +17,7 @@ from assay.tasks.verification.verify import Question, verify
 )
 def test_pictures_are_written(texts, labels, digits_network, digits, tmp_path):
     theta = parse_theta(texts)
-    question = Question(theta, labels)
+    question = ProofQuestion(theta, labels)
     result = verify(digits_network, digits[0], question)
     figures.region_map(result, theta, digits[0], tmp_path / "regions.png")
     figures.saliency_panels(
@@ -33,7 +33,7 @@ def test_pictures_are_written(texts, labels, digits_network, digits, tmp_path):
 def test_region_map_shows_each_kind_of_region_in_its_share(digits_network, digits, tmp_path):
     """The coloured pixels of a region map are in the proportion of the shares."""
     theta = parse_theta(["brightness:0:0.5", "patch:0:1:2:2:3x3"])
-    result = verify(digits_network, digits[0], Question(theta, "predicted", deltas=(1000.0,)))
+    result = verify(digits_network, digits[0], ProofQuestion(theta, "predicted", deltas=(1000.0,)))
     figures.region_map(result, theta, digits[0], tmp_path / "regions.png")
     picture = torch.from_numpy(np.asarray(Image.open(tmp_path / "regions.png").convert("RGB")).copy())
     half = picture.shape[1] // 2

@@ -16,7 +16,7 @@ from assay.tasks.verification.grammar import parse_theta
 from assay.tasks.verification.network import read_network
 from assay.tasks.verification.nodes import UnsupportedLayerError
 from assay.tasks.verification.spec import SearchSettings
-from assay.tasks.verification.verify import Question, verify
+from assay.tasks.verification.verify import ProofQuestion, verify
 
 PLANE = ["brightness:0:0.3", "patch:0:0.5:3:3:2x2"]
 SHIFT = ["brightness:0:0.2", "translation:x:0:1"]
@@ -40,7 +40,7 @@ class OnePixel(nn.Module):
 
 
 def test_a_residual_add_of_one_pixel_has_the_answer_of_its_closed_form():
-    question = Question(parse_theta(["brightness:0:1"]), deltas=(1.0,))
+    question = ProofQuestion(parse_theta(["brightness:0:1"]), deltas=(1.0,))
     found = verify(read_network(OnePixel(), (1, 1, 1)), torch.zeros(1, 1, 1), question)
     assert found.complete
     assert found.cells == 2
@@ -98,7 +98,7 @@ def test_every_point_of_a_residual_network_is_in_a_cell_with_the_maps_of_autogra
         check_all(residual, digits[0], texts, count=200)
         return
     theta = parse_theta(texts)
-    found = verify(read_network(residual, (1, 8, 8)), digits[0], Question(theta, deltas=(1e-3,)))
+    found = verify(read_network(residual, (1, 8, 8)), digits[0], ProofQuestion(theta, deltas=(1e-3,)))
     assert found.complete
     check_values(residual, digits[0], theta, found, 10)
 
@@ -106,7 +106,7 @@ def test_every_point_of_a_residual_network_is_in_a_cell_with_the_maps_of_autogra
 def test_along_a_line_the_exact_supremum_is_that_of_a_dense_grid(residual, digits):
     """ai changes only where a ReLU does: a grid finer than the narrowest cell that matters finds the supremum."""
     theta = parse_theta(["brightness:0:0.3"])
-    found = verify(read_network(residual, (1, 8, 8)), digits[2], Question(theta))
+    found = verify(read_network(residual, (1, 8, 8)), digits[2], ProofQuestion(theta))
     values = [autograd_ai(residual, theta, digits[2], point, range(10)) for point in grid(theta, 300)]
     assert max(values) <= found.sup_ai * (1 + 1e-9)
     wide = found.table.volumes > 0.3 / 300
@@ -136,7 +136,7 @@ def test_no_bound_of_the_search_exceeds_a_residual_network_s_exact_one(residual,
     images, network, near = digits[:20], read_network(residual, (1, 8, 8)), 0
     settings = SearchSettings(grid=17, boxes=boxes, rounds=16)
     for image, each in zip(images, found_by(residual, images, texts, settings=settings), strict=True):
-        exact = verify(network, image, Question(parse_theta(texts), "predicted"))
+        exact = verify(network, image, ProofQuestion(parse_theta(texts), "predicted"))
         assert each.ai.value <= exact.sup_ai * (1 + 1e-9)
         assert each.margin.value >= exact.min_margin - 1e-9 * abs(exact.min_margin)
         near += each.ai.value >= 0.99 * exact.sup_ai

@@ -15,7 +15,7 @@ from assay.models.zoo import load_model
 from assay.tasks.verification.evaluate import exact_network
 from assay.tasks.verification.grammar import parse_theta
 from assay.tasks.verification.network import read_network
-from assay.tasks.verification.verify import Question, verify
+from assay.tasks.verification.verify import ProofQuestion, verify
 
 SHARED = Path(os.environ.get("ASSAY_SHARED", Path(__file__).parents[3].parent / "shared")) / "data"
 RANGES = {
@@ -57,7 +57,7 @@ def network(request):
 @pytest.mark.parametrize("name", RANGES)
 def test_pattern_of_5000_random_points_is_in_a_listed_cell(name, network):
     theta, image = parse_theta(RANGES[name]), pixels("t10k")[1].double()
-    result = verify(network, image, Question(theta))
+    result = verify(network, image, ProofQuestion(theta))
     assert result.complete
     check_patterns(network.module, image, theta, result, 5000)
 

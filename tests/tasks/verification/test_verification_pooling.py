@@ -20,7 +20,7 @@ from assay.tasks.verification.evaluate import describe
 from assay.tasks.verification.grammar import parse_theta
 from assay.tasks.verification.network import read_network
 from assay.tasks.verification.values import RECORD_VALUES
-from assay.tasks.verification.verify import Question, verify
+from assay.tasks.verification.verify import ProofQuestion, verify
 
 RANGES = {
     "brightness": ["brightness:0:0.5"],
@@ -84,7 +84,7 @@ def dense_ai(module, theta, image, points):
 def check_ties(module, image, texts, steps=160):
     """The table against autograd at dense samples; returns the verification and the largest ai of the samples."""
     theta = parse_theta(texts)
-    result = verify(read_network(module, (1, 8, 8)), image, Question(theta, deltas=(1e-3,)))
+    result = verify(read_network(module, (1, 8, 8)), image, ProofQuestion(theta, deltas=(1e-3,)))
     assert result.complete
     points = dense(theta, steps)
     values = dense_ai(module, theta, image, points)
@@ -163,7 +163,7 @@ def pooled_lines(slopes, constants):
 def verified_lines(slopes, constants):
     module = pooled_lines(slopes, constants)
     theta = parse_theta(["brightness:0:1"])
-    return verify(read_network(module, (1, 1, 1)), torch.zeros(1, 1, 1), Question(theta))
+    return verify(read_network(module, (1, 1, 1)), torch.zeros(1, 1, 1), ProofQuestion(theta))
 
 
 def test_a_window_is_cut_along_its_upper_envelope_and_nowhere_else():
@@ -185,7 +185,7 @@ def test_the_envelope_does_not_depend_on_the_order_of_the_entries(order):
 def test_entries_that_tie_throughout_make_one_cell_with_the_first_one_s_gradient():
     module = nn.Sequential(nn.MaxPool2d(2), nn.Flatten(), nn.Linear(1, 2)).double()
     network = read_network(module, (1, 2, 2))
-    result = verify(network, torch.zeros(1, 2, 2), Question(parse_theta(["brightness:0:1"])))
+    result = verify(network, torch.zeros(1, 2, 2), ProofQuestion(parse_theta(["brightness:0:1"])))
     assert result.cells == 1
     assert result.sup_ai == 0
     opened = network.layers[0].open_gates(torch.full((1, 4), 0.5))
@@ -196,7 +196,7 @@ def test_neighbouring_cells_of_one_parameter_differ_in_a_gate(networks, pictures
     """No cut is made in vain, so that the number of cells, and the time, is no more than it has to be."""
     for texts in (RANGES["brightness"], RANGES["translation"]):
         network = read_network(networks["padded"], (1, 8, 8))
-        table = verify(network, pictures["first"], Question(parse_theta(texts))).table
+        table = verify(network, pictures["first"], ProofQuestion(parse_theta(texts))).table
         keys = table.keys[table.cells.points.amin(1).flatten().argsort()]
         assert len(keys) > 50
         assert bool((keys[1:] != keys[:-1]).all())
@@ -213,7 +213,7 @@ ENDS = {  # of both parameters
 def test_two_parameters_agree_with_autograd(texts, picture, networks, pictures):
     theta, image = parse_theta(list(texts)), pictures[picture]
     for pool in ("padded", "unpadded"):
-        result = verify(read_network(networks[pool], (1, 8, 8)), image, Question(theta, deltas=(1e-3,)))
+        result = verify(read_network(networks[pool], (1, 8, 8)), image, ProofQuestion(theta, deltas=(1e-3,)))
         assert result.complete
         points = (grid(theta, 15) * 1024).round() / 1024
         ends = torch.cartesian_prod(*torch.tensor(ENDS[texts], dtype=torch.float64))
@@ -227,7 +227,7 @@ def test_two_parameters_agree_with_autograd(texts, picture, networks, pictures):
 def test_three_parameters_are_complete(networks, pictures):
     theta = parse_theta(["brightness:0:0.0625", "patch:0:0.125:2:2:3x3", "translation:x:0:0.25"])
     network = read_network(networks["padded"], (1, 8, 8))
-    result = verify(network, pictures["second"], Question(theta, deltas=(1e-3,)))
+    result = verify(network, pictures["second"], ProofQuestion(theta, deltas=(1e-3,)))
     assert result.complete
     assert result.covered == pytest.approx(1, abs=1e-12)
     assert result.ai_witness.value == pytest.approx(result.sup_ai, rel=1e-4)
@@ -235,7 +235,7 @@ def test_three_parameters_are_complete(networks, pictures):
 
 def test_ar_is_not_robust_where_the_network_s_own_rounding_breaks_ties(monkeypatch, networks, pictures):
     """The gradient at a point shows more than the cells do: AR is open, CR and the cells are as they were."""
-    network, question = read_network(networks["unpadded"], (1, 8, 8)), Question(
+    network, question = read_network(networks["unpadded"], (1, 8, 8)), ProofQuestion(
         parse_theta(["brightness:0:0.0625"]), deltas=(1e3,)
     )  # fmt: skip
     before = verify(network, pictures["first"], question)
@@ -248,7 +248,7 @@ def test_ar_is_not_robust_where_the_network_s_own_rounding_breaks_ties(monkeypat
 
 
 def test_the_points_above_are_in_the_record_and_in_no_other(networks, pictures):
-    question = Question(parse_theta(["brightness:0:0.0625"]))
+    question = ProofQuestion(parse_theta(["brightness:0:0.0625"]))
     found = verify(read_network(networks["unpadded"], (1, 8, 8)), pictures["first"], question)
     sample = SimpleNamespace(unit_id="one", label=3)
     assert "above_sup" not in describe(found, sample, "brightness:0:0.0625")

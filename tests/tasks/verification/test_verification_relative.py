@@ -16,7 +16,7 @@ from assay.tasks.verification.network import read_network
 from assay.tasks.verification.relative import RELATIVE_DELTA
 from assay.tasks.verification.spec import VerificationSpec
 from assay.tasks.verification.task import TASK
-from assay.tasks.verification.verify import Question, verify
+from assay.tasks.verification.verify import ProofQuestion, verify
 
 PLANE = ["brightness:0:0.3", "patch:0:0.5:3:3:2x2"]
 NAME = " + ".join(PLANE)
@@ -31,7 +31,7 @@ def spec_of(*combinations, deltas=(1, 3)):
 
 def records_of(module, images, labels="predicted", timeout_s=math.inf):
     network, theta = read_network(module, (1, 8, 8)), parse_theta(PLANE)
-    found = [verify(network, image, Question(theta, labels, timeout_s=timeout_s)) for image in images]
+    found = [verify(network, image, ProofQuestion(theta, labels, timeout_s=timeout_s)) for image in images]
     samples = [SimpleNamespace(unit_id=str(i), label=3) for i in range(len(images))]
     return [
         Record(f"{sample.unit_id} {NAME}", describe(each, sample, NAME))
@@ -55,7 +55,7 @@ def changed_last_layer(module, factor=1.0, constant=0.0, order=None):
 def test_the_share_is_that_of_a_grid_on_the_network_itself(digits_module, digits_network, digits):
     theta = parse_theta(["brightness:0:0.3"])
     for image in digits[:5]:
-        found = verify(digits_network, image, Question(theta, "predicted"))
+        found = verify(digits_network, image, ProofQuestion(theta, "predicted"))
 
         def attention(brightness, image=image, label=found.label):
             pixels = (image + brightness).requires_grad_()

@@ -15,12 +15,12 @@ from assay.models.zoo import load_model
 from assay.tasks.base import Record
 from assay.tasks.verification.choose import cells_are_few, within_budget
 from assay.tasks.verification.grammar import parse_motions, parse_theta
-from assay.tasks.verification.readings import Origin
+from assay.tasks.verification.readings import UnchangedImages
 from assay.tasks.verification.search import _INSET, climb, grid, search
 from assay.tasks.verification.search_evaluate import describe, in_float64
 from assay.tasks.verification.spec import SearchSettings, VerificationSpec
 from assay.tasks.verification.task import TASK
-from assay.tasks.verification.verify import Question, verify
+from assay.tasks.verification.verify import ProofQuestion, verify
 
 PLANE = ["brightness:0:0.3", "patch:0:0.5:3:3:2x2"]
 SHIFT = ["brightness:0:0.3", "translation:x:0:1"]
@@ -35,8 +35,8 @@ def spec_of(*combinations, **fields):
 
 
 def found_by(module, images, texts, labels="predicted", settings=HARD, batch_size=512, saliency="gradient"):
-    exact = Origin.of(in_float64(module), images.double(), labels, saliency, batch_size)
-    fast = Origin.asked(module, images, exact.labels, exact.label, saliency, batch_size)
+    exact = UnchangedImages.of(in_float64(module), images.double(), labels, saliency, batch_size)
+    fast = UnchangedImages.asked(module, images, exact.labels, exact.label, saliency, batch_size)
     return search(fast, exact, parse_motions(texts), (1.0, 3.0), settings)
 
 
@@ -47,7 +47,7 @@ def test_no_bound_exceeds_the_exact_one_and_nearly_all_reach_it(digits_network, 
     found = found_by(load_model("digits_fnn").module, images, texts, labels)
     near = 0
     for image, each in zip(images, found, strict=True):
-        exact = verify(digits_network, image, Question(parse_theta(texts), labels))
+        exact = verify(digits_network, image, ProofQuestion(parse_theta(texts), labels))
         assert each.ai.value <= exact.sup_ai * (1 + 1e-9)
         assert each.margin.value >= exact.min_margin - 1e-9 * abs(exact.min_margin)
         assert each.norm == pytest.approx(exact.relative.norm)
@@ -73,7 +73,7 @@ def test_the_same_holds_for_a_published_mnist_network():
     model, texts = load_model(f"onnx:{file}"), ["brightness:0:0.2", "patch:0:0.5:10:10:4x4"]
     settings, near = SearchSettings(grid=33, boxes=128, rounds=24), 0
     for image, each in zip(images, found_by(model.module, images, texts, settings=settings), strict=True):
-        exact = verify(exact_network(model), image, Question(parse_theta(texts), "predicted"))
+        exact = verify(exact_network(model), image, ProofQuestion(parse_theta(texts), "predicted"))
         assert each.ai.value <= exact.sup_ai * (1 + 1e-9)
         near += each.ai.value >= 0.99 * exact.sup_ai
     assert near >= 19
@@ -313,7 +313,7 @@ def test_auto_takes_proofs_where_network_and_range_allow_them(digits, digits_net
     assert not within_budget(model, image, [["patch:0:1:1:1:2x2:0.5", "brightness:0:1"]])
     assert not within_budget(load_model("efficientnet_lite0"), torch.rand(3, 224, 224), [["brightness:0:1"]])
     theta = parse_theta(PLANE)
-    cells = verify(digits_network, digits[0], Question(theta, "predicted")).cells
+    cells = verify(digits_network, digits[0], ProofQuestion(theta, "predicted")).cells
     assert cells_are_few(digits_network, digits[0], theta, cells)
     assert not cells_are_few(digits_network, digits[0], theta, cells - 1)
 

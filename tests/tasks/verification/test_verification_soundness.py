@@ -11,7 +11,7 @@ from assay.tasks.verification import attention, subdivide, table
 from assay.tasks.verification.grammar import parse_theta
 from assay.tasks.verification.layer import Layer
 from assay.tasks.verification.network import read_network
-from assay.tasks.verification.verify import Question, verify
+from assay.tasks.verification.verify import ProofQuestion, verify
 
 RANGES = {
     "brightness": ["brightness:0:0.5"],
@@ -32,7 +32,7 @@ def test_subdivision_agrees_with_the_network(name, digits_module, digits):
 @pytest.mark.parametrize("name", ["clamped brightness", "brightness and patch", "brightness and translation"])
 def test_subdivision_of_a_pooling_network_agrees_with_it(name, digits_cnn, digits):
     theta = parse_theta(RANGES[name])
-    result = verify(read_network(digits_cnn, (1, 8, 8)), digits[1], Question(theta, deltas=(1e-3,)))
+    result = verify(read_network(digits_cnn, (1, 8, 8)), digits[1], ProofQuestion(theta, deltas=(1e-3,)))
     assert result.complete
     check_values(digits_cnn, digits[1], theta, result, 6)
 
@@ -46,7 +46,7 @@ def test_every_cell_has_the_ai_of_its_own_maps(texts, differing, digits_cnn, dig
     monkeypatch.setattr(table, "_DIFFERING", differing)
     monkeypatch.setattr(table, "_FEW", 1)
     theta, image = parse_theta(texts), digits[1]
-    found = verify(read_network(digits_cnn, (1, 8, 8)), image, Question(theta)).table
+    found = verify(read_network(digits_cnn, (1, 8, 8)), image, ProofQuestion(theta)).table
     wide = (found.volumes > 1e-9 * theta.volume).nonzero().flatten()
     wide = wide[:: max(1, len(wide) // 40)]
     labels = torch.arange(10)
@@ -61,7 +61,7 @@ def test_every_cell_has_the_ai_of_its_own_maps(texts, differing, digits_cnn, dig
 
 def test_pattern_of_5000_random_points_is_in_a_listed_cell(digits_module, digits_network, digits):
     theta = parse_theta(RANGES["brightness and patch"])
-    result = verify(digits_network, digits[3], Question(theta))
+    result = verify(digits_network, digits[3], ProofQuestion(theta))
     check_patterns(digits_module, digits[3], theta, result, 5000)
 
 
@@ -71,7 +71,7 @@ def test_cell_count_equals_an_independent_region_walk(texts, seed):
     module = trained_tiny_net(seed)
     image = torch.rand(1, 3, 3, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     theta = parse_theta(texts)
-    result = verify(read_network(module, (1, 3, 3)), image, Question(theta))
+    result = verify(read_network(module, (1, 3, 3)), image, ProofQuestion(theta))
     forms = theta.pieces[0].image_forms(image).flatten(1).T.numpy()
     assert result.cells == len(walk_regions(module, forms, theta.lower.numpy(), theta.upper.numpy()))
     assert result.cells > 2
@@ -81,7 +81,7 @@ def test_cell_count_equals_an_independent_region_walk_in_three_dimensions():
     module = trained_tiny_net(1)
     image = torch.rand(1, 3, 3, generator=torch.Generator().manual_seed(7), dtype=torch.float64)
     theta = parse_theta(["brightness:0:1", "patch:0:1:0:1:2x2", "patch:0:1:1:0:2x1"])
-    result = verify(read_network(module, (1, 3, 3)), image, Question(theta))
+    result = verify(read_network(module, (1, 3, 3)), image, ProofQuestion(theta))
     forms = theta.pieces[0].image_forms(image).flatten(1).T.numpy()
     assert result.cells == len(walk_regions(module, forms, theta.lower.numpy(), theta.upper.numpy()))
 
@@ -218,7 +218,7 @@ def check_moving_and_still(module, image):
 def test_a_broken_subdivision_never_gives_a_verdict_of_robust(mutant, monkeypatch, digits_network, digits):
     mutant(monkeypatch)
     result = verify(
-        digits_network, digits[0], Question(parse_theta(RANGES["brightness and patch"]), deltas=(1e6,))
+        digits_network, digits[0], ProofQuestion(parse_theta(RANGES["brightness and patch"]), deltas=(1e6,))
     )
     assert not result.complete
     assert all(finding.verdict != "robust" for finding in result.findings)
@@ -231,7 +231,7 @@ def test_no_verdict_is_wrong_against_a_dense_grid(labels, digits_module, digits_
     theta = parse_theta(["brightness:0:0.3", "patch:0:0.5:2:2:3x3"])
     wrong = 0
     for image in digits[:200]:
-        result = verify(digits_network, image, Question(theta, labels, deltas=(5.0, 20.0, 35.0)))
+        result = verify(digits_network, image, ProofQuestion(theta, labels, deltas=(5.0, 20.0, 35.0)))
         chosen = range(10) if labels == "all" else [result.label]
         points = torch.cat([grid(theta, 12), random_points(theta, 60)])
         values = [autograd_ai(digits_module, theta, image, point, chosen) for point in points]

@@ -11,7 +11,7 @@ from assay.tasks.verification.cells import Cells
 from assay.tasks.verification.grammar import parse_theta
 from assay.tasks.verification.network import read_network
 from assay.tasks.verification.subdivide import pattern_keys
-from assay.tasks.verification.verify import Question, verify
+from assay.tasks.verification.verify import ProofQuestion, verify
 
 
 def random_points(theta, count, seed=0):
@@ -85,7 +85,7 @@ def check_values(module, image, theta, result, side):
 
 def check_all(module, image, texts, count=400, side=6):
     theta = parse_theta(texts)
-    result = verify(read_network(module, tuple(image.shape)), image, Question(theta, deltas=(1e-3,)))
+    result = verify(read_network(module, tuple(image.shape)), image, ProofQuestion(theta, deltas=(1e-3,)))
     assert result.complete
     assert result.covered == pytest.approx(1, abs=1e-12)
     if not theta.clamp:

@@ -36,7 +36,7 @@ _METRIC_FIELDS = ("name", "unit", "series", "x", "x_label")
 
 
 @dataclass(frozen=True)
-class Row:
+class BoardRow:
     """The figures of a result that a board shows, and one cell for each; a text is why the task does not apply.
 
     ``tier`` says what is proved of them.
@@ -47,7 +47,7 @@ class Row:
     tier: str
 
     @classmethod
-    def of(cls, result: Result, tier: str, headline: str) -> "Row":
+    def of(cls, result: Result, tier: str, headline: str) -> "BoardRow":
         """The row of a result; ``headline`` is the key of the figure that ranks."""
         if result["status"] == "not_applicable":
             return cls([], result["reason"] or "not applicable", tier)
@@ -86,7 +86,7 @@ class TaskBoard:
         """The task's name within its family."""
         return self.id.rpartition("/")[2]
 
-    def add(self, model: str, row: Row) -> None:
+    def add(self, model: str, row: BoardRow) -> None:
         """Take a model's figures; those of a version with other figures are put in their columns by name."""
         self.tiers[model] = row.tier
         if isinstance(row.cells, str):

@@ -20,7 +20,7 @@ from assay.board.submissions.register import read_register
 from assay.board.submissions.results import current_hashes
 from assay.common.children import ChildLostError, made_by_children
 from assay.common.errors import UserError
-from assay.specs import shipped_specs
+from assay.specs.task_spec import shipped_specs
 from assay.tasks.families import load_spec
 
 _STATE = ".built.json"
@@ -43,10 +43,10 @@ def build_site(board: Path, out: Path) -> SiteReport:
     Raises:
         UserError: the register of tasks is missing or not valid.
     """
-    return _Builder(board, out).build()
+    return _SiteBuild(board, out).build()
 
 
-class _Builder:
+class _SiteBuild:
     """One build: every submission is read once, by as many processes as help, and only headline figures are kept."""
 
     def __init__(self, board: Path, out: Path) -> None:

@@ -14,8 +14,8 @@ from assay.board.submissions.documents import (
     METADATA,
     SUBMITTED,
     TIERS,
-    Manifest,
     Metadata,
+    SubmissionManifest,
     TierDocument,
 )
 from assay.board.submissions.reader import (
@@ -44,7 +44,7 @@ class Entry:
 
     folder: Path
     metadata: Metadata
-    manifest: Manifest
+    manifest: SubmissionManifest
     findings: Mapping[str, TierDocument]
     commits: Mapping[str, Commit]
     fingerprint: str
@@ -113,7 +113,7 @@ def read_entry(board: Path, folder: Path, commits: Mapping[str, tuple[Commit, ..
     return Entry(
         folder=folder,
         metadata=read_metadata(Metadata, folder, METADATA),
-        manifest=parse_document(Manifest, MANIFEST, data),
+        manifest=parse_document(SubmissionManifest, MANIFEST, data),
         findings=findings,
         commits=seen,
         fingerprint=hashlib.sha256("\0".join(parts).encode()).hexdigest(),

@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from assay.board.site.boards import Row
+from assay.board.site.boards import BoardRow
 from assay.board.site.entries import Entry, Result, UnreadableError, read_entry
 from assay.board.site.headlines import with_headline
 from assay.board.site.history import Commit
@@ -37,7 +37,7 @@ class WrittenModel:
     about: Mapping[str, Any] | None = None
     fingerprint: str = ""
     rendered: bool = False
-    rows: Mapping[str, Row] = field(default_factory=dict)
+    rows: Mapping[str, BoardRow] = field(default_factory=dict)
     long: str = ""
 
 
@@ -97,7 +97,7 @@ class ModelWriter:
             fingerprint=fingerprint,
             rendered=changed,
             rows={
-                task: Row.of(result, entry.tier(task), self.specs[task][0])
+                task: BoardRow.of(result, entry.tier(task), self.specs[task][0])
                 for result in results
                 if (task := result["task"])
             },

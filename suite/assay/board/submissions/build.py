@@ -19,10 +19,10 @@ from assay.board.submissions.documents import (
     METADATA,
     MODEL_CARD,
     FileEntry,
-    Manifest,
     Metadata,
-    Picture,
-    Pictures,
+    PictureEntry,
+    PictureIndex,
+    SubmissionManifest,
 )  # fmt: skip
 from assay.board.submissions.outcomes import outcomes_document, unit_scores
 from assay.board.submissions.results import switches_of
@@ -38,7 +38,7 @@ from assay.runner.assemble import StoredJob, stored_jobs
 from assay.runner.files import path_name
 from assay.runner.jobs import JobRequest, repeat_command
 from assay.runner.store import RunFolder
-from assay.specs import shipped_specs
+from assay.specs.task_spec import shipped_specs
 from assay.tasks.base import Figure, Record
 
 _METADATA_HELP = (
@@ -223,10 +223,10 @@ def picture_files(task: str, figures: Sequence[Figure]) -> Iterator[tuple[str, b
         suffix = "png" if figure.kind == "png" else "json"
         stem = path_name(figure.name.removesuffix(f".{suffix}")).replace("/", "-").replace(".", "-")
         name = f"{stem[:60]}.{suffix}"
-        pictures.append(Picture(file=name, title=figure.title, caption=figure.caption))
+        pictures.append(PictureEntry(file=name, title=figure.title, caption=figure.caption))
         yield f"figures/{task}/{name}", _picture(figure)
     if pictures:
-        index = Pictures(pictures=tuple(pictures))
+        index = PictureIndex(pictures=tuple(pictures))
         yield f"figures/{task}/index.json", (index.model_dump_json(indent=1) + "\n").encode()
 
 
@@ -238,13 +238,13 @@ def _picture(figure: Figure) -> bytes:
     return (canonical_json(chart) + "\n").encode()
 
 
-def manifest_of(files: Mapping[str, bytes]) -> Manifest:
+def manifest_of(files: Mapping[str, bytes]) -> SubmissionManifest:
     """The manifest that lists ``files``."""
     entries = {
         name: FileEntry(bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
         for name, data in sorted(files.items())
     }
-    return Manifest(assay=__version__, files=entries)
+    return SubmissionManifest(assay=__version__, files=entries)
 
 
 def _write_folder(target: Path, files: Mapping[str, bytes]) -> None:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from assay.board.submissions.documents import METADATA, MODEL_CARD, Metadata, Outcomes
+from assay.board.submissions.documents import METADATA, MODEL_CARD, Metadata, OutcomesDocument
 from assay.board.submissions.folder import SubmissionFiles, open_folder
 from assay.board.submissions.outcomes import scores_alone, unpacked
 from assay.board.submissions.pictures import picture_problems
@@ -39,7 +39,7 @@ from assay.board.submissions.text import fault_of_name, folder_name, skeleton
 from assay.common.errors import UserError
 from assay.models.card_file import read_card_file
 from assay.results.document import ModelCard, Status
-from assay.specs import shipped_specs
+from assay.specs.task_spec import shipped_specs
 from assay.tasks.base import Record
 from assay.tasks.families import family, load_spec
 
@@ -176,7 +176,7 @@ def outcome_problems(
 ) -> Iterator[Problem]:
     """Each column has a headline metric's mean, and a sample of its values is equal to what each record gives alone."""
     file = f"outcomes/{checked.result.task}.json"
-    outcomes = parse_document(Outcomes, file, files.read(file))
+    outcomes = parse_document(OutcomesDocument, file, files.read(file))
     columns = {name: unpacked(column) for name, column in outcomes.metrics.items()}
     stated = {metric.name: metric for metric in checked.result.metrics if metric.headline}
     mend = "run `assay submit` again"

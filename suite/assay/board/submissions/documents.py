@@ -43,7 +43,7 @@ Contact = Annotated[
 ]
 
 
-class Paper(StrictModel):
+class PaperReference(StrictModel):
     """The paper that describes the model."""
 
     title: PlainText
@@ -61,7 +61,7 @@ class Metadata(StrictModel):
     schema_version: Literal[1] = Field(default=1, alias="schema")
     name: Name
     model: Name
-    paper: Paper | Literal["none"]
+    paper: PaperReference | Literal["none"]
     code: Url | Literal["assay"]
     licence: PlainText
     contact: Contact
@@ -81,7 +81,7 @@ class FileEntry(StrictModel):
     sha256: Sha256
 
 
-class Manifest(StrictModel):
+class SubmissionManifest(StrictModel):
     """What the submission consists of; its own hash identifies the submission."""
 
     schema_version: Literal[1] = Field(default=1, alias="schema")
@@ -95,7 +95,7 @@ Score = Annotated[
 ]  # far beyond any figure, and far from where sums overflow
 
 
-class Outcomes(StrictModel):
+class OutcomesDocument(StrictModel):
     """Each headline metric of each unit alone, in the order of the units; for paired tests on the page.
 
     A metric whose units are right or wrong is one text with one character per unit: ``1``, ``0``, or ``-`` where the
@@ -107,7 +107,7 @@ class Outcomes(StrictModel):
     metrics: dict[PlainText, Annotated[str, Field(pattern=r"^[01-]+$")] | tuple[Score | None, ...]]
 
 
-class Picture(StrictModel):
+class PictureEntry(StrictModel):
     """One picture of a result."""
 
     file: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,60}\.(json|png)$")]
@@ -115,10 +115,10 @@ class Picture(StrictModel):
     caption: Annotated[PlainText, Field(max_length=2000)]
 
 
-class Pictures(StrictModel):
+class PictureIndex(StrictModel):
     """The pictures of a result."""
 
-    pictures: tuple[Picture, ...]
+    pictures: tuple[PictureEntry, ...]
 
 
 class SpotCheck(StrictModel):
@@ -172,9 +172,9 @@ def schemas() -> dict[str, dict[str, Any]]:
         f"{name}.schema.json": model.model_json_schema()
         for name, model in (
             ("metadata", Metadata),
-            ("manifest", Manifest),
-            ("outcomes", Outcomes),
-            ("figures", Pictures),
+            ("manifest", SubmissionManifest),
+            ("outcomes", OutcomesDocument),
+            ("figures", PictureIndex),
             ("tier", TierDocument),
         )
     }

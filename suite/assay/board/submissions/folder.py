@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from assay.board.submissions.documents import MANIFEST, METADATA, Manifest
+from assay.board.submissions.documents import MANIFEST, METADATA, SubmissionManifest
 from assay.board.submissions.problems import Problem
 from assay.board.submissions.reader import KIB, MIB, UnreadableError, parse_document, read_bytes
 
@@ -84,7 +84,7 @@ def open_folder(folder: Path) -> tuple[SubmissionFiles | None, list[Problem]]:
         if folder.is_symlink():
             raise _refused(folder.name, "type", "a link", "a folder")
         data = read_bytes(folder, MANIFEST, MIB)
-        manifest = parse_document(Manifest, MANIFEST, data)
+        manifest = parse_document(SubmissionManifest, MANIFEST, data)
         present = dict(_files(folder))
     except UnreadableError as error:
         return None, [error.problem]
@@ -122,7 +122,7 @@ def _refused(name: str, field: str, value: str, expected: str) -> UnreadableErro
     return UnreadableError(Problem(name, field, value, expected, "submit only what `assay submit` wrote"))
 
 
-def _listed_problems(manifest: Manifest, present: Mapping[str, int]) -> Iterator[Problem]:
+def _listed_problems(manifest: SubmissionManifest, present: Mapping[str, int]) -> Iterator[Problem]:
     again = "run `assay submit` again; do not edit the files by hand"
     if METADATA not in manifest.files:
         yield Problem(MANIFEST, f"files.{METADATA}", None, "an entry", again)
@@ -143,7 +143,7 @@ def _listed_problems(manifest: Manifest, present: Mapping[str, int]) -> Iterator
             yield Problem(name, "size", f"{present[name]} bytes", f"{entry.bytes} bytes", again)
 
 
-def _unlisted_problems(manifest: Manifest, present: Mapping[str, int]) -> Iterator[Problem]:
+def _unlisted_problems(manifest: SubmissionManifest, present: Mapping[str, int]) -> Iterator[Problem]:
     for name in sorted(set(present) - set(manifest.files)):
         yield Problem(
             name, "file", "a file that the manifest does not list", "no such file", _mend_name(name)
@@ -156,7 +156,7 @@ def _mend_name(name: str) -> str:
     return "remove it, or run `assay submit` again"
 
 
-def _hash_problem(folder: Path, manifest: Manifest, name: str) -> Problem | None:
+def _hash_problem(folder: Path, manifest: SubmissionManifest, name: str) -> Problem | None:
     try:
         found = hashlib.sha256(read_bytes(folder, name, limit_of(name) or 0)).hexdigest()
     except UnreadableError as error:

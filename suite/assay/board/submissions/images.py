@@ -22,7 +22,7 @@ from assay.common.errors import UserError
 from assay.results.document import ResultDocument, Status
 from assay.runner.assemble import StoredJob, stored_jobs
 from assay.runner.store import RunFolder
-from assay.tasks.base import Sent, SentNetwork, Witness
+from assay.tasks.base import ReferenceNetwork, SentRecords, Witness
 from assay.tasks.families import family
 from assay.tasks.shared.images import DataSource
 
@@ -91,10 +91,10 @@ def _look(
     loaded, result = checked.spec, checked.result
     witness = _witness(checked)
     assert witness is not None
-    sent = Sent(
+    sent = SentRecords(
         spec=loaded.spec,
         data=DataSource(loaded.spec.data, loaded.folder, tuple(roots)),
-        network=SentNetwork(images.model, images.weights, result.model.model_dump(mode="json")),
+        network=ReferenceNetwork(images.model, images.weights, result.model.model_dump(mode="json")),
         records=read_records(files, result.task),
         files=job.store.path / "files",
     )
@@ -137,7 +137,7 @@ def _other_job(result: ResultDocument, job: StoredJob, run: Path) -> Iterator[st
             yield f"the job of {run} has another `{field}` than the submission"
 
 
-def _elsewhere(look: Callable[[Sent[Any]], Any], sent: Sent[Any]) -> Any:
+def _elsewhere(look: Callable[[SentRecords[Any]], Any], sent: SentRecords[Any]) -> Any:
     """What ``look`` finds, in a process of its own.
 
     Raises:

@@ -9,9 +9,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from assay.board.submissions.documents import Outcomes
+from assay.board.submissions.documents import OutcomesDocument
 from assay.results.document import Metric
-from assay.specs import TaskSpec
+from assay.specs.task_spec import TaskSpec
 from assay.tasks.base import Record, Task
 
 Score = float | None
@@ -39,9 +39,9 @@ def scores_alone(task: Task[Any, Any], spec: TaskSpec, record: Record) -> Mappin
     return {name: metric.value for name, metric in _metrics(task, spec, [record]).items()}
 
 
-def outcomes_document(scores: Mapping[str, Sequence[Score]]) -> Outcomes:
+def outcomes_document(scores: Mapping[str, Sequence[Score]]) -> OutcomesDocument:
     """The columns of :func:`unit_scores` as a submission keeps them; a metric without a score per unit is left out."""
-    return Outcomes(metrics={name: _packed(column) for name, column in scores.items() if column})
+    return OutcomesDocument(metrics={name: _packed(column) for name, column in scores.items() if column})
 
 
 _LETTERS: Mapping[Score, str] = {1.0: "1", 0.0: "0", None: "-"}
@@ -54,7 +54,7 @@ def _packed(column: Sequence[Score]) -> str | tuple[Score, ...]:
 
 
 def unpacked(column: str | Sequence[Score]) -> Sequence[Score]:
-    """The scores of a column of :class:`Outcomes`."""
+    """The scores of a column of :class:`OutcomesDocument`."""
     if isinstance(column, str):
         scores = {letter: score for score, letter in _LETTERS.items()}
         return [scores[letter] for letter in column]

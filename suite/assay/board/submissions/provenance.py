@@ -59,8 +59,8 @@ class _Environment(StrictModel):
     host: PlainText | None = None
 
 
-class Provenance(StrictModel):
-    """As :class:`assay.runner.provenance.Provenance` writes it."""
+class ProvenanceDocument(StrictModel):
+    """As :class:`assay.runner.provenance.ProvenanceDocument` writes it."""
 
     job_key: Sha256
     written_utc: str
@@ -75,7 +75,7 @@ def provenance_problems(file: str, data: bytes, job_key: str) -> Iterator[Proble
         UnreadableError: it is not what a run writes.
     """
     check_text(file, parse_json(file, data))
-    document = parse_document(Provenance, file, data)
+    document = parse_document(ProvenanceDocument, file, data)
     if document.job_key != job_key:
         yield Problem(file, "job_key", document.job_key, job_key, _MEND)
     written = _time(document.written_utc)

@@ -16,7 +16,7 @@ from assay.data.layouts.labelled_names import LabelledNames
 from assay.data.layouts.npz import Npz
 from assay.data.layouts.oxford_flowers17 import OxfordFlowers17
 from assay.data.layouts.sklearn_digits import SklearnDigits
-from assay.data.layouts.table import Table
+from assay.data.layouts.table import TableLayout
 from assay.data.layouts.tiny_imagenet import TinyImageNet
 
 AnyLayout = Annotated[
@@ -31,7 +31,7 @@ AnyLayout = Annotated[
     | Npz
     | OxfordFlowers17
     | SklearnDigits
-    | Table
+    | TableLayout
     | TinyImageNet,
     Field(discriminator="type"),
 ]

@@ -18,7 +18,7 @@ from assay.data.files import (
 from assay.data.layouts.base import Contents, FileName, Layout, Sample, file_contents, parse_label
 
 
-class Table(Layout):
+class TableLayout(Layout):
     """One row per picture.
 
     Attributes:

@@ -62,7 +62,7 @@ class Description(Preprocessing):
 
 
 @dataclass(frozen=True)
-class Made:
+class FactoryProduct:
     """What a factory made.
 
     Attributes:
@@ -149,7 +149,7 @@ def load_product(name: str, product: object, weights: Path | None = None) -> "Lo
     return assemble(in_layout(made.module, preprocessing.layout), card, taken.sha256, made.code)
 
 
-def made_by(name: str) -> Made:
+def made_by(name: str) -> FactoryProduct:
     """What the factory called ``name`` makes.
 
     Raises:
@@ -158,7 +158,7 @@ def made_by(name: str) -> Made:
     return _made(name, _product(name))
 
 
-def _made(name: str, product: object) -> Made:
+def _made(name: str, product: object) -> FactoryProduct:
     from torch import nn
 
     net, said = product if isinstance(product, tuple) and len(product) == 2 else (product, None)
@@ -168,7 +168,7 @@ def _made(name: str, product: object) -> Made:
             "or, where no card describes it, a LoadedModel"
         )
     preprocessing, fields = _said(name, said)
-    return Made(name, net.cpu().eval(), preprocessing, fields)
+    return FactoryProduct(name, net.cpu().eval(), preprocessing, fields)
 
 
 def _described(model: "LoadedModel", name: str) -> "LoadedModel":
@@ -257,7 +257,7 @@ def _said(name: str, said: object) -> tuple[Preprocessing | None, CardFields]:
     return description.preprocessing(), description.fields()
 
 
-def _guessed(made: Made) -> Preprocessing:
+def _guessed(made: FactoryProduct) -> Preprocessing:
     """The card of a bare module: plain pixels of the one common shape that it accepts (1,000 classes: ImageNet's)."""
     import torch
 

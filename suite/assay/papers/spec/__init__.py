@@ -26,7 +26,7 @@ from assay.papers.spec.measurements import (
     TrainingMeasurement,
 )
 from assay.papers.spec.paper import Paper, load_paper, shipped_papers, task_at
-from assay.papers.spec.scales import SCALES, RecipeModel, Scale, ScaleName, SmallNet, Trained, ZooModel
+from assay.papers.spec.scales import SCALES, PaperScale, RecipeModel, ScaleName, SmallNet, Trained, ZooModel
 
 __all__ = [
     "SCALES",
@@ -41,10 +41,10 @@ __all__ = [
     "Ordering",
     "Pair",
     "Paper",
+    "PaperScale",
     "Ratio",
     "RecipeModel",
     "RegionsMeasurement",
-    "Scale",
     "ScaleName",
     "SmallNet",
     "Test",

@@ -19,10 +19,10 @@ from assay.papers.spec.measurements import (
 )
 from assay.papers.spec.names import Name
 from assay.papers.spec.rules import without_rules
-from assay.papers.spec.scales import Scale, ScaleName
+from assay.papers.spec.scales import PaperScale, ScaleName
 
 
-class Table(StrictModel):
+class PublishedTable(StrictModel):
     """Published figures: ``rows`` by label, with one figure (or null) per column; printed, or computed from data."""
 
     id: Name
@@ -35,7 +35,7 @@ class Table(StrictModel):
     note: str = ""
 
     @model_validator(mode="after")
-    def _rectangular(self) -> "Table":
+    def _rectangular(self) -> "PublishedTable":
         for label, figures in self.rows.items():
             if len(figures) != len(self.columns):
                 raise ValueError(
@@ -51,7 +51,7 @@ class Unprinted(StrictModel):
     what: str
 
 
-class Archive(StrictModel):
+class AuthorsArchive(StrictModel):
     """A file of the authors' own results that only the user can bring; ``family`` reads it."""
 
     family: str
@@ -69,13 +69,13 @@ class Paper(StrictModel):
     source: str
     summary: str
     settings: dict[str, str] = Field(default_factory=dict)
-    archive: Archive | None = None
-    tables: tuple[Table, ...] = ()
+    archive: AuthorsArchive | None = None
+    tables: tuple[PublishedTable, ...] = ()
     unprinted: tuple[Unprinted, ...] = ()
     measurements: dict[Name, Measurement] = Field(default_factory=dict)
     claims: tuple[Claim, ...] = Field(min_length=1)
     not_reproduced: tuple[str, ...] = ()
-    scales: dict[ScaleName, Scale]
+    scales: dict[ScaleName, PaperScale]
 
     @model_validator(mode="after")
     def _references(self) -> "Paper":
@@ -142,7 +142,9 @@ def _named(measurement: Measurement, names: Mapping[str, str]) -> Measurement:
     return measurement.model_copy(update={field: text})
 
 
-def _lost(where: str, measurement: Measurement, scale: Scale, tables: Mapping[str, Table]) -> Iterator[str]:
+def _lost(
+    where: str, measurement: Measurement, scale: PaperScale, tables: Mapping[str, PublishedTable]
+) -> Iterator[str]:
     model, task = getattr(measurement, "model", None), getattr(measurement, "task", None)
     if model is not None and model not in scale.models:
         yield f"{where}: there is no model {model!r}"

@@ -64,7 +64,7 @@ class TaskRun(StrictModel):
     ensemble: tuple[str, ...] = ()
 
 
-class Scale(StrictModel):
+class PaperScale(StrictModel):
     """What is run at one scale.
 
     Attributes:

@@ -11,7 +11,7 @@ from assay.data.dataset import Dataset, Sample
 from assay.models.check import check_logits
 from assay.models.loaded import LoadedModel
 from assay.tasks.base import RunContext
-from assay.tasks.shared.loading import Picture
+from assay.tasks.shared.loading import LoadedPicture
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ def load_block(
     model: LoadedModel, data: Dataset, samples: Sequence[Sample], context: RunContext, top_k: int
 ) -> Block:
     """The samples as the model takes them, with one clean pass."""
-    images = context.loader.batch([Picture(model, data, sample) for sample in samples], context.device)
+    images = context.loader.batch([LoadedPicture(model, data, sample) for sample in samples], context.device)
     known = [sample.target for sample in samples if sample.target is not None]
     return Block(
         model=model,

@@ -10,7 +10,7 @@ from assay.attacks.ensemble import at_size
 from assay.attacks.nearest import nearest
 from assay.attacks.observe import Model
 from assay.attacks.probe import retry_blind
-from assay.attacks.run import Job, least_likely_targets, run_job
+from assay.attacks.run import AttackJob, least_likely_targets, run_job
 from assay.attacks.settings import AttackResult, AttackSettings
 from assay.tasks.adversarial.block import Block
 from assay.tasks.adversarial.sources import source_model
@@ -27,9 +27,9 @@ class Found:
 
 def attack_job(
     attack: AttackSpec, block: Block, rows: Tensor, seeds: Sequence[int], targets: Tensor | None
-) -> Job:
+) -> AttackJob:
     """What is attacked: some rows of the block, a seed for each; ``targets`` (N,) are those of all rows."""
-    return Job(
+    return AttackJob(
         method=attack.method,
         model=_attacked_model(attack, block),
         images=block.images[rows],
@@ -40,7 +40,7 @@ def attack_job(
     )
 
 
-def run_engine(attack: AttackSpec, job: Job, settings: AttackSettings) -> Found:
+def run_engine(attack: AttackSpec, job: AttackJob, settings: AttackSettings) -> Found:
     """The attack at one radius; where the loss was flat the image is attacked again with the logit margin."""
     nothing = torch.zeros(len(job.images), dtype=torch.bool, device=job.images.device)
     if attack.only_foolbox_has:
@@ -52,7 +52,7 @@ def run_engine(attack: AttackSpec, job: Job, settings: AttackSettings) -> Found:
     return Found(*retry_blind(job, settings, run_job(job, settings)))
 
 
-def minimal_distances(attack: AttackSpec, job: Job, settings: AttackSettings) -> AttackResult | None:
+def minimal_distances(attack: AttackSpec, job: AttackJob, settings: AttackSettings) -> AttackResult | None:
     """The nearest adversarial images by an attack that looks for them; None for one that needs a radius.
 
     The radius of ``settings`` is only where random restarts begin.
@@ -64,7 +64,7 @@ def minimal_distances(attack: AttackSpec, job: Job, settings: AttackSettings) ->
     return None if needs_radius(attack.method, attack.options) else _foreign(attack, job, None)
 
 
-def _foreign(attack: AttackSpec, job: Job, eps: float | None) -> AttackResult:
+def _foreign(attack: AttackSpec, job: AttackJob, eps: float | None) -> AttackResult:
     """Foolbox's randomness is not per image: so that no image depends on its batch, each is attacked alone."""
     from assay.attacks.foolbox_backend import run_named
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from assay.attacks.balls import BALLS
 from assay.attacks.curve import SmallestEps, bisect
 from assay.attacks.losses import in_top
-from assay.attacks.run import Job
+from assay.attacks.run import AttackJob
 from assay.attacks.settings import AttackResult, AttackSettings, Norm
 from assay.tasks.adversarial.block import Block, fresh_logits
 from assay.tasks.adversarial.engines import Found, attack_job, minimal_distances, run_engine, targets_of
@@ -85,7 +85,7 @@ class Attacker:
     clean: Outcome
     targets: Tensor | None
 
-    def job(self, rows: Tensor, stream: str) -> Job:
+    def job(self, rows: Tensor, stream: str) -> AttackJob:
         """The attack on some rows, each with the seed of its image and ``stream``."""
         names = [self.block.unit_ids[row] for row in rows.tolist()]
         seeds = [self.context.seed(name, f"{self.attack.series}@{stream}") for name in names]

@@ -10,7 +10,7 @@ from assay.attacks.closed_form import linear_part, linear_worst_margin
 from assay.attacks.losses import in_top
 from assay.attacks.probe import black_box_probe
 from assay.attacks.relu_chain import Chain, chain_of
-from assay.attacks.run import Job
+from assay.attacks.run import AttackJob
 from assay.common.errors import UserError
 from assay.tasks.adversarial.block import Block, fresh_logits
 from assay.tasks.adversarial.spec import AdversarialSpec
@@ -33,7 +33,7 @@ def probe_outcomes(
     if spec.probe_queries == 0 or not len(rows):
         return outcomes
     seeds = [context.seed(block.unit_ids[row], "probe") for row in rows.tolist()]
-    job = Job(
+    job = AttackJob(
         "square",
         block.model.module,
         block.images[rows],

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from assay.common.errors import UserError
 from assay.tasks.adversarial.spec import AdversarialSpec, AttackSpec
-from assay.tasks.base import Record, Sent, SentNetwork
+from assay.tasks.base import Record, ReferenceNetwork, SentRecords
 from assay.tasks.shared.images import open_images
 
 if TYPE_CHECKING:
@@ -29,16 +29,16 @@ def claims_to_stand(record: Record, attack: AttackSpec, eps: Fraction) -> bool:
     return bool(record.values["clean_correct"]) and bool(stated(record, attack, eps)["correct"])
 
 
-def own_network(network: SentNetwork) -> "LoadedModel":
+def own_network(network: ReferenceNetwork) -> "LoadedModel":
     """The network, on the CPU, found to be the one that the submission states.
 
     Raises:
         UserError: other weights, architecture, labels or preprocessing.
     """
-    from assay.models.foreign import Trust, load_named
+    from assay.models.foreign import NamePolicy, load_named
 
     # The name is the maintainer's own: whoever made the request looked at it.
-    trust = Trust(named=frozenset([network.name]))
+    trust = NamePolicy(named=frozenset([network.name]))
     model = load_named(network.name, "the submission", trust, weights=network.weights)
     card = model.info.model_dump(mode="json")
     for field in _SAME:
@@ -50,7 +50,7 @@ def own_network(network: SentNetwork) -> "LoadedModel":
     return model
 
 
-def own_pictures(sent: Sent[AdversarialSpec]) -> "Dataset":
+def own_pictures(sent: SentRecords[AdversarialSpec]) -> "Dataset":
     """The data set, with the hash that the task demands; its samples are the records' units.
 
     Raises:

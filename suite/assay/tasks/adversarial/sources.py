@@ -5,7 +5,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from assay.common.canonical import canonical_sha256
-from assay.models.foreign import Trust, require_trusted
+from assay.models.foreign import NamePolicy, require_trusted
 from assay.tasks.adversarial.spec import AdversarialSpec
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def source_names(spec: AdversarialSpec) -> list[str]:
     return sorted({attack.transfer_from for attack in spec.attacks if attack.transfer_from})
 
 
-def with_sources(spec: AdversarialSpec, data: "Dataset", trust: Trust) -> "Dataset":
+def with_sources(spec: AdversarialSpec, data: "Dataset", trust: NamePolicy) -> "Dataset":
     """The data, whose hash covers the sources' weights and preprocessing too where there are any.
 
     The sources are read anew, for their weights may have changed since.

@@ -9,8 +9,9 @@ from pydantic import Field, model_validator
 from assay.attacks.methods import METHODS, check_settings, find_method
 from assay.attacks.settings import AttackSettings, LossName, MomentumNorm, Norm
 from assay.common.errors import UserError
+from assay.common.fields import IDENTITY, Rational, StepSize
 from assay.common.validation import StrictModel
-from assay.specs import IDENTITY, Rational, StepSize, TaskSpec
+from assay.specs.task_spec import TaskSpec
 from assay.tasks.adversarial.protocols import AUTOATTACK, Protocol, Version, version_unless_given
 
 MetricName = Literal["robust_accuracy", "robust_accuracy_of_correct", "worst_case", "median_eps"]
@@ -194,7 +195,7 @@ class AdversarialSpec(TaskSpec):
     )
 
     def metric_keys(self) -> tuple[str, ...]:
-        """See :meth:`assay.specs.TaskSpec.metric_keys`."""
+        """See :meth:`assay.specs.task_spec.TaskSpec.metric_keys`."""
         series = [*(attack.series for attack in self.attacks), "worst"]
         wanted = [name for name in ("robust_accuracy", "robust_accuracy_of_correct") if name in self.metrics]
         keys = [HEADLINE, "worst:curve_area", "worst:stands_at_largest", "clean_accuracy"]

@@ -11,13 +11,13 @@ from fractions import Fraction
 import torch
 
 from assay.attacks.losses import in_top
-from assay.attacks.run import Job, run_job
+from assay.attacks.run import AttackJob, run_job
 from assay.attacks.settings import AttackSettings
 from assay.models.loaded import LoadedModel
 from assay.tasks.adversarial.passes import attacked_in_a_pass
 from assay.tasks.adversarial.sent import claims_to_stand, own_network, own_pictures
 from assay.tasks.adversarial.spec import AdversarialSpec, AttackSpec
-from assay.tasks.base import Sent, Spot
+from assay.tasks.base import SentRecords, SpotFinding
 
 FIRST, SECOND = 20, 40  # images; the second look is taken only where one of the first falls
 MOST_BY_LUCK = 1  # of them may fall to our attack though an honest one left them standing
@@ -34,7 +34,7 @@ def comparable(spec: AdversarialSpec) -> tuple[AttackSpec, ...]:
     return tuple(attack for attack in white if not attack.single_step) or tuple(white)
 
 
-def spot_check(sent: Sent[AdversarialSpec], rank_by: str, seed: str) -> Spot | None:
+def spot_check(sent: SentRecords[AdversarialSpec], rank_by: str, seed: str) -> SpotFinding | None:
     """Attack some of the images that are said to stand at a radius; None where no attack is comparable.
 
     Raises:
@@ -53,11 +53,11 @@ def spot_check(sent: Sent[AdversarialSpec], rank_by: str, seed: str) -> Spot | N
         looked += len(rows)
         if len(broken) != MOST_BY_LUCK:
             break
-    return Spot(str(eps), looked, tuple(broken), contradicts=len(broken) > MOST_BY_LUCK)
+    return SpotFinding(str(eps), looked, tuple(broken), contradicts=len(broken) > MOST_BY_LUCK)
 
 
 def _tried(
-    sent: Sent[AdversarialSpec], rivals: Sequence[AttackSpec], rank_by: str, seed: str
+    sent: SentRecords[AdversarialSpec], rivals: Sequence[AttackSpec], rank_by: str, seed: str
 ) -> tuple[Fraction, list[int]]:
     """The radius that is tried, and the records that say that their image stands there.
 
@@ -81,14 +81,18 @@ def _tried(
 
 
 def _broken(
-    sent: Sent[AdversarialSpec], rivals: Sequence[AttackSpec], eps: Fraction, rows: Sequence[int], seed: str
+    sent: SentRecords[AdversarialSpec],
+    rivals: Sequence[AttackSpec],
+    eps: Fraction,
+    rows: Sequence[int],
+    seed: str,
 ) -> list[str]:
     """The units among ``rows`` that our attack breaks, judged by a fresh pass."""
     model, data = own_network(sent.network), own_pictures(sent)
     images = torch.stack([model.prepare(data.image(data.samples[row])) for row in rows])
     labels = torch.tensor([sent.records[row].values["label"] for row in rows])
     method, settings = _attack(sent.spec, rivals, eps)
-    job = Job(
+    job = AttackJob(
         method, model.module, images, labels,
         seeds=[random.Random(f"{seed}{row}").getrandbits(62) for row in rows],
         batch_size=attacked_in_a_pass(model.info.input_shape, "cpu"),

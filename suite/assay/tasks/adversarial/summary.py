@@ -8,8 +8,8 @@ from math import inf, isfinite
 from statistics import fmean
 from typing import Any
 
+from assay.common.statistics import mean_interval_in_range, wilson_interval
 from assay.results.document import Metric
-from assay.results.statistics import mean_interval_in_range, wilson_interval
 from assay.tasks.adversarial.guards import all_guards
 from assay.tasks.adversarial.outcomes import Outcomes
 from assay.tasks.adversarial.spec import HEADLINE, AdversarialSpec, AttackSpec

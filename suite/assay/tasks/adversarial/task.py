@@ -15,7 +15,7 @@ from assay.tasks.adversarial.summary import outcome, summarise, worst_outcome, w
 from assay.tasks.adversarial.values import RECORD_VALUES
 from assay.tasks.base import Figure, Record, RunContext, Summary, Task, Unit, image_units
 from assay.tasks.shared.images import DataSource, label_space_mismatch, open_images
-from assay.tasks.shared.plausible import Expected, plausible_accuracy
+from assay.tasks.shared.plausible import ExpectedAccuracy, plausible_accuracy
 
 if TYPE_CHECKING:
     from assay.data.dataset import Dataset
@@ -90,7 +90,9 @@ class AdversarialTask(Task[AdversarialSpec, "Dataset"]):
         """See :func:`assay.tasks.adversarial.summary.summarise`."""
         return summarise(spec, records)
 
-    def plausible(self, spec: AdversarialSpec, records: Sequence[Record], expected: Expected) -> Guard:
+    def plausible(
+        self, spec: AdversarialSpec, records: Sequence[Record], expected: ExpectedAccuracy
+    ) -> Guard:
         """See :class:`assay.tasks.base.Task`."""
         return plausible_accuracy(
             [bool(record.values["clean_correct"]) for record in records], expected, spec.top_k

@@ -18,7 +18,7 @@ from assay.tasks.adversarial.names import png_name
 from assay.tasks.adversarial.pixels import read_png
 from assay.tasks.adversarial.sent import claims_to_stand, own_network, own_pictures, stated
 from assay.tasks.adversarial.spec import AdversarialSpec, AttackSpec
-from assay.tasks.base import Looked, Record, Sent
+from assay.tasks.base import Inspected, Record, SentRecords
 
 _BATCH = 16
 _NAMED = 3  # images that a sentence names
@@ -47,7 +47,7 @@ class _Picture:
         return (self.sent * 255).round() - (self.clean * 255).round()
 
 
-def look(sent: Sent[AdversarialSpec]) -> Looked:
+def look(sent: SentRecords[AdversarialSpec]) -> Inspected:
     """Ask the network about each sent picture, and hold every picture against the records and the data set.
 
     Raises:
@@ -74,7 +74,7 @@ def look(sent: Sent[AdversarialSpec]) -> Looked:
                 count += len(pictures)
                 for complaint, unit_id in _contradictions(model, sent.spec, pictures):
                     found.setdefault(f"{attack.series}@{eps}: {complaint}", []).append(unit_id)
-    return Looked(count, tuple(f"{complaint}: {_names(units)}" for complaint, units in found.items()))
+    return Inspected(count, tuple(f"{complaint}: {_names(units)}" for complaint, units in found.items()))
 
 
 def _names(units: Sequence[str]) -> str:
@@ -83,7 +83,7 @@ def _names(units: Sequence[str]) -> str:
 
 
 def _read(
-    sent: Sent[AdversarialSpec], attack: AttackSpec, eps: Fraction, record: Record, clean: Tensor
+    sent: SentRecords[AdversarialSpec], attack: AttackSpec, eps: Fraction, record: Record, clean: Tensor
 ) -> "_Picture | str":
     """The picture, or why it cannot be one."""
     path = sent.files / png_name(attack.series, eps, record.unit_id)

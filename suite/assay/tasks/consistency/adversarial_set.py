@@ -31,7 +31,7 @@ from assay.models.info import ModelInfo
 from assay.models.pictures import prepared
 from assay.tasks.base import RunContext
 from assay.tasks.consistency.product import publish, rows_path, stored_count, stored_rows, table
-from assay.tasks.consistency.recipe import Recipe, reads_stored
+from assay.tasks.consistency.recipe import AdversarialSetRecipe, reads_stored
 from assay.tasks.consistency.sets import (
     OUTCOME_PREFIXES,
     SOURCE_COLUMN,
@@ -47,7 +47,7 @@ _PASSES_A_STEP = 3  # of a member, in forward passes: one forward, and one backw
 class MadeSet:
     """The recipe's set: a block's images are made when they are first asked for, by whoever asks first."""
 
-    recipe: Recipe
+    recipe: AdversarialSetRecipe
 
     @property
     def count(self) -> int:
@@ -107,7 +107,7 @@ class MadeSet:
         )
 
 
-def _verified(recipe: Recipe, row: dict[str, Any]) -> Pixels:
+def _verified(recipe: AdversarialSetRecipe, row: dict[str, Any]) -> Pixels:
     """A stored picture, which is the one that was made."""
     path = recipe.folder / row["file"]
     try:
@@ -119,11 +119,11 @@ def _verified(recipe: Recipe, row: dict[str, Any]) -> Pixels:
     return _pixels(content)
 
 
-def _make_again(recipe: Recipe) -> str:
+def _make_again(recipe: AdversarialSetRecipe) -> str:
     return f"delete {recipe.folder} and run the same command again: it is made anew"
 
 
-def _publish_whole(recipe: Recipe) -> None:
+def _publish_whole(recipe: AdversarialSetRecipe) -> None:
     """Write table and manifest once every source is done."""
     manifest, total = recipe.folder / "manifest.yaml", len(recipe.data.samples)
     if manifest.is_file() or stored_count(recipe.folder) < total:
@@ -135,15 +135,15 @@ def _publish_whole(recipe: Recipe) -> None:
 
 
 @lru_cache(maxsize=1)
-def _bench(recipe: Recipe, device: str) -> "_Bench":
+def _bench(recipe: AdversarialSetRecipe, device: str) -> "_SetMaker":
     """The networks stay on the device from block to block."""
-    return _Bench(recipe, torch.device(device))
+    return _SetMaker(recipe, torch.device(device))
 
 
-class _Bench:
+class _SetMaker:
     """The recipe's networks on a device, at work on groups of source images."""
 
-    def __init__(self, recipe: Recipe, device: torch.device) -> None:
+    def __init__(self, recipe: AdversarialSetRecipe, device: torch.device) -> None:
         self._recipe, self._device = recipe, device
         for model in (*recipe.members, *recipe.held_out):
             model.module.to(device)
@@ -211,7 +211,7 @@ def _pixels(content: bytes) -> Pixels:
     return picture[..., None] if picture.ndim == 2 else picture
 
 
-def _manifest(recipe: Recipe, files: dict[str, str]) -> bytes:
+def _manifest(recipe: AdversarialSetRecipe, files: dict[str, str]) -> bytes:
     data, spec = recipe.data.manifest, recipe.spec
     channels, height, width = recipe.frame.info.input_shape
     members = " + ".join(model.info.name for model in recipe.members)

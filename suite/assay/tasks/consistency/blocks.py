@@ -78,7 +78,7 @@ class Images:
 
 
 @dataclass(frozen=True)
-class Merged:
+class MergedBlocks:
     """All blocks as one.
 
     Attributes:
@@ -94,7 +94,7 @@ class Merged:
     tops: Mapping[tuple[str, str], TopImages]
 
 
-def merge(records: Sequence[Record]) -> Merged:
+def merge(records: Sequence[Record]) -> MergedBlocks:
     """The blocks' top images as those of all their images; blocks may be missing.
 
     Raises:
@@ -114,7 +114,7 @@ def merge(records: Sequence[Record]) -> Merged:
                     running[kind, layer] = TopK(len(part.images), record.values["kept"][kind])
                 running[kind, layer].merge(part)
     numbers = {kind: _numbers(records, kind) for kind in KINDS}
-    return Merged(
+    return MergedBlocks(
         layers=layers,
         images=_images(records, numbers),
         hierarchy=parse_hierarchy(records[0].files[HIERARCHY_FILE], HIERARCHY_FILE),

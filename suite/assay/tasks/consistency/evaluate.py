@@ -34,7 +34,7 @@ from assay.tasks.consistency.recipe import reads_stored
 from assay.tasks.consistency.sets import AdversarialBlock, ConsistencyData, concepts_of
 from assay.tasks.consistency.spec import ConsistencySpec
 from assay.tasks.consistency.topk import TopImages, TopK, top_count
-from assay.tasks.shared.loading import Picture
+from assay.tasks.shared.loading import LoadedPicture
 
 SHEET_NEURONS = 4
 SHEET_COLUMNS = 3
@@ -43,7 +43,7 @@ SHEET_SIDE = 112
 
 
 @dataclass(frozen=True)
-class Stream:
+class ImageStream:
     """Images of one kind, read when they are needed.
 
     Attributes:
@@ -81,26 +81,26 @@ def evaluate(
         yield _block(spec, layers, data, unit, real, context)
 
 
-def _real(spec: ConsistencySpec, model: LoadedModel, data: ConsistencyData, block: range) -> Stream:
+def _real(spec: ConsistencySpec, model: LoadedModel, data: ConsistencyData, block: range) -> ImageStream:
     samples = data.real.samples
 
     def load(numbers: Sequence[int], context: RunContext) -> Tensor:
-        pictures = [Picture(model, data.real, samples[number]) for number in numbers]
+        pictures = [LoadedPicture(model, data.real, samples[number]) for number in numbers]
         return context.loader.batch(pictures, context.device)
 
-    return Stream(list(block), load, model, top_count(len(samples), float(spec.top_share)) + 1)
+    return ImageStream(list(block), load, model, top_count(len(samples), float(spec.top_share)) + 1)
 
 
 def _adversarial(
     spec: ConsistencySpec, model: LoadedModel, data: ConsistencyData, block: AdversarialBlock
-) -> Stream:
+) -> ImageStream:
     reader = reads_stored(model)
 
     def load(numbers: Sequence[int], context: RunContext) -> Tensor:
         return torch.stack([reader.prepare(block.pixels(number)) for number in numbers]).to(context.device)
 
     kept = top_count(data.adversarial.count, float(spec.top_share)) + 1
-    return Stream(block.numbers, load, reader, kept)
+    return ImageStream(block.numbers, load, reader, kept)
 
 
 def _layers(spec: ConsistencySpec, model: LoadedModel, image: Tensor) -> tuple[str, ...]:
@@ -118,7 +118,7 @@ def _block(
     layers: tuple[str, ...],
     data: ConsistencyData,
     unit: Unit,
-    real: Stream,
+    real: ImageStream,
     context: RunContext,
 ) -> Record:
     first, end = unit.payload
@@ -156,7 +156,7 @@ def _made(data: ConsistencyData, first: int, end: int, context: RunContext) -> t
 
 
 def _top_images(
-    spec: ConsistencySpec, layers: tuple[str, ...], stream: Stream, context: RunContext, share: float
+    spec: ConsistencySpec, layers: tuple[str, ...], stream: ImageStream, context: RunContext, share: float
 ) -> list[TopImages]:
     """Each layer's top images of the stream; memory does not grow with its length."""
     running: list[TopK] = []
@@ -179,7 +179,7 @@ def _real_values(data: ConsistencyData, numbers: Sequence[int]) -> dict[str, Any
 
 
 @torch.no_grad()
-def _correct(data: ConsistencyData, real: Stream, context: RunContext) -> list[bool] | None:
+def _correct(data: ConsistencyData, real: ImageStream, context: RunContext) -> list[bool] | None:
     """Which of the block's real images the network classifies as labelled; None where labels are concepts."""
     samples = [data.real.samples[number] for number in real.numbers]
     if samples[0].concepts:
@@ -201,7 +201,7 @@ def _adversarial_values(made: AdversarialBlock) -> dict[str, Any]:
 
 
 def _checks(
-    spec: ConsistencySpec, layers: tuple[str, ...], stream: Stream, context: RunContext
+    spec: ConsistencySpec, layers: tuple[str, ...], stream: ImageStream, context: RunContext
 ) -> dict[str, float]:
     """How far a second pass, and an image alone, are from the first pass, as a share of the largest activation."""
     images = stream.load(stream.numbers[: context.batch_size], context)
@@ -223,7 +223,9 @@ def sheet_neurons(n_neurons: int) -> list[int]:
     return sorted(set(np.linspace(0, n_neurons - 1, SHEET_NEURONS).round().astype(int).tolist()))
 
 
-def _sheet(layer: str, streams: dict[str, Stream], tops: dict[str, TopImages], context: RunContext) -> bytes:
+def _sheet(
+    layer: str, streams: dict[str, ImageStream], tops: dict[str, TopImages], context: RunContext
+) -> bytes:
     neurons = sheet_neurons(len(tops["real"].images))
     arrays: dict[str, Array] = {"neurons": np.array(neurons, np.int64)}
     for neuron in neurons:
@@ -234,7 +236,7 @@ def _sheet(layer: str, streams: dict[str, Stream], tops: dict[str, TopImages], c
 
 
 def _small_pictures(
-    layer: str, neuron: int, stream: Stream, top: TopImages, context: RunContext
+    layer: str, neuron: int, stream: ImageStream, top: TopImages, context: RunContext
 ) -> SmallPictures:
     pixels, boxes = [], []
     for number in top.images[neuron].tolist():
@@ -247,7 +249,7 @@ def _small_pictures(
     )
 
 
-def _field(stream: Stream, image: Tensor, layer: str, neuron: int) -> Any:
+def _field(stream: ImageStream, image: Tensor, layer: str, neuron: int) -> Any:
     try:
         return argmax_field(stream.model.module, image, layer, neuron)
     except UserError:  # a layer without a map has no field: the whole image is outlined

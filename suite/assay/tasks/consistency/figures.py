@@ -14,7 +14,7 @@ from matplotlib.patches import Rectangle
 
 from assay.tasks.consistency.metric import Floats
 from assay.tasks.consistency.outline import Box
-from assay.tasks.consistency.scores import Estimate
+from assay.tasks.consistency.scores import LayerEstimate
 
 Pixels = npt.NDArray[np.uint8]
 REAL_COLOUR, ADV_COLOUR, FLOOR_COLOUR = "#3b6ea8", "#c0504d", "#444444"
@@ -121,7 +121,7 @@ def _frame(left: float, top: float, width: float, height: float, colour: str) ->
     return Rectangle((left - 0.5, top - 0.5), width, height, fill=False, edgecolor=colour, linewidth=1.5)
 
 
-def gap_by_layer(real: Mapping[str, Estimate], adversarial: Mapping[str, Estimate]) -> Figure:
+def gap_by_layer(real: Mapping[str, LayerEstimate], adversarial: Mapping[str, LayerEstimate]) -> Figure:
     """The mean excess over the floor with its interval, layer by layer in the order given."""
     layers = list(real)
     figure = Figure(figsize=(max(5.0, 0.9 * len(layers)), 4), layout="constrained")

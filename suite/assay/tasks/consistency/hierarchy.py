@@ -35,7 +35,7 @@ class _Node(BaseModel):
     parents: tuple[str, ...]
 
 
-class _Document(BaseModel):
+class _HierarchyDocument(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True)
     name: str
     licence_notice: str = ""
@@ -87,7 +87,7 @@ def parse_hierarchy(content: bytes, where: str) -> Hierarchy:
         UserError: as :func:`load_hierarchy`.
     """
     try:
-        document = _Document.model_validate(json.loads(content))
+        document = _HierarchyDocument.model_validate(json.loads(content))
     except (json.JSONDecodeError, UnicodeDecodeError, ValidationError) as error:
         first = " ".join(str(error).split())
         raise UserError(f"hierarchy file {where} is not of the hierarchy format: {first}") from error

@@ -12,12 +12,12 @@ from torch import Tensor
 from assay.attacks.ensemble import Classifier, least_likely_targets
 from assay.common.canonical import canonical_sha256
 from assay.common.errors import UserError
+from assay.common.fields import identity_of
 from assay.common.resources import cache_folder
 from assay.data.dataset import Dataset, Sample
 from assay.models.foreign import load_named
 from assay.models.info import UNSTATED
 from assay.models.loaded import LoadedModel
-from assay.specs import identity_of
 from assay.tasks.consistency.sets import STORED_RESIZE, naming_the_set
 from assay.tasks.consistency.spec import EnsembleSpec
 from assay.tasks.shared.images import DataSource, label_space_mismatch, refuse_unfit
@@ -31,7 +31,7 @@ def reads_stored(model: LoadedModel) -> LoadedModel:
 
 
 @dataclass(frozen=True, eq=False)
-class Recipe:
+class AdversarialSetRecipe:
     """All that decides an adversarial set."""
 
     spec: EnsembleSpec
@@ -89,7 +89,7 @@ def _identity(model: LoadedModel) -> dict[str, Any]:
     return {"name": model.info.name, **model.info.identity()}
 
 
-def read_recipe(spec: EnsembleSpec, data: Dataset, source: DataSource) -> Recipe:
+def read_recipe(spec: EnsembleSpec, data: Dataset, source: DataSource) -> AdversarialSetRecipe:
     """Load the members and check that they can make a set from these data.
 
     Args:
@@ -108,7 +108,7 @@ def read_recipe(spec: EnsembleSpec, data: Dataset, source: DataSource) -> Recipe
         name: load_named(name, "adversarial", source.trust, folder=folder, option="--trust")
         for name in (*spec.ensemble, *spec.held_out)
     }
-    recipe = Recipe(
+    recipe = AdversarialSetRecipe(
         spec, data, [loaded[name] for name in spec.ensemble], [loaded[name] for name in spec.held_out]
     )
     first = recipe.members[0].info
@@ -131,7 +131,7 @@ def read_recipe(spec: EnsembleSpec, data: Dataset, source: DataSource) -> Recipe
     return recipe
 
 
-def _check_targets(recipe: Recipe) -> None:
+def _check_targets(recipe: AdversarialSetRecipe) -> None:
     data, first, wanted = recipe.data, recipe.members[0].info, recipe.spec.targets
     mismatch = None if data.samples[0].concepts else label_space_mismatch(first, data)
     if mismatch:

@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_array
 
-from assay.results.statistics import LEAST_UNITS
+from assay.common.statistics import LEAST_UNITS
 from assay.tasks.base import Record
-from assay.tasks.consistency.blocks import KINDS, Merged, merge
+from assay.tasks.consistency.blocks import KINDS, MergedBlocks, merge
 from assay.tasks.consistency.dyads import Likeness, likeness
 from assay.tasks.consistency.hierarchy import named_hierarchy, path_lengths, similarity
 from assay.tasks.consistency.metric import (
@@ -40,7 +40,7 @@ class Scoring:
     """All that follows from the records: top images that count, and scores by kind, layer and sigma."""
 
     spec: ConsistencySpec
-    merged: Merged
+    merged: MergedBlocks
 
     @classmethod
     def of(cls, spec: ConsistencySpec, records: Sequence[Record]) -> Scoring:
@@ -152,7 +152,7 @@ class Scoring:
 
 
 @dataclass(frozen=True)
-class Estimate:
+class LayerEstimate:
     """A figure of a layer with its 95 % interval, which rests on n images; None where there is no interval."""
 
     value: float
@@ -161,7 +161,7 @@ class Estimate:
     n: int
 
 
-def estimates(scoring: Scoring, layer: str, sigma: float) -> dict[str, Estimate]:
+def estimates(scoring: Scoring, layer: str, sigma: float) -> dict[str, LayerEstimate]:
     """Metric name to its figure over a layer's neurons; the excess is left out where consis(n) may exceed 1.
 
     Intervals say how far figures would be off had other images been drawn (:mod:`..dyads`). Floors have none: they are
@@ -176,7 +176,7 @@ def estimates(scoring: Scoring, layer: str, sigma: float) -> dict[str, Estimate]
         consis, floor = float(own.consis.mean()), float(own.floor.mean())
         most = 1.0 if scoring.one_class_each else math.inf
         found[f"consis{suffix}"] = _estimate(consis, alike.times(1 - alike.same), images, most)
-        found[f"floor{suffix}"] = Estimate(floor, None, None, images)
+        found[f"floor{suffix}"] = LayerEstimate(floor, None, None, images)
         if scoring.one_class_each:
             errors[kind] = alike.times(1 / (1 - other)) if other < 1 else alike
             found[f"excess{suffix}"] = _estimate(excess(consis, floor), errors[kind], images, most)
@@ -186,8 +186,8 @@ def estimates(scoring: Scoring, layer: str, sigma: float) -> dict[str, Estimate]
     return found
 
 
-def _estimate(value: float, errors: Likeness, images: int, most: float = math.inf) -> Estimate:
+def _estimate(value: float, errors: Likeness, images: int, most: float = math.inf) -> LayerEstimate:
     if images < LEAST_UNITS or math.isnan(errors.value):
-        return Estimate(value, None, None, images)
+        return LayerEstimate(value, None, None, images)
     half = errors.half_width()
-    return Estimate(value, value - half, max(min(value + half, most), value), images)
+    return LayerEstimate(value, value - half, max(min(value + half, most), value), images)

@@ -14,8 +14,8 @@ from assay.common.canonical import canonical_sha256
 from assay.common.errors import UserError
 from assay.data.dataset import DataFacts, Dataset, Sample, open_dataset
 from assay.data.files import DataFiles
-from assay.data.layouts.table import Table
-from assay.data.manifest import Manifest, load_manifest
+from assay.data.layouts.table import TableLayout
+from assay.data.manifest import DataManifest, load_manifest
 from assay.data.pixels import Pixels
 from assay.models.info import ModelInfo, Resize
 from assay.tasks.base import RunContext
@@ -98,7 +98,7 @@ class ConsistencyData:
     adversarial: AdversarialSet
 
     @property
-    def manifest(self) -> Manifest:
+    def manifest(self) -> DataManifest:
         """The real images' manifest."""
         return self.real.manifest
 
@@ -190,7 +190,7 @@ def open_adversarial(
     """
     dataset = open_dataset(load_manifest(manifest, relative_to), roots)
     layout = dataset.manifest.layout
-    if not isinstance(layout, Table) or layout.target_column is None:
+    if not isinstance(layout, TableLayout) or layout.target_column is None:
         raise UserError(
             f"adversarial set {dataset.manifest.name}: needs the layout `table` with a `target_column`; "
             "give the manifest of a set that Assay made, or make one of that form"
@@ -209,7 +209,7 @@ def open_adversarial(
     return StoredSet(dataset, sources, {name: tuple(row[name] == "true" for row in rows) for name in names})
 
 
-def _rows(dataset: Dataset, layout: Table) -> list[dict[str, str]]:
+def _rows(dataset: Dataset, layout: TableLayout) -> list[dict[str, str]]:
     text = DataFiles(dataset.folder, (layout.table,)).read_text(layout.table)
     reader = csv.DictReader(io.StringIO(text, newline=""))
     if SOURCE_COLUMN not in (reader.fieldnames or ()):

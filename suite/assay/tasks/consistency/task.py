@@ -8,7 +8,7 @@ from assay.tasks.base import Figure, Record, RunContext, Summary, Task, Unit
 from assay.tasks.consistency.spec import ConsistencySpec
 from assay.tasks.consistency.values import RECORD_VALUES
 from assay.tasks.shared.images import DataSource, label_space_mismatch, open_images, refuse_unfit
-from assay.tasks.shared.plausible import Expected, plausible_accuracy
+from assay.tasks.shared.plausible import ExpectedAccuracy, plausible_accuracy
 
 if TYPE_CHECKING:
     from assay.data.dataset import Dataset
@@ -95,7 +95,9 @@ class ConsistencyTask(Task[ConsistencySpec, "ConsistencyData"]):
 
         return title_of(str(spec.headline_key))
 
-    def plausible(self, spec: ConsistencySpec, records: Sequence[Record], expected: Expected) -> Guard | None:
+    def plausible(
+        self, spec: ConsistencySpec, records: Sequence[Record], expected: ExpectedAccuracy
+    ) -> Guard | None:
         """See :class:`assay.tasks.base.Task`; concepts are no labels of the model's."""
         correct = [record.values["real"]["correct"] for record in records]
         if None in correct:

@@ -17,7 +17,7 @@ class RealValues(StrictModel):
     correct: list[bool] | None = None
 
 
-class AdversarialValues(StrictModel):
+class AdversarialImageValues(StrictModel):
     """The adversarial images made of them, and who answered their targets."""
 
     images: list[Count]
@@ -40,7 +40,7 @@ class ConsistencyValues(StrictModel):
     layers: list[str]
     kept: KeptValues
     real: RealValues
-    adversarial: AdversarialValues
+    adversarial: AdversarialImageValues
     checks: dict[str, Annotated[float, Field(ge=0, le=1e9)]]
 
 

@@ -14,21 +14,23 @@ from assay.tasks.corruptions.corrupt import RANDOM
 from assay.tasks.corruptions.names import SEVERITIES, sheet_name
 from assay.tasks.corruptions.pictures import CorruptedPicture, Level
 from assay.tasks.corruptions.sets import Image
-from assay.tasks.corruptions.sheet import Shown, sheet
+from assay.tasks.corruptions.sheet import SheetPicture, sheet
 from assay.tasks.corruptions.spec import CorruptionsSpec
-from assay.tasks.shared.loading import Picture
+from assay.tasks.shared.loading import LoadedPicture
 
 if TYPE_CHECKING:
     from assay.data.dataset import Dataset
 
 
-def pictures_of(spec: CorruptionsSpec, model: LoadedModel, data: "Dataset", image: Image) -> list[Picture]:
+def pictures_of(
+    spec: CorruptionsSpec, model: LoadedModel, data: "Dataset", image: Image
+) -> list[LoadedPicture]:
     """The image's clean picture, where there is one, and those of every corruption and severity."""
     if spec.prepare == "direct":
         model = model.with_resize("direct")
-    clean = [] if image.clean is None else [Picture(model, data, image.clean)]
+    clean = [] if image.clean is None else [LoadedPicture(model, data, image.clean)]
     if spec.pictures == "published":
-        return [Picture(model, data, image.published[cell]) for cell in spec.cells]
+        return [LoadedPicture(model, data, image.published[cell]) for cell in spec.cells]
     assert image.clean is not None
     levels = [Level(name, severity, spec.settings, spec.seed) for name, severity in spec.cells]
     return [*clean, *(CorruptedPicture(model, data, image.clean, level) for level in levels)]
@@ -41,10 +43,12 @@ def evaluate(
     first = {sample.unit_id for sample in data.samples[: spec.sheets]} if spec.pictures == "made" else set()
     for unit in units:
         pictures = pictures_of(spec, model, data, unit.payload)
-        yield _record(spec, pictures, unit, _Asked(spec, pictures, context, keep=unit.id in first))
+        yield _record(spec, pictures, unit, _Answers(spec, pictures, context, keep=unit.id in first))
 
 
-def _record(spec: CorruptionsSpec, pictures: Sequence[Picture], unit: Unit, asked: "_Asked") -> Record:
+def _record(
+    spec: CorruptionsSpec, pictures: Sequence[LoadedPicture], unit: Unit, asked: "_Answers"
+) -> Record:
     image: Image = unit.payload
     has_clean = image.clean is not None
     cells = asked.answers[1:] if has_clean else asked.answers
@@ -73,7 +77,7 @@ def _by_corruption(spec: CorruptionsSpec, cells: Sequence[Any]) -> dict[str, lis
     }
 
 
-class _Asked:
+class _Answers:
     """What the network said of pictures, and what they are like; they are let go batch by batch.
 
     Attributes:
@@ -85,7 +89,7 @@ class _Asked:
     """
 
     def __init__(
-        self, spec: CorruptionsSpec, pictures: Sequence[Picture], context: RunContext, keep: bool
+        self, spec: CorruptionsSpec, pictures: Sequence[LoadedPicture], context: RunContext, keep: bool
     ) -> None:
         self.answers: list[int] = []
         self.changes: list[float] = []
@@ -107,13 +111,13 @@ class _Asked:
             context.advance(len(some) / len(pictures))
         self.changes = self.changes[1:]
 
-    def shown(self, spec: CorruptionsSpec, label: int) -> list[Shown]:
+    def shown(self, spec: CorruptionsSpec, label: int) -> list[SheetPicture]:
         """The clean picture, and every corruption at the middle one of the severities."""
         severity = spec.severities[len(spec.severities) // 2]
         titles = ["clean", *(f"{name.replace('_', ' ')}, {level}" for name, level in spec.cells)]
         wanted = [0, *(place + 1 for place, (_, level) in enumerate(spec.cells) if level == severity)]
         return [
-            Shown(titles[place], self.kept[place], self.answers[place], self.answers[place] == label)
+            SheetPicture(titles[place], self.kept[place], self.answers[place], self.answers[place] == label)
             for place in wanted
         ]
 
@@ -140,7 +144,7 @@ def _alone_difference(model: LoadedModel, batch: Tensor, logits: Tensor) -> floa
     return float((_logits(model, batch[:1]) - logits[:1]).abs().max() / scale)
 
 
-def _checks(pictures: Sequence[Picture], unit_id: str) -> dict[str, bool | None]:
+def _checks(pictures: Sequence[LoadedPicture], unit_id: str) -> dict[str, bool | None]:
     """Of one corruption, another with each image: severity 0, the same seed again, another seed."""
     made = [picture for picture in pictures if isinstance(picture, CorruptedPicture)]
     checks: dict[str, bool | None] = dict.fromkeys(("zero_is_clean", "repeats", "seed_matters"))

@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 
 from assay.tasks.base import Figure, Record
 from assay.tasks.corruptions.names import sheet_name
-from assay.tasks.corruptions.outcomes import Outcomes
+from assay.tasks.corruptions.outcomes import CorruptionOutcomes
 from assay.tasks.corruptions.spec import CorruptionsSpec
 
 _MEAN_COLOUR, _OTHERS_COLOUR = "#1f4e8c", "rgba(120,120,120,0.45)"
@@ -17,7 +17,7 @@ def figures(spec: CorruptionsSpec, records: Sequence[Record]) -> list[Figure]:
     """All of them; none where the data are themselves the shift."""
     if not records or spec.pictures == "plain":
         return []
-    outcomes = Outcomes.of(spec, records)
+    outcomes = CorruptionOutcomes.of(spec, records)
     return [_heat_map(spec, outcomes), _curves(spec, outcomes), *_sheets(spec, records)]
 
 
@@ -25,7 +25,7 @@ def _words(name: str) -> str:
     return name.replace("_", " ")
 
 
-def _heat_map(spec: CorruptionsSpec, outcomes: Outcomes) -> Figure:
+def _heat_map(spec: CorruptionsSpec, outcomes: CorruptionOutcomes) -> Figure:
     """One row per corruption, one column per severity, and the mean of both."""
     cells = outcomes.cells
     table = np.hstack([cells, cells.mean(1, keepdims=True)])
@@ -56,7 +56,7 @@ def _heat_map(spec: CorruptionsSpec, outcomes: Outcomes) -> Figure:
     return Figure("heat-map", "Accuracy by corruption and severity", caption, "plotly", str(chart.to_json()))
 
 
-def _curves(spec: CorruptionsSpec, outcomes: Outcomes) -> Figure:
+def _curves(spec: CorruptionsSpec, outcomes: CorruptionOutcomes) -> Figure:
     """The mean over corruptions, with each of them behind it."""
     chart = go.Figure()
     known = outcomes.clean is not None

@@ -6,7 +6,7 @@ import numpy as np
 
 from assay.results.document import Guard
 from assay.tasks.base import Record
-from assay.tasks.corruptions.outcomes import Outcomes
+from assay.tasks.corruptions.outcomes import CorruptionOutcomes
 from assay.tasks.corruptions.spec import CorruptionsSpec
 
 ALONE_TOLERANCE = 1e-3  # of the largest logit; batched kernels sum in another order
@@ -23,7 +23,9 @@ SAME_LIMIT = 0.02
 """Share of the images: on 8 x 8 pixels two draws of a blur may agree, where the seed is not used they always do."""
 
 
-def all_guards(spec: CorruptionsSpec, records: Sequence[Record], outcomes: Outcomes) -> Iterator[Guard]:
+def all_guards(
+    spec: CorruptionsSpec, records: Sequence[Record], outcomes: CorruptionOutcomes
+) -> Iterator[Guard]:
     """Each of them, where it has a meaning."""
     checks = [record.values["checks"] for record in records]
     for name, (check, detail) in _CHECKS.items():
@@ -62,7 +64,7 @@ def _changes_something(spec: CorruptionsSpec, changes: np.ndarray) -> Guard:
     )
 
 
-def _falls(spec: CorruptionsSpec, outcomes: Outcomes) -> Guard:
+def _falls(spec: CorruptionsSpec, outcomes: CorruptionOutcomes) -> Guard:
     """Severities in the wrong order, or a corruption that heals: more is right at the highest than at the lowest."""
     cells = outcomes.cells
     rising = cells[:, -1] > cells[:, 0]

@@ -13,7 +13,7 @@ Bools = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
-class Outcomes:
+class CorruptionOutcomes:
     """N images under C corruptions at S severities.
 
     Attributes:
@@ -31,7 +31,7 @@ class Outcomes:
     changes: npt.NDArray[np.float64] | None
 
     @classmethod
-    def of(cls, spec: CorruptionsSpec, records: Sequence[Record]) -> "Outcomes":
+    def of(cls, spec: CorruptionsSpec, records: Sequence[Record]) -> "CorruptionOutcomes":
         """Those of records without an error."""
         shape = (len(records), len(spec.corruptions), len(spec.severities))
         values = [record.values for record in records]

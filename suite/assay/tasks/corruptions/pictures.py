@@ -11,7 +11,7 @@ import numpy as np
 
 from assay.tasks.corruptions.corrupt import Pixels, corrupt
 from assay.tasks.corruptions.names import Settings
-from assay.tasks.shared.loading import Picture
+from assay.tasks.shared.loading import LoadedPicture
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,7 +30,7 @@ class Level:
 
 
 @dataclass(frozen=True)
-class CorruptedPicture(Picture):
+class CorruptedPicture(LoadedPicture):
     """One image of a data set at a network's size, then corrupted: ImageNet-C too crops before it corrupts.
 
     The seed has no part of the model, so that models of one size meet the same pictures.
@@ -40,11 +40,11 @@ class CorruptedPicture(Picture):
 
     @property
     def key(self) -> Hashable:
-        """See :class:`assay.tasks.shared.loading.Picture`."""
+        """See :class:`assay.tasks.shared.loading.LoadedPicture`."""
         return super().key, self.level
 
     def load(self) -> "Tensor":
-        """See :class:`assay.tasks.shared.loading.Picture`."""
+        """See :class:`assay.tasks.shared.loading.LoadedPicture`."""
         import torch
 
         level = self.level
@@ -66,11 +66,11 @@ class _Latest:
         self._found: OrderedDict[Hashable, Pixels] = OrderedDict()
         self._lock = Lock()
 
-    def of(self, picture: Picture) -> Pixels:
+    def of(self, picture: LoadedPicture) -> Pixels:
         """(H, W, C) uint8, not to be written into."""
         from assay.models.pictures import prepared
 
-        key = Picture(picture.model, picture.data, picture.sample).key
+        key = LoadedPicture(picture.model, picture.data, picture.sample).key
         with self._lock:
             if key in self._found:
                 return self._found[key]

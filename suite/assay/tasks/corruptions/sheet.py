@@ -19,7 +19,7 @@ _COLUMNS = 5
 _LETTERS = 24  # of an answer
 
 
-class Shown(NamedTuple):
+class SheetPicture(NamedTuple):
     """A picture (C, H, W) in [0, 1] with its title, and the answer to it."""
 
     title: str
@@ -28,7 +28,7 @@ class Shown(NamedTuple):
     right: bool
 
 
-def sheet(pictures: Sequence[Shown], model: ModelInfo) -> bytes:
+def sheet(pictures: Sequence[SheetPicture], model: ModelInfo) -> bytes:
     """The pictures in rows, as a PNG."""
     wide, high = _CELL + _GAP, _CELL + 2 * _TEXT + _GAP
     rows = -(-len(pictures) // _COLUMNS)

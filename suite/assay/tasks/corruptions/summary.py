@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from assay.common.statistics import LEAST_UNITS, bootstrap_interval, wilson_interval
 from assay.results.document import Metric
-from assay.results.statistics import LEAST_UNITS, bootstrap_interval, wilson_interval
 from assay.tasks.base import Record, Summary
 from assay.tasks.corruptions.baseline import alexnet_error
 from assay.tasks.corruptions.guards import all_guards
-from assay.tasks.corruptions.outcomes import Outcomes
+from assay.tasks.corruptions.outcomes import CorruptionOutcomes
 from assay.tasks.corruptions.spec import HEADLINE, CorruptionsSpec
 from assay.tasks.corruptions.titles import headline_title
 
@@ -23,7 +23,7 @@ def summarise(spec: CorruptionsSpec, records: Sequence[Record]) -> Summary:
     """The mean accuracy with an interval that resamples images, and what it is made of."""
     if not records:
         return Summary((), ())
-    outcomes = Outcomes.of(spec, records)
+    outcomes = CorruptionOutcomes.of(spec, records)
     metrics = _plain(spec, outcomes) if spec.pictures == "plain" else _corrupted(spec, outcomes)
     return Summary(tuple(metrics), tuple(all_guards(spec, records, outcomes)))
 
@@ -45,12 +45,12 @@ def corruption_error(spec: CorruptionsSpec, correct: Floats) -> Any:
     return ((1 - correct[..., places, :]).sum(-1) / baseline).mean(-1)
 
 
-def _plain(spec: CorruptionsSpec, outcomes: Outcomes) -> Iterator[Metric]:
+def _plain(spec: CorruptionsSpec, outcomes: CorruptionOutcomes) -> Iterator[Metric]:
     assert outcomes.clean is not None
     yield _mean(spec, HEADLINE, outcomes.clean, title=headline_title(spec), direction="up", headline=True)
 
 
-def _corrupted(spec: CorruptionsSpec, outcomes: Outcomes) -> Iterator[Metric]:
+def _corrupted(spec: CorruptionsSpec, outcomes: CorruptionOutcomes) -> Iterator[Metric]:
     images = outcomes.correct.mean((1, 2))
     yield _mean(spec, HEADLINE, images, title=headline_title(spec), direction="up", headline=True)
     if outcomes.clean is not None:
@@ -74,7 +74,7 @@ def _corrupted(spec: CorruptionsSpec, outcomes: Outcomes) -> Iterator[Metric]:
         yield from _of_corruption(spec, name, outcomes.correct[:, place])
 
 
-def _worst(spec: CorruptionsSpec, outcomes: Outcomes) -> Metric:
+def _worst(spec: CorruptionsSpec, outcomes: CorruptionOutcomes) -> Metric:
     place = int(outcomes.by_corruption.argmin())
     name = spec.corruptions[place].replace("_", " ")
     return _mean(
@@ -83,7 +83,7 @@ def _worst(spec: CorruptionsSpec, outcomes: Outcomes) -> Metric:
     )  # fmt: skip
 
 
-def _corruption_error(spec: CorruptionsSpec, outcomes: Outcomes) -> Metric:
+def _corruption_error(spec: CorruptionsSpec, outcomes: CorruptionOutcomes) -> Metric:
     value = float(corruption_error(spec, outcomes.cells))
     low, high = _resampled(spec, outcomes)
     count = len(spec.of_baseline)
@@ -93,7 +93,7 @@ def _corruption_error(spec: CorruptionsSpec, outcomes: Outcomes) -> Metric:
     )  # fmt: skip
 
 
-def _resampled(spec: CorruptionsSpec, outcomes: Outcomes) -> tuple[float | None, float | None]:
+def _resampled(spec: CorruptionsSpec, outcomes: CorruptionOutcomes) -> tuple[float | None, float | None]:
     """It is linear in the accuracies, so each image has its own share of it."""
     return _interval(corruption_error(spec, outcomes.correct.astype(np.float64)), spec.seed)
 

@@ -9,9 +9,9 @@ from assay.tasks.corruptions.spec import CorruptionsSpec
 from assay.tasks.corruptions.titles import headline_title
 from assay.tasks.corruptions.values import RECORD_VALUES
 from assay.tasks.shared.images import DataSource, label_space_mismatch, open_images
-from assay.tasks.shared.loading import Picture
+from assay.tasks.shared.loading import LoadedPicture
 from assay.tasks.shared.passes import images_in_a_pass
-from assay.tasks.shared.plausible import Expected, plausible_accuracy
+from assay.tasks.shared.plausible import ExpectedAccuracy, plausible_accuracy
 
 if TYPE_CHECKING:
     from assay.data.dataset import Dataset, Sample
@@ -67,7 +67,7 @@ class CorruptionsTask(Task[CorruptionsSpec, "Dataset"]):
 
     def pictures(
         self, spec: CorruptionsSpec, model: "LoadedModel", data: "Dataset", unit: Unit
-    ) -> Sequence[Picture]:
+    ) -> Sequence[LoadedPicture]:
         """See :func:`assay.tasks.corruptions.evaluate.pictures_of`."""
         from assay.tasks.corruptions.evaluate import pictures_of
 
@@ -96,7 +96,9 @@ class CorruptionsTask(Task[CorruptionsSpec, "Dataset"]):
         """See :class:`assay.tasks.base.Task`."""
         return headline_title(spec)
 
-    def plausible(self, spec: CorruptionsSpec, records: Sequence[Record], expected: Expected) -> Guard | None:
+    def plausible(
+        self, spec: CorruptionsSpec, records: Sequence[Record], expected: ExpectedAccuracy
+    ) -> Guard | None:
         """See :class:`assay.tasks.base.Task`; a shift has no clean answers to hold against anything."""
         if spec.pictures != "made":
             return None

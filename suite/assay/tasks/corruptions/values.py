@@ -10,7 +10,7 @@ Class = Annotated[int, Field(ge=0, le=10**9)]
 Size = Annotated[float, Field(ge=0, le=1e9)]
 
 
-class CheckValues(StrictModel):
+class CorruptionCheckValues(StrictModel):
     """What was looked at beside the answers; None where it has no meaning.
 
     Attributes:
@@ -44,7 +44,7 @@ class CorruptionValues(StrictModel):
     clean_correct: bool | None
     answers: dict[str, list[Class]]
     changes: dict[str, list[Size]] | None
-    checks: CheckValues
+    checks: CorruptionCheckValues
 
 
 RECORD_VALUES = TypeAdapter(CorruptionValues)

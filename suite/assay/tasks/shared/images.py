@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from assay.common.errors import UserError
-from assay.models.foreign import NOBODY, Trust
+from assay.models.foreign import NOBODY, NamePolicy
 
 if TYPE_CHECKING:
     from assay.data.dataset import Dataset
-    from assay.data.manifest import Manifest
+    from assay.data.manifest import DataManifest
     from assay.models.info import ModelInfo
     from assay.tasks.shared.own_pictures import OwnFolder
 
@@ -29,14 +29,14 @@ class DataSource:
     relative_to: Any
     roots: tuple[Any, ...]
     own: "OwnFolder | None" = None
-    trust: Trust = NOBODY
+    trust: NamePolicy = NOBODY
 
 
 class Labelled(Protocol):
     """Data whose manifest says what its labels mean."""
 
     @property
-    def manifest(self) -> "Manifest":
+    def manifest(self) -> "DataManifest":
         """What the data are."""
         ...
 

@@ -24,7 +24,7 @@ MOST_AHEAD = 64  # pictures that wait to be taken: 40 MB of 224 x 224
 
 
 @dataclass(frozen=True)
-class Picture:
+class LoadedPicture:
     """One image of a data set as one model reads it."""
 
     model: "LoadedModel"
@@ -56,10 +56,10 @@ class Prefetcher:
         self._most = most
         self._pool: ThreadPoolExecutor | None = None
         self._device = "cpu"
-        self._expected: dict[Hashable, Picture] = {}
+        self._expected: dict[Hashable, LoadedPicture] = {}
         self._begun: dict[Hashable, Future[Tensor]] = {}
 
-    def expect(self, pictures: Iterable[Picture], device: str = "cpu") -> None:
+    def expect(self, pictures: Iterable[LoadedPicture], device: str = "cpu") -> None:
         """Load these ahead for ``device``; what was expected before and is not among them is dropped."""
         self._device = device
         wanted = {picture.key: picture for picture in pictures}
@@ -68,11 +68,11 @@ class Prefetcher:
         self._expected = {key: picture for key, picture in wanted.items() if key not in self._begun}
         self._begin()
 
-    def take(self, picture: Picture) -> "Tensor":
+    def take(self, picture: LoadedPicture) -> "Tensor":
         """The picture, loaded here where no thread has begun it.
 
         Raises:
-            UserError: as :meth:`Picture.load`.
+            UserError: as :meth:`LoadedPicture.load`.
         """
         key = picture.key
         self._expected.pop(key, None)
@@ -98,7 +98,7 @@ class Prefetcher:
             self._begun[key] = self._pool.submit(_loaded_for, self._device, self._expected.pop(key))
 
 
-def _loaded_for(device: str, picture: Picture) -> "Tensor":
+def _loaded_for(device: str, picture: LoadedPicture) -> "Tensor":
     """The picture; in pinned memory, from which copies do not hold up the host, where it goes to a GPU."""
     image = picture.load()
     if not device.startswith("cuda"):
@@ -117,7 +117,7 @@ class Loader:
         self._clock = clock or HostClock()
         self._waits: list[tuple[Any, Any]] = []
 
-    def batch(self, pictures: Sequence[Picture], device: str) -> "Tensor":
+    def batch(self, pictures: Sequence[LoadedPicture], device: str) -> "Tensor":
         """(N, C, H, W) float32 in [0, 1] on ``device``.
 
         Raises:

@@ -11,7 +11,7 @@ from assay.common.errors import UserError
 
 if TYPE_CHECKING:
     from assay.data.dataset import Dataset
-    from assay.data.manifest import Manifest
+    from assay.data.manifest import DataManifest
     from assay.models.class_names import ClassNames
     from assay.models.info import ModelInfo
 
@@ -156,9 +156,9 @@ def _counted_off(folder: Path, present: list[str], own: OwnFolder) -> dict[str, 
     )
 
 
-def _manifest(folder: Path, own: OwnFolder, labels: dict[str, int]) -> "Manifest":
+def _manifest(folder: Path, own: OwnFolder, labels: dict[str, int]) -> "DataManifest":
     from assay.common.validation import validate
-    from assay.data.manifest import Manifest
+    from assay.data.manifest import DataManifest
 
     name = re.sub(r"[^a-z0-9._-]+", "-", folder.resolve().name.lower()).strip("-._") or "pictures"
     grey = {"channels": 1, "to_grey": "convert"} if own.channels == 1 else {}
@@ -175,7 +175,7 @@ def _manifest(folder: Path, own: OwnFolder, labels: dict[str, int]) -> "Manifest
         "files": "unlisted",
         **grey,
     }
-    return validate(Manifest, document, f"{own.model} on {folder}")
+    return validate(DataManifest, document, f"{own.model} on {folder}")
 
 
 def _some(names: Sequence[str]) -> str:

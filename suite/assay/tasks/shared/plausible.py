@@ -7,8 +7,8 @@ figure about it is then wrong without a word.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from assay.results.document import Guard, ModelCard, StatedAccuracy
-from assay.results.statistics import wilson_interval
+from assay.common.statistics import wilson_interval
+from assay.results.document import Guard, ModelCard, StatedAccuracyField
 
 OTHER_IMAGES = 0.02
 """By how much accuracy may lie below the stated one on other images than stated: some are harder."""
@@ -17,7 +17,7 @@ _MEND = "`assay doctor MODEL --data D` finds how the network wants its pictures"
 
 
 @dataclass(frozen=True)
-class Expected:
+class ExpectedAccuracy:
     """What is known of a clean accuracy before it is measured.
 
     Attributes:
@@ -27,16 +27,16 @@ class Expected:
     """
 
     num_classes: int
-    stated: StatedAccuracy | None
+    stated: StatedAccuracyField | None
     data: str
 
     @classmethod
-    def of(cls, model: ModelCard, data: str) -> "Expected":
+    def of(cls, model: ModelCard, data: str) -> "ExpectedAccuracy":
         """Of a model, as a result document has it."""
         return cls(model.num_classes, model.clean_accuracy, data)
 
 
-def plausible_accuracy(correct: Sequence[bool], expected: Expected, top_k: int = 1) -> Guard:
+def plausible_accuracy(correct: Sequence[bool], expected: ExpectedAccuracy, top_k: int = 1) -> Guard:
     """The guard for a family that knows whether each clean picture was classified as labelled.
 
     Args:
@@ -81,7 +81,7 @@ def plausible(
     )
 
 
-def _promise(expected: Expected, n: int) -> tuple[str, float]:
+def _promise(expected: ExpectedAccuracy, n: int) -> tuple[str, float]:
     """What the card states in words, and the least accuracy on ``n`` images of the job's data that agrees with it.
 
     On other images than those of the statement its own interval counts, less :data:`OTHER_IMAGES`.

@@ -14,12 +14,12 @@ from torch import Tensor
 
 from assay.common.errors import UserError
 from assay.data.dataset import Dataset
-from assay.models.check import ForwardError, NonFiniteLogitsError, ask, check_logits
+from assay.models.check import ForwardError, NonFiniteOutputError, ask, check_logits
 from assay.models.loaded import LoadedModel
 from assay.tasks.base import Record, RunContext
-from assay.tasks.shared.loading import Loader, Picture
+from assay.tasks.shared.loading import LoadedPicture, Loader
 from assay.tasks.srvr.camera import camera, place
-from assay.tasks.srvr.labelled import Pictures
+from assay.tasks.srvr.labelled import FittingPictures
 from assay.tasks.srvr.pytorch3d_backend import render_with_pytorch3d
 from assay.tasks.srvr.reference import reference_difference
 from assay.tasks.srvr.regions import Regions, complement, grow_regions
@@ -36,7 +36,7 @@ _DRAW: dict[str, Draw] = {"assay": render, "pytorch3d": render_with_pytorch3d}
 
 
 @dataclass(frozen=True)
-class Studio:
+class RenderSetting:
     """What every unit of a job needs: the network, the renderer, and how the run goes."""
 
     spec: SrvrSpec
@@ -49,7 +49,7 @@ class Studio:
         """Fitted on the labelled pictures, once a process; None where there are none."""
         if self.labelled is None:
             return None
-        pictures = Pictures(self.labelled.sha256, self.labelled)
+        pictures = FittingPictures(self.labelled.sha256, self.labelled)
         return _temperature(self.model, pictures, self.context.device, self.context.batch_size)
 
     @property
@@ -96,7 +96,7 @@ def check_image_size(size: int, model: LoadedModel) -> None:
     try:
         logits = ask(model.module, torch.zeros(2, 3, size, size, device=device), model.info.name)
         check_logits(logits, model.info.num_classes)
-    except NonFiniteLogitsError:
+    except NonFiniteOutputError:
         return
     except UserError as error:
         words = error.words if isinstance(error, ForwardError) else str(error)
@@ -107,7 +107,7 @@ def check_image_size(size: int, model: LoadedModel) -> None:
 
 
 @lru_cache(maxsize=1)
-def _temperature(model: LoadedModel, pictures: Pictures, device: str, batch_size: int) -> Temperature:
+def _temperature(model: LoadedModel, pictures: FittingPictures, device: str, batch_size: int) -> Temperature:
     """The network's temperature, from the logits of pictures as its maker meant them, whatever renders are.
 
     Raises:
@@ -117,7 +117,7 @@ def _temperature(model: LoadedModel, pictures: Pictures, device: str, batch_size
     logits, labels = [], [sample.label for sample in labelled.samples]
     for start in range(0, len(labels), batch_size):
         part = labelled.samples[start : start + batch_size]
-        images = Loader().batch([Picture(model, labelled, sample) for sample in part], device)
+        images = Loader().batch([LoadedPicture(model, labelled, sample) for sample in part], device)
         found = model.module(images)
         check_logits(found, model.info.num_classes)
         logits.append(found.double().cpu())
@@ -130,24 +130,24 @@ def _surface(shape: Shape, device: str) -> Surface:
 
 
 @torch.inference_mode()
-def score_row(studio: Studio, unit_id: str, work: RowWork) -> Record:
+def score_row(setting: RenderSetting, unit_id: str, work: RowWork) -> Record:
     """One row of a shape's map: the first parameter takes all its values, the others stay.
 
     Raises:
         UserError: the mesh cannot be used.
         ValueError: a logit is NaN or infinite.
     """
-    spec, shape, context = studio.spec, work.shape, studio.context
-    points, surface = _row_points(spec, work.row), studio.surface(shape)
+    spec, shape, context = setting.spec, work.shape, setting.context
+    points, surface = _row_points(spec, work.row), setting.surface(shape)
     scores, coverage, saturation, kept = [], [], [], []
     recognised: list[bool] = []
     calibrated: list[float] = []
-    temperature = studio.temperature
+    temperature = setting.temperature
     wanted = _contact_indices(spec, work.row)
     for start in range(0, len(points), context.batch_size):
         part = points[start : start + context.batch_size]
-        images = studio.images(surface, part)
-        logits = studio.network(images).double()
+        images = setting.images(surface, part)
+        logits = setting.network(images).double()
         probabilities = logits.softmax(1)
         recognised += (logits.argmax(1) == shape.class_index).tolist()
         if temperature is not None and temperature.value is not None:
@@ -156,7 +156,7 @@ def score_row(studio: Studio, unit_id: str, work: RowWork) -> Record:
         coverage.append((images[:, 0] > 0).double().mean((1, 2)).min().item())
         saturation.append((images[:, 0] >= 1).double().mean((1, 2)).max().item())
         if start == 0:
-            repeated = _repeat(studio, (surface, part[:1]), images[:1], probabilities[:1])
+            repeated = _repeat(setting, (surface, part[:1]), images[:1], probabilities[:1])
         kept += [images[index - start, 0] for index in wanted if start <= index < start + len(part)]
         context.advance(len(part) / len(points))
     name = f"renders/{shape.id}.png"
@@ -172,7 +172,7 @@ def score_row(studio: Studio, unit_id: str, work: RowWork) -> Record:
             "checks": {
                 "least_coverage": min(coverage),
                 "largest_saturation": max(saturation),
-                "reference_difference": reference_difference(studio.draw, context.device),
+                "reference_difference": reference_difference(setting.draw, context.device),
                 **repeated,
             },
             "recognised": recognised,
@@ -204,11 +204,11 @@ def _contact_indices(spec: SrvrSpec, row: int) -> list[int]:
 
 
 def _repeat(
-    studio: Studio, view: tuple[Surface, Tensor], image: Tensor, probabilities: Tensor
+    setting: RenderSetting, view: tuple[Surface, Tensor], image: Tensor, probabilities: Tensor
 ) -> dict[str, float]:
     """A view drawn and scored again, alone: how far image and probabilities are from those of its batch."""
-    again = studio.images(*view)
-    second = studio.network(again).double().softmax(1)
+    again = setting.images(*view)
+    second = setting.network(again).double().softmax(1)
     return {
         "rerender_difference": float((again - image).abs().max()),
         "repeat_difference": float((second - probabilities).abs().max()),
@@ -226,15 +226,15 @@ def _strip(renders: Sequence[Tensor]) -> bytes:
     return buffer.getvalue()
 
 
-def search_network(studio: Studio, unit_id: str, work: SearchWork) -> Record:
+def search_network(setting: RenderSetting, unit_id: str, work: SearchWork) -> Record:
     """Grow the regions of one shape with one method on the network itself, all points as one batch.
 
     Raises:
         UserError: the mesh cannot be used.
         ValueError: a logit is NaN or infinite.
     """
-    spec, shape = studio.spec, work.shape
-    found = _grow(studio, work)
+    spec, shape = setting.spec, work.shape
+    found = _grow(setting, work)
     traces = io.BytesIO()
     np.save(traces, found.trace.astype(np.float32))
     name = f"traces/{unit_id}.npy"
@@ -263,17 +263,17 @@ def search_network(studio: Studio, unit_id: str, work: SearchWork) -> Record:
     )
 
 
-def _grow(studio: Studio, work: SearchWork) -> Regions:
-    spec = studio.spec
+def _grow(setting: RenderSetting, work: SearchWork) -> Regions:
+    spec = setting.spec
     scores = NetworkScores(
-        network=studio.network,
-        surfaces=[studio.surface(work.shape)],
+        network=setting.network,
+        surfaces=[setting.surface(work.shape)],
         class_index=[work.shape.class_index],
         names=spec.names,
         shape_of_search=[0] * len(spec.initial),
-        settings=studio.settings,
-        batch_size=studio.context.batch_size,
-        draw=studio.draw,
+        settings=setting.settings,
+        batch_size=setting.context.batch_size,
+        draw=setting.draw,
     )
     sign = -1.0 if work.adversarial else 1.0
     return grow_regions(
@@ -284,5 +284,5 @@ def _grow(studio: Studio, work: SearchWork) -> Regions:
         (lambda searches, points: sign * scores.gradient(searches, points))
         if spec.slopes == "autograd"
         else None,
-        studio.context.advance,
+        setting.context.advance,
     )

@@ -9,7 +9,7 @@ from assay.tasks.srvr.shapes import ShapeSet
 
 
 @dataclass(frozen=True)
-class Pictures:
+class FittingPictures:
     """A data set that is known by its hash."""
 
     sha256: str

@@ -18,14 +18,14 @@ _COUNTED = ("v", "vt", "vn")  # what the three numbers of a corner count, in the
 
 
 @dataclass(frozen=True)
-class Tidied:
+class TidiedText:
     """A text, and how many of its polygons were cut by ear clipping."""
 
     text: str
     ear_clipped: int
 
 
-def tidied_obj(text: str, name: str) -> Tidied:
+def tidied_obj(text: str, name: str) -> TidiedText:
     """The text of an .obj file as trimesh reads it rightly.
 
     Raises:
@@ -55,7 +55,7 @@ def tidied_obj(text: str, name: str) -> Tidied:
         if written.split() != lines[number].split() or not lines[number].startswith("f "):
             lines[number] = written
     tidy = "\n".join(lines)
-    return Tidied(text if tidy == plain else tidy, cut)  # trimesh knows both ends of lines
+    return TidiedText(text if tidy == plain else tidy, cut)  # trimesh knows both ends of lines
 
 
 def _absolute(corner: str, counts: dict[str, int], name: str) -> str:
@@ -89,11 +89,11 @@ def _faces(corners: Sequence[str], triangles: Sequence[Sequence[int]] | None) ->
     return f"f {' '.join(corners)}" if len(corners) > 2 else ""
 
 
-def tidied_off(text: str) -> Tidied:
+def tidied_off(text: str) -> TidiedText:
     """The text of an .off file with its concave polygons cut; a file that is none is left for the reader."""
     lines = [line for line in (line.partition("#")[0].split() for line in text.splitlines()) if line]
     if not lines or lines[0][0] not in ("OFF", "COFF"):
-        return Tidied(text, 0)
+        return TidiedText(text, 0)
     head = lines[0][1:] or (lines[1] if len(lines) > 1 else [])
     body = lines[1 if lines[0][1:] else 2 :]
     try:
@@ -108,16 +108,16 @@ def tidied_off(text: str) -> Tidied:
             for face in faces
         ]  # fmt: skip
     except (ValueError, IndexError):
-        return Tidied(text, 0)
+        return TidiedText(text, 0)
     cut = sum(piece is not None for piece in pieces)
     if not cut:
-        return Tidied(text, 0)
+        return TidiedText(text, 0)
     written = []
     for face, piece in zip(faces, pieces, strict=True):
         corners = [face[1:]] if piece is None else [[face[1 + index] for index in each] for each in piece]
         written += [f"{len(each)} {' '.join(map(str, each))}" for each in corners]
     start = [lines[0][0], f"{vertices} {len(written)} 0"]
-    return Tidied("\n".join([*start, *(" ".join(row) for row in body[:vertices]), *written]) + "\n", cut)
+    return TidiedText("\n".join([*start, *(" ".join(row) for row in body[:vertices]), *written]) + "\n", cut)
 
 
 def _cut(vertices: Sequence[Sequence[str]]) -> list[list[int]] | None:

@@ -7,7 +7,7 @@ from statistics import fmean
 import numpy as np
 import numpy.typing as npt
 
-from assay.results.statistics import mean_interval_in_range
+from assay.common.statistics import mean_interval_in_range
 from assay.tasks.srvr.arrays import FloatArray
 from assay.tasks.srvr.domain import Domain
 
@@ -30,10 +30,10 @@ class SearchVolume:
 
 
 @dataclass(frozen=True)
-class Estimate:
+class ShapeMean:
     """A mean in %, its 95 % interval over shapes, and how many shapes and searches it rests on.
 
-    There is no interval below :data:`assay.results.statistics.LEAST_UNITS` shapes.
+    There is no interval below :data:`assay.common.statistics.LEAST_UNITS` shapes.
     """
 
     value: float
@@ -53,9 +53,9 @@ class Srvr:
         by_class: of each class.
     """
 
-    overall: Estimate
-    by_method: dict[str, Estimate]
-    by_class: dict[int, Estimate]
+    overall: ShapeMean
+    by_method: dict[str, ShapeMean]
+    by_class: dict[int, ShapeMean]
 
 
 def clipped_sides(low: npt.ArrayLike, high: npt.ArrayLike, domain: Domain) -> FloatArray:
@@ -84,7 +84,7 @@ def srvr(searches: Sequence[SearchVolume]) -> Srvr:
     """SRVR of one network.
 
     Every mean is over all searches with a region, as in the published table. The interval is one of the shapes' own
-    means, for the searches of a shape look at one map (:func:`assay.results.statistics.mean_interval_in_range`).
+    means, for the searches of a shape look at one map (:func:`assay.common.statistics.mean_interval_in_range`).
 
     Args:
         searches: every search, those without a region included.
@@ -98,17 +98,17 @@ def srvr(searches: Sequence[SearchVolume]) -> Srvr:
     )
 
 
-def _estimate(searches: Sequence[SearchVolume]) -> Estimate:
+def _estimate(searches: Sequence[SearchVolume]) -> ShapeMean:
     """Mean and interval of the volume ratios, in %."""
     by_shape: dict[tuple[int, str], list[float]] = {}
     for search in searches:
         if np.isfinite(search.volume_ratio):
             by_shape.setdefault((search.class_index, search.unit_id), []).append(100 * search.volume_ratio)
     if not by_shape:
-        return Estimate(float("nan"), None, None, 0, 0)
+        return ShapeMean(float("nan"), None, None, 0, 0)
     every = [ratio for ratios in by_shape.values() for ratio in ratios]
     low, high = mean_interval_in_range([fmean(ratios) for ratios in by_shape.values()], 0.0, 100.0) or (
         None,
         None,
     )
-    return Estimate(fmean(every), low, high, len(by_shape), len(every))
+    return ShapeMean(fmean(every), low, high, len(by_shape), len(every))

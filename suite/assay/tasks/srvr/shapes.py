@@ -20,7 +20,7 @@ from assay.data.dataset import DataFacts, Dataset, verified_hashes
 from assay.data.files import DataFiles
 from assay.data.hashes import Memory
 from assay.data.layouts.base import Names
-from assay.data.manifest import Manifest
+from assay.data.manifest import DataManifest
 from assay.data.pixels import ColourPolicy, Conversion
 from assay.data.places import locate
 from assay.tasks.srvr.mesh import EARS, SUFFIXES, TIDIED, Mesh, conversions_of, load_mesh
@@ -193,7 +193,7 @@ class ShapeNetCoreLayout(StrictModel):
 ShapeLayout = Annotated[EmbeddedLayout | MeshFolderLayout | ShapeNetCoreLayout, Field(discriminator="type")]
 
 
-class ShapesManifest(Manifest):
+class ShapesManifest(DataManifest):
     """One data set of shapes.
 
     Attributes:

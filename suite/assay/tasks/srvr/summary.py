@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from assay.common.statistics import bootstrap_interval, mean_interval_in_range
 from assay.results.document import Guard, Metric
-from assay.results.statistics import bootstrap_interval, mean_interval_in_range
 from assay.tasks.base import Record, Summary
-from assay.tasks.shared.plausible import Expected, plausible
-from assay.tasks.srvr.metric import Estimate, SearchVolume, intersection_over_union, srvr
+from assay.tasks.shared.plausible import ExpectedAccuracy, plausible
+from assay.tasks.srvr.metric import SearchVolume, ShapeMean, intersection_over_union, srvr
 from assay.tasks.srvr.spec import CALIBRATED, SrvrSpec
 from assay.tasks.srvr.study import (
     ACCEPTED_BAND_SCORE,
@@ -44,7 +44,7 @@ def map_traps(spec: SrvrSpec, shape: ShapeMap) -> list[Trap]:
     return find_traps(view_maps(spec, [shape]).maps[0], *spec.view_axes)
 
 
-def plausible_scores(spec: SrvrSpec, records: Sequence[Record], expected: Expected) -> Guard | None:
+def plausible_scores(spec: SrvrSpec, records: Sequence[Record], expected: ExpectedAccuracy) -> Guard | None:
     """Whether the network knows the counted shapes at all: their mean score, a probability, against chance.
 
     Renders are other pictures than those of a stated accuracy, so nothing is compared with it. None without a shape.
@@ -136,7 +136,7 @@ def _agreement(spec: SrvrSpec, searches: Sequence[Search]) -> Metric:
     return Metric(name="map_network_iou", value=value, n=len(finite), unit="IoU", headline=True)
 
 
-def _metric(name: str, estimate: Estimate, unit: str, headline: bool = False) -> Metric:
+def _metric(name: str, estimate: ShapeMean, unit: str, headline: bool = False) -> Metric:
     value = estimate.value if math.isfinite(estimate.value) else None
     return Metric(
         name=name, value=value, ci_low=estimate.low, ci_high=estimate.high, n=estimate.shapes, unit=unit,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from assay.results.document import Guard
 from assay.tasks.base import DataSets, Figure, Record, RunContext, Summary, Task, Unit, clean_records
 from assay.tasks.shared.images import DataSource, label_space_mismatch, open_images
-from assay.tasks.shared.plausible import Expected
+from assay.tasks.shared.plausible import ExpectedAccuracy
 from assay.tasks.srvr.spec import SrvrSpec
 from assay.tasks.srvr.values import RECORD_VALUES
 
@@ -108,13 +108,13 @@ class SrvrTask(Task[SrvrSpec, "ShapeSet"]):
         context: RunContext,
     ) -> Iterator[Record]:
         """See :class:`assay.tasks.base.Task`."""
-        from assay.tasks.srvr.evaluate import Studio, score_row, search_network
+        from assay.tasks.srvr.evaluate import RenderSetting, score_row, search_network
         from assay.tasks.srvr.work import RowWork
 
-        studio = Studio(spec, model, context, data.labelled)
+        setting = RenderSetting(spec, model, context, data.labelled)
         for unit in units:
             work = score_row if isinstance(unit.payload, RowWork) else search_network
-            yield work(studio, unit.id, unit.payload)
+            yield work(setting, unit.id, unit.payload)
 
     def summarise(self, spec: SrvrSpec, records: Sequence[Record]) -> Summary:
         """See :func:`assay.tasks.srvr.summary.summarise`."""
@@ -122,7 +122,9 @@ class SrvrTask(Task[SrvrSpec, "ShapeSet"]):
 
         return summarise(spec, records)
 
-    def plausible(self, spec: SrvrSpec, records: Sequence[Record], expected: Expected) -> Guard | None:
+    def plausible(
+        self, spec: SrvrSpec, records: Sequence[Record], expected: ExpectedAccuracy
+    ) -> Guard | None:
         """See :func:`assay.tasks.srvr.summary.plausible_scores`."""
         from assay.tasks.srvr.summary import plausible_scores
 

@@ -14,7 +14,7 @@ from assay.tasks.base import NotApplicableError
 from assay.tasks.verification.cells import product_cell
 from assay.tasks.verification.evaluate import exact_network
 from assay.tasks.verification.grammar import parse_theta
-from assay.tasks.verification.network import Network
+from assay.tasks.verification.network import PiecewiseNetwork
 from assay.tasks.verification.perturbations import Theta
 from assay.tasks.verification.spec import AUTO_CELLS, AUTO_RELUS, VerificationSpec
 from assay.tasks.verification.subdivide import subdivide
@@ -56,7 +56,7 @@ def within_budget(model: LoadedModel, image: Tensor, combinations: Sequence[Sequ
     )
 
 
-def cells_are_few(network: Network, image: Tensor, theta: Theta, most: int) -> bool:
+def cells_are_few(network: PiecewiseNetwork, image: Tensor, theta: Theta, most: int) -> bool:
     """Whether the image has at most so many activation cells; stops counting where it has not."""
     layers = with_clamp(network) if theta.clamp else network.layers
     count = 0

@@ -14,14 +14,14 @@ from assay.data.dataset import Dataset, Sample
 from assay.models.chain import with_normalisation_as_layer
 from assay.models.loaded import LoadedModel
 from assay.tasks.base import NotApplicableError, Record, RunContext, Unit
-from assay.tasks.shared.loading import Picture
+from assay.tasks.shared.loading import LoadedPicture
 from assay.tasks.verification.figures import ray, region_map, saliency_panels
 from assay.tasks.verification.grammar import parse_motions, parse_theta
-from assay.tasks.verification.network import Network, read_network
+from assay.tasks.verification.network import PiecewiseNetwork, read_network
 from assay.tasks.verification.nodes import UnsupportedLayerError
 from assay.tasks.verification.perturbations import Theta
 from assay.tasks.verification.spec import VerificationSpec, property_name
-from assay.tasks.verification.verify import Finding, Question, Verification, verify
+from assay.tasks.verification.verify import ProofQuestion, PropertyFinding, Verification, verify
 
 SHOWN_IMAGES = 2  # how many images of a task get pictures
 
@@ -50,7 +50,7 @@ def check_pictures(spec: VerificationSpec, input_shape: tuple[int, int, int]) ->
 
 
 @lru_cache(maxsize=2)
-def exact_network(model: LoadedModel) -> Network:
+def exact_network(model: LoadedModel) -> PiecewiseNetwork:
     """The model's network in float64, its normalisation folded in.
 
     Raises:
@@ -102,9 +102,9 @@ def spec_of_one(
     return validate(VerificationSpec, document, "assay verify")
 
 
-def question(spec: VerificationSpec, combination: Sequence[str], seed: int) -> Question:
+def question(spec: VerificationSpec, combination: Sequence[str], seed: int) -> ProofQuestion:
     """What the spec asks of one image."""
-    return Question(
+    return ProofQuestion(
         theta=parse_theta(combination),
         labels=spec.labels,
         deltas=spec.deltas,
@@ -121,7 +121,7 @@ def evaluate(
     for unit in units:
         sample, combination = unit.payload
         asked = question(spec, spec.combinations[combination], context.seed(unit.id))
-        image = context.loader.batch([Picture(model, data, sample)], "cpu")[0].double()
+        image = context.loader.batch([LoadedPicture(model, data, sample)], "cpu")[0].double()
         found = verify(network, image, asked)
         shown = sample in data.samples[:SHOWN_IMAGES]
         files = pictures(found, network, image, asked) if shown else {}
@@ -130,7 +130,9 @@ def evaluate(
         context.advance(1)
 
 
-def pictures(found: Verification, network: Network, image: Tensor, asked: Question) -> dict[str, bytes]:
+def pictures(
+    found: Verification, network: PiecewiseNetwork, image: Tensor, asked: ProofQuestion
+) -> dict[str, bytes]:
     """The paper's Fig. 1 to 3 of one image, as PNG by name; none where no cell was listed."""
     if found.table is None:
         return {}
@@ -182,7 +184,7 @@ def describe(found: Verification, sample: Sample, name: str) -> dict[str, Any]:
     }
 
 
-def _finding(found: Verification, part: Finding) -> dict[str, Any]:
+def _finding(found: Verification, part: PropertyFinding) -> dict[str, Any]:
     witness = found.margin_witness if part.delta is None else found.ai_witness
     component = part.component
     return {

@@ -15,9 +15,9 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from assay.tasks.verification.attention import counted_labels, saliency_maps
-from assay.tasks.verification.network import Network
+from assay.tasks.verification.network import PiecewiseNetwork
 from assay.tasks.verification.perturbations import Theta
-from assay.tasks.verification.verify import Finding, Question, Verification
+from assay.tasks.verification.verify import ProofQuestion, PropertyFinding, Verification
 
 Target = Path | BinaryIO
 
@@ -56,7 +56,7 @@ def region_map(result: Verification, theta: Theta, image: Tensor, target: Target
     _write(figure, target)
 
 
-def _draw_regions(panel: Axes, result: Verification, finding: Finding, theta: Theta) -> None:
+def _draw_regions(panel: Axes, result: Verification, finding: PropertyFinding, theta: Theta) -> None:
     assert result.table is not None
     table = result.table
     satisfied, violated = table.satisfied(finding.delta), table.violated(finding.delta)
@@ -76,7 +76,7 @@ def _draw_regions(panel: Axes, result: Verification, finding: Finding, theta: Th
     panel.set_ylabel(theta.names[1])
 
 
-def _chosen_points(theta: Theta, finding: Finding) -> list[Tensor]:
+def _chosen_points(theta: Theta, finding: PropertyFinding) -> list[Tensor]:
     """The lowest corner, the farthest safe point if any, the middle and the highest corner of the range."""
     points = [theta.lower, (theta.lower + theta.upper) / 2, theta.upper]
     if finding.component is not None and finding.component.farthest is not None:
@@ -102,7 +102,7 @@ class Column:
 
 
 def saliency_panels(
-    network: Network, image: Tensor, theta: Theta, points: Sequence[Tensor], target: Target
+    network: PiecewiseNetwork, image: Tensor, theta: Theta, points: Sequence[Tensor], target: Target
 ) -> None:
     """Draw the image, its actual and expected saliency map and their difference, a column a point (Fig. 2).
 
@@ -153,7 +153,12 @@ def draw_columns(columns: Sequence[Column], target: Target, method: str = "") ->
 
 
 def ray(
-    network: Network, image: Tensor, question: Question, label: int, target: Target, points: int = 100
+    network: PiecewiseNetwork,
+    image: Tensor,
+    question: ProofQuestion,
+    label: int,
+    target: Target,
+    points: int = 100,
 ) -> None:
     """Draw ai from the lowest to the highest corner of the range, with the thresholds asked for (Fig. 1).
 

@@ -112,7 +112,7 @@ class Convolution:
 
 
 @dataclass(frozen=True)
-class Scale:
+class DiagonalMap:
     """A diagonal map, `(n,)` (batch normalisation, input normalisation)."""
 
     factors: Tensor

@@ -31,7 +31,7 @@ class Lines:
 
 
 @dataclass(frozen=True)
-class Work:
+class CellsToCut:
     """Cells being cut, and the (cell, unit) pairs that may part the cell, sorted by cell.
 
     Attributes:
@@ -50,10 +50,10 @@ class Work:
     pair_unit: Tensor
     rivals: Tensor
 
-    def pairs(self, which: Tensor) -> Work:
+    def pairs(self, which: Tensor) -> CellsToCut:
         """The same cells with some of the pairs (an index or mask)."""
         pairs = self.pair_cell[which], self.pair_unit[which], self.rivals[which]
-        return Work(self.cells, self.parent, self.pattern, *pairs)
+        return CellsToCut(self.cells, self.parent, self.pattern, *pairs)
 
     def values(self, lines: Lines) -> Tensor:
         """The forms of the pairs at the corners of their cells: `(P, K, k)`, k = 1 for ReLUs."""

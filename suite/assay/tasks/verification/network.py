@@ -29,7 +29,7 @@ _SAME = 1e-9  # of the largest logit: what another order of sums may change
 
 
 @dataclass(frozen=True)
-class Network:
+class PiecewiseNetwork:
     """A piecewise linear classifier.
 
     Attributes:
@@ -65,7 +65,7 @@ class Network:
         return torch.cat([self.module(image[None]).reshape(1, -1) for image in images])
 
 
-def read_network(module: nn.Module, input_shape: Shape) -> Network:
+def read_network(module: nn.Module, input_shape: Shape) -> PiecewiseNetwork:
     """Read a torch module as a piecewise linear network.
 
     Args:
@@ -79,7 +79,7 @@ def read_network(module: nn.Module, input_shape: Shape) -> Network:
         UserError: a weight is NaN or infinite.
     """
     module = exact_copy(module)
-    network = Network(read_layers(module, input_shape), input_shape, module)
+    network = PiecewiseNetwork(read_layers(module, input_shape), input_shape, module)
     _check_answers(network)
     return network
 
@@ -159,7 +159,7 @@ def _flat(arguments: object) -> Iterator[object]:
             yield each
 
 
-def _check_answers(network: Network) -> None:
+def _check_answers(network: PiecewiseNetwork) -> None:
     """Refuse a network that answers otherwise than the layers that its graph shows (a value changed in place, say)."""
     generator = torch.Generator().manual_seed(0)
     images = torch.rand(2, *network.input_shape, generator=generator, dtype=torch.float64)

@@ -19,8 +19,8 @@ from assay.tasks.verification.linear import (
     Convolution,
     Copies,
     Dense,
+    DiagonalMap,
     Padding,
-    Scale,
     Sums,
     sparse,
     windows,
@@ -109,7 +109,9 @@ def _batch_norm(node: GraphNode, _blocks: Blocks) -> AffineValue:
     if layer.bias is not None:
         shift = shift + layer.bias.detach()
     spread = value.size // len(factor)
-    return value.then(Scale(factor.repeat_interleave(spread)), shift.repeat_interleave(spread), value.shape)
+    return value.then(
+        DiagonalMap(factor.repeat_interleave(spread)), shift.repeat_interleave(spread), value.shape
+    )
 
 
 def _average_pool(node: GraphNode, _blocks: Blocks) -> AffineValue:
@@ -220,7 +222,7 @@ def _relu6(node: GraphNode, blocks: Blocks) -> AffineValue:
     """6 - relu(6 - relu(x))."""
     low = blocks.gate(node.value)
     six = torch.full((low.size,), 6.0, dtype=torch.float64)
-    minus = Scale(-torch.ones_like(six))
+    minus = DiagonalMap(-torch.ones_like(six))
     return blocks.gate(low.then(minus, six, low.shape)).then(minus, six, low.shape)
 
 

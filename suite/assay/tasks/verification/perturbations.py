@@ -28,7 +28,7 @@ MAX_PARAMETERS = 3
 
 
 @dataclass(frozen=True, eq=False)
-class Part:
+class RangePart:
     """One piece of one perturbation's own parameter range.
 
     Attributes:
@@ -60,7 +60,7 @@ class Perturbation:
     names: tuple[str, ...]
     lower: tuple[float, ...]
     upper: tuple[float, ...]
-    parts: tuple[Part, ...]
+    parts: tuple[RangePart, ...]
     clamp: bool = False
     linear: bool = False
 
@@ -73,7 +73,7 @@ class Piece:
         parts: in the order of the perturbations; the piece is the product of their corners.
     """
 
-    parts: tuple[Part, ...]
+    parts: tuple[RangePart, ...]
 
     @property
     def dimension(self) -> int:
@@ -218,7 +218,7 @@ def brightness(lower: float, upper: float, clamp: bool = False) -> Perturbation:
 
     text = f"brightness:{lower:g}:{upper:g}" + (":clamp" if clamp else "")
     return Perturbation(
-        text, ("brightness",), (lower,), (upper,), (Part(_segment(lower, upper), move),), clamp
+        text, ("brightness",), (lower,), (upper,), (RangePart(_segment(lower, upper), move),), clamp
     )
 
 
@@ -233,7 +233,7 @@ def patch(lower: float, upper: float, square: Square, grey: tuple[float, ...] | 
 
     text = f"patch:{lower:g}:{upper:g}:{square}"
     text += "" if grey is None else ":" + ",".join(f"{value:g}" for value in grey)
-    parts = (Part(_segment(lower, upper), move),)
+    parts = (RangePart(_segment(lower, upper), move),)
     return Perturbation(text, ("patch",), (lower,), (upper,), parts, linear=grey is not None)
 
 
@@ -291,7 +291,7 @@ def translation_both(lower: float, upper: float) -> Perturbation:
     return Perturbation(text, names, (lower, lower), (upper, upper), tuple(parts), linear=True)
 
 
-def _moving_part(corners: Tensor, nodes: Tensor, steps: Tensor) -> Part:
+def _moving_part(corners: Tensor, nodes: Tensor, steps: Tensor) -> RangePart:
     """Interpolate whole-pixel shifts affinely.
 
     Args:
@@ -309,7 +309,7 @@ def _moving_part(corners: Tensor, nodes: Tensor, steps: Tensor) -> Part:
         forms[0] -= image
         return forms
 
-    return Part(corners, move, move)
+    return RangePart(corners, move, move)
 
 
 def check_range(name: str, lower: float, upper: float) -> None:

@@ -12,10 +12,10 @@ from torch import Tensor
 from assay.tasks.verification.cells import Cells
 from assay.tasks.verification.layer import first_of
 from assay.tasks.verification.linear import in_windows
-from assay.tasks.verification.lines import Cuts, Lines, Work, box_bounds, in_random_order
+from assay.tasks.verification.lines import CellsToCut, Cuts, Lines, box_bounds, in_random_order
 
 
-def screen_windows(cells: Cells, lines: Lines) -> Work:
+def screen_windows(cells: Cells, lines: Lines) -> CellsToCut:
     """Settle the windows of which a cell's bounding box shows the largest entry; the others become pairs."""
     middle, reach = (in_windows(each, lines.window) for each in box_bounds(cells, lines))
     lower, upper = middle - reach, middle + reach
@@ -27,10 +27,10 @@ def screen_windows(cells: Cells, lines: Lines) -> Work:
     cell, window = in_random_order(~settled)
     pattern = (largest & settled[..., None]).flatten(1)
     everything = torch.arange(len(cells), device=pattern.device)
-    return Work(cells, everything, pattern, cell, window, rivals[cell, window])
+    return CellsToCut(cells, everything, pattern, cell, window, rivals[cell, window])
 
 
-def settle_windows(work: Work, lines: Lines) -> tuple[Work, Cuts]:
+def settle_windows(work: CellsToCut, lines: Lines) -> tuple[CellsToCut, Cuts]:
     """Note the largest entry of the windows that have one throughout their cell; say how to cut for the others."""
     values = torch.where(work.rivals[:, None], work.values(lines), -torch.inf)
     slack = _slack(lines)[work.pair_unit]
@@ -55,7 +55,9 @@ def _slack(lines: Lines) -> Tensor:
     return 2 * in_windows(lines.tolerance, lines.window).amax(1)
 
 
-def _cuts(work: Work, values: Tensor, behind: Tensor, lines: Lines, slack: Tensor) -> tuple[Cuts, Tensor]:
+def _cuts(
+    work: CellsToCut, values: Tensor, behind: Tensor, lines: Lines, slack: Tensor
+) -> tuple[Cuts, Tensor]:
     """A line for each pair along which the leader changes, and whether it parts the cell: `(P,)` bool.
 
     The leader is the entry that is largest at the mean of the corners. From there towards the corner at which it is

@@ -47,7 +47,7 @@ def _other_maps(module: nn.Module, images: Tensor, labels: Tensor, saliency: str
 
 
 @dataclass(frozen=True, eq=False)
-class Origin:
+class UnchangedImages:
     """Images as they are, with all that is compared with.
 
     Attributes:
@@ -69,21 +69,23 @@ class Origin:
     batch_size: int
 
     @staticmethod
-    def of(module: nn.Module, images: Tensor, labels: Labels, saliency: str, batch_size: int) -> Origin:
+    def of(
+        module: nn.Module, images: Tensor, labels: Labels, saliency: str, batch_size: int
+    ) -> UnchangedImages:
         """Look at images `(N, C, H, W)` of the module's type and device."""
         with torch.no_grad():
             logits = torch.cat([module(some) for some in torch.split(images, batch_size)])
         chosen, label = counted_labels(logits, labels), logits.argmax(1)
-        return Origin.asked(module, images, chosen, label, saliency, batch_size)
+        return UnchangedImages.asked(module, images, chosen, label, saliency, batch_size)
 
     @staticmethod
     def asked(
         module: nn.Module, images: Tensor, labels: Tensor, label: Tensor, saliency: str, batch_size: int
-    ) -> Origin:
+    ) -> UnchangedImages:
         """The same about labels that are given."""
         parts = zip(torch.split(images, batch_size), torch.split(labels, batch_size), strict=True)
         maps = torch.cat([logits_and_maps(module, some, chosen, saliency)[1] for some, chosen in parts])
-        return Origin(module, images, labels, label, maps, saliency, batch_size)
+        return UnchangedImages(module, images, labels, label, maps, saliency, batch_size)
 
     @property
     def norms(self) -> Tensor:
@@ -91,10 +93,10 @@ class Origin:
         norms: Tensor = torch.linalg.vector_norm(self.maps.flatten(2), dim=2).sum(1)
         return norms
 
-    def some(self, rows: list[int]) -> Origin:
+    def some(self, rows: list[int]) -> UnchangedImages:
         """The same for some of the images."""
         index = torch.tensor(rows, device=self.images.device)
-        return Origin(
+        return UnchangedImages(
             self.module, self.images[index], self.labels[index], self.label[index], self.maps[index],
             self.saliency, self.batch_size,
         )  # fmt: skip

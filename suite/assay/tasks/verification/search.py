@@ -17,7 +17,7 @@ from torch import Tensor
 
 from assay.tasks.verification.boxes import BETTER, Boxes, Look
 from assay.tasks.verification.moves import Motions
-from assay.tasks.verification.readings import Origin
+from assay.tasks.verification.readings import UnchangedImages
 from assay.tasks.verification.relative import RELATIVE_DELTA
 from assay.tasks.verification.spec import SearchSettings
 
@@ -39,7 +39,7 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Found:
+class SearchFinding:
     """What the search found of one image.
 
     Attributes:
@@ -64,8 +64,12 @@ class Found:
 
 
 def search(
-    fast: Origin, exact: Origin, motions: Motions, deltas: Sequence[float], settings: SearchSettings
-) -> list[Found]:
+    fast: UnchangedImages,
+    exact: UnchangedImages,
+    motions: Motions,
+    deltas: Sequence[float],
+    settings: SearchSettings,
+) -> list[SearchFinding]:
     """Look at each image for the worst of both.
 
     Args:
@@ -99,7 +103,7 @@ def search(
     boxes = min(settings.boxes, (settings.grid - 1) ** motions.dimension)
     looked = len(unit) + 2 * settings.rounds * boxes * (3**motions.dimension - 2**motions.dimension)
     return [
-        Found(
+        SearchFinding(
             label=int(exact.label[i]),
             norm=norms[i],
             ai=Point(worst[i], float(again[i])),

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from assay.data.dataset import Dataset
 from assay.models.loaded import LoadedModel
 from assay.tasks.base import Record, RunContext, Unit
-from assay.tasks.shared.loading import Picture
+from assay.tasks.shared.loading import LoadedPicture
 from assay.tasks.verification.evaluate import SHOWN_IMAGES, path_safe
 from assay.tasks.verification.grammar import parse_motions
-from assay.tasks.verification.readings import Origin
-from assay.tasks.verification.search import Found, Point, search
+from assay.tasks.verification.readings import UnchangedImages
+from assay.tasks.verification.search import Point, SearchFinding, search
 from assay.tasks.verification.search_figures import pictures
 from assay.tasks.verification.spec import VerificationSpec, property_name
 
@@ -29,10 +29,10 @@ def in_float64(module: nn.Module) -> nn.Module:
 
 def origins(
     spec: VerificationSpec, module: nn.Module, images: Tensor, batch_size: int
-) -> tuple[Origin, Origin]:
+) -> tuple[UnchangedImages, UnchangedImages]:
     """The images `(N, C, H, W)` as the network sees them in its own precision, and in float64, which chooses labels."""
-    exact = Origin.of(in_float64(module), images.double(), spec.labels, spec.saliency, batch_size)
-    fast = Origin.asked(module, images, exact.labels, exact.label, spec.saliency, batch_size)
+    exact = UnchangedImages.of(in_float64(module), images.double(), spec.labels, spec.saliency, batch_size)
+    fast = UnchangedImages.asked(module, images, exact.labels, exact.label, spec.saliency, batch_size)
     return fast, exact
 
 
@@ -41,7 +41,7 @@ def evaluate(
 ) -> Iterator[Record]:
     """One record a unit, in order; images of one combination are looked at together."""
     samples = list(dict.fromkeys(unit.payload[0] for unit in units))
-    pixels = context.loader.batch([Picture(model, data, sample) for sample in samples], context.device)
+    pixels = context.loader.batch([LoadedPicture(model, data, sample) for sample in samples], context.device)
     fast, exact = origins(spec, model.module, pixels, context.batch_size)
     records: dict[str, Record] = {}
     for combination in sorted({unit.payload[1] for unit in units}):
@@ -63,7 +63,7 @@ def evaluate(
 
 
 def describe(
-    found: Found, image: str, label: int, spec: VerificationSpec, combination: int
+    found: SearchFinding, image: str, label: int, spec: VerificationSpec, combination: int
 ) -> dict[str, Any]:
     """What was found, as plain values."""
     deltas = (*spec.deltas, None)
@@ -90,14 +90,14 @@ def describe(
     }
 
 
-def violation(found: Found, delta: float | None) -> Point | None:
+def violation(found: SearchFinding, delta: float | None) -> Point | None:
     """The confirmed point that breaks AR at delta (CR where it is None), or None: then nothing is known."""
     if delta is None:
         return found.margin if found.margin.value < 0 else None
     return found.ai if found.ai.value > delta else None
 
 
-def _seen(found: Found, delta: float | None, seen: float) -> dict[str, Any]:
+def _seen(found: SearchFinding, delta: float | None, seen: float) -> dict[str, Any]:
     point = violation(found, delta)
     return {
         "verdict": "unknown" if point is None else "violated",

@@ -9,14 +9,16 @@ from torch import Tensor
 
 from assay.tasks.verification.figures import Column, draw_columns, draw_ray, label_words, point_title
 from assay.tasks.verification.moves import Motions
-from assay.tasks.verification.readings import Origin, logits_and_maps
-from assay.tasks.verification.search import Found
+from assay.tasks.verification.readings import UnchangedImages, logits_and_maps
+from assay.tasks.verification.search import SearchFinding
 from assay.tasks.verification.spec import VerificationSpec
 
 RAY_POINTS = 25
 
 
-def pictures(origin: Origin, motions: Motions, found: Found, spec: VerificationSpec) -> dict[str, bytes]:
+def pictures(
+    origin: UnchangedImages, motions: Motions, found: SearchFinding, spec: VerificationSpec
+) -> dict[str, bytes]:
     """PNG by name: image and maps at three points of the range, and ai along it.
 
     Args:
@@ -28,7 +30,7 @@ def pictures(origin: Origin, motions: Motions, found: Found, spec: VerificationS
     return {"saliency.png": _saliency(origin, motions, found), "ray.png": _ray(origin, motions, found, spec)}
 
 
-def _saliency(origin: Origin, motions: Motions, found: Found) -> bytes:
+def _saliency(origin: UnchangedImages, motions: Motions, found: SearchFinding) -> bytes:
     """The lowest corner, the middle of the range, and where the attention was found most inconsistent."""
     points = [motions.lower, (motions.lower + motions.upper) / 2, found.ai.theta]
     theta = torch.stack(points).to(origin.images)
@@ -55,7 +57,7 @@ def _summed(maps: Tensor) -> Tensor:
     return maps[:, 0].sum(1).cpu()
 
 
-def _ray(origin: Origin, motions: Motions, found: Found, spec: VerificationSpec) -> bytes:
+def _ray(origin: UnchangedImages, motions: Motions, found: SearchFinding, spec: VerificationSpec) -> bytes:
     steps = torch.linspace(0, 1, RAY_POINTS, dtype=torch.float64)[:, None]
     theta = torch.lerp(motions.lower, motions.upper, steps)
     values = origin.attention(motions, torch.zeros(RAY_POINTS, dtype=torch.int64), theta)[:, 0].tolist()

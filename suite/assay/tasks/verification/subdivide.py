@@ -17,7 +17,7 @@ from torch import Tensor
 
 from assay.tasks.verification.cells import Cells, concatenate, split
 from assay.tasks.verification.layer import Layer
-from assay.tasks.verification.lines import Cuts, Lines, Work, box_bounds, in_random_order
+from assay.tasks.verification.lines import CellsToCut, Cuts, Lines, box_bounds, in_random_order
 from assay.tasks.verification.pooling import screen_windows, settle_windows
 
 _CHUNK_BYTES = 32e6
@@ -156,17 +156,19 @@ def _split_layer(cells: Cells, lines: Lines, deadline: float) -> tuple[Cells, Te
     return concatenate(batches), torch.cat(parents), torch.cat(patterns)
 
 
-def _screen(cells: Cells, lines: Lines) -> Work:
+def _screen(cells: Cells, lines: Lines) -> CellsToCut:
     """Settle the ReLUs whose sign is plain from a cell's bounding box; the others become pairs."""
     middle, reach = box_bounds(cells, lines)
     open_ = (middle.abs() <= reach + lines.tolerance) & lines.splits
     open_ &= (middle != 0) | (reach != 0)  # zero throughout is inactive, as in autograd
     cell, neuron = in_random_order(open_)
     everything = torch.arange(len(cells), device=open_.device)
-    return Work(cells, everything, (middle > 0) | ~lines.splits, cell, neuron, open_.new_empty(len(cell), 0))
+    return CellsToCut(
+        cells, everything, (middle > 0) | ~lines.splits, cell, neuron, open_.new_empty(len(cell), 0)
+    )
 
 
-def _settle(work: Work, lines: Lines) -> tuple[Work, Cuts]:
+def _settle(work: CellsToCut, lines: Lines) -> tuple[CellsToCut, Cuts]:
     """Evaluate the pairs at the corners; note the sign of those that do not cross, keep the others."""
     values = work.values(lines)[..., 0]
     snapped = torch.where(values.abs() <= lines.tolerance[work.pair_unit, None], 0.0, values)
@@ -180,11 +182,11 @@ def _settle(work: Work, lines: Lines) -> tuple[Work, Cuts]:
     return kept, Cuts(snapped[crossing], lines.first_name + kept.pair_unit)
 
 
-def _cut(work: Work, cuts: Cuts, active: Tensor) -> Work:
+def _cut(work: CellsToCut, cuts: Cuts, active: Tensor) -> CellsToCut:
     """Cut each active cell by its first pending line; both children inherit the other lines."""
     index = active.nonzero().flatten()
     number = active.cumsum(0) - 1
-    work = Work(
+    work = CellsToCut(
         work.cells[index],
         work.parent[index],
         work.pattern[index],
@@ -198,7 +200,7 @@ def _cut(work: Work, cuts: Cuts, active: Tensor) -> Work:
     first[1:] = work.pair_cell[1:] != work.pair_cell[:-1]
     halves = split(work.cells, cuts.values[first], cuts.names[first])
     below, above = (_half(work, cells, side, first, cuts) for side, cells in enumerate(halves))
-    return Work(
+    return CellsToCut(
         concatenate([below.cells, above.cells]),
         torch.cat([below.parent, above.parent]),
         torch.cat([below.pattern, above.pattern]),
@@ -208,12 +210,12 @@ def _cut(work: Work, cuts: Cuts, active: Tensor) -> Work:
     )
 
 
-def _half(work: Work, cells: Cells, side: int, first: Tensor, cuts: Cuts) -> Work:
+def _half(work: CellsToCut, cells: Cells, side: int, first: Tensor, cuts: Cuts) -> CellsToCut:
     """The part of every cell on one side (0: negative) of the line of its first pair."""
     if cuts.beaten is not None:  # the window has one rival less
         rivals = work.rivals.clone()
         rivals[first.nonzero().flatten(), cuts.beaten[first, side]] = False
-        return Work(cells, work.parent, work.pattern, work.pair_cell, work.pair_unit, rivals)
+        return CellsToCut(cells, work.parent, work.pattern, work.pair_cell, work.pair_unit, rivals)
     pattern = work.pattern.clone()
     pattern[torch.arange(len(cells), device=first.device), work.pair_unit[first]] = bool(side)
-    return Work(cells, work.parent, pattern, work.pair_cell, work.pair_unit, work.rivals).pairs(~first)
+    return CellsToCut(cells, work.parent, pattern, work.pair_cell, work.pair_unit, work.rivals).pairs(~first)

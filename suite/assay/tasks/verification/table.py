@@ -71,7 +71,7 @@ def join(tables: Sequence[CellTable]) -> CellTable:
 
 
 @dataclass(frozen=True)
-class Reading:
+class CellQuantity:
     """What to compute on each cell.
 
     Attributes:
@@ -89,7 +89,7 @@ class Reading:
     piece: int
 
 
-def tabulate(leaves: Leaves, reading: Reading) -> Iterator[CellTable]:
+def tabulate(leaves: Leaves, reading: CellQuantity) -> Iterator[CellTable]:
     """Read ai and margins off activation cells, in blocks that differ in few ReLUs."""
     everything = torch.arange(len(leaves.cells), device=leaves.logits.device)
     own = leaves.patterns[len(leaves.patterns) - len(reading.layers) + 1 :]  # without those of any clamping
@@ -122,7 +122,7 @@ def _blocks(index: Tensor, patterns: Tensor) -> Iterator[Tensor]:
     yield from _blocks(index[~side], patterns)
 
 
-def _tabulate_block(leaves: Leaves, reading: Reading) -> CellTable:
+def _tabulate_block(leaves: Leaves, reading: CellQuantity) -> CellTable:
     cells = leaves.cells
     row = torch.arange(len(cells), device=leaves.logits.device)
     maps, space = local_maps(reading.layers, leaves, reading.labels, reading.space)

@@ -8,7 +8,7 @@ from assay.results.document import Guard
 from assay.tasks.base import Figure, Record, RunContext, Summary, Task, Unit
 from assay.tasks.shared.images import DataSource, label_space_mismatch, open_images
 from assay.tasks.shared.passes import images_in_a_pass
-from assay.tasks.shared.plausible import Expected, plausible_accuracy
+from assay.tasks.shared.plausible import ExpectedAccuracy, plausible_accuracy
 from assay.tasks.verification.spec import WITHIN_QUARTER_SEEN, VerificationSpec
 from assay.tasks.verification.summary import summarise
 from assay.tasks.verification.values import RECORD_VALUES
@@ -143,7 +143,9 @@ class VerificationTask(Task[VerificationSpec, "Dataset"]):
         """See :func:`assay.tasks.verification.summary.summarise`."""
         return summarise(spec, records)
 
-    def plausible(self, spec: VerificationSpec, records: Sequence[Record], expected: Expected) -> Guard:
+    def plausible(
+        self, spec: VerificationSpec, records: Sequence[Record], expected: ExpectedAccuracy
+    ) -> Guard:
         """See :class:`assay.tasks.base.Task`; an image counts once, however many combinations it has."""
         images = {record.values["image"]: record.values for record in records}
         return plausible_accuracy(

@@ -21,20 +21,20 @@ from assay.tasks.verification.attention import Labels, counted_labels, heat_spac
 from assay.tasks.verification.audit import missed_points
 from assay.tasks.verification.cells import product_cell
 from assay.tasks.verification.layer import Layer
-from assay.tasks.verification.linear import Scale
-from assay.tasks.verification.network import Network
+from assay.tasks.verification.linear import DiagonalMap
+from assay.tasks.verification.network import PiecewiseNetwork
 from assay.tasks.verification.perturbations import Theta
 from assay.tasks.verification.regions import Component, origin_component
 from assay.tasks.verification.relative import Relative, norm_of, relative
 from assay.tasks.verification.subdivide import OutOfTimeError, subdivide
-from assay.tasks.verification.table import CellTable, Reading, join, tabulate
+from assay.tasks.verification.table import CellQuantity, CellTable, join, tabulate
 
 Verdict = Literal["robust", "violated", "unknown"]
 _COVER = 1e-12  # relative tolerance of the sum of the cells' volumes
 
 
 @dataclass(frozen=True)
-class Question:
+class ProofQuestion:
     """What is asked of one image.
 
     Attributes:
@@ -64,7 +64,7 @@ class Question:
 
 
 @dataclass(frozen=True)
-class Witness:
+class CellWitness:
     """A point strictly inside a cell, checked by running the network itself in float64.
 
     Attributes:
@@ -77,7 +77,7 @@ class Witness:
 
 
 @dataclass(frozen=True)
-class Finding:
+class PropertyFinding:
     """The answer for one property.
 
     Attributes:
@@ -132,20 +132,20 @@ class Verification:
     theta_sup: Tensor | None
     min_margin: float | None
     theta_min: Tensor | None
-    ai_witness: Witness | None
-    margin_witness: Witness | None
+    ai_witness: CellWitness | None
+    margin_witness: CellWitness | None
     cells: int
     covered: float
     complete: bool
     audit_missed: int
     seconds: float
-    findings: tuple[Finding, ...]
+    findings: tuple[PropertyFinding, ...]
     table: CellTable | None
     relative: Relative
     above_sup: int = 0
 
 
-def verify(network: Network, image: Tensor, question: Question) -> Verification:
+def verify(network: PiecewiseNetwork, image: Tensor, question: ProofQuestion) -> Verification:
     """Decide AR at each delta and CR for one image.
 
     Args:
@@ -179,17 +179,17 @@ def verify(network: Network, image: Tensor, question: Question) -> Verification:
 class _Problem:
     """One image with everything computed once: its label, the labels that count, their maps and the maps' norm."""
 
-    network: Network
+    network: PiecewiseNetwork
     layers: tuple[Layer, ...]
     image: Tensor
-    question: Question
+    question: ProofQuestion
     label: int
     labels: Tensor
     maps: Tensor
     norm: float
 
     @staticmethod
-    def of(network: Network, image: Tensor, question: Question) -> _Problem:
+    def of(network: PiecewiseNetwork, image: Tensor, question: ProofQuestion) -> _Problem:
         image = image.detach().double()
         if tuple(image.shape) != tuple(network.input_shape):
             raise UserError(
@@ -217,15 +217,17 @@ class _Problem:
         return float(logits[self.label] - others.max())
 
 
-def with_clamp(network: Network) -> tuple[Layer, ...]:
+def with_clamp(network: PiecewiseNetwork) -> tuple[Layer, ...]:
     """The network behind min(1, max(0, x)) as two layers of ReLUs: relu(x), then 1 - relu(1 - .)."""
     first, *rest = network.layers
     pixels = math.prod(network.input_shape)
     ones, zeros = torch.ones(pixels, dtype=torch.float64), torch.zeros(pixels, dtype=torch.float64)
     every = torch.ones(pixels, dtype=torch.bool)
     floor = Layer((), zeros, every)
-    ceiling = Layer((Scale(-ones),), ones, every)
-    flipped = replace(first, maps=(Scale(-ones), *first.maps), bias=first.bias + first.linear(ones[None])[0])
+    ceiling = Layer((DiagonalMap(-ones),), ones, every)
+    flipped = replace(
+        first, maps=(DiagonalMap(-ones), *first.maps), bias=first.bias + first.linear(ones[None])[0]
+    )
     return (floor, ceiling, flipped, *rest)
 
 
@@ -234,7 +236,7 @@ def _tables(problem: _Problem, deadline: float) -> Iterator[CellTable]:
         cell = product_cell([part.corners for part in piece.parts])
         forms = piece.image_forms(problem.image).flatten(1)[None]
         space = heat_space(problem.network.layers[0], piece.heat_forms(problem.maps).flatten(2))
-        reading = Reading(problem.network.layers, problem.labels, problem.label, space, number)
+        reading = CellQuantity(problem.network.layers, problem.labels, problem.label, space, number)
         for leaves in subdivide(problem.layers, cell, forms, deadline):
             yield from tabulate(leaves, reading)
 
@@ -295,19 +297,23 @@ def _above_sup(problem: _Problem, table: CellTable) -> int:
 
 
 def _nothing_known(problem: _Problem, seconds: float) -> Verification:
-    unknown = [Finding(delta, "unknown", 0.0, 0.0, 0.0, None) for delta in (*problem.question.deltas, None)]
+    unknown = [
+        PropertyFinding(delta, "unknown", 0.0, 0.0, 0.0, None) for delta in (*problem.question.deltas, None)
+    ]
     nothing = (None, None, None, None, None, None)
     return Verification(
         problem.label, *nothing, 0, 0.0, False, 0, seconds, tuple(unknown), None, Relative(problem.norm)
     )
 
 
-def _finding(result: Verification, table: CellTable, delta: float | None, theta: Theta) -> Finding:
+def _finding(result: Verification, table: CellTable, delta: float | None, theta: Theta) -> PropertyFinding:
     satisfied, violated = table.satisfied(delta), table.violated(delta)
     shares = [float(table.volumes[which].sum()) / theta.volume for which in (satisfied, violated)]
     component = origin_component(table, satisfied, theta.lower, theta.upper) if result.complete else None
     verdict = _cr_verdict(result, table) if delta is None else _ar_verdict(result, delta)
-    return Finding(delta, verdict, shares[0], shares[1], max(0.0, result.covered - sum(shares)), component)
+    return PropertyFinding(
+        delta, verdict, shares[0], shares[1], max(0.0, result.covered - sum(shares)), component
+    )
 
 
 def _ar_verdict(result: Verification, delta: float) -> Verdict:
@@ -331,9 +337,9 @@ _TRIES = 8  # cells tried for a witness, worst first
 _INWARD = (1e-6, 1e-3, 1e-1, 1.0)  # how far to step from the worst corner to the cell's centre
 
 
-def _confirm_ai(problem: _Problem, table: CellTable, floor: float) -> Witness | None:
+def _confirm_ai(problem: _Problem, table: CellTable, floor: float) -> CellWitness | None:
     """The confirmed point of largest ai near the worst corners; None if none exceeds the floor."""
-    best: Witness | None = None
+    best: CellWitness | None = None
     scale = problem.norm
     for i in table.ai_max.topk(min(_TRIES, len(table))).indices.tolist():
         claimed = float(table.ai_max[i])
@@ -342,17 +348,17 @@ def _confirm_ai(problem: _Problem, table: CellTable, floor: float) -> Witness | 
                 break
             value = problem.ai_at(point)
             if value <= claimed + 1e-9 * (scale + claimed) and (best is None or value > best.value):
-                best = Witness(point, value)
+                best = CellWitness(point, value)
     return best if best is not None and best.value > floor else None
 
 
-def _confirm_margin(problem: _Problem, table: CellTable) -> Witness | None:
+def _confirm_margin(problem: _Problem, table: CellTable) -> CellWitness | None:
     worst = table.margin_min.topk(min(_TRIES, len(table)), largest=False).indices
     for i in worst[table.margin_min[worst] < 0].tolist():
         for point in _inward(table, i, table.theta_margin):
             value = problem.margin_at(point)
             if value < 0:
-                return Witness(point, value)
+                return CellWitness(point, value)
     return None
 
 

@@ -7,19 +7,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from assay.commands.asked_models import AskedModel, asked_models, checked_name
 from assay.commands.options import Dtype
+from assay.commands.requested_models import RequestedModel, asked_models, checked_name
 from assay.common.errors import UserError
-from assay.specs import shipped_specs
+from assay.specs.task_spec import shipped_specs
+from assay.specs.tracks import Scale, load_track, shipped_tracks, track_of
 from assay.tasks.families import families
-from assay.tracks import Scale, load_track, shipped_tracks, track_of
 
 if TYPE_CHECKING:
     from assay.runner.jobs import JobRequest
 
 
 @dataclass(frozen=True)
-class Asked:
+class RunOptions:
     """What a user asked for, before it is taken apart into jobs; the values here are those of options left out."""
 
     tasks: Sequence[str] = ()
@@ -40,7 +40,7 @@ class Asked:
     settings: Sequence[str] = ()
 
     @cached_property
-    def chosen(self) -> list[AskedModel]:
+    def chosen(self) -> list[RequestedModel]:
         """The models that ``--model``, ``--name`` and ``--weights`` name.
 
         Raises:
@@ -85,7 +85,7 @@ class Asked:
             for model, task in self._pairs()
         ]
 
-    def _pairs(self) -> list[tuple[AskedModel, str]]:
+    def _pairs(self) -> list[tuple[RequestedModel, str]]:
         """Model and task of every job, each once: tasks first, then tracks, in the order of the command."""
         tracks = [*(name for name in self.tasks if _is_track(name)), *self.tracks]
         tasks = [name for name in self.tasks if not _is_track(name)]
@@ -97,7 +97,7 @@ class Asked:
         ]
         for name in tracks:
             track = load_track(name)
-            models = self.chosen or [AskedModel(track.default_model)]
+            models = self.chosen or [RequestedModel(track.default_model)]
             pairs += [(model, task) for model in models for task in track.at(self.scale).tasks]
         if not self.tasks and not self.tracks:
             pairs = [(model, task) for model in self.chosen for task in self._own_track(model)]
@@ -108,7 +108,7 @@ class Asked:
             )
         return list(dict.fromkeys(pairs))
 
-    def _own_track(self, model: AskedModel) -> Sequence[str]:
+    def _own_track(self, model: RequestedModel) -> Sequence[str]:
         """The tasks of the track of the model's label space."""
         space = _label_space(model)
         found = track_of(space)
@@ -128,7 +128,7 @@ def like_a_known(label_space: str) -> str:
     return f"did you mean {near[0]}?" if near else ""
 
 
-def _label_space(model: AskedModel) -> str:
+def _label_space(model: RequestedModel) -> str:
     from assay.models.zoo import label_space_of
 
     return label_space_of(model.model, Path(model.weights) if model.weights else None)
@@ -138,7 +138,7 @@ def _is_track(name: str) -> bool:
     return name in shipped_tracks() and name not in shipped_specs()
 
 
-def _default_models(name: str) -> list[AskedModel]:
+def _default_models(name: str) -> list[RequestedModel]:
     """The model that a task is run on where none is named; a family has none.
 
     Raises:
@@ -148,10 +148,10 @@ def _default_models(name: str) -> list[AskedModel]:
         raise UserError(
             f"--task {name}: a family's tasks need a --model, whose label space chooses among them"
         )
-    return [AskedModel(default_model(name))]
+    return [RequestedModel(default_model(name))]
 
 
-def _tasks_of(name: str, model: AskedModel) -> list[str]:
+def _tasks_of(name: str, model: RequestedModel) -> list[str]:
     """The task itself, or a family's tasks whose data have the labels of the model.
 
     Raises:

@@ -13,7 +13,7 @@ _PREFIXES = ("trained:", "onnx:")
 _WEIGHTS = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".tar")
 
 
-class AskedModel(NamedTuple):
+class RequestedModel(NamedTuple):
     """One model of the command line.
 
     Attributes:
@@ -27,7 +27,7 @@ class AskedModel(NamedTuple):
     weights: str | None = None
 
 
-def asked_models(given: Iterable[str]) -> list[AskedModel]:
+def asked_models(given: Iterable[str]) -> list[RequestedModel]:
     """Every model that the options name, each once, in their order.
 
     Each option is a name, a list with commas, a pattern with ``*``, ``?`` or ``[…]`` over files and known names, or
@@ -65,18 +65,18 @@ def _lines(path: Path) -> list[str]:
     return named
 
 
-def _parsed(text: str) -> AskedModel:
+def _parsed(text: str) -> RequestedModel:
     name, equals, rest = text.partition("=")
     if not equals or Path(text).exists() or "/" in name or ":" in name:
         return _with_weights(text, None)
     return _with_weights(rest, checked_name(name, f"--model {text}"))
 
 
-def _with_weights(text: str, name: str | None) -> AskedModel:
+def _with_weights(text: str, name: str | None) -> RequestedModel:
     model, at, weights = text.rpartition("@")
     if at and not Path(text).exists() and (weights.endswith(_WEIGHTS) or Path(weights).is_file()):
-        return AskedModel(model, name, weights)
-    return AskedModel(text, name)
+        return RequestedModel(model, name, weights)
+    return RequestedModel(text, name)
 
 
 def checked_name(name: str, option: str) -> str:
@@ -90,7 +90,7 @@ def checked_name(name: str, option: str) -> str:
     return name
 
 
-def _expanded(asked: AskedModel) -> Sequence[AskedModel]:
+def _expanded(asked: RequestedModel) -> Sequence[RequestedModel]:
     """The models that a pattern fits; the model itself where it is none."""
     if not re.search(r"[*?\[]", asked.model) or Path(asked.model).exists():
         return [asked]
