@@ -25,7 +25,7 @@ LOADS_AS_NAMED = {
     "papers/alignments.py:_computed": "a network of a shipped paper, or one that the reproduction trained",
 }
 MAKES_REQUESTS = {
-    "commands/asked.py:requests": "`--model`, or the default of a spec that ships",
+    "commands/run_options.py:requests": "`--model`, or the default of a spec that ships",
     "api/evaluation.py:evaluate": "the caller's own argument",
     "papers/plan.py:_request": "as papers/alignments.py",
     "board/submissions/tiers.py:rerun": "model_of, after require_trusted",
@@ -158,3 +158,12 @@ def test_a_family_that_is_named_is_found(planted):
 
 def test_the_switches_are_those_of_the_families():
     assert {name for each in FAMILIES for name in family(each).switches} == set(SWITCHES)
+
+
+def test_a_class_name_has_one_meaning():
+    defined: dict[str, list[str]] = {}
+    for path in SUITE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ClassDef):
+                defined.setdefault(node.name, []).append(path.relative_to(SUITE).as_posix())
+    assert {name: places for name, places in defined.items() if len(places) > 1} == {}

@@ -5,10 +5,10 @@ from types import SimpleNamespace
 from typing import Annotated, get_args
 
 import pytest
-from assay.common.fields import IDENTITY, RUNTIME, field_sides
 from pydantic import BaseModel
 
 from assay.common.canonical import canonical_sha256
+from assay.common.fields import IDENTITY, RUNTIME, field_sides
 from assay.data.manifest import DataManifest
 from assay.models.info import ModelInfo, Preprocessing
 from assay.runner.jobs import MODEL_SIDES, REQUEST_SIDES, Job, JobRequest, job_identity, question_identity

@@ -2,9 +2,9 @@
 
 from typing import Annotated, Literal
 
-from assay.common.fields import IDENTITY
 from pydantic import Field
 
+from assay.common.fields import IDENTITY
 from assay.specs.task_spec import TaskSpec
 
 

@@ -4,10 +4,10 @@ import math
 
 import pytest
 import yaml
-from assay.common.fields import IDENTITY, RUNTIME, field_sides
 from training_recipes import DOCUMENT, FOREGROUND, METHODS, climb, recipe
 
 from assay.common.errors import UserError
+from assay.common.fields import IDENTITY, RUNTIME, field_sides
 from assay.data.manifest import load_manifest
 from assay.training.recipe import Cosine, Drops, Recipe
 from assay.training.recipe_files import load_recipe, recipe_file, shipped_recipes, variants_in

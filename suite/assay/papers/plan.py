@@ -9,7 +9,6 @@ from pathlib import Path
 import yaml
 
 from assay.common.errors import UserError
-from assay.common.validation import read_yaml
 from assay.models.places import downloads_allowed
 from assay.models.trained import PREFIX
 from assay.papers.nets import Net, missing_data
@@ -29,8 +28,7 @@ from assay.papers.spec import (
 )  # fmt: skip
 from assay.runner.files import write_atomically
 from assay.runner.jobs import JobRequest
-from assay.specs.task_spec import locate_spec
-from assay.tasks.families import family
+from assay.tasks.families import family, spec_document
 
 ZOO = None  # the "seed" of a model that is not trained here
 
@@ -166,11 +164,12 @@ class Reproduction:
         """
         for name, run in self.scale.tasks.items():
             if run.ensemble:
-                _, path = locate_spec(task_at(run.task, self.home))
-                document = read_yaml(path)
+                document = spec_document(task_at(run.task, self.home))
                 block, _, field = (family(document["family"]).attackers or "").partition(".")
                 if not isinstance(document.get(block), dict):
-                    raise UserError(f"{path}: has no block that names networks to attack with")
+                    raise UserError(
+                        f"task {run.task}: its spec has no block that names networks to attack with"
+                    )
                 members = [self._member(model, seed) for model in run.ensemble for seed in self.seeds(model)]
                 document[block] = document[block] | {field: members}
                 write_atomically(self.own_spec(name), yaml.safe_dump(document, sort_keys=False))

@@ -29,7 +29,7 @@ class LayerCapture(nn.Module):
 
 
 def tapped(twin: nn.Module, layer: str | None, image: Tensor) -> LayerCapture:
-    """A capture on a layer of a twin.
+    """Capture what a layer of a twin gives.
 
     Args:
         twin: from :mod:`assay.saliency.twin`.

@@ -148,7 +148,7 @@ def test_it_is_made_on_the_run_s_device(recipe, cache, monkeypatch, device):
         def attack(self, _indices):
             raise KilledError
 
-    monkeypatch.setattr(adversarial_set, "_Bench", Bench)
+    monkeypatch.setattr(adversarial_set, "_SetMaker", Bench)
     with pytest.raises(KilledError):
         make(recipe, device=device)
     assert asked == [device]

@@ -114,7 +114,7 @@ class VerificationSpec(TaskSpec):
         return self
 
     def metric_keys(self) -> tuple[str, ...]:
-        """See :meth:`assay.specs.task_spec.TaskSpec.metric_keys`; of ``auto`` a result has those of the verifier that ran."""
+        """See :meth:`assay.specs.task_spec.TaskSpec.metric_keys`; of ``auto``, the keys of the verifier that ran."""
         properties = [property_name(delta) for delta in (*self.deltas, None)]
         figures: list[str] = []
         if self.verifier != "search":
