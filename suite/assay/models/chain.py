@@ -59,7 +59,7 @@ def graph_of(module: nn.Module, known: Collection[type[nn.Module]]) -> fx.Graph:
     try:
         return _StepTracer(known).trace(module)
     except Exception as error:  # torch.fx raises many kinds for data-dependent control flow
-        raise NotAChainError(type(module).__name__, f"it is not a plain chain of layers ({error})") from error
+        raise NotAChainError(type(module).__name__, f"its graph cannot be traced ({error})") from error
 
 
 def steps_of(module: nn.Module, known: Collection[type[nn.Module]]) -> list[Step]:

@@ -6,6 +6,7 @@ from torch import nn
 
 from assay.common.errors import UserError
 from assay.models.zoo import load_model
+from assay.tasks.verification import blocks
 from assay.tasks.verification.evaluate import exact_network
 from assay.tasks.verification.network import read_network
 from assay.tasks.verification.nodes import UnsupportedLayerError
@@ -229,6 +230,15 @@ def test_a_network_that_changes_its_values_in_place_is_not_misread():
 
     with pytest.raises(UnsupportedLayerError, match=r"InPlace.* do not answer as the network does"):
         read_network(stirred(InPlace()), (2, 6, 6))
+
+
+def test_a_network_with_too_many_gates_is_refused_where_they_become_too_many(monkeypatch):
+    module = nn.Sequential(nn.Conv2d(2, 2, 1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(18, 2))
+    monkeypatch.setattr(blocks, "MOST_GATES", 143)
+    with pytest.raises(UnsupportedLayerError, match=r"layer 2 \(MaxPool2d\) .* more than 100,000 ReLUs"):
+        read_network(module, (2, 6, 6))
+    monkeypatch.setattr(blocks, "MOST_GATES", 144)
+    assert read_network(module, (2, 6, 6)).neurons == 72 + 3 * 18
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])

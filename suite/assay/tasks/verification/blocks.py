@@ -18,6 +18,12 @@ from assay.tasks.verification.layer import Layer
 from assay.tasks.verification.linear import Linear
 
 Shape = tuple[int, ...]
+MOST_GATES = 100_000
+"""ReLUs and entries of pooling windows of a network. More cells than memory holds follow from more of them."""
+
+
+class TooManyGatesError(Exception):
+    """The network has more gates than :data:`MOST_GATES`."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +82,7 @@ class Blocks:
 
     def __init__(self) -> None:
         self.layers: list[Layer] = []
+        self.gates = 0
         self.values: dict[str, AffineValue] = {}
 
     def gate(self, value: AffineValue, window: int = 0) -> AffineValue:
@@ -84,7 +91,13 @@ class Blocks:
         Args:
             value: what the gates see.
             window: 0 for ReLUs, the size of a window for max pooling.
+
+        Raises:
+            TooManyGatesError: the network has too many gates with these.
         """
+        self.gates += value.size
+        if self.gates > MOST_GATES:
+            raise TooManyGatesError
         carried = list(self.values.values())
         block = joined([value, *carried], ()) if carried else value
         total = len(block.offset)

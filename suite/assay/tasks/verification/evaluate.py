@@ -54,7 +54,7 @@ def exact_network(model: LoadedModel) -> PiecewiseNetwork:
     """The model's network in float64, its normalisation folded in.
 
     Raises:
-        NotApplicableError: a layer is not piecewise linear in the supported way; names it.
+        NotApplicableError: a node of its graph is not read as piecewise linear, or one too many; names it.
     """
     try:
         return read_network(with_normalisation_as_layer(model.module), model.info.input_shape)

@@ -74,8 +74,8 @@ def read_network(module: nn.Module, input_shape: Shape) -> PiecewiseNetwork:
         input_shape: (channels, height, width).
 
     Raises:
-        UnsupportedLayerError: a node of the graph is of another kind (the error names it), or the graph cannot be read
-            off the module.
+        UnsupportedLayerError: a node of the graph is of another kind or one too many (the error names it), or the graph
+            cannot be read off the module.
         UserError: a weight is NaN or infinite.
     """
     module = exact_copy(module)

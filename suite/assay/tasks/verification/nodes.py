@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from assay.common.errors import UserError
 from assay.models.chain import ONNX_FLATTENS
-from assay.tasks.verification.blocks import AffineValue, Blocks, added, joined
+from assay.tasks.verification.blocks import MOST_GATES, AffineValue, Blocks, TooManyGatesError, added, joined
 from assay.tasks.verification.linear import (
     Convolution,
     Copies,
@@ -30,7 +30,7 @@ Shape3 = tuple[int, int, int]
 
 
 class UnsupportedLayerError(UserError):
-    """The network has a node that is not piecewise linear in the supported way; `layer` is its name."""
+    """The network has a node that the exact verifier does not take; `layer` is its name."""
 
     def __init__(self, layer: str, why: str) -> None:
         super().__init__(f"layer {layer} cannot be verified: {why}")
@@ -298,14 +298,19 @@ def read_node(node: GraphNode, blocks: Blocks) -> AffineValue:
     """What a node gives.
 
     Raises:
-        UnsupportedLayerError: it is of no kind that is read; names it.
+        UnsupportedLayerError: it is of no kind that is read, or one gate too many; names it.
     """
     reader = _reader_of(node.what)
     if reader is None:
         raise node.refused(
             "read are Linear, Conv2d, pooling, padding, BatchNorm, Flatten, ReLU, adding and joining only"
         )
-    return reader(node, blocks)
+    try:
+        return reader(node, blocks)
+    except TooManyGatesError as error:
+        raise node.refused(
+            f"with it the network has more than {MOST_GATES:,} ReLUs and pooled values"
+        ) from error
 
 
 def _reader_of(what: Any) -> NodeReader | None:
