@@ -10,6 +10,7 @@ import pytest
 import torch
 import yaml
 from test_verification_soundness import check_patterns
+from verification_checks import check_patterns
 
 import small_training
 from assay.common import resources
