@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from assay.tasks.corruptions.corrupt import RANDOM, corrupt
-from assay.tasks.corruptions.definitions.filters import motion, zoomed
-from assay.tasks.corruptions.definitions.settings import SETTINGS, least_side
-from assay.tasks.corruptions.definitions.weather import plasma
-from assay.tasks.corruptions.names import COMMON, CORRUPTIONS, SEVERITIES
+from assay.data.corrupting.corrupt import RANDOM, corrupt
+from assay.data.corrupting.definitions.filters import motion, zoomed
+from assay.data.corrupting.definitions.settings import SETTINGS, least_side
+from assay.data.corrupting.definitions.weather import plasma
+from assay.data.corrupting.names import COMMON, CORRUPTIONS, SEVERITIES
 
 FIGURES = json.loads((Path(__file__).parent / "library_figures.json").read_text())
 FOOLBOX = Path(find_spec("foolbox").origin).parent / "data"

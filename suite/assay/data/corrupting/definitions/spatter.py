@@ -4,7 +4,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from assay.tasks.corruptions.definitions.filters import Floats, Random, gaussian, luma
+from assay.data.corrupting.definitions.filters import Floats, Random, gaussian, luma
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -24,7 +24,7 @@ def spatter(
 
     Args:
         picture: (H, W, C) in [0, 1].
-        setting: see :mod:`assay.tasks.corruptions.definitions.settings`.
+        setting: see :mod:`assay.data.corrupting.definitions.settings`.
         random: of the noise.
     """
     mean, spread, sigma, threshold, last, mud = setting

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from assay.tasks.corruptions.definitions.filters import (
+from assay.data.corrupting.definitions.filters import (
     Floats,
     Random,
     correlate,

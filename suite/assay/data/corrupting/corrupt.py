@@ -8,14 +8,14 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from assay.tasks.corruptions.definitions import blur, digital, noise, spatter, weather
-from assay.tasks.corruptions.definitions.settings import SETTINGS
-from assay.tasks.corruptions.names import Settings
+from assay.data.corrupting.definitions import blur, digital, noise, spatter, weather
+from assay.data.corrupting.definitions.settings import SETTINGS
+from assay.data.corrupting.names import Settings
 
 Pixels = npt.NDArray[np.uint8]
-Corruption = Callable[..., Any]
+CorruptionFunction = Callable[..., Any]
 
-_RANDOM: Mapping[str, Corruption] = {
+_RANDOM: Mapping[str, CorruptionFunction] = {
     "gaussian_noise": noise.gaussian_noise,
     "shot_noise": noise.shot_noise,
     "impulse_noise": noise.impulse_noise,
@@ -25,7 +25,7 @@ _RANDOM: Mapping[str, Corruption] = {
     "fog": weather.fog,
     "spatter": spatter.spatter,
 }
-_RANDOM_OF: Mapping[Settings, Mapping[str, Corruption]] = {
+_RANDOM_OF: Mapping[Settings, Mapping[str, CorruptionFunction]] = {
     "imagenet-c": {
         **_RANDOM,
         "snow": partial(weather.snow, centred=False),
@@ -39,18 +39,18 @@ _RANDOM_OF: Mapping[Settings, Mapping[str, Corruption]] = {
         "elastic_transform": digital.small_elastic_transform,
     },
 }
-_FIXED: Mapping[str, Corruption] = {
+_FIXED: Mapping[str, CorruptionFunction] = {
     "gaussian_blur": blur.gaussian_blur,
     "defocus_blur": blur.defocus_blur,
     "brightness": weather.brightness,
     "contrast": digital.contrast,
     "saturate": digital.saturate,
 }
-_FIXED_OF: Mapping[Settings, Mapping[str, Corruption]] = {
+_FIXED_OF: Mapping[Settings, Mapping[str, CorruptionFunction]] = {
     "imagenet-c": {**_FIXED, "zoom_blur": partial(blur.zoom_blur, centred=False)},
     "cifar-10-c": {**_FIXED, "zoom_blur": partial(blur.zoom_blur, centred=True)},
 }
-_OF_8_BIT: Mapping[Settings, Mapping[str, Corruption]] = {
+_OF_8_BIT: Mapping[Settings, Mapping[str, CorruptionFunction]] = {
     "imagenet-c": {
         "jpeg_compression": digital.jpeg_compression,
         "pixelate": partial(digital.pixelate, enlarge=Image.Resampling.NEAREST),
@@ -73,8 +73,8 @@ def corrupt(
 
     Args:
         picture: (H, W, 1) or (H, W, 3) uint8, its sides at least
-            :func:`~assay.tasks.corruptions.definitions.settings.least_side`.
-        name: one of :data:`~assay.tasks.corruptions.names.CORRUPTIONS`.
+            :func:`~assay.data.corrupting.definitions.settings.least_side`.
+        name: one of :data:`~assay.data.corrupting.names.CORRUPTIONS`.
         severity: 0 to 5.
         settings: whose constants.
         random: where what is random comes from.

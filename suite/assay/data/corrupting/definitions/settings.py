@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from assay.tasks.corruptions.names import Settings
+from assay.data.corrupting.names import Settings
 
 Five = tuple[Any, Any, Any, Any, Any]
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from assay.tasks.corruptions.definitions.filters import Floats, Random
+from assay.data.corrupting.definitions.filters import Floats, Random
 
 
 def gaussian_noise(picture: Floats, sigma: float, random: Random) -> Floats:

@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from assay.tasks.corruptions.definitions.filters import Floats, Random, luma, motion, zoomed
+from assay.data.corrupting.definitions.filters import Floats, Random, luma, motion, zoomed
 
 _FROST = Path(__file__).resolve().parents[1] / "frost"
 _FROST_FILES = ("frost1.png", "frost2.png", "frost3.png", "frost4.jpg", "frost5.jpg")

@@ -7,7 +7,7 @@ import numpy.typing as npt
 from PIL import Image
 from scipy import ndimage
 
-from assay.tasks.corruptions.definitions.filters import Floats, Random, gaussian
+from assay.data.corrupting.definitions.filters import Floats, Random, gaussian
 
 Pixels = npt.NDArray[np.uint8]
 
