@@ -11,7 +11,7 @@ from documents_code import REPOSITORY
 NOTEBOOKS = sorted((REPOSITORY / "docs" / "notebooks").glob("*.ipynb"))
 NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e-?\d+)?")
 AGREE_WITHIN = 0.1
-"""Of a number, or of 1: another processor rounds otherwise, and a picture or two of a hundred may then fall otherwise."""
+"""Of a number, or of 1: another processor rounds otherwise, and a picture or two of a hundred may then fall."""
 
 
 def said(cell):
