@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 import nbformat
 from nbclient import NotebookClient
 
-LONGEST_CELL_S = 600
+LONGEST_CELL_S = 1800
 
 
 def executed(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
