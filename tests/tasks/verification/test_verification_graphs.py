@@ -10,7 +10,7 @@ from torch import nn
 from verification_checks import check_all, check_values
 from verification_oracles import autograd_ai, grid
 
-from assay.models import small_nets as nets
+import small_training as nets
 from assay.tasks.verification import blocks as blocks_module
 from assay.tasks.verification.grammar import parse_theta
 from assay.tasks.verification.network import read_network

@@ -13,7 +13,6 @@ from torch import nn
 from verification_oracles import grid
 
 import small_training as nets
-from assay.models import small_nets as nets
 from assay.tasks.verification import nodes as nodes_module
 from assay.tasks.verification import pooling
 from assay.tasks.verification import verify as verify_module
