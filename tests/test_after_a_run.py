@@ -126,7 +126,7 @@ def test_a_task_to_begin_with_is_valid_and_asks_what_it_came_from(here, assay, f
     assert (code, out.startswith("task.yaml: edit it, then assay validate task.yaml")) == (0, True)
     assert assay("validate", "task.yaml")[0] == 0
     text = Path("task.yaml").read_text()
-    from assay.specs import shipped_specs
+    from assay.specs.task_spec import shipped_specs
     from assay.tasks.families import read_spec
 
     origin = text.splitlines()[0].removeprefix("# A task of your own, from ").rstrip(".")

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from assay.common.errors import UserError
-from assay.specs import IDENTITY, RUNTIME, StepSize, field_sides, parse_rational, shipped_specs
+from assay.common.fields import IDENTITY, RUNTIME, StepSize, field_sides, parse_rational
+from assay.specs.task_spec import shipped_specs
 from assay.tasks.families import families, family, load_spec, read_spec
 from spec_classes import models_within
 

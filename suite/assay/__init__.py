@@ -10,13 +10,13 @@ In Python::
 Nothing heavy is imported before a function is used.
 """
 
+from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+__version__ = version("assay")
 
 if TYPE_CHECKING:
-    from assay.api import Run, attack, compare, evaluate, load, verify
-    from assay.saliency.explain import saliency
+    from assay.api import Run, attack, compare, evaluate, load, saliency, verify
 
 __all__ = ["Run", "__version__", "attack", "compare", "evaluate", "load", "saliency", "verify"]
 _OF_API = frozenset({"Run", "attack", "compare", "evaluate", "load", "verify"})

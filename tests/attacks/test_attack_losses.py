@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from assay.attacks import randomness
 from assay.attacks.losses import cross_entropy, dlr, in_top, margin
+from assay.common import randomness
 from assay.common.errors import UserError
 
 LOGITS = torch.tensor([[4.0, 1.0, 3.0, 2.0], [1.0, 8.0, 2.0, 5.0]])

@@ -42,9 +42,9 @@ MODELS = {"digits-linear": "digits_models:linear", "digits-blurred": "digits_mod
 
 def use_specs(monkeypatch, folder):
     """Let the tasks and tracks in ``folder`` be the shipped ones."""
-    for module in ("specs", "tracks"):
+    for module in ("task_spec", "tracks"):
         monkeypatch.setattr(
-            f"assay.{module}.shipped_folder",
+            f"assay.specs.{module}.shipped_folder",
             lambda name: folder if name == "benchmarks" else shipped_folder(name),
         )
 

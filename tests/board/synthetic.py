@@ -9,8 +9,8 @@ from board_place import METADATA
 
 from assay.board.submissions.build import manifest_of
 from assay.board.submissions.register import AdmittedTask, Register
-from assay.results.statistics import wilson_interval
-from assay.specs import shipped_specs
+from assay.common.statistics import wilson_interval
+from assay.specs.task_spec import shipped_specs
 from assay.tasks.families import load_spec
 
 EPS = ("0", "1/255", "2/255", "4/255", "8/255")

@@ -261,7 +261,7 @@ def test_scores_of_both_kinds_are_read(open_page):
 
 
 def test_the_page_s_paired_test_is_the_command_line_s(open_page):
-    from assay.results.statistics import mcnemar_p_value
+    from assay.common.statistics import mcnemar_p_value
 
     page = open_page()
     for only_a, only_b in ((0, 0), (5, 1), (12, 30), (700, 650)):
@@ -276,7 +276,7 @@ def test_the_page_s_paired_test_is_the_command_line_s(open_page):
 def test_the_page_s_sign_flips_are_the_command_line_s(open_page, gaps):
     import numpy as np
 
-    from assay.results.statistics import sign_flip_p_value
+    from assay.common.statistics import sign_flip_p_value
 
     found = open_page().evaluate(f"Statistics.paired({gaps}, {[0.0] * len(gaps)})")["p"]
     assert found == pytest.approx(sign_flip_p_value(np.array(gaps)))
@@ -285,7 +285,7 @@ def test_the_page_s_sign_flips_are_the_command_line_s(open_page, gaps):
 def test_the_page_draws_as_many_signs_of_many_units_as_the_command_line(open_page):
     import numpy as np
 
-    from assay.results.statistics import sign_flip_p_value
+    from assay.common.statistics import sign_flip_p_value
 
     gaps = np.random.default_rng(0).normal(0.1, 1, 200)
     found = open_page().evaluate(f"Statistics.paired({gaps.tolist()}, {[0.0] * 200})")["p"]

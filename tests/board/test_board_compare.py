@@ -9,7 +9,7 @@ from scipy import stats
 
 from assay.board.compare import compare, paired_test, sides, table_rows
 from assay.common.errors import UserError
-from assay.results.statistics import mcnemar_p_value, sign_flip_interval, sign_flip_p_value
+from assay.common.statistics import mcnemar_p_value, sign_flip_interval, sign_flip_p_value
 
 outcomes = st.lists(
     st.tuples(st.sampled_from([0.0, 1.0]), st.sampled_from([0.0, 1.0])), min_size=1, max_size=80

@@ -29,7 +29,7 @@ from assay.results.document import Coverage, ResultDocument
 from assay.runner.jobs import JobRequest
 from assay.runner.plan import plan_jobs
 from assay.runner.run import run_jobs
-from assay.specs import shipped_specs
+from assay.specs.task_spec import shipped_specs
 from assay.tasks.families import family, load_spec
 
 MODELS, TASKS, UNITS = 1000, 20, 10_000

@@ -8,13 +8,15 @@ import pytest
 from pydantic import BaseModel
 
 from assay.common.canonical import canonical_sha256
+from assay.common.fields import IDENTITY, RUNTIME, field_sides
+from assay.data.draw import Draw
 from assay.data.manifest import DataManifest
 from assay.models.info import ModelInfo, Preprocessing
 from assay.runner.jobs import MODEL_SIDES, REQUEST_SIDES, Job, JobRequest, job_identity, question_identity
 from assay.runner.plan import plan_jobs
 from assay.runner.precision import Precision
 from assay.runner.run import Runtime
-from assay.specs import IDENTITY, RUNTIME, TaskSpec, field_sides
+from assay.specs.task_spec import TaskSpec
 from assay.tasks import families
 from assay.tasks.base import RunContext
 from small_jobs import LINEAR, SPEC, request, write_spec
@@ -136,6 +138,7 @@ REQUEST_CHANGES = {
     "trusted": (("digits_models:quantised",), False),
     "settings": (("eps=1/3",), True),
     "name": ("mine", False),
+    "draw": (Draw.FIRST, True),
 }
 
 

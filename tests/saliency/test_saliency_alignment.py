@@ -13,7 +13,7 @@ from assay.common.errors import UserError
 from assay.data.dataset import open_dataset
 from assay.data.manifest import load_manifest
 from assay.models.zoo import load_model
-from assay.saliency.alignment import alignment, dataset_alignment, summarise
+from assay.saliency.alignment import alignment, alignment_of_many, summarise
 
 IMAGES = torch.rand(6, 3, 4, 4, generator=torch.Generator().manual_seed(5), dtype=torch.float64)
 
@@ -95,8 +95,8 @@ def test_what_cannot_be_done_is_said(net: nn.Module, score, complaint: str) -> N
         alignment(net, IMAGES, score)
 
 
-def test_of_a_data_set() -> None:
+def test_of_many_images_some_at_a_time() -> None:
     model, data = load_model("digits_fnn"), open_dataset(load_manifest("digits"))
-    found = dataset_alignment(model, data, limit=40, batch_size=16)
     images = torch.stack([model.prepare(data.image(sample)) for sample in data.samples[:40]])
+    found = alignment_of_many(model.module, iter(images), batch_size=16)
     assert found == pytest.approx(alignment(model.module, images).tolist())

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from assay.common.statistics import wilson_interval
 from assay.results.document import StatedAccuracyField
-from assay.results.statistics import wilson_interval
 from assay.tasks.shared.plausible import OTHER_IMAGES, ExpectedAccuracy, plausible_accuracy
 
 

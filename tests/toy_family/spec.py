@@ -4,7 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from assay.specs import IDENTITY, TaskSpec
+from assay.common.fields import IDENTITY
+from assay.specs.task_spec import TaskSpec
 
 
 class MovedSpec(TaskSpec):

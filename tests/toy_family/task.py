@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 
 from pydantic import TypeAdapter
 
+from assay.common.statistics import wilson_interval
 from assay.common.validation import StrictModel
 from assay.results.document import Guard, Metric
-from assay.results.statistics import wilson_interval
 from assay.tasks.base import Record, RunContext, Summary, Task, Unit, image_units
 from assay.tasks.shared.loading import LoadedPicture
 from assay.tasks.shared.plausible import ExpectedAccuracy, plausible_accuracy

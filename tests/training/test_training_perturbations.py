@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from assay.attacks.balls import BALLS
-from assay.attacks.randomness import as_seeds, derive
+from assay.common.randomness import as_seeds, derive
 from assay.training import perturbations as p
 from attacked import Asked, run_attack
 

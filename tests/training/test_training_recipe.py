@@ -7,8 +7,8 @@ import yaml
 from training_recipes import DOCUMENT, FOREGROUND, METHODS, climb, recipe
 
 from assay.common.errors import UserError
+from assay.common.fields import IDENTITY, RUNTIME, field_sides
 from assay.data.manifest import load_manifest
-from assay.specs import IDENTITY, RUNTIME, field_sides
 from assay.training.recipe import Cosine, Drops, Recipe
 from assay.training.recipe_files import load_recipe, recipe_file, shipped_recipes, variants_in
 from spec_classes import models_within

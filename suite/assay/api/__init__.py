@@ -7,5 +7,6 @@ from assay.api.attacking import attack
 from assay.api.evaluation import evaluate
 from assay.api.proving import verify
 from assay.api.run import Run, compare, load
+from assay.saliency.explain import saliency
 
-__all__ = ["Run", "attack", "compare", "evaluate", "load", "verify"]
+__all__ = ["Run", "attack", "compare", "evaluate", "load", "saliency", "verify"]

@@ -11,8 +11,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from assay.attacks import randomness
 from assay.attacks.settings import Norm
+from assay.common import randomness
 
 
 class Ball(Protocol):

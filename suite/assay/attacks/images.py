@@ -10,8 +10,8 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from assay.attacks import randomness
 from assay.attacks.settings import AttackSettings, Norm
+from assay.common import randomness
 from assay.common.errors import UserError
 
 Model = Callable[[Tensor], Tensor]

@@ -10,8 +10,8 @@ from pydantic import BeforeValidator, Discriminator, Field, Tag, TypeAdapter, Va
 
 from assay.attacks.settings import AttackSettings
 from assay.common.errors import UserError
+from assay.common.fields import IDENTITY, StepSize
 from assay.common.validation import describe
-from assay.specs import IDENTITY, StepSize
 
 
 def _always(value: object, otherwise: str, *, also: object = None) -> BeforeValidator:

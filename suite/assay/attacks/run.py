@@ -9,11 +9,11 @@ from fractions import Fraction
 import torch
 from torch import Tensor
 
-from assay.attacks import randomness
 from assay.attacks.images import AttackedImages, AttackResult, Model
 from assay.attacks.observe import clean_logits
 from assay.attacks.pool import run_start
 from assay.attacks.settings import AttackSettings, check_ball, check_success
+from assay.common import randomness
 from assay.common.errors import UserError
 
 

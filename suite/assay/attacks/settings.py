@@ -9,8 +9,8 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from assay.common.errors import UserError
+from assay.common.fields import IDENTITY, Rational, StepSize
 from assay.common.validation import StrictModel
-from assay.specs import IDENTITY, Rational, StepSize
 
 Norm = Literal["linf", "l2"]
 LossName = Literal["cross_entropy", "margin", "dlr"]

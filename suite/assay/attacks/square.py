@@ -9,11 +9,11 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from assay.attacks import randomness
 from assay.attacks.balls import BALLS, per_image, unit_
 from assay.attacks.images import AttackedImages, LiveImages, Memory
 from assay.attacks.implementation import implements
 from assay.attacks.methods import SquareAttack
+from assay.common import randomness
 
 _FIRST_SHARE = 0.8
 _HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)

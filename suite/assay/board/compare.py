@@ -14,11 +14,11 @@ from assay.board.submissions.outcomes import unit_scores
 from assay.board.submissions.reader import UnreadableError
 from assay.board.submissions.results import parse_result
 from assay.common.errors import UserError
+from assay.common.statistics import mcnemar_p_value, sign_flip_interval, sign_flip_p_value
 from assay.results.document import ResultDocument, Status
-from assay.results.statistics import mcnemar_p_value, sign_flip_interval, sign_flip_p_value
 from assay.runner.assemble import stored_jobs
 from assay.runner.store import RunFolder
-from assay.specs import TaskSpec
+from assay.specs.task_spec import TaskSpec
 from assay.tasks.base import Record, Task, clean_records
 from assay.tasks.families import family, load_spec
 

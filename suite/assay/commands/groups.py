@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
+import typer
 from typer.core import TyperGroup
 
 from assay.commands import (
@@ -23,6 +24,7 @@ from assay.commands import (
     training,
     verification,
 )  # fmt: skip
+from assay.common.version import VERSION
 
 GROUPS: Mapping[str, Sequence[ModuleType]] = {
     "Run and read": (running, results, ranking),
@@ -52,3 +54,10 @@ class VerbsInGroups(TyperGroup):
             ]
             with formatter.section(title):
                 formatter.write_dl(rows)
+
+
+def print_version(asked: bool) -> None:
+    """Print the version and end, where ``--version`` is given."""
+    if asked:
+        print(f"assay {VERSION}")
+        raise typer.Exit

@@ -99,7 +99,9 @@ def alignment(
             "--score", help="Whose gradient: the predicted class's logit, or its margin to the next."
         ),
     ] = ScoreName.LOGIT,
-    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N images.")] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=1, help="Only N images, as many of each class.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     weights: Weights = None,
     data_root: DataRoots = None,
@@ -109,12 +111,13 @@ def alignment(
     """Measure how well a network's gradient aligns with its images (Etmann et al. 2019)."""
     from dataclasses import asdict
 
-    from assay.saliency.alignment import dataset_alignment, summarise
+    from assay.saliency.alignment import alignment_of_many, summarise
     from assay.tasks.shared.own_pictures import open_pictures
 
     loaded = _loaded(model, weights, device)
     opened = open_pictures(data, loaded.info, data_root or [])
-    values = dataset_alignment(loaded, opened, score=score.value, limit=limit, batch_size=batch_size)
+    images = (loaded.prepare(opened.image(sample)) for sample in opened.part(limit))
+    values = alignment_of_many(loaded.module, images, score=score.value, batch_size=batch_size)
     found = summarise(values)
     if as_json:
         about = {"model": model, "weights_sha256": loaded.info.weights_sha256, "score": score.value}

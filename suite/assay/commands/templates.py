@@ -11,7 +11,7 @@ import yaml
 from pydantic import BaseModel
 
 from assay.common.errors import UserError
-from assay.common.validation import read_yaml, validate
+from assay.common.validation import validate
 
 _WIDTH = 118
 
@@ -22,14 +22,14 @@ def task(of: str) -> str:
     Raises:
         UserError: no such family or task.
     """
-    from assay.specs import locate_spec, shipped_specs
-    from assay.tasks.families import families, family
-    from assay.tracks import shipped_tracks
+    from assay.specs.task_spec import shipped_specs
+    from assay.specs.tracks import shipped_tracks
+    from assay.tasks.families import families, family, spec_document
 
     if of in families():
         tracks = [task for track in shipped_tracks().values() for task in track.embedded.tasks]
         of = next(task for task in [*tracks, *shipped_specs()] if task.startswith(f"{of}/"))
-    document = read_yaml(locate_spec(of)[1])
+    document = spec_document(of)
     spec = family(str(document["family"])).spec_type
     return _commented(f"A task of your own, from {of}.", document, spec)
 

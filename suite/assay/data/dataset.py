@@ -7,6 +7,7 @@ from pathlib import Path
 from weakref import WeakValueDictionary
 
 from assay.common.errors import UserError
+from assay.data.draw import Draw, Drawable, balanced_draw
 from assay.data.files import UNREADABLE, DataFiles
 from assay.data.hashes import HashMemory, is_packed
 from assay.data.inspection import Inspection, inspect
@@ -76,6 +77,13 @@ class Dataset:
     def samples(self) -> tuple[Sample, ...]:
         """All samples, in the layout's stable order."""
         return self._contents.samples
+
+    def part(self, limit: int | None, draw: Draw = Draw.BALANCED) -> tuple[Sample, ...]:
+        """``limit`` samples in their order, drawn (:func:`balanced_draw`, seed 0) or the first; all for None."""
+        if limit is None or draw is Draw.FIRST:
+            return self.samples[:limit]
+        items = [Drawable(sample.unit_id, sample.label) for sample in self.samples]
+        return tuple(self.samples[position] for position in balanced_draw(items, limit, seed=0))
 
     def image(self, sample: Sample) -> Pixels:
         """The sample's picture, uint8 (H, W, ``manifest.channels``).

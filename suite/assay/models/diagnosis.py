@@ -12,11 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from assay.common.statistics import mcnemar_p_value, wilson_interval
 from assay.data.pixels import Pixels
 from assay.models.conventions import Convention, input_conventions, outputs, resizes
 from assay.models.info import Layout
 from assay.models.pictures import prepared
-from assay.results.statistics import mcnemar_p_value, wilson_interval
 
 TOLD_APART = 0.01
 """The p-value below which two conventions are told apart."""

@@ -43,14 +43,14 @@ def _computed(plan: Reproduction, wanted: AlignmentMeasurement, seed: int | None
     from assay.data.dataset import open_dataset
     from assay.data.manifest import load_manifest
     from assay.models.zoo import load_model
-    from assay.saliency.alignment import dataset_alignment, summarise
+    from assay.saliency.alignment import alignment_of_many, summarise
 
-    name, weights = plan.model_name(wanted.model, seed)
-    model = load_model(name, weights=Path(weights) if weights else None, device=plan.device)
+    model = load_model(plan.model_name(wanted.model, seed), device=plan.device)
     data = open_dataset(load_manifest(wanted.data), [Path(root) for root in plan.data_roots])
-    values = dataset_alignment(model, data, limit=wanted.images)
+    samples = data.samples[: wanted.images]
+    values = alignment_of_many(model.module, (model.prepare(data.image(sample)) for sample in samples))
     summary = summarise(values)
     bounds = {"mean": summary.mean, "low": summary.low, "high": summary.high} if summary.n else {"mean": None}
-    units = [sample.unit_id for sample in data.samples[: wanted.images]]
+    units = [sample.unit_id for sample in samples]
     own = [None if isnan(value) else value for value in values]
     return {**bounds, "n": summary.n, "by_unit": dict(zip(units, own, strict=True))}

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from assay import __version__, board
+from assay import board
 from assay.board.html import environment, png_address, policy
+from assay.common.version import VERSION
 from assay.papers.claims import Comparison, MeasuredValue, MissingValue, Verdict
 from assay.papers.curves import curves, drawn, first_seed
 from assay.papers.execute import PaperOutcome
@@ -32,7 +33,7 @@ def reproduction_page(outcome: PaperOutcome) -> str:
     templates = environment(Path(__file__).parent / "templates")
     theme, plotly, draw = _asset("theme.js"), _plotly() if charts else "", _draw() if charts else ""
     return templates.get_template("reproduction.html").render(
-        version=__version__,
+        version=VERSION,
         style=_asset("site.css"),
         policy=policy([theme, plotly, draw]),
         theme_script=theme,

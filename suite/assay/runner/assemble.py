@@ -16,7 +16,7 @@ from assay.results.document import Coverage, DataCard, ModelCard, ResultDocument
 from assay.results.tables import csv_text, results_csv
 from assay.runner.files import path_name, write_atomically
 from assay.runner.store import BrokenChunkError, JobStore, RunFolder
-from assay.specs import TaskSpec
+from assay.specs.task_spec import TaskSpec
 from assay.tasks.base import Figure, Record, Task, clean_records, summary_of
 from assay.tasks.families import family
 

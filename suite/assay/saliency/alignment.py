@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
 from assay.common.errors import UserError
-from assay.data.dataset import Dataset
-from assay.models.loaded import LoadedModel
-from assay.results.statistics import bootstrap_interval
+from assay.common.statistics import bootstrap_interval
 from assay.saliency.compute import checked_logits
 from assay.saliency.twin import twin_of
 
@@ -84,26 +83,24 @@ def _of_batch(twin: nn.Module, images: Tensor, score: Score) -> Tensor:
     return product.abs() / length
 
 
-def dataset_alignment(
-    model: LoadedModel,
-    data: Dataset,
-    *,
-    score: Score = "logit",
-    limit: int | None = None,
-    batch_size: int = 32,
+def alignment_of_many(
+    network: nn.Module, images: Iterable[Tensor], *, score: Score = "logit", batch_size: int = 32
 ) -> list[float]:
-    """The alignment of a data set's images (the first ``limit``), in its order.
+    """The alignment of each image, in their order; ``batch_size`` of them are held at a time.
+
+    Args:
+        network: from pixels in [0, 1] to logits.
+        images: (C, H, W) each.
+        score: as for :func:`alignment`.
+        batch_size: images per pass.
 
     Raises:
-        UserError: a picture cannot be read or does not fit the network; as :func:`alignment`.
+        UserError: as :func:`alignment`.
     """
-    device = next((value.device for value in model.module.parameters()), torch.device("cpu"))
-    samples = data.samples[:limit]
-    values: list[float] = []
-    for start in range(0, len(samples), batch_size):
-        some = samples[start : start + batch_size]
-        images = torch.stack([model.prepare(data.image(sample)) for sample in some]).to(device)
-        values += alignment(model.module, images, score, batch_size).tolist()
+    device = next((value.device for value in network.parameters()), torch.device("cpu"))
+    waiting, values = iter(images), list[float]()
+    while some := list(islice(waiting, batch_size)):
+        values += alignment(network, torch.stack(some).to(device), score, batch_size).tolist()
     return values
 
 

@@ -8,7 +8,7 @@ import torch
 from captum import attr
 from torch import Tensor, nn
 
-from assay.attacks.randomness import as_seeds, derive, normal
+from assay.common.randomness import as_seeds, derive, normal
 from assay.saliency.settings import IntegratedGradients, SmoothGrad
 
 

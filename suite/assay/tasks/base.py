@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeVar, ca
 from pydantic import JsonValue, TypeAdapter
 
 from assay.common.errors import UserError
+from assay.data.draw import Drawable
 from assay.results.document import Guard, Metric, ModelCard, TrainingOverlap
-from assay.specs import TaskSpec
+from assay.specs.task_spec import TaskSpec
 from assay.tasks.shared.images import DataSource, Labelled, label_space_mismatch, open_images, refuse_unfit
 from assay.tasks.shared.loading import LoadedPicture, Loader
 from assay.tasks.shared.plausible import ExpectedAccuracy
@@ -273,6 +274,15 @@ class Task(ABC, Generic[SpecT, DataT]):
         if not isinstance(getattr(unit.payload, "label", None), int):
             return ()
         return [(cast("Dataset", data), unit.payload)]
+
+    def drawn_as(self, data: DataT, unit: Unit) -> Drawable:
+        """What ``--limit`` counts, with its class: the first picture that the unit is about, else the unit itself.
+
+        Units of one such thing are taken or left together.
+        """
+        for _, sample in self.shown(data, unit):
+            return Drawable(sample.unit_id, sample.label)
+        return Drawable(unit.id)
 
     def pictures(self, spec: SpecT, model: "LoadedModel", data: DataT, unit: Unit) -> Sequence[LoadedPicture]:
         """The pictures that :meth:`run` takes from its loader for the unit, in that order, to be loaded ahead."""

@@ -8,7 +8,8 @@ from typing import Any
 
 from assay.common.errors import UserError
 from assay.common.validation import read_yaml, validate
-from assay.specs import TaskSpec, locate_spec
+from assay.data.manifest import DataManifest, load_manifest
+from assay.specs.task_spec import TaskSpec, locate_spec
 from assay.tasks.base import Task
 from assay.tasks.shared.overrides import overridden
 
@@ -57,6 +58,14 @@ class LoadedSpec:
     spec: TaskSpec
     folder: Path
 
+    @property
+    def manifest(self) -> DataManifest | None:
+        """The manifest of its data; None where the task names something else, or nothing that is here."""
+        try:
+            return load_manifest(self.spec.data, self.folder)
+        except UserError:
+            return None
+
     def on_other_data(self, name: str) -> "LoadedSpec":
         """The same question about the data set ``name``; the title says so."""
         title = f"{self.spec.title} [here on {name} instead of {self.spec.data}]"
@@ -83,6 +92,15 @@ def load_spec(task: str, switches: Sequence[str] = (), settings: Sequence[str] =
                 f"{option_of(switch)}: {task_id} is of the family {spec.family}, which has no such option; leave it out"
             )
     return LoadedSpec(task_id, spec.model_copy(update=dict.fromkeys(switches, True)), path.parent)
+
+
+def spec_document(task: str) -> dict[str, Any]:
+    """The document of a task's spec as its author wrote it, for who makes another of it.
+
+    Raises:
+        UserError: no such task, or no YAML.
+    """
+    return read_yaml(locate_spec(task)[1])
 
 
 def option_of(switch: str) -> str:

@@ -6,9 +6,9 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
+from assay.common.fields import IDENTITY, RUNTIME, Rational, StepSize
 from assay.common.validation import StrictModel
 from assay.saliency.settings import settings_of
-from assay.specs import IDENTITY, RUNTIME, Rational, StepSize
 
 Start = Literal["image", "nudged", "uniform", "salient"]
 """Where an inner maximisation begins, or what is added to an image where there is none."""

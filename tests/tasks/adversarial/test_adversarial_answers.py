@@ -29,11 +29,29 @@ attacks:
   - {{method: LinfFastGradientAttack, backend: foolbox}}
 """
 SHIPPED = {
-    "adversarial/digits": ("SPEC", "RECORDS"),
-    "adversarial/digits-strong": ("SPEC", "RECORDS"),
-    "adversarial/digits-autoattack": ("SPEC", "RECORDS"),
+    "adversarial/digits": (
+        "727e0bfe6f3da84caabe116547e5ca354b486558be370932b774b08005f9306d",
+        "086e0387822a5e7d06f3829d39608ca65d13e97be74af6d0e90860ee8036db93",
+    ),
+    "adversarial/digits-strong": (
+        "d049486c5d18af8b79ffbdbcce96f95d407bf46b52ca0ab4406084def2caaed3",
+        "8ab05a16142d389a06bc5ce0f1e051f9ecd56d8cd0f8bda05d947ce30c5768a0",
+    ),
+    "adversarial/digits-autoattack": (
+        "55bd13cc81163f2087c2e52021707f9017249dd42a0d15986e028bed6067df71",
+        "e5c2eaef8e76edbf0a632d42871bb06c4ad73059b54a5ace93194186b134bdb4",
+    ),
 }
-CURVES = {"each": ("SPEC", "RECORDS"), "bisect": ("SPEC", "RECORDS")}
+CURVES = {
+    "each": (
+        "295ab55d81321064ffad95d409a787a21f3f85d6dbdcd78bdfab5a76f2d89aea",
+        "e2f849eeb9900dd21326fbf57e256c29cd88a9fb87a296bbb966ea7cb60f0036",
+    ),
+    "bisect": (
+        "b815f4f3421ad60a1f324d41591e048a18de4e25440f00b7a3e834bd602fed6e",
+        "f305fb370cec7ac05e6f0eb36a6317b2c2729cad2556c7d52b7395320ec8f13b",
+    ),
+}
 
 
 def plain(value: Any) -> Any:

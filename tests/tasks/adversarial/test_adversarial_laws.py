@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from assay.specs import shipped_specs
+from assay.specs.task_spec import shipped_specs
 from assay.tasks.adversarial.spec import AdversarialSpec
 from assay.tasks.adversarial.summary import withstood
 from assay.tasks.base import Record

@@ -10,7 +10,7 @@ import pytest
 
 from assay.data.dataset import open_dataset
 from assay.data.manifest import load_manifest
-from assay.specs import shipped_specs
+from assay.specs.task_spec import shipped_specs
 from assay.tasks.base import Record
 from assay.tasks.consistency.blocks import KINDS
 from assay.tasks.consistency.scores import Scoring

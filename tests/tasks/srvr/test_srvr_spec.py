@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from assay.common.errors import UserError
-from assay.specs import shipped_specs
+from assay.specs.task_spec import shipped_specs
 from assay.tasks.families import load_spec, read_spec
 from opened_jobs import JobRequest, open_job
 

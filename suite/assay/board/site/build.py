@@ -20,7 +20,7 @@ from assay.board.submissions.register import read_register
 from assay.board.submissions.results import current_hashes
 from assay.common.children import ChildLostError, made_by_children
 from assay.common.errors import UserError
-from assay.specs import shipped_specs
+from assay.specs.task_spec import shipped_specs
 from assay.tasks.families import load_spec
 
 _STATE = ".built.json"
@@ -142,7 +142,7 @@ def _admitted_specs(board: Path) -> dict[str, AdmittedSpec]:
 
 def _read_state(out: Path) -> Mapping[str, str]:
     with suppress(OSError, ValueError):
-        state = json.loads((out / _STATE).read_text())
+        state = json.loads((out / _STATE).read_text(encoding="utf-8"))
         if isinstance(state, dict):
             return {
                 name: value for name, value in state.items() if (out / "models" / f"{name}.html").is_file()

@@ -11,7 +11,6 @@ from typing import Any
 import yaml
 from pydantic_core import to_json
 
-from assay import __version__
 from assay.board.headings import family_title
 from assay.board.html import environment, inside_a_script
 from assay.board.site.boards import AdmittedSpec, TaskBoard
@@ -19,8 +18,7 @@ from assay.board.site.documents import curve_tables, guard_rows, headline, prove
 from assay.board.site.entries import Entry, Result
 from assay.board.site.history import history
 from assay.board.site.overview import ShownTrack
-from assay.common.errors import UserError
-from assay.data.manifest import load_manifest
+from assay.common.version import VERSION
 from assay.results.document import DataCard
 from assay.tasks.families import family
 
@@ -44,13 +42,13 @@ class Pages:
 
     def __init__(self) -> None:
         self._environment = environment(_TEMPLATES)
-        self._environment.globals["version"] = __version__
+        self._environment.globals["version"] = VERSION
         self._environment.filters["family_title"] = family_title
 
     @cached_property
     def version(self) -> str:
         """Changes whenever a model's page would be rendered differently."""
-        digest = hashlib.sha256(__version__.encode())
+        digest = hashlib.sha256(VERSION.encode())
         code = (folder.glob("*.py") for folder in (_HERE, Path(__file__).parent))
         for path in (*sorted(_TEMPLATES.iterdir()), *(path for paths in code for path in sorted(paths))):
             digest.update(path.read_bytes())
@@ -132,10 +130,6 @@ class Pages:
 
     def _task(self, board: TaskBoard, spec: AdmittedSpec) -> str:
         loaded = spec.loaded
-        try:
-            data = load_manifest(loaded.spec.data, loaded.folder)
-        except UserError:
-            data = None  # a task may name something else than a manifest; the page then shows only the name
         return self._render(
             "task.html",
             "../" * (board.id.count("/") + 1),
@@ -143,7 +137,7 @@ class Pages:
             spec=loaded.spec,
             spec_text=yaml.safe_dump(loaded.spec.model_dump(mode="json", by_alias=True), sort_keys=False),
             sha256=spec.sha256s[0],
-            data=data,
+            data=loaded.manifest,
             commits=history(loaded.folder).get(f"{board.id.rpartition('/')[2]}.yaml", ()),
         )
 

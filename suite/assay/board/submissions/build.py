@@ -13,7 +13,6 @@ from typing import Any
 
 import yaml
 
-from assay import __version__
 from assay.board.submissions.documents import (
     MANIFEST,
     METADATA,
@@ -31,6 +30,7 @@ from assay.board.submissions.text import folder_name
 from assay.common.canonical import canonical_json
 from assay.common.errors import UserError
 from assay.common.validation import read_yaml, validate
+from assay.common.version import VERSION
 from assay.models.card_file import SUFFIXES, read_card_file
 from assay.models.entries.card_file import card_path
 from assay.results.document import ResultDocument, Status
@@ -38,7 +38,7 @@ from assay.runner.assemble import StoredJob, stored_jobs
 from assay.runner.files import path_name
 from assay.runner.jobs import JobRequest, repeat_command
 from assay.runner.store import RunFolder
-from assay.specs import shipped_specs
+from assay.specs.task_spec import shipped_specs
 from assay.tasks.base import Figure, Record
 
 _METADATA_HELP = (
@@ -244,7 +244,7 @@ def manifest_of(files: Mapping[str, bytes]) -> SubmissionManifest:
         name: FileEntry(bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
         for name, data in sorted(files.items())
     }
-    return SubmissionManifest(assay=__version__, files=entries)
+    return SubmissionManifest(assay=VERSION, files=entries)
 
 
 def _write_folder(target: Path, files: Mapping[str, bytes]) -> None:

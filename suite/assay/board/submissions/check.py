@@ -39,7 +39,7 @@ from assay.board.submissions.text import fault_of_name, folder_name, skeleton
 from assay.common.errors import UserError
 from assay.models.card_file import read_card_file
 from assay.results.document import ModelCard, Status
-from assay.specs import shipped_specs
+from assay.specs.task_spec import shipped_specs
 from assay.tasks.base import Record
 from assay.tasks.families import family, load_spec
 

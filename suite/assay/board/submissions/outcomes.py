@@ -11,7 +11,7 @@ from typing import Any
 
 from assay.board.submissions.documents import OutcomesDocument
 from assay.results.document import Metric
-from assay.specs import TaskSpec
+from assay.specs.task_spec import TaskSpec
 from assay.tasks.base import Record, Task
 
 Score = float | None

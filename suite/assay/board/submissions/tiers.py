@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from assay import __version__
 from assay.board.submissions.check import Board, outcome_problems, read_records, require_good
 from assay.board.submissions.documents import METADATA, RE_RUN, RE_SCORED, Metadata, TaskFinding, TierDocument
 from assay.board.submissions.folder import SubmissionFiles, open_folder
@@ -17,6 +16,7 @@ from assay.board.submissions.problems import printable
 from assay.board.submissions.reader import UnreadableError, read_metadata
 from assay.board.submissions.results import CheckedResult, checked_result, equal, parse_result, switches_of
 from assay.common.errors import UserError
+from assay.common.version import VERSION
 from assay.models.foreign import SHIPPED, require_trusted
 from assay.results.document import Metric, ResultDocument, Status
 from assay.runner.assemble import stored_jobs
@@ -54,7 +54,7 @@ def rescore(
             task: _with_images(finding, found[task])
             for task, finding in rescored_images(files, results, images, roots).items()
         }
-    return TierDocument(tier=RE_SCORED, assay=__version__, manifest_sha256=files.manifest_sha256, tasks=found)
+    return TierDocument(tier=RE_SCORED, assay=VERSION, manifest_sha256=files.manifest_sha256, tasks=found)
 
 
 def _opened(folder: Path, board: Board) -> SubmissionFiles:
@@ -145,7 +145,7 @@ def rerun(folder: Path, board: Board, request: JobRequest, out: Path) -> TierDoc
         found[task] = compare_results(stated[task], job.result(records), before, records)
     return TierDocument(
         tier=RE_RUN,
-        assay=__version__,
+        assay=VERSION,
         manifest_sha256=files.manifest_sha256,
         tasks=found,
         environment=_environment(request.device),

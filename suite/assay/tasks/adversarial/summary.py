@@ -9,8 +9,8 @@ from statistics import fmean
 from typing import Any
 
 from assay.attacks.settings import AttackSettings
+from assay.common.statistics import mean_interval_in_range, wilson_interval
 from assay.results.document import Direction, Metric
-from assay.results.statistics import mean_interval_in_range, wilson_interval
 from assay.results.tables import in_255ths
 from assay.tasks.adversarial.guards import all_guards
 from assay.tasks.adversarial.records import Outcomes

@@ -12,12 +12,12 @@ from torch import Tensor
 from assay.attacks.ensemble import Classifier, least_likely_targets
 from assay.common.canonical import canonical_sha256
 from assay.common.errors import UserError
+from assay.common.fields import identity_of
 from assay.common.resources import cache_folder
 from assay.data.dataset import Dataset, Sample
 from assay.models.foreign import load_named
 from assay.models.info import UNSTATED
 from assay.models.loaded import LoadedModel
-from assay.specs import identity_of
 from assay.tasks.consistency.sets import STORED_RESIZE, naming_the_set
 from assay.tasks.consistency.spec import EnsembleSpec
 from assay.tasks.shared.images import DataSource, label_space_mismatch, refuse_unfit

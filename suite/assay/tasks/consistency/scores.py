@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_array
 
-from assay.results.statistics import LEAST_UNITS
+from assay.common.statistics import LEAST_UNITS
 from assay.tasks.base import Record
 from assay.tasks.consistency.blocks import KINDS, MergedBlocks, merge
 from assay.tasks.consistency.dyads import Likeness, likeness

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from assay.common.statistics import wilson_interval
 from assay.results.document import Guard, Metric
-from assay.results.statistics import wilson_interval
 from assay.tasks.base import Record, Summary, clean_records
 from assay.tasks.consistency.blocks import KINDS
 from assay.tasks.consistency.scores import Scoring, covered, estimates

@@ -4,7 +4,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from assay.specs import IDENTITY, TaskSpec
+from assay.common.fields import IDENTITY
+from assay.specs.task_spec import TaskSpec
 from assay.tasks.corruptions.names import CORRUPTIONS, SEVERITIES, Settings, unknown_corruption
 
 Pictures = Literal["made", "published", "plain"]
@@ -91,7 +92,7 @@ class CorruptionsSpec(TaskSpec):
         return tuple(name for name in self.corruptions if name in ALEXNET_ERRORS and name not in left_out)
 
     def metric_keys(self) -> tuple[str, ...]:
-        """See :meth:`assay.specs.TaskSpec.metric_keys`."""
+        """See :meth:`assay.specs.task_spec.TaskSpec.metric_keys`."""
         keys = [HEADLINE]
         if self.pictures == "plain":
             return tuple(keys)

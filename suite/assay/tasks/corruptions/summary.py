@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from assay.common.statistics import LEAST_UNITS, bootstrap_interval, wilson_interval
 from assay.results.document import Metric
-from assay.results.statistics import LEAST_UNITS, bootstrap_interval, wilson_interval
 from assay.tasks.base import Record, Summary
 from assay.tasks.corruptions.baseline import alexnet_error
 from assay.tasks.corruptions.guards import all_guards

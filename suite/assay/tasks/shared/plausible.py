@@ -7,8 +7,8 @@ figure about it is then wrong without a word.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from assay.common.statistics import wilson_interval
 from assay.results.document import Guard, ModelCard, StatedAccuracyField
-from assay.results.statistics import wilson_interval
 
 OTHER_IMAGES = 0.02
 """By how much accuracy may lie below the stated one on other images than stated: some are harder."""

@@ -7,7 +7,7 @@ from statistics import fmean
 import numpy as np
 import numpy.typing as npt
 
-from assay.results.statistics import mean_interval_in_range
+from assay.common.statistics import mean_interval_in_range
 from assay.tasks.srvr.arrays import FloatArray
 from assay.tasks.srvr.domain import Domain
 
@@ -33,7 +33,7 @@ class SearchVolume:
 class ShapeMean:
     """A mean in %, its 95 % interval over shapes, and how many shapes and searches it rests on.
 
-    There is no interval below :data:`assay.results.statistics.LEAST_UNITS` shapes.
+    There is no interval below :data:`assay.common.statistics.LEAST_UNITS` shapes.
     """
 
     value: float
@@ -84,7 +84,7 @@ def srvr(searches: Sequence[SearchVolume]) -> Srvr:
     """SRVR of one network.
 
     Every mean is over all searches with a region, as in the published table. The interval is one of the shapes' own
-    means, for the searches of a shape look at one map (:func:`assay.results.statistics.mean_interval_in_range`).
+    means, for the searches of a shape look at one map (:func:`assay.common.statistics.mean_interval_in_range`).
 
     Args:
         searches: every search, those without a region included.

@@ -6,8 +6,9 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from assay.common.errors import UserError
+from assay.common.fields import IDENTITY, RUNTIME
 from assay.common.validation import StrictModel
-from assay.specs import IDENTITY, RUNTIME, TaskSpec
+from assay.specs.task_spec import TaskSpec
 from assay.tasks.srvr.domain import Domain
 from assay.tasks.srvr.maps import GridAxis, grid_axis
 from assay.tasks.srvr.parameters import MESH_RADIUS, find_parameters
@@ -147,7 +148,7 @@ class SrvrSpec(TaskSpec):
         return replace(self.domain, periodic=self.periodic)
 
     def metric_keys(self) -> tuple[str, ...]:
-        """See :meth:`assay.specs.TaskSpec.metric_keys`."""
+        """See :meth:`assay.specs.task_spec.TaskSpec.metric_keys`."""
         methods = [method.method for method in self.methods]
         series = [CALIBRATED, "srvr"] if self.labelled else ["srvr"]
         keys = [*series, *(f"{one}:{method}" for one in series for method in methods)]

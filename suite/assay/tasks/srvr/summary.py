@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from assay.common.statistics import bootstrap_interval, mean_interval_in_range
 from assay.results.document import Guard, Metric
-from assay.results.statistics import bootstrap_interval, mean_interval_in_range
 from assay.tasks.base import Record, Summary
 from assay.tasks.shared.plausible import ExpectedAccuracy, plausible
 from assay.tasks.srvr.metric import SearchVolume, ShapeMean, intersection_over_union, srvr

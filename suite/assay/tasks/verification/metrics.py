@@ -4,8 +4,8 @@ import math
 import statistics
 from collections.abc import Sequence
 
+from assay.common.statistics import mean_interval_in_range, median_interval, wilson_interval
 from assay.results.document import Metric
-from assay.results.statistics import mean_interval_in_range, median_interval, wilson_interval
 
 
 def rate(name: str, outcomes: Sequence[bool], headline: bool = False) -> Metric:

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from assay.results.statistics import LEAST_UNITS, mean_interval_in_range, median_interval, wilson_interval
+from assay.common.statistics import LEAST_UNITS, mean_interval_in_range, median_interval, wilson_interval
 
 DRAWS = 1000
 

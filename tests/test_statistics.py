@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from assay.results.statistics import (
+from assay.common.statistics import (
     bootstrap_interval,
     paired_bootstrap_interval,
     sign_flip_interval,
@@ -54,7 +54,7 @@ def test_the_bootstrap_of_nothing_is_unknown():
 
 def test_paired_samples_are_resampled_together_block_after_block(monkeypatch):
     """The ratio of two means, against indices drawn by hand; small blocks must not change the draws."""
-    monkeypatch.setattr("assay.results.statistics._DRAWS_AT_ONCE", 150)
+    monkeypatch.setattr("assay.common.statistics._DRAWS_AT_ONCE", 150)
     a, b = np.random.default_rng(2).random((2, 40))
 
     def ratio(one, other, axis=-1):
@@ -114,5 +114,5 @@ def test_many_units_draw_their_sets_block_after_block(monkeypatch):
     gaps = np.random.default_rng(0).normal(0.2, 1, 400)
     low, high = sign_flip_interval(gaps)
     assert (low, high) == pytest.approx(stats.ttest_1samp(gaps, 0).confidence_interval(), abs=0.01)
-    monkeypatch.setattr("assay.results.statistics._DRAWS_AT_ONCE", 4000)
+    monkeypatch.setattr("assay.common.statistics._DRAWS_AT_ONCE", 4000)
     assert sign_flip_interval(gaps) == pytest.approx((low, high), abs=0.01)

@@ -1,0 +1,1 @@
+"""Specs: what a task asks, and which tasks make a track."""
