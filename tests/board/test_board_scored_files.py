@@ -98,7 +98,8 @@ def test_the_files_travel_and_the_figures_follow(place, submission, tmp_path):
     }
     assert not [name for name in names if name.startswith(("figures/", "outcomes/"))]
     build_site(place.board, tmp_path / "site")
-    assert [path.suffix for path in (tmp_path / "site" / "data" / "figures").rglob("*.*")] == [".png"]
+    drawn = {path.suffix for path in (tmp_path / "site" / "data" / "figures").rglob("*.*")}
+    assert ".png" in drawn  # consistency's histograms, which need the files beside the records
 
 
 def test_rescoring_and_running_again_find_nothing(place, submission, tmp_path):
