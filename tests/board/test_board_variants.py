@@ -35,7 +35,7 @@ def honest(tmp_path_factory, benchmarks):
         admit(root / "leaderboard", TASK, ())
         (root / "about.yaml").write_text(METADATA)
         (folder,) = build_submissions(SubmitRequest(root / "run", root / "about.yaml"), root / "leaderboard")
-    as_before(folder)
+        as_before(folder)
     return folder, Board(read_register(root / "leaderboard"))
 
 
