@@ -17,7 +17,7 @@ from assay.data.layouts import Contents, Sample
 from assay.data.layouts.base import Mask
 from assay.data.manifest import DataManifest
 from assay.data.pixels import ImageError, Pixels, to_pixels
-from assay.data.places import locate
+from assay.data.places import locate, located
 
 __all__ = ["DataFacts", "Dataset", "ImageError", "Sample", "is_available", "open_dataset", "open_files"]
 
@@ -165,7 +165,27 @@ def open_dataset(manifest: DataManifest, roots: Sequence[Path] = ()) -> Dataset:
         UserError: a file is missing, has another hash or is malformed; a label lies outside the label space;
             an id occurs twice; there is no sample.
     """
-    return open_files(manifest, locate(manifest, roots))
+    return open_files(manifest, _files(manifest, roots))
+
+
+def _files(manifest: DataManifest, roots: Sequence[Path]) -> DataFiles:
+    """The first place whose files have the manifest's hashes; where none has, the first, of which opening complains.
+
+    Files of one name lie in many data sets (MNIST's and Fashion-MNIST's are called alike), so a root that holds
+    another data set hides none.
+    """
+    if manifest.files == "unlisted":
+        return locate(manifest, roots)
+    places = list(located(manifest, roots))
+    return next((files for files in places if len(places) > 1 and _fits(manifest, files)), places[0])
+
+
+def _fits(manifest: DataManifest, files: DataFiles) -> bool:
+    try:
+        _hashes(manifest, files)
+    except UserError:
+        return False
+    return True
 
 
 def open_files(manifest: DataManifest, files: DataFiles) -> Dataset:
