@@ -1,4 +1,4 @@
-"""Set the last `make perf` beside a release's file: `compare_speed.py RELEASE.json NEW.json`, or `--keep NEW.json FILE`.
+"""Set the last `make perf` beside a release's file: `compare_speed.py RELEASE NEW`, or `--keep NEW FILE` to make one.
 
 Each figure is new / release. Times of two machines do not compare, so the ratios that the tests measure themselves (by
 alternating runs) come first; a time's own ratio means something only where both files are of one machine.

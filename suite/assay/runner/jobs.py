@@ -21,7 +21,7 @@ from assay.tasks.base import Task, Unit
 from assay.tasks.families import LoadedSpec, family, load_spec, option_of
 from assay.tasks.shared.images import DataSource
 from assay.tasks.shared.overrides import OPTION
-from assay.tasks.shared.own_pictures import OwnFolder, is_folder, own_folder
+from assay.tasks.shared.own_pictures import OwnFolder, absolute, is_folder, own_folder
 from assay.tasks.shared.training_images import training_overlap
 
 if TYPE_CHECKING:
@@ -376,8 +376,7 @@ def _question(
     else:
         if task.no_own_pictures:
             raise UserError(f"--data: {spec.id} takes no pictures: {task.no_own_pictures}, or leave it out")
-        path = str(Path(own_data).resolve()) if Path(own_data).is_file() else own_data
-        data = task.open_data(spec.spec, DataSource(path, spec.folder, roots, own, trust))
+        data = task.open_data(spec.spec, DataSource(absolute(own_data), spec.folder, roots, own, trust))
         spec = spec.on_other_data(data.manifest.name)
     units = list(task.units(spec.spec, data))
     _check_units(units, spec.id)

@@ -14,6 +14,7 @@ from assay.common.resampling import PairedEstimate
 from assay.data.draw import Drawable
 from assay.results.document import Guard, Metric, ModelCard, TrainingOverlap
 from assay.specs.task_spec import TaskSpec
+from assay.tasks.shared.curves import ModelCurves
 from assay.tasks.shared.images import DataSource, Labelled, label_space_mismatch, open_images, refuse_unfit
 from assay.tasks.shared.loading import LoadedPicture, Loader
 from assay.tasks.shared.plausible import ExpectedAccuracy
@@ -209,6 +210,7 @@ class Task(ABC, Generic[SpecT, DataT]):
         meaning: one plain sentence about its headline, for readers of a run's card.
         witness: how files that a run saved bear out a submission's records, or None.
         data_sets: its own kind of data sets, or None where it takes labelled pictures.
+        curves: which of its figures make a curve per model, for a chart of several models, or None.
         attackers: the field of its specs that names networks which attack (``outer.inner``), or None.
     """
 
@@ -224,6 +226,7 @@ class Task(ABC, Generic[SpecT, DataT]):
     meaning: str = ""
     witness: Witness[SpecT] | None = None
     data_sets: DataSets | None = None
+    curves: ModelCurves | None = None
     attackers: str | None = None
 
     @property

@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from assay.data.corrupting.corrupt import RANDOM
+from assay.data.corrupting.level import Level
+from assay.data.corrupting.names import SEVERITIES
 from assay.models.check import check_logits
 from assay.models.loaded import LoadedModel
 from assay.tasks.base import Record, RunContext, Unit
-from assay.tasks.corruptions.corrupt import RANDOM
-from assay.tasks.corruptions.names import SEVERITIES, sheet_name
-from assay.tasks.corruptions.pictures import CorruptedPicture, Level
+from assay.tasks.corruptions.names import sheet_name
+from assay.tasks.corruptions.pictures import CorruptedPicture
 from assay.tasks.corruptions.sets import Image
 from assay.tasks.corruptions.sheet import SheetPicture, sheet
 from assay.tasks.corruptions.spec import CorruptionsSpec

@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from assay.common.fields import IDENTITY
+from assay.data.corrupting.names import CORRUPTIONS, SEVERITIES, Settings, unknown_corruption
 from assay.specs.task_spec import TaskSpec
-from assay.tasks.corruptions.names import CORRUPTIONS, SEVERITIES, Settings, unknown_corruption
 
 Pictures = Literal["made", "published", "plain"]
 ArgMax = Literal["all", "subset"]

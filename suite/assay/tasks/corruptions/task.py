@@ -9,6 +9,7 @@ from assay.tasks.base import Figure, Record, RunContext, Summary, Task, Unit
 from assay.tasks.corruptions.spec import CorruptionsSpec
 from assay.tasks.corruptions.titles import headline_title
 from assay.tasks.corruptions.values import RECORD_VALUES
+from assay.tasks.shared.curves import ModelCurves
 from assay.tasks.shared.images import DataSource, label_space_mismatch, open_images
 from assay.tasks.shared.loading import LoadedPicture
 from assay.tasks.shared.passes import images_in_a_pass
@@ -27,6 +28,13 @@ class CorruptionsTask(Task[CorruptionsSpec, "Dataset"]):
     spec_type = CorruptionsSpec
     record_columns = ("unit_id", "label", "corruption", "severity", "predicted", "correct", "change", "error")
     record_values = RECORD_VALUES
+    curves = ModelCurves(
+        series="mean",
+        start="clean_accuracy",
+        title="Mean accuracy over severity, several models",
+        x_title="severity (0: clean pictures, where there are any)",
+        y_title="accuracy, mean over corruptions",
+    )
 
     def open_data(self, spec: CorruptionsSpec, source: DataSource) -> "Dataset":
         """See :class:`assay.tasks.base.Task`."""

@@ -23,7 +23,7 @@ class OwnFolder:
     """A folder, and what of a model decides how its pictures are read and labelled.
 
     Attributes:
-        path: the folder.
+        path: the folder, as the user names it: its pictures may be asked for corrupted.
         model: the model's name, for messages.
         label_space: of the model's logits.
         num_classes: how many there are.
@@ -71,8 +71,10 @@ def is_folder(data: str) -> bool:
     Raises:
         UserError: it names neither.
     """
+    from assay.data.corrupting.corruption import split_name
     from assay.data.manifest import list_manifests
 
+    data, _ = split_name(data)
     if Path(data).is_dir():
         return True
     known = list_manifests()
@@ -86,19 +88,32 @@ def is_folder(data: str) -> bool:
     return False
 
 
+def absolute(data: str) -> str:
+    """What ``--data`` names, a manifest's path made absolute: a spec's own folder is no start for what a user types."""
+    from assay.data.corrupting.corruption import split_name
+
+    plain, corruption = split_name(data)
+    if not Path(plain).is_file():
+        return data
+    return str(Path(plain).resolve()) + (corruption.suffix if corruption else "")
+
+
 def open_own(own: OwnFolder) -> "Dataset":
     """The folder's pictures, labelled by the folders' names.
 
     Raises:
         UserError: it has no class folders, none has a picture, or a name means no class or two.
     """
+    from assay.data.corrupting.corruption import split_name
     from assay.data.dataset import open_files
     from assay.data.files import DataFiles
 
-    folder = Path(own.path)
+    path, corruption = split_name(own.path)
+    folder = Path(path)
     try:
         labels = _labels(folder, own)
         manifest = _manifest(folder, own, labels)
+        manifest = manifest if corruption is None else manifest.corrupted(corruption)
         files = DataFiles(folder, manifest.layout.discover(folder))
     except OSError as error:
         raise UserError(f"{folder}: cannot be read ({error.strerror}); check its permissions") from error

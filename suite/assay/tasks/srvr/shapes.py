@@ -211,6 +211,8 @@ class ShapesManifest(DataManifest):
             raise ValueError(
                 f"{', '.join(given)}: meaningless for shapes, which are rendered white; remove it"
             )
+        if self.corruption is not None:
+            raise ValueError("corruption: shapes have no pictures yet; write it into the task's spec")
         return self
 
 
