@@ -12,7 +12,7 @@ from assay.tasks.base import Record, Summary
 from assay.tasks.corruptions.baseline import alexnet_error
 from assay.tasks.corruptions.guards import all_guards
 from assay.tasks.corruptions.outcomes import CorruptionOutcomes
-from assay.tasks.corruptions.spec import HEADLINE, CorruptionsSpec
+from assay.tasks.corruptions.spec import HEADLINE, CorruptionsSpec, as_agreement
 from assay.tasks.corruptions.titles import headline_title
 
 Floats = npt.NDArray[np.float64]
@@ -25,6 +25,11 @@ def summarise(spec: CorruptionsSpec, records: Sequence[Record]) -> Summary:
         return Summary((), ())
     outcomes = CorruptionOutcomes.of(spec, records)
     metrics = _plain(spec, outcomes) if spec.pictures == "plain" else _corrupted(spec, outcomes)
+    if spec.predicted:
+        metrics = (
+            each.model_copy(update={"name": as_agreement(each.name), "title": as_agreement(each.title)})
+            for each in metrics
+        )
     return Summary(tuple(metrics), tuple(all_guards(spec, records, outcomes)))
 
 
@@ -53,14 +58,14 @@ def _plain(spec: CorruptionsSpec, outcomes: CorruptionOutcomes) -> Iterator[Metr
 def _corrupted(spec: CorruptionsSpec, outcomes: CorruptionOutcomes) -> Iterator[Metric]:
     images = outcomes.correct.mean((1, 2))
     yield _mean(spec, HEADLINE, images, title=headline_title(spec), direction="up", headline=True)
-    if outcomes.clean is not None:
+    if outcomes.clean is not None and not spec.predicted:
         yield _share("clean_accuracy", outcomes.clean, title="Clean accuracy", direction="up", headline=True)
         yield _mean(
             spec, "drop_from_clean", outcomes.clean - images, title="Drop from clean accuracy", direction="down",
             headline=True,
         )  # fmt: skip
     yield _worst(spec, outcomes)
-    if spec.baseline != "none":
+    if spec.has_baseline:
         yield _corruption_error(spec, outcomes)
     if outcomes.flips.shape[2]:
         title = "Answers that change from one severity to the next"
