@@ -7,7 +7,8 @@ import numpy as np
 from assay.common.resampling import PairedEstimate, least_mean, paired_resampling
 from assay.tasks.base import Record
 from assay.tasks.corruptions.outcomes import CorruptionOutcomes
-from assay.tasks.corruptions.spec import CorruptionsSpec, as_agreement
+from assay.tasks.corruptions.spec import CorruptionsSpec
+from assay.tasks.shared.own_answers import as_agreement
 
 
 def paired(spec: CorruptionsSpec, a: Sequence[Record], b: Sequence[Record]) -> dict[str, PairedEstimate]:

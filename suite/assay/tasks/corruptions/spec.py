@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from assay.common.fields import IDENTITY
 from assay.data.corrupting.names import CORRUPTIONS, SEVERITIES, Settings, unknown_corruption
 from assay.specs.task_spec import TaskSpec
+from assay.tasks.shared.own_answers import Labels, as_agreement
 
 Pictures = Literal["made", "published", "plain"]
 ArgMax = Literal["all", "subset"]
@@ -14,11 +15,6 @@ Baseline = Literal["alexnet", "none"]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_]*$", max_length=40)]
 
 HEADLINE = "mean_accuracy"
-
-
-def as_agreement(words: str) -> str:
-    """A figure's key or title where there is no accuracy, for want of labels."""
-    return words.replace("accuracy", "agreement").replace("Accuracy", "Agreement")
 
 
 class CorruptionsSpec(TaskSpec):
@@ -51,9 +47,7 @@ class CorruptionsSpec(TaskSpec):
     arg_max: Annotated[ArgMax, IDENTITY] = "all"
     baseline: Annotated[Baseline, IDENTITY] = "none"
     sheets: Annotated[int, IDENTITY] = Field(default=1, ge=0, le=20)
-    labels: Annotated[Literal["data", "predicted"], IDENTITY] = Field(
-        default="data", exclude_if=lambda labels: labels == "data"
-    )
+    labels: Annotated[Labels, IDENTITY] = Field(default="data", exclude_if=lambda labels: labels == "data")
 
     @model_validator(mode="after")
     def _consistent(self) -> "CorruptionsSpec":

@@ -12,8 +12,9 @@ from assay.tasks.base import Record, Summary
 from assay.tasks.corruptions.baseline import alexnet_error
 from assay.tasks.corruptions.guards import all_guards
 from assay.tasks.corruptions.outcomes import CorruptionOutcomes
-from assay.tasks.corruptions.spec import HEADLINE, CorruptionsSpec, as_agreement
+from assay.tasks.corruptions.spec import HEADLINE, CorruptionsSpec
 from assay.tasks.corruptions.titles import headline_title
+from assay.tasks.shared.own_answers import as_agreement
 
 Floats = npt.NDArray[np.float64]
 _RESAMPLES = 2000
