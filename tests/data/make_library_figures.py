@@ -33,11 +33,17 @@ def random_noise(image, mode, amount):
     return np.where(hit, salt.astype(float), image)
 
 
-def main(folder):
+def repaired_library():
+    """The package, with what it calls by names of 2020."""
     np.float_ = np.float64
     skimage.filters.gaussian, skimage.util.random_noise = gaussian, random_noise
     import imagecorruptions
 
+    return imagecorruptions
+
+
+def main(folder):
+    imagecorruptions = repaired_library()
     found = {}
     for name, size in PICTURES.items():
         picture = np.asarray(Image.open(folder / name).convert("RGB").resize(size, Image.Resampling.BOX))
