@@ -17,7 +17,7 @@ WEIGHTS ?=
 DATA    ?=
 PAPER   ?= munakata
 
-.PHONY: bench test test-slow lint perf setup clean help
+.PHONY: bench test test-slow lint perf docs notebooks setup clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -25,12 +25,13 @@ help:
 	@echo "                 one model on the track of its label space: every family that has a meaning there"
 	@echo "make test        lint, types, import contracts and tests        make test-slow   the longer checks"
 	@echo "make reproduce PAPER=munakata [SCALE=smoke|cpu|full] [DATA=dir] [OUT=dir]   a paper: figures beside ours, claims"
+	@echo "make docs        the documentation, into build/site          make notebooks   its notebooks, executed anew"
 	@echo "make perf        speed, as ratios measured in one run           make setup       only the set-up"
 
 setup: $(READY)
 
 # Everything pinned by constraints.txt; done again only when what is installed would change. What running needs comes first;
-# linters, tests, browser and Ray come with the first target that checks.
+# linters, tests, browser, Ray and what makes the documentation come with the first target that checks.
 $(RUNS): pyproject.toml constraints.txt
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Assay needs Python 3.11 or newer; choose one with make PYTHON=python3.11')"
 	$(PYTHON) -m venv $(VENV)
@@ -38,7 +39,7 @@ $(RUNS): pyproject.toml constraints.txt
 	touch $(RUNS)
 
 $(READY): $(RUNS)
-	$(INSTALL) '.[dev,ray]'
+	$(INSTALL) '.[dev,docs,ray]'
 	touch $(READY)
 
 bench: $(RUNS)
@@ -60,8 +61,16 @@ test-slow: $(READY)
 perf: $(READY)
 	$(BIN)/pytest tests/performance --benchmark-columns=median,iqr,rounds -s
 
+# The documentation as a folder of pages that need no network: build/site/index.html.
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@echo "build/site/index.html"
+
+notebooks: $(READY)
+	$(BIN)/python scripts/execute_notebooks.py docs/notebooks/*.ipynb
+
 clean:
-	rm -rf $(VENV) out .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) out build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 
 .PHONY: schema leaderboard
 leaderboard: $(RUNS)

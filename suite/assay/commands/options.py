@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from assay.data.draw import Draw
 from assay.specs.tracks import Scale
 from assay.tasks.families import SWITCHES, option_of
 
@@ -73,7 +74,18 @@ Weights = Annotated[
     typer.Option("--weights", help="A checkpoint of your own for the model (.safetensors or .pth)."),
 ]
 Limit = Annotated[
-    int | None, typer.Option("--limit", min=1, help="Only the first N units; the result says so.")
+    int | None,
+    typer.Option(
+        "--limit",
+        min=1,
+        help="Only N pictures (of shapes: N shapes), as many of each class; the result says so.",
+    ),
+]
+Draws = Annotated[
+    Draw,
+    typer.Option(
+        "--draw", help="What --limit takes: a seeded draw with as many of each class, or the first units."
+    ),
 ]
 Dtypes = Annotated[
     Dtype,

@@ -9,6 +9,7 @@ from weakref import WeakValueDictionary
 from assay.common.canonical import canonical_sha256
 from assay.common.errors import UserError
 from assay.data.corrupting.corruption import VERSION, Corruption
+from assay.data.draw import Draw, Drawable, balanced_draw
 from assay.data.files import UNREADABLE, DataFiles
 from assay.data.hashes import HashMemory, is_packed
 from assay.data.inspection import Inspection, inspect
@@ -16,7 +17,7 @@ from assay.data.layouts import Contents, Sample
 from assay.data.layouts.base import Mask
 from assay.data.manifest import DataManifest
 from assay.data.pixels import ImageError, Pixels, to_pixels
-from assay.data.places import locate
+from assay.data.places import locate, located
 
 __all__ = ["DataFacts", "Dataset", "ImageError", "Sample", "is_available", "open_dataset", "open_files"]
 
@@ -80,6 +81,13 @@ class Dataset:
     def samples(self) -> tuple[Sample, ...]:
         """All samples, in the layout's stable order."""
         return self._contents.samples
+
+    def part(self, limit: int | None, draw: Draw = Draw.BALANCED) -> tuple[Sample, ...]:
+        """``limit`` samples in their order, drawn (:func:`balanced_draw`, seed 0) or the first; all for None."""
+        if limit is None or draw is Draw.FIRST:
+            return self.samples[:limit]
+        items = [Drawable(sample.unit_id, sample.label) for sample in self.samples]
+        return tuple(self.samples[position] for position in balanced_draw(items, limit, seed=0))
 
     def image(self, sample: Sample) -> Pixels:
         """The sample's picture, uint8 (H, W, ``manifest.channels``); corrupted, where the data set is.
@@ -157,7 +165,27 @@ def open_dataset(manifest: DataManifest, roots: Sequence[Path] = ()) -> Dataset:
         UserError: a file is missing, has another hash or is malformed; a label lies outside the label space;
             an id occurs twice; there is no sample.
     """
-    return open_files(manifest, locate(manifest, roots))
+    return open_files(manifest, _files(manifest, roots))
+
+
+def _files(manifest: DataManifest, roots: Sequence[Path]) -> DataFiles:
+    """The first place whose files have the manifest's hashes; where none has, the first, of which opening complains.
+
+    Files of one name lie in many data sets (MNIST's and Fashion-MNIST's are called alike), so a root that holds
+    another data set hides none.
+    """
+    if manifest.files == "unlisted":
+        return locate(manifest, roots)
+    places = list(located(manifest, roots))
+    return next((files for files in places if len(places) > 1 and _fits(manifest, files)), places[0])
+
+
+def _fits(manifest: DataManifest, files: DataFiles) -> bool:
+    try:
+        _hashes(manifest, files)
+    except UserError:
+        return False
+    return True
 
 
 def open_files(manifest: DataManifest, files: DataFiles) -> Dataset:

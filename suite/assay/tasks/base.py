@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeVar, ca
 from pydantic import JsonValue, TypeAdapter
 
 from assay.common.errors import UserError
+from assay.common.resampling import PairedEstimate
+from assay.data.draw import Drawable
 from assay.results.document import Guard, Metric, ModelCard, TrainingOverlap
 from assay.specs.task_spec import TaskSpec
 from assay.tasks.shared.curves import ModelCurves
@@ -277,6 +279,15 @@ class Task(ABC, Generic[SpecT, DataT]):
             return ()
         return [(cast("Dataset", data), unit.payload)]
 
+    def drawn_as(self, data: DataT, unit: Unit) -> Drawable:
+        """What ``--limit`` counts, with its class: the first picture that the unit is about, else the unit itself.
+
+        Units of one such thing are taken or left together.
+        """
+        for _, sample in self.shown(data, unit):
+            return Drawable(sample.unit_id, sample.label)
+        return Drawable(unit.id)
+
     def pictures(self, spec: SpecT, model: "LoadedModel", data: DataT, unit: Unit) -> Sequence[LoadedPicture]:
         """The pictures that :meth:`run` takes from its loader for the unit, in that order, to be loaded ahead."""
         return [LoadedPicture(model, images, sample) for images, sample in self.shown(data, unit)]
@@ -318,6 +329,16 @@ class Task(ABC, Generic[SpecT, DataT]):
         """For each metric that is a mean over something else than units (shapes): the figures that it averages.
 
         By the metric's name, then by what they are averaged over. Two networks are compared pair by pair with them.
+        """
+        return {}
+
+    def paired(self, spec: SpecT, a: Sequence[Record], b: Sequence[Record]) -> Mapping[str, PairedEstimate]:
+        """Differences of figures that neither units nor :meth:`averaged` give, by the metric's name.
+
+        Args:
+            spec: of both.
+            a: records without an error.
+            b: the same units' of another network, in the same order.
         """
         return {}
 

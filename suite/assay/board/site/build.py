@@ -146,7 +146,7 @@ def _admitted_specs(board: Path) -> dict[str, AdmittedSpec]:
 
 def _read_state(out: Path) -> Mapping[str, str]:
     with suppress(OSError, ValueError):
-        state = json.loads((out / _STATE).read_text())
+        state = json.loads((out / _STATE).read_text(encoding="utf-8"))
         if isinstance(state, dict):
             return {
                 name: value for name, value in state.items() if (out / "models" / f"{name}.html").is_file()

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from assay.common.resampling import PairedEstimate
 from assay.results.document import Guard
 from assay.tasks.base import Figure, Record, RunContext, Summary, Task, Unit
 from assay.tasks.corruptions.spec import CorruptionsSpec
@@ -111,6 +112,14 @@ class CorruptionsTask(Task[CorruptionsSpec, "Dataset"]):
         if spec.pictures != "made":
             return None
         return plausible_accuracy([bool(record.values["clean_correct"]) for record in records], expected)
+
+    def paired(
+        self, spec: CorruptionsSpec, a: Sequence[Record], b: Sequence[Record]
+    ) -> Mapping[str, PairedEstimate]:
+        """See :func:`assay.tasks.corruptions.paired.paired`."""
+        from assay.tasks.corruptions.paired import paired
+
+        return paired(spec, a, b)
 
     def figures(self, spec: CorruptionsSpec, records: Sequence[Record]) -> Sequence[Figure]:
         """See :func:`assay.tasks.corruptions.figures.figures`."""

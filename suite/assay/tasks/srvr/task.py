@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from assay.common.errors import UserError
+from assay.data.draw import Drawable
 from assay.results.document import Guard
 from assay.tasks.base import DataSets, Figure, Record, RunContext, Summary, Task, Unit, clean_records
 from assay.tasks.shared.images import DataSource, label_space_mismatch, open_images
@@ -106,6 +107,11 @@ class SrvrTask(Task[SrvrSpec, "ShapeSet"]):
         from assay.tasks.srvr.work import plan
 
         return plan(spec, data)
+
+    def drawn_as(self, data: "ShapeSet", unit: Unit) -> Drawable:
+        """``--limit`` counts shapes: a shape's map means nothing without all its rows."""
+        shape = unit.payload.shape
+        return Drawable(shape.id, shape.class_name)
 
     def run(
         self,
