@@ -3,6 +3,7 @@
 import statistics
 import time
 from concurrent import futures
+from importlib.util import find_spec
 from typing import NamedTuple
 
 import numpy as np
@@ -111,12 +112,13 @@ def test_corrupting_ahead_hides_behind_the_network(job):
 
 
 def test_corrupting_takes_less_than_the_library_s_own_loop(job):
-    """Where the package imagecorruptions 1.1.2 (with OpenCV and scikit-image) can be imported beside Assay."""
-    pytest.importorskip("skimage", reason="scikit-image is not installed")
-    pytest.importorskip("cv2", reason="OpenCV is not installed")
+    """Where the package and what it needs can be imported beside Assay; see data/make_library_figures.py."""
+    for needed in ("imagecorruptions", "skimage", "cv2", "pkg_resources"):
+        if find_spec(needed) is None:
+            pytest.skip(f"{needed} is not installed")
     from data.make_library_figures import repaired_library
 
-    library = pytest.importorskip("imagecorruptions") and repaired_library()
+    library = repaired_library()
     info = job.model.info
     pixels = prepared(job.data.image(job.data.samples[0]), info.preprocessing, info.name).transpose(1, 2, 0)
     picture = np.ascontiguousarray(pixels)
