@@ -80,7 +80,7 @@ def test_a_reader_without_a_network_finds_a_word_and_sees_a_chart(site, chromium
     page = context.new_page()
     asked, complaints = [], []
     page.on("request", lambda request: asked.append(request.url))
-    page.on("pageerror", complaints.append)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
     page.goto((site / "index.html").as_uri())
     page.fill("input[name=query]", "calibrated")
     page.wait_for_selector(".md-search-result__item a")
@@ -107,8 +107,8 @@ def test_no_page_is_wider_than_the_window(site, chromium, width, scheme):
 def _guards_of(page):
     """The names in the first column of the page's table of guards."""
     table = page.read_text(encoding="utf-8").partition("| guard |")[2]
-    return {name for row in table.splitlines() for name in re.findall(r"`(\w+)`", row.split("|", 2)[1:2][0])
-            if row.startswith("| `")}  # fmt: skip
+    cells = [row.split("|")[1] for row in table.splitlines() if row.startswith("| `")]
+    return {name for cell in cells for name in re.findall(r"`(\w+)`", cell)}
 
 
 @pytest.mark.parametrize("family", FAMILIES)
