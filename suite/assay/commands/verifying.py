@@ -61,7 +61,7 @@ def exactly(asked: OneImage) -> VerifyAnswer:
         network = exact_network(asked.model)
     except NotApplicableError as error:
         raise UserError(
-            f"model {asked.model.info.name}: {error}; choose a chain of linear layers and ReLUs, or --verifier search"
+            f"model {asked.model.info.name}: {error}; choose a network of linear layers and ReLUs, or --verifier search"
         ) from error
     put = replace(question(spec, spec.combinations[0], spec.seed), stop_when_violated=asked.yes_or_no)
     image = asked.pixels.double()

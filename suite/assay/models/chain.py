@@ -1,4 +1,4 @@
-"""Reads a network as a plain chain of layers, from its traced graph; ONNX graphs too."""
+"""Reads a network as a graph of layers, and as a plain chain of them; ONNX graphs too."""
 
 from collections.abc import Collection
 
@@ -15,7 +15,7 @@ Step = tuple[str, object]
 
 
 class NotAChainError(UserError):
-    """The network branches, joins, or cannot be traced; ``layer`` is where."""
+    """The network cannot be traced, or branches or joins where a chain is asked; ``layer`` is where."""
 
     def __init__(self, layer: str, why: str) -> None:
         super().__init__(f"{layer}: {why}")
@@ -46,6 +46,22 @@ def with_normalisation_as_layer(module: nn.Module) -> nn.Module:
     return nn.Sequential(norm, *(module.net if isinstance(module.net, nn.Sequential) else [module.net]))
 
 
+def graph_of(module: nn.Module, known: Collection[type[nn.Module]]) -> fx.Graph:
+    """The traced graph of a module whose known layers are one node each.
+
+    Args:
+        module: from pixels to logits.
+        known: the kinds of layers that the caller reads.
+
+    Raises:
+        NotAChainError: it cannot be traced.
+    """
+    try:
+        return _StepTracer(known).trace(module)
+    except Exception as error:  # torch.fx raises many kinds for data-dependent control flow
+        raise NotAChainError(type(module).__name__, f"its graph cannot be traced ({error})") from error
+
+
 def steps_of(module: nn.Module, known: Collection[type[nn.Module]]) -> list[Step]:
     """The steps of a module in order.
 
@@ -58,10 +74,7 @@ def steps_of(module: nn.Module, known: Collection[type[nn.Module]]) -> list[Step
     """
     if type(module) in known:
         return [(type(module).__name__, module)]
-    try:
-        nodes = list(_StepTracer(known).trace(module).nodes)
-    except Exception as error:  # torch.fx raises many kinds for data-dependent control flow
-        raise NotAChainError(type(module).__name__, f"it is not a plain chain of layers ({error})") from error
+    nodes = list(graph_of(module, known).nodes)
     steps: list[Step] = []
     previous = nodes[0]
     for node in nodes[1:]:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from test_verification_soundness import check_patterns
+from verification_checks import check_patterns
 
 import small_training
 from assay.common import resources

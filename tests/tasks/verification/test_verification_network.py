@@ -6,8 +6,10 @@ from torch import nn
 
 from assay.common.errors import UserError
 from assay.models.zoo import load_model
+from assay.tasks.verification import blocks
 from assay.tasks.verification.evaluate import exact_network
-from assay.tasks.verification.network import UnsupportedLayerError, read_network
+from assay.tasks.verification.network import read_network
+from assay.tasks.verification.nodes import UnsupportedLayerError
 
 
 def run_layers(network, pixels):
@@ -90,6 +92,26 @@ NETWORKS = {
         nn.Flatten(),
         nn.Linear(3, 3),
     ),
+    "windows beyond the border": nn.Sequential(
+        nn.Conv2d(2, 3, 3, padding=1),
+        nn.MaxPool2d(3, stride=2, padding=1, ceil_mode=True),
+        nn.ReLU(),
+        nn.AvgPool2d(3, stride=2, padding=1, ceil_mode=True),
+        nn.AvgPool2d(2, stride=1, padding=1, count_include_pad=False),
+        nn.AvgPool2d(2, stride=2, divisor_override=3),
+        nn.Flatten(),
+        nn.Linear(12, 3),
+    ),
+    "borders and equal windows": nn.Sequential(
+        nn.ZeroPad2d((1, 2, 0, 1)),
+        nn.Conv2d(2, 3, (2, 4)),
+        nn.ReLU6(),
+        nn.AdaptiveAvgPool2d((3, 2)),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(3, 3),
+    ),
     "nested": nn.Sequential(
         nn.Sequential(nn.Flatten(), nn.Linear(72, 6)), nn.ReLU(), nn.Sequential(nn.Linear(6, 3))
     ),
@@ -105,7 +127,25 @@ class Functional(nn.Module):
         return self.out(torch.relu(self.hidden(torch.flatten(x, 1))))
 
 
+class Residual(nn.Module):
+    """A block whose sum is read by the next, a skipped value that passes max pooling, and one that is read twice."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second, self.short = (nn.Conv2d(2, 2, 3, padding=1) for _ in range(3))
+        self.norm, self.pool = nn.BatchNorm2d(2), nn.MaxPool2d(2)
+        self.out = nn.Linear(72, 3)
+
+    def forward(self, x):
+        y = torch.relu(self.first(x)) + self.short(x)
+        y = y + self.second(torch.relu(self.norm(y)))
+        y += y
+        halves = torch.cat([self.pool(y), self.pool(x), torch.relu(self.pool(y)), self.pool(x)], dim=1)
+        return self.out(halves.view(x.size(0), -1))
+
+
 NETWORKS["functional"] = Functional()
+NETWORKS["residual"] = Residual()
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -139,14 +179,32 @@ def test_neurons_are_counted_with_the_comparisons_of_max_pooling():
     assert read_network(module, (1, 2, 2)).neurons == 8 + 2 * 3
 
 
+class Square(nn.Module):
+    def forward(self, x):
+        return (x * x).flatten(1)
+
+
+class Broadcast(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.one = nn.Linear(72, 1)
+
+    def forward(self, x):
+        flat = x.flatten(1)
+        return flat + self.one(flat)
+
+
 @pytest.mark.parametrize(
     ("module", "layer"),
     [
         (nn.Sequential(nn.Flatten(), nn.Linear(72, 4), nn.Sigmoid(), nn.Linear(4, 2)), "Sigmoid"),
         (nn.Sequential(nn.Flatten(0), nn.MultiheadAttention(72, 2)), "MultiheadAttention"),
         (nn.Sequential(nn.Conv2d(2, 2, 3), nn.LPPool2d(2, 2), nn.Flatten(), nn.Linear(8, 2)), "LPPool2d"),
-        (nn.Sequential(nn.MaxPool2d(2, ceil_mode=True), nn.Flatten(), nn.Linear(18, 2)), "MaxPool2d"),
-        (nn.Sequential(nn.AvgPool2d(2, ceil_mode=True), nn.Flatten(), nn.Linear(18, 2)), "AvgPool2d"),
+        (nn.Sequential(nn.MaxPool2d(2, dilation=2), nn.Flatten(), nn.Linear(32, 2)), "MaxPool2d"),
+        (nn.Sequential(nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(32, 2)), "AdaptiveAvgPool2d"),
+        (nn.Sequential(nn.ReflectionPad2d(1), nn.Flatten(), nn.Linear(128, 2)), "ReflectionPad2d"),
+        (Square(), "mul"),
+        (Broadcast(), r"add \(add\).*\(72,\) and \(1,\)"),
         (nn.Sequential(nn.Conv2d(2, 2, 3, padding="same"), nn.Flatten(), nn.Linear(72, 2)), "Conv2d"),
         (nn.Sequential(nn.Flatten(), nn.Linear(71, 2)), "Linear"),
     ],
@@ -154,20 +212,33 @@ def test_neurons_are_counted_with_the_comparisons_of_max_pooling():
 def test_a_layer_that_cannot_be_verified_is_named(module, layer):
     with pytest.raises(UnsupportedLayerError, match=layer) as caught:
         read_network(module, (2, 6, 6))
-    assert layer in caught.value.layer
+    assert layer.split()[0] in caught.value.layer
 
 
-def test_a_network_that_branches_is_refused():
-    class Residual(nn.Module):
+def test_a_network_that_changes_its_values_in_place_is_not_misread():
+    """The graph adds what was there before the ReLU; the network adds what the ReLU left of it."""
+
+    class InPlace(nn.Module):
         def __init__(self):
             super().__init__()
-            self.inner = nn.Linear(4, 4)
+            self.hidden, self.out = nn.Linear(72, 9), nn.Linear(9, 3)
+            self.relu = nn.ReLU(inplace=True)
 
         def forward(self, x):
-            return self.inner(x) + x
+            y = self.hidden(x.flatten(1))
+            return self.out(self.relu(y) + y)
 
-    with pytest.raises(UnsupportedLayerError):
-        read_network(nn.Sequential(nn.Flatten(), Residual()), (1, 2, 2))
+    with pytest.raises(UnsupportedLayerError, match=r"InPlace.* do not answer as the network does"):
+        read_network(stirred(InPlace()), (2, 6, 6))
+
+
+def test_a_network_with_too_many_gates_is_refused_where_they_become_too_many(monkeypatch):
+    module = nn.Sequential(nn.Conv2d(2, 2, 1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(18, 2))
+    monkeypatch.setattr(blocks, "MOST_GATES", 143)
+    with pytest.raises(UnsupportedLayerError, match=r"layer 2 \(MaxPool2d\) .* more than 100,000 ReLUs"):
+        read_network(module, (2, 6, 6))
+    monkeypatch.setattr(blocks, "MOST_GATES", 144)
+    assert read_network(module, (2, 6, 6)).neurons == 72 + 3 * 18
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])

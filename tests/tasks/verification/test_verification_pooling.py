@@ -13,7 +13,7 @@ from torch import nn
 from verification_oracles import grid
 
 import small_training as nets
-from assay.tasks.verification import network as network_module
+from assay.tasks.verification import nodes as nodes_module
 from assay.tasks.verification import pooling
 from assay.tasks.verification import verify as verify_module
 from assay.tasks.verification.evaluate import describe
@@ -121,13 +121,13 @@ def follow_the_noise(monkeypatch):
 
 
 def pad_with_the_last_entry(monkeypatch):
-    original = network_module._windows
+    original = nodes_module._windows
 
-    def windows(name, module, build):
-        index, shape = original(name, module, build)
+    def windows(node):
+        index, shape = original(node)
         return torch.where(index < 0, index.amax(1, keepdim=True), index), shape
 
-    monkeypatch.setattr(network_module, "_windows", windows)
+    monkeypatch.setattr(nodes_module, "_windows", windows)
 
 
 def check_all_ties(networks, pictures):

@@ -157,9 +157,11 @@ def test_the_figures_of_a_combination_are_those_of_its_rows(job):
             assert found[f"{name}:{kind}:violated"] == verdicts.count("violated") / 3
 
 
-def test_a_network_that_is_no_chain_is_not_applicable(tmp_path):
-    job = run(tmp_path, model="efficientnet_lite0")
-    assert "piecewise linear" in job.document["not_applicable"] or "labels" in job.document["not_applicable"]
+@pytest.mark.parametrize(("model", "node"), [("curved", "net.2 (SiLU)"), ("joined", "mul (mul)")])
+def test_the_node_that_is_not_piecewise_linear_is_named_in_the_result(tmp_path, monkeypatch, model, node):
+    monkeypatch.syspath_prepend(Path(__file__).parent)
+    reason = run(tmp_path, model=f"curved_models:{model}").document["not_applicable"]
+    assert reason.startswith(f"layer {node} cannot be verified: read are Linear, Conv2d, pooling, ")
 
 
 @pytest.mark.parametrize(
@@ -226,7 +228,10 @@ def test_pictures_that_cannot_be_written_do_not_cost_the_answer(picture, tmp_pat
         (["--perturbation", "brightness:0:0"], "empty range"),
         (["--perturbation", "patch:0:1:7:7:4x4"], "not inside the image"),
         (["--perturbation", "brightness:0:1", "--delta", "0"], "greater than 0"),
-        (["--perturbation", "brightness:0:1", "--model", "efficientnet_lite0"], "cannot be verified"),
+        (
+            ["--perturbation", "brightness:0:1", "--model", "efficientnet_lite0"],
+            "layer 1.conv_stem (Conv2dSame) cannot be verified",
+        ),
         (["--perturbation", "brightness:0:1", "--image", "none.png"], "cannot be read"),
         (["--perturbation", "grey:0:1"], "not understood"),
     ],

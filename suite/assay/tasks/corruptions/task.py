@@ -3,11 +3,13 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from assay.common.resampling import PairedEstimate
 from assay.results.document import Guard
 from assay.tasks.base import Figure, Record, RunContext, Summary, Task, Unit
 from assay.tasks.corruptions.spec import CorruptionsSpec
 from assay.tasks.corruptions.titles import headline_title
 from assay.tasks.corruptions.values import RECORD_VALUES
+from assay.tasks.shared.curves import ModelCurves
 from assay.tasks.shared.images import DataSource, label_space_mismatch, open_images
 from assay.tasks.shared.loading import LoadedPicture
 from assay.tasks.shared.passes import images_in_a_pass
@@ -26,6 +28,13 @@ class CorruptionsTask(Task[CorruptionsSpec, "Dataset"]):
     spec_type = CorruptionsSpec
     record_columns = ("unit_id", "label", "corruption", "severity", "predicted", "correct", "change", "error")
     record_values = RECORD_VALUES
+    curves = ModelCurves(
+        series="mean",
+        start="clean_accuracy",
+        title="Mean accuracy over severity, several models",
+        x_title="severity (0: clean pictures, where there are any)",
+        y_title="accuracy, mean over corruptions",
+    )
 
     def open_data(self, spec: CorruptionsSpec, source: DataSource) -> "Dataset":
         """See :class:`assay.tasks.base.Task`."""
@@ -103,6 +112,14 @@ class CorruptionsTask(Task[CorruptionsSpec, "Dataset"]):
         if spec.pictures != "made":
             return None
         return plausible_accuracy([bool(record.values["clean_correct"]) for record in records], expected)
+
+    def paired(
+        self, spec: CorruptionsSpec, a: Sequence[Record], b: Sequence[Record]
+    ) -> Mapping[str, PairedEstimate]:
+        """See :func:`assay.tasks.corruptions.paired.paired`."""
+        from assay.tasks.corruptions.paired import paired
+
+        return paired(spec, a, b)
 
     def figures(self, spec: CorruptionsSpec, records: Sequence[Record]) -> Sequence[Figure]:
         """See :func:`assay.tasks.corruptions.figures.figures`."""

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from assay.tasks.verification.cells import Cells
+from assay.tasks.verification.layer import Layer
 from assay.tasks.verification.linear import Dense
-from assay.tasks.verification.network import Layer
 from assay.tasks.verification.subdivide import Leaves
 
 Labels = Literal["predicted", "all", "top5"]

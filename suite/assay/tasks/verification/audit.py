@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from assay.tasks.verification.layer import Layer
 from assay.tasks.verification.linear import in_windows
-from assay.tasks.verification.network import Layer
 from assay.tasks.verification.perturbations import Theta
 from assay.tasks.verification.subdivide import pattern_keys
 from assay.tasks.verification.table import CellTable
@@ -51,10 +51,10 @@ def _plain(values: Tensor, layer: Layer, band: Tensor) -> Tensor:
     """
     if not layer.window:
         return (values.abs() > band) | (values == 0) | ~layer.splits
-    behind = in_windows(values, layer.window)
+    behind = in_windows(values[:, : layer.gates], layer.window)
     behind = behind.amax(2, keepdim=True) - behind
-    widest = in_windows(band, layer.window).amax(1, keepdim=True)
-    return ((behind == 0) | (behind > 2 * widest)).flatten(1)
+    widest = in_windows(band[: layer.gates], layer.window).amax(1, keepdim=True)
+    return layer.with_ungated(((behind == 0) | (behind > 2 * widest)).flatten(1))
 
 
 def missed_points(

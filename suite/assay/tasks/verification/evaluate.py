@@ -17,7 +17,8 @@ from assay.tasks.base import NotApplicableError, Record, RunContext, Unit
 from assay.tasks.shared.loading import LoadedPicture
 from assay.tasks.verification.figures import ray, region_map, saliency_panels
 from assay.tasks.verification.grammar import parse_motions, parse_theta
-from assay.tasks.verification.network import PiecewiseNetwork, UnsupportedLayerError, read_network
+from assay.tasks.verification.network import PiecewiseNetwork, read_network
+from assay.tasks.verification.nodes import UnsupportedLayerError
 from assay.tasks.verification.perturbations import Theta
 from assay.tasks.verification.spec import VerificationSpec, property_name
 from assay.tasks.verification.verify import ProofQuestion, PropertyFinding, Verification, verify
@@ -53,7 +54,7 @@ def exact_network(model: LoadedModel) -> PiecewiseNetwork:
     """The model's network in float64, its normalisation folded in.
 
     Raises:
-        NotApplicableError: a layer is not piecewise linear in the supported way; names it.
+        NotApplicableError: a node of its graph is not read as piecewise linear, or one too many; names it.
     """
     try:
         return read_network(with_normalisation_as_layer(model.module), model.info.input_shape)

@@ -188,6 +188,39 @@ class Sparse:
         return _multiply(self.matrix.abs(), rows)
 
 
+@dataclass(frozen=True)
+class Padding:
+    """Borders of zeros around images; rows are flattened `(channels, height, width)`.
+
+    Attributes:
+        in_shape: of the images without their borders.
+        widths: (left, right, top, bottom), negative to crop.
+    """
+
+    in_shape: tuple[int, int, int]
+    widths: tuple[int, int, int, int]
+
+    @property
+    def out_shape(self) -> tuple[int, int, int]:
+        """Shape of one output, `(channels, height, width)`."""
+        left, right, top, bottom = self.widths
+        channels, height, width = self.in_shape
+        return channels, height + top + bottom, width + left + right
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """See `Linear`."""
+        return functional.pad(rows.reshape(-1, *self.in_shape), self.widths).flatten(1)
+
+    def magnitude(self, rows: Tensor) -> Tensor:
+        """See `Linear`."""
+        return self.forward(rows)
+
+    def transpose(self, rows: Tensor) -> Tensor:
+        """See `Linear`."""
+        back = [-width for width in self.widths]
+        return functional.pad(rows.reshape(-1, *self.out_shape), back).flatten(1)
+
+
 def _multiply(matrix: Tensor, rows: Tensor) -> Tensor:
     product: Tensor = torch.sparse.mm(matrix, rows.T)
     return product.T
@@ -207,14 +240,32 @@ def in_windows(values: Tensor, size: int) -> Tensor:
 
 
 def windows(
-    in_shape: tuple[int, int, int], kernel: tuple[int, int], stride: tuple[int, int], padding: tuple[int, int]
+    in_shape: tuple[int, int, int],
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    padding: tuple[int, int],
+    out_sides: tuple[int, int] | None = None,
 ) -> Tensor:
     """The input indices that each pooling window reads.
 
+    Args:
+        in_shape: (channels, height, width).
+        kernel: (height, width) of a window.
+        stride: (down, right).
+        padding: (rows above and below, columns on the left and right).
+        out_sides: how many windows there are below and beside each other; None: as many as lie inside the padding.
+
     Returns:
-        `(channels * out_height * out_width, kernel_height * kernel_width)` int64, -1 where the window
-        reaches into the padding.
+        `(channels * out_height * out_width, kernel_height * kernel_width)` int64, -1 where the window reaches into the
+        padding, -2 where it reaches beyond.
     """
-    index = torch.arange(1, math.prod(in_shape) + 1, dtype=torch.float64).reshape(in_shape)
-    patches = functional.unfold(index[:, None], kernel, padding=padding, stride=stride)
-    return patches.transpose(1, 2).flatten(0, 1).round().long() - 1
+    index = torch.arange(2, math.prod(in_shape) + 2, dtype=torch.float64).reshape(in_shape)
+    index = functional.pad(index[:, None], (padding[1], padding[1], padding[0], padding[0]), value=1.0)
+    if out_sides is not None:
+        beyond = [
+            max(0, (out - 1) * step + size - side)
+            for out, step, size, side in zip(out_sides, stride, kernel, index.shape[2:], strict=True)
+        ]
+        index = functional.pad(index, (0, beyond[1], 0, beyond[0]))
+    patches = functional.unfold(index, kernel, stride=stride)
+    return patches.transpose(1, 2).flatten(0, 1).round().long() - 2

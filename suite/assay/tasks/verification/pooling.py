@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from assay.tasks.verification.cells import Cells
+from assay.tasks.verification.layer import first_of
 from assay.tasks.verification.linear import in_windows
 from assay.tasks.verification.lines import CellsToCut, Cuts, Lines, box_bounds, in_random_order
-from assay.tasks.verification.network import first_of
 
 
 def screen_windows(cells: Cells, lines: Lines) -> CellsToCut:

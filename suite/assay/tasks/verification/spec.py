@@ -62,7 +62,7 @@ class VerificationSpec(TaskSpec):
     ``assay verify --help``; ``deltas`` are thresholds on the attention inconsistency; ``timeout_s`` is a limit an
     image and combination, after which what is not decided is ``unknown``.
 
-    ``verifier``: ``exact`` proves, for networks that are chains of some thousand ReLUs; ``search`` looks for the
+    ``verifier``: ``exact`` proves, for piecewise linear networks of some thousand ReLUs; ``search`` looks for the
     worst in any network, as ``search`` says, and proves nothing but what it finds broken; ``auto`` takes exact where
     the network allows it (:data:`AUTO_RELUS`). ``saliency`` is the heat map: the paper's gradient, or for the search
     alone SmoothGrad or Grad-CAM.

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 
 from assay.tasks.verification.cells import Cells, concatenate, split
+from assay.tasks.verification.layer import Layer
 from assay.tasks.verification.lines import CellsToCut, Cuts, Lines, box_bounds, in_random_order
-from assay.tasks.verification.network import Layer
 from assay.tasks.verification.pooling import screen_windows, settle_windows
 
 _CHUNK_BYTES = 32e6
@@ -95,8 +95,10 @@ def _descend(
     if layer.window and trail.tolerance is not None:  # what is pooled ties where the sums before it do
         tolerance = tolerance + layer.spread(trail.tolerance)
     first_name = sum(len(each.bias) * max(each.window, 1) for each in layers[:depth])
-    lines = Lines(values, layer.splits, tolerance, first_name, layer.window)
-    cells, parent, pattern = _split_layer(cells, lines, deadline)
+    gates = slice(layer.gates)
+    lines = Lines(values[..., gates], layer.splits[gates], tolerance[gates], first_name, layer.window)
+    cells, parent, opened = _split_layer(cells, lines, deadline)
+    pattern = layer.with_ungated(opened)
     keys = pattern_keys(pattern, layer.splits, depth)
     chunk = max(64, int(_CHUNK_BYTES / (8 * forms.shape[1] * max(len(each.bias) for each in layers))))
     for index in torch.split(along_a_curve(cells.centres), chunk):

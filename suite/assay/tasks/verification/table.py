@@ -10,7 +10,7 @@ from torch import Tensor
 
 from assay.tasks.verification.attention import HeatSpace, inconsistency, local_maps, margins, smallest
 from assay.tasks.verification.cells import Cells, concatenate, split, volumes
-from assay.tasks.verification.network import Layer
+from assay.tasks.verification.layer import Layer
 from assay.tasks.verification.subdivide import Leaves
 
 _DIFFERING = (

@@ -83,13 +83,11 @@ class VerificationTask(Task[VerificationSpec, "Dataset"]):
         return open_images(source)
 
     def not_applicable(self, spec: VerificationSpec, model: "ModelInfo", data: "Dataset") -> str | None:
-        """See :class:`assay.tasks.base.Task`; a layer that cannot be verified is named when the network is read.
+        """See :class:`assay.tasks.base.Task`; what the exact verifier cannot take is named when the network is read.
 
         Raises:
             UserError: a range leaves the network's pictures.
         """
-        if spec.verifier == "exact" and not model.piecewise_linear:
-            return "the network is not piecewise linear, so its activation cells cannot be listed"
         reason = label_space_mismatch(model, data)
         if reason is None:
             from assay.tasks.verification.evaluate import check_pictures

@@ -20,8 +20,9 @@ from assay.common.errors import UserError
 from assay.tasks.verification.attention import Labels, counted_labels, heat_space, saliency_maps
 from assay.tasks.verification.audit import missed_points
 from assay.tasks.verification.cells import product_cell
+from assay.tasks.verification.layer import Layer
 from assay.tasks.verification.linear import DiagonalMap
-from assay.tasks.verification.network import Layer, PiecewiseNetwork
+from assay.tasks.verification.network import PiecewiseNetwork
 from assay.tasks.verification.perturbations import Theta
 from assay.tasks.verification.regions import Component, origin_component
 from assay.tasks.verification.relative import Relative, norm_of, relative

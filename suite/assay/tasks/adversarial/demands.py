@@ -1,22 +1,74 @@
-"""What is refused before any work starts: a spec that does not fit its data or its model. Torch only on demand."""
+"""What a task demands before any work starts: of its data, of the network, and of the networks that attack.
 
+Torch and networks are loaded only on demand.
+"""
+
+from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from assay.common.canonical import canonical_sha256
 from assay.common.errors import UserError
-from assay.tasks.adversarial.few_classes import fitted
-from assay.tasks.adversarial.sources import source_model, source_names
+from assay.models.foreign import NamePolicy, require_trusted
 from assay.tasks.adversarial.spec import AdversarialSpec
+from assay.tasks.shared.passes import images_in_a_pass
 
 if TYPE_CHECKING:
     from assay.data.dataset import Dataset
     from assay.models.info import ModelInfo
+    from assay.models.loaded import LoadedModel
+
+
+def attacked_in_a_pass(input_shape: tuple[int, int, int], device: str) -> int:
+    """How many images are attacked in one pass; no part of an answer.
+
+    On a CPU, whose cache they must fit, 2 of 224 x 224; for 28 x 28, 100 was fastest. Small batches also lose less to
+    images that fall early.
+    """
+    return images_in_a_pass(input_shape, device, cpu_values=2 * 3 * 224 * 224, most_on_cpu=100, most=512)
+
+
+@lru_cache(maxsize=2)
+def source_model(name: str, device: str) -> "LoadedModel":
+    """The model that a transfer attack is made on; :func:`with_sources` has looked at its name before.
+
+    Raises:
+        UserError: unknown model or missing weights.
+    """
+    from assay.models.zoo import load_model
+
+    return load_model(name, device=device)
+
+
+def source_names(spec: AdversarialSpec) -> list[str]:
+    """The sources that the spec names."""
+    return sorted({attack.transfer_from for attack in spec.attacks if attack.transfer_from})
+
+
+def with_sources(spec: AdversarialSpec, data: "Dataset", trust: NamePolicy) -> "Dataset":
+    """The data, whose hash covers the sources' weights and preprocessing too where there are any.
+
+    The sources are read anew, for their weights may have changed since.
+
+    Raises:
+        UserError: as :func:`source_model`; a source's name is not followed.
+    """
+    names = source_names(spec)
+    for name in names:
+        require_trusted(name, "transfer_from", trust, "--trust")
+    if not names:
+        return data
+    source_model.cache_clear()
+    cards = {name: source_model(name, "cpu").info for name in names}
+    identity = {name: card.identity() for name, card in cards.items()}
+    return replace(data, sha256=canonical_sha256({"images": data.sha256, "transfer_from": identity}))
 
 
 def check_targets(data: "Dataset") -> None:
     """Refuse a data set whose target classes are missing, or are the labels.
 
     Raises:
-        UserError: so they are; names the first image.
+        UserError: a target is missing or is the label; names the first such image.
     """
     for sample in data.samples:
         if sample.target is None:
@@ -40,14 +92,10 @@ def check_foreign(spec: AdversarialSpec) -> None:
     attacks = [attack for attack in spec.attacks if attack.backend == "foolbox"]
     if not attacks:
         return
-    from assay.attacks.foolbox_backend import check_foolbox_settings, check_named
+    from assay.attacks.foolbox_backend import check_foolbox
 
     for attack in attacks:
-        if attack.only_foolbox_has:
-            check_named(attack.method, attack.options, spec.norm)
-            continue
-        settings = attack.settings(spec.radii[-1], spec.norm, spec.top_k)
-        check_foolbox_settings(attack.method, settings, targeted=attack.targeted != "no")
+        check_foolbox(attack, spec.norm, spec.top_k)
 
 
 def check_classes(spec: AdversarialSpec, classes: int) -> None:
@@ -60,7 +108,7 @@ def check_classes(spec: AdversarialSpec, classes: int) -> None:
         raise UserError(
             f"top_k: {spec.top_k} of {classes} classes would make every answer correct; choose fewer"
         )
-    for attack in fitted(spec, classes).attacks:
+    for attack in spec.fitted(classes).attacks:
         needed = 3 if attack.targeted == "no" else 4
         if attack.aims_at_runners_up:
             needed = max(attack.restarts + 1, 4 if attack.loss == "dlr" else 2)
@@ -77,7 +125,7 @@ def check_sources(spec: AdversarialSpec, model: "ModelInfo") -> None:
     """Refuse a source of transfer whose labels or channels are not those of the model that is scored.
 
     Raises:
-        UserError: so it is, or the source cannot be loaded.
+        UserError: the source does not fit the model, or cannot be loaded.
     """
     from assay.models.info import UNSTATED
 
