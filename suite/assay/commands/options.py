@@ -127,7 +127,8 @@ OwnData = Annotated[
     typer.Option(
         "--data",
         help="Pictures instead of the task's: a folder with one folder per class (named by WordNet id, ImageNet's "
-        "or the model's class names), or a data set's name or manifest.",
+        "or the model's class names), or a data set's name or manifest. With ~CORRUPTION:SEVERITY behind it, such as "
+        "~fog:3, its pictures are corrupted.",
     ),
 ]
 Trusted = Annotated[
