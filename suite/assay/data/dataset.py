@@ -168,17 +168,20 @@ class Dataset:
         return found
 
 
-def open_dataset(manifest: DataManifest, roots: Sequence[Path] = ()) -> Dataset:
+def open_dataset(manifest: DataManifest, roots: Sequence[Path] = (), unlabelled: bool = False) -> Dataset:
     """Finds, verifies and indexes a data set; pictures are decoded only when asked for.
 
     Args:
         manifest: from :func:`assay.data.manifest.load_manifest`.
         roots: folders to search first (``--data-root``).
+        unlabelled: whether pictures without labels will do.
 
     Raises:
         UserError: a file is missing, has another hash or is malformed; a label lies outside the label space;
-            an id occurs twice; there is no sample.
+            an id occurs twice; there is no sample; there are no labels, and these are needed.
     """
+    if not unlabelled:
+        manifest.require_labels()
     return open_files(manifest, _files(manifest, roots))
 
 
