@@ -17,7 +17,7 @@ WEIGHTS ?=
 DATA    ?=
 PAPER   ?= munakata
 
-.PHONY: bench test test-slow lint perf setup clean help
+.PHONY: bench test test-slow lint perf perf-compare perf-keep docs notebooks setup clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -25,12 +25,14 @@ help:
 	@echo "                 one model on the track of its label space: every family that has a meaning there"
 	@echo "make test        lint, types, import contracts and tests        make test-slow   the longer checks"
 	@echo "make reproduce PAPER=munakata [SCALE=smoke|cpu|full] [DATA=dir] [OUT=dir]   a paper: figures beside ours, claims"
+	@echo "make docs        the documentation, into build/site          make notebooks   its notebooks, executed anew"
 	@echo "make perf        speed, as ratios measured in one run           make setup       only the set-up"
+	@echo "make perf-compare   the last make perf beside the last release's file, as ratios"
 
 setup: $(READY)
 
 # Everything pinned by constraints.txt; done again only when what is installed would change. What running needs comes first;
-# linters, tests, browser and Ray come with the first target that checks.
+# linters, tests, browser, Ray and what makes the documentation come with the first target that checks.
 $(RUNS): pyproject.toml constraints.txt
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Assay needs Python 3.11 or newer; choose one with make PYTHON=python3.11')"
 	$(PYTHON) -m venv $(VENV)
@@ -38,7 +40,7 @@ $(RUNS): pyproject.toml constraints.txt
 	touch $(RUNS)
 
 $(READY): $(RUNS)
-	$(INSTALL) '.[dev,ray]'
+	$(INSTALL) '.[dev,docs,ray]'
 	touch $(READY)
 
 bench: $(RUNS)
@@ -58,10 +60,30 @@ test-slow: $(READY)
 	$(BIN)/pytest -m slow
 
 perf: $(READY)
-	$(BIN)/pytest tests/performance --benchmark-columns=median,iqr,rounds -s
+	mkdir -p out/perf
+	$(BIN)/pytest tests/performance --benchmark-columns=median,iqr,rounds --benchmark-json=out/perf/last.json -s
+
+# The change against the last release's file in the repository, as ratios; a release keeps its file by `make perf-keep RELEASE=0.2.0`.
+RELEASE ?= $(basename $(notdir $(lastword $(sort $(wildcard tests/performance/releases/*.json)))))
+perf-compare: $(READY) out/perf/last.json
+	$(BIN)/python scripts/compare_speed.py tests/performance/releases/$(RELEASE).json out/perf/last.json
+
+perf-keep: $(READY) out/perf/last.json
+	$(BIN)/python scripts/compare_speed.py --keep out/perf/last.json tests/performance/releases/$(RELEASE).json
+
+out/perf/last.json:
+	@echo "no measurement yet: run make perf first" >&2; exit 1
+
+# The documentation as a folder of pages that need no network: build/site/index.html.
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@echo "build/site/index.html"
+
+notebooks: $(READY)
+	$(BIN)/python scripts/execute_notebooks.py docs/notebooks/*.ipynb
 
 clean:
-	rm -rf $(VENV) out .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) out build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
 
 .PHONY: schema leaderboard
 leaderboard: $(RUNS)

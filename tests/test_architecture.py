@@ -21,7 +21,7 @@ LOADS_AS_NAMED = {
     "models/in_memory.py:as_model": "the caller's own argument of `assay.attack`, `assay.saliency` and `assay.verify`",
     "models/subject.py:open_subject": "an argument of `assay doctor`",
     "commands/verification.py:verify": "`assay verify --model`",
-    "tasks/adversarial/sources.py:source_model": "with_sources, which every job's data go through, looks before",
+    "tasks/adversarial/demands.py:source_model": "with_sources, which every job's data go through, looks before",
     "papers/alignments.py:_computed": "a network of a shipped paper, or one that the reproduction trained",
 }
 MAKES_REQUESTS = {

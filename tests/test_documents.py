@@ -1,9 +1,7 @@
 """The documents keep to the program: their commands, files, specs and links are real ones."""
 
 import re
-import shlex
 from functools import cache
-from pathlib import Path
 
 import click
 import pytest
@@ -14,14 +12,9 @@ from assay.common.validation import read_yaml, validate
 from assay.data.manifest import DataManifest
 from assay.models.card_file import CardFile
 from assay.training.recipe import Recipe
+from documents_code import FENCED, PAGES, REPOSITORY, blocks, prose, words
 
-REPOSITORY = Path(__file__).resolve().parents[1]
-PAGES = [
-    *(REPOSITORY / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "leaderboard/README.md")),
-    *sorted((REPOSITORY / "docs").glob("*.md")),
-]
 PAGE = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(REPOSITORY).as_posix())
-FENCED = re.compile(r"^ *```(\w*)\n(.*?)^ *```", re.DOTALL | re.MULTILINE)
 
 
 @cache
@@ -35,21 +28,10 @@ def verbs():
     }
 
 
-def prose(page):
-    """The text without fenced blocks."""
-    return FENCED.sub("", page.read_text(encoding="utf-8"))
-
-
 def commands(page):
-    """Every command that the page shows: on lines of their own, and between backticks."""
-    text = prose(page)
-    lines = re.findall(r"^    (?:\w+=\S+ )*(assay .*|make .*)$", text, re.MULTILINE)
-    return [*lines, *re.findall(r"`((?:assay|make) [^`]+)`", " ".join(text.split("\n")))]
-
-
-def words(command):
-    """A command's words without what follows `#`; a quote that is left open is no shell's line."""
-    return shlex.split(command, comments=True)
+    """Every command that the page shows: in blocks of the shell's, and between backticks."""
+    inline = re.findall(r"`((?:assay|make) [^`]+)`", " ".join(prose(page).split("\n")))
+    return [*(line for block in blocks(page) for line in block.commands), *inline]
 
 
 def test_the_readme_is_short_and_fits_a_terminal():
@@ -66,6 +48,19 @@ def test_every_command_has_a_verb_and_options_that_there_are(page):
             assert rest[0] in verbs(), command
             unknown = [word for word in rest if re.match(r"--[a-z]", word) and word not in verbs()[rest[0]]]
             assert [word for word in unknown if word != "--help"] == [], command
+
+
+@PAGE
+def test_every_line_of_a_shell_is_a_known_program_s(page):
+    """What is neither Assay's nor make's: the set-up, the checks of the repository, a scheduler."""
+    others = {"pip", "python", "python3", ".venv/bin/pip", ".venv/bin/pytest", ".venv/bin/pre-commit", "pytest",
+              "apt-get", "srun", "."}  # fmt: skip
+    for block in blocks(page):
+        for command in block.commands:
+            program, *rest = words(command)
+            assert program in {"assay", "make", *others}, command
+            named = [word.partition("::")[0] for word in rest if word.startswith("tests/")]
+            assert [name for name in named if not (REPOSITORY / name).exists()] == [], command
 
 
 @PAGE
@@ -95,8 +90,8 @@ def test_every_file_that_a_page_names_is_there(page):
 )
 def test_the_documents_shown_are_valid(page, model, tmp_path):
     text = (REPOSITORY / page).read_text(encoding="utf-8")
-    blocks = [body for kind, body in FENCED.findall(text) if kind == "yaml"]
-    assert blocks
-    for block in blocks:
+    shown = [body for kind, body in FENCED.findall(text) if kind == "yaml"]
+    assert shown
+    for block in shown:
         (tmp_path / "shown.yaml").write_text(block)
         validate(model, read_yaml(tmp_path / "shown.yaml"), page)

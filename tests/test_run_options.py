@@ -11,11 +11,11 @@ from assay.cli import app
 from assay.commands.groups import GROUPS, _verbs
 from assay.commands.requested_models import RequestedModel, asked_models
 from assay.common.errors import UserError
-from assay.models.small_nets import DIGITS_WEIGHTS
 from assay.results.document import read_result
 from assay.results.tables import in_255ths
 from assay.tasks.families import load_spec
 from small_jobs import write_spec
+from small_training import DIGITS_WEIGHTS
 
 NET = "digits_fnn"
 

@@ -4,13 +4,12 @@ from dataclasses import replace
 
 import pytest
 import torch
-from attacked import run_attack
 from torch import Tensor, nn
 
 from assay.attacks.apgd import checkpoint_intervals
-from assay.attacks.settings import AttackSettings
 from assay.attacks.square import bump, square_sides
 from assay.common.errors import UserError
+from attacked import Asked, run_attack
 
 
 def net_and_batch(count: int = 24) -> tuple[nn.Module, Tensor, Tensor]:
@@ -31,7 +30,7 @@ def test_apgd_climbs_to_the_corner_of_the_ball_on_a_linear_loss() -> None:
     weight = torch.tensor([[0.0, 0.0, 0.0], [1.0, -2.0, 0.5]], dtype=torch.float64)
     model = lambda x: x.flatten(1) @ weight.T - torch.tensor([0.0, 9.0])  # noqa: E731
     image = torch.full((1, 1, 1, 3), 0.5, dtype=torch.float64)
-    result = run_attack("apgd", model, image, torch.tensor([0]), AttackSettings(eps=0.1, steps=10), [0])
+    result = run_attack("apgd", model, image, torch.tensor([0]), Asked(eps=0.1, steps=10), [0])
     assert result.images.flatten().tolist() == pytest.approx([0.6, 0.4, 0.6])
 
 
@@ -42,30 +41,28 @@ def test_apgd_halves_its_step_where_a_fixed_step_would_jump_over_the_peak() -> N
         return torch.stack([torch.full_like(height, 1.0), height], 1)
 
     image = torch.full((1, 1, 1, 2), 0.5, dtype=torch.float64)
-    asked = AttackSettings(eps=0.1, steps=100, loss="margin")
+    asked = Asked(eps=0.1, steps=100, loss="margin")
     found = run_attack("apgd", model, image, torch.tensor([0]), asked, [0]).images
     assert (found - 0.513).abs().max() < 2e-3
 
 
 def test_apgd_breaks_at_least_what_pgd_breaks_with_the_same_budget() -> None:
     net, images, labels = net_and_batch(60)
-    pgd = AttackSettings(eps=0.02, step_size=0.002, steps=40)
+    pgd = Asked(eps=0.02, step_size=0.002, steps=40)
     theirs = run_attack("pgd", net, images, labels, pgd, range(60)).success.sum()
-    ours = run_attack(
-        "apgd", net, images, labels, AttackSettings(eps=0.02, steps=40), range(60)
-    ).success.sum()
+    ours = run_attack("apgd", net, images, labels, Asked(eps=0.02, steps=40), range(60)).success.sum()
     assert ours >= theirs > 0
 
 
 def test_apgd_t_aims_at_one_wrong_class_a_start_and_takes_any_mistake() -> None:
     net, images, labels = net_and_batch()
-    asked = AttackSettings(eps=0.05, steps=10, restarts=9, loss="dlr")
+    asked = Asked(eps=0.05, steps=10, restarts=9, loss="dlr")
     result = run_attack("apgd_t", net, images, labels, asked, range(24))
     assert torch.equal(net(result.images).argmax(1) != labels, result.success)
     assert result.success.any()
     with pytest.raises(UserError, match="below the number of classes, 10"):
         run_attack("apgd_t", net, images, labels, replace(asked, restarts=10), range(24))
-    with pytest.raises(UserError, match="no targeted form"):
+    with pytest.raises(UserError, match="has no targeted form"):
         run_attack("apgd_t", net, images, labels, asked, range(24), targets=(labels + 1) % 10)
 
 
@@ -86,14 +83,14 @@ def test_square_needs_no_gradient_and_finds_what_rounding_hides(norm: str, eps: 
     net, images, labels = net_and_batch()
     rounded = lambda x: net((x * 16).round() / 16)  # noqa: E731
     labels = rounded(images).argmax(1)
-    step = AttackSettings(eps=eps, norm=norm, step_size=eps / 4, steps=10)
+    step = Asked(eps=eps, norm=norm, step_size=eps / 4, steps=10)
     hidden = run_attack("bim", rounded, images, labels, step, range(24))
     found = run_attack(
         "square",
         rounded,
         images,
         labels,
-        AttackSettings(eps=eps, norm=norm, steps=200, loss="margin"),
+        Asked(eps=eps, norm=norm, steps=200, loss="margin"),
         range(24),
     )
     assert hidden.zero_gradient.all()

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from attacked import run_attack
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
@@ -13,11 +12,11 @@ from assay.attacks.balls import BALLS
 from assay.attacks.bounds import margin_lower_bounds, relaxed_margins
 from assay.attacks.closed_form import linear_part, linear_worst_margin
 from assay.attacks.relu_chain import chain_of
-from assay.attacks.settings import AttackSettings
 from assay.common.errors import UserError
 from assay.models.info import Preprocessing
 from assay.models.loaded import normalised
 from assay.models.zoo import load_model
+from attacked import Asked, run_attack
 
 
 def conv_net(seed: int) -> nn.Sequential:
@@ -41,7 +40,7 @@ def conv_net(seed: int) -> nn.Sequential:
 
 def worst_seen(net: nn.Module, images: Tensor, labels: Tensor, eps: float, norm: str) -> Tensor:
     """The smallest margin at corners of the ball, random points and PGD's last iterates."""
-    asked = AttackSettings(eps=eps, norm=norm, step_size=eps / 5, steps=20, loss="margin", early_stop=False)
+    asked = Asked(eps=eps, norm=norm, step_size=eps / 5, steps=20, loss="margin", early_stop=False)
     ends = [
         run_attack("pgd", net, images, labels, asked, torch.arange(len(images)) + k).images for k in range(3)
     ]
@@ -109,7 +108,7 @@ def test_certified_images_withstand_attack() -> None:
     images = torch.rand(40, 2, 9, 7, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     labels = net(images).argmax(1)
     sure = relaxed_margins(chain_of(net, images), images, labels, 0.04) > 1e-9
-    asked = AttackSettings(eps=0.04, step_size=0.008, steps=20, restarts=3)
+    asked = Asked(eps=0.04, step_size=0.008, steps=20, restarts=3)
     fallen = run_attack("pgd", net, images, labels, asked, range(40)).success
     assert sure.any()
     assert fallen.any()

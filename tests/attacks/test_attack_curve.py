@@ -11,17 +11,17 @@ from torch import Tensor
 from assay.attacks import curve
 from assay.attacks.closed_form import linear_worst_margin
 from assay.attacks.curve import bisect
-from assay.attacks.pool import Plan
-from assay.attacks.rows import Inputs
-from assay.attacks.run import AttackJob, attack_inputs
-from assay.attacks.settings import AttackResult, AttackSettings
+from assay.attacks.images import AttackedImages, AttackResult
+from assay.attacks.methods import attack_of
+from assay.attacks.run import run_starts
+from assay.attacks.settings import AttackSettings
 from assay.common.errors import UserError
 
 EPS = (0.004, 0.01, 0.02, 0.03, 0.05, 0.08, 0.12, 0.2)
-CURVE = [AttackSettings(eps=eps, step_size=eps / 2, steps=4) for eps in EPS]
+BIM = attack_of("bim", steps=4, step_size="1/2 eps")
 
 
-def linear_job(seed: int = 0, count: int = 64) -> tuple[AttackJob, Tensor]:
+def linear_job(seed: int = 0, count: int = 64) -> tuple[AttackedImages, Tensor]:
     """A two-class linear model and, for each image, the exact index of the smallest eps at which it falls."""
     generator = torch.Generator().manual_seed(seed)
     weight = torch.randn(2, 12, dtype=torch.float64, generator=generator)
@@ -32,7 +32,7 @@ def linear_job(seed: int = 0, count: int = 64) -> tuple[AttackJob, Tensor]:
         for eps in EPS
     ]
     exact = (torch.stack(margins) > 0).sum(0)
-    return AttackJob("bim", lambda x: x.flatten(1) @ weight.T, images, labels, range(count)), exact
+    return AttackedImages.of(lambda x: x.flatten(1) @ weight.T, images, labels, range(count)), exact
 
 
 @pytest.fixture
@@ -40,11 +40,11 @@ def attacks_met(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The positions of the images of every attack that a search makes."""
     met: list[int] = []
 
-    def counted(plan: Plan, inputs: Inputs) -> AttackResult:
-        met.extend(inputs.position.tolist())
-        return attack_inputs(plan, inputs)
+    def counted(attack: AttackSettings, images: AttackedImages) -> AttackResult:
+        met.extend(images.position.tolist())
+        return run_starts(attack, images)
 
-    monkeypatch.setattr(curve, "attack_inputs", counted)
+    monkeypatch.setattr(curve, "run_starts", counted)
     return met
 
 
@@ -52,28 +52,28 @@ def attacks_met(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 @settings(max_examples=6, deadline=None)
 def test_bisect_finds_each_image_s_smallest_eps(seed: int) -> None:
     job, exact = linear_job(seed)
-    found = bisect(job, CURVE)
-    assert torch.equal(found.level, exact)
-    fell = found.level < len(EPS)
+    level, found = bisect(BIM, job, EPS)
+    assert torch.equal(level, exact)
+    assert torch.equal(found.success, level < len(EPS))
     away = (found.images - job.images).flatten(1).abs().amax(1)
-    radii = torch.tensor([*EPS, 0.0], dtype=torch.float64)[found.level]
+    radii = torch.tensor([*EPS, 0.0], dtype=torch.float64)[level]
     assert (away <= radii + 1e-9).all()
-    assert torch.equal(job.model(found.images).argmax(1) != job.labels, fell)
+    assert torch.equal(job.model(found.images).argmax(1) != job.labels, found.success)
 
 
 @pytest.mark.parametrize(("radii", "most"), [(7, 3), (8, 4)])
 def test_a_search_takes_the_logarithm_of_its_radii(attacks_met: list[int], radii: int, most: int) -> None:
     job, exact = linear_job()
-    found = bisect(job, CURVE[-radii:])
-    assert torch.equal(found.level, (exact - len(EPS) + radii).clamp_min(0))
+    level, _ = bisect(BIM, job, EPS[-radii:])
+    assert torch.equal(level, (exact - len(EPS) + radii).clamp_min(0))
     assert max(Counter(attacks_met).values()) == most
 
 
-def test_radii_must_ascend_and_settings_agree() -> None:
+def test_radii_must_ascend_and_fit() -> None:
     job, _ = linear_job()
     with pytest.raises(UserError, match="each above the last"):
-        bisect(job, CURVE[::-1])
+        bisect(BIM, job, EPS[::-1])
     with pytest.raises(UserError, match="at least one"):
-        bisect(job, [])
-    with pytest.raises(UserError, match="eps and step_size only"):
-        bisect(job, [CURVE[0], AttackSettings(eps=0.3, step_size=0.1, steps=9)])
+        bisect(BIM, job, [])
+    with pytest.raises(UserError, match="write 4/255"):
+        bisect(BIM, job, [0.5, 4.0])

@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from attacked import run_attack
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.optimize import linprog, minimize
@@ -14,17 +13,21 @@ from torch import Tensor
 from assay.attacks.balls import BALLS
 from assay.attacks.closed_form import linear_worst_margin
 from assay.attacks.hyperplane import move_onto
+from assay.attacks.images import AttackedImages, AttackResult
 from assay.attacks.nearest import nearest
-from assay.attacks.run import AttackJob, run_job
-from assay.attacks.settings import AttackSettings
 from assay.common.errors import UserError
+from attacked import Asked, run_attack, run_on
 from digits_models import linear_net
 
 NORMS = ("linf", "l2")
 ASKED = {
-    "fab": AttackSettings(eps=0.1, steps=20, loss="margin"),
-    "fab_t": AttackSettings(eps=0.1, steps=20, restarts=9, loss="margin"),
+    "fab": Asked(eps=0.1, steps=20),
+    "fab_t": Asked(eps=0.1, steps=20, restarts=9),
 }
+
+
+def nearest_on(method: str, images: AttackedImages, asked: Asked) -> AttackResult:
+    return nearest(asked.attack(method), asked.on(images), asked.eps)
 
 
 def problems(seed: int, count: int = 4) -> tuple[Tensor, Tensor, Tensor]:
@@ -102,7 +105,7 @@ def test_a_move_does_not_depend_on_its_batch(norm: str) -> None:
     assert torch.allclose(torch.cat(alone), whole, atol=1e-15)
 
 
-def digits(count: int = 40) -> tuple[AttackJob, Tensor, Tensor]:
+def digits(count: int = 40) -> tuple[AttackedImages, Tensor, Tensor]:
     """A trained linear model on digits that it answers rightly, with its weight and bias."""
     from sklearn.datasets import load_digits
 
@@ -111,11 +114,11 @@ def digits(count: int = 40) -> tuple[AttackJob, Tensor, Tensor]:
     labels, net = labels[1000 : 1000 + count], linear_net().double()
     right = net(images).argmax(1) == labels
     images, labels = images[right], labels[right]
-    job = AttackJob("fab_t", net, images, labels, range(len(images)))
+    job = AttackedImages.of(net, images, labels, range(len(images)))
     return job, net[1].weight.data, net[1].bias.data
 
 
-def distances(job: AttackJob, weight: Tensor, bias: Tensor, norm: str) -> Tensor:
+def distances(job: AttackedImages, weight: Tensor, bias: Tensor, norm: str) -> Tensor:
     """Each image's exact distance from the nearest wrong class within the box, by the hyperplanes' own formula."""
     if norm == "linf":
         low, high = torch.zeros(len(job.images), dtype=torch.float64), torch.ones(len(job.images))
@@ -153,7 +156,7 @@ def _length_by_bisection(point: np.ndarray, slope: np.ndarray, rise: float) -> f
 @pytest.mark.parametrize("norm", NORMS)
 def test_the_nearest_image_of_a_linear_model_is_the_exact_one(norm: str) -> None:
     job, weight, bias = digits()
-    found = nearest(job, replace(ASKED["fab_t"], norm=norm))
+    found = nearest_on("fab_t", job, replace(ASKED["fab_t"], norm=norm))
     lengths, exact = BALLS[norm].length(found.images - job.images), distances(job, weight, bias, norm)
     assert found.success.all()
     assert torch.equal(job.model(found.images).argmax(1) != job.labels, found.success)
@@ -164,7 +167,7 @@ def test_the_nearest_image_of_a_linear_model_is_the_exact_one(norm: str) -> None
 @pytest.mark.parametrize("norm", NORMS)
 def test_all_boundaries_at_once_lead_to_the_same_images(norm: str) -> None:
     job, weight, bias = digits()
-    found = nearest(replace(job, method="fab"), replace(ASKED["fab"], norm=norm))
+    found = nearest_on("fab", job, replace(ASKED["fab"], norm=norm))
     ratio = BALLS[norm].length(found.images - job.images) / distances(job, weight, bias, norm)
     # Which boundary is nearest is judged without the box, so a few images are led to another.
     assert ratio.median() < 1.005
@@ -175,7 +178,7 @@ def test_all_boundaries_at_once_lead_to_the_same_images(norm: str) -> None:
 @pytest.mark.parametrize(("norm", "eps"), [("linf", 0.06), ("l2", 0.35)])
 def test_what_falls_at_a_radius_is_what_lies_nearer(method: str, norm: str, eps: float) -> None:
     job, weight, bias = digits(100)
-    fell = run_job(replace(job, method=method), replace(ASKED[method], norm=norm, eps=eps)).success
+    fell = run_on(method, job, replace(ASKED[method], norm=norm, eps=eps)).success
     exact = distances(job, weight, bias, norm)
     assert not fell[exact > eps].any()
     assert 10 < int(fell.sum()) < len(fell) - 10
@@ -191,10 +194,10 @@ def test_an_image_that_falls_early_costs_fewer_passes() -> None:
         return job.model(pixels)
 
     asked = replace(ASKED["fab_t"], restarts=1)
-    run_job(replace(job, model=counted), replace(asked, eps=0.3))
+    run_on("fab_t", replace(job, model=counted), replace(asked, eps=0.3))
     early = sum(passes)
     passes.clear()
-    run_job(replace(job, model=counted), replace(asked, eps=0.001))
+    run_on("fab_t", replace(job, model=counted), replace(asked, eps=0.001))
     assert early < sum(passes) / 4
 
 
@@ -209,8 +212,8 @@ def test_a_restart_begins_elsewhere_and_never_ends_farther() -> None:
         optimiser.zero_grad()
         torch.nn.functional.cross_entropy(bent(job.images), job.labels).backward()
         optimiser.step()
-    job, asked = replace(job, method="fab", model=bent), replace(ASKED["fab"], steps=10)
-    once, thrice = nearest(job, asked), nearest(job, replace(asked, restarts=3))
+    job, asked = replace(job, model=bent), replace(ASKED["fab"], steps=10)
+    once, thrice = nearest_on("fab", job, asked), nearest_on("fab", job, replace(asked, restarts=3))
     lengths = [BALLS["linf"].length(found.images - job.images) for found in (once, thrice)]
     assert (lengths[1] <= lengths[0] + 1e-12).all()
     assert (lengths[1] < lengths[0] - 1e-9).any()
@@ -221,9 +224,9 @@ def test_a_restart_begins_elsewhere_and_never_ends_farther() -> None:
 @pytest.mark.parametrize("scale", [1e-4, 1e4])
 def test_the_scale_of_the_logits_plays_no_part(method: str, scale: float) -> None:
     job, _, _ = digits()
-    job = replace(job, method=method, images=job.images.float(), model=job.model.float())
+    job = replace(job, images=job.images.float(), model=job.model.float())
     scaled = replace(job, model=lambda pixels: scale * job.model(pixels))
-    plain, other = (nearest(one, ASKED[method]) for one in (job, scaled))
+    plain, other = (nearest_on(method, one, ASKED[method]) for one in (job, scaled))
     lengths = [BALLS["linf"].length(found.images - job.images) for found in (plain, other)]
     assert torch.allclose(lengths[0], lengths[1], rtol=2e-2)
     assert not other.zero_gradient.any()
@@ -232,7 +235,7 @@ def test_the_scale_of_the_logits_plays_no_part(method: str, scale: float) -> Non
 def test_a_misclassified_image_is_its_own_nearest() -> None:
     job, _, _ = digits()
     wrong = replace(job, labels=(job.labels + 1) % 10)
-    found = nearest(wrong, replace(ASKED["fab_t"], steps=3))
+    found = nearest_on("fab_t", wrong, replace(ASKED["fab_t"], steps=3))
     assert found.success.all()
     assert torch.equal(found.images, job.images)
 
@@ -249,10 +252,10 @@ def test_a_model_without_slope_is_left_where_it_is_and_reported() -> None:
 def test_what_cannot_be_honoured_is_refused() -> None:
     job, _, _ = digits()
     with pytest.raises(UserError, match="choose fab or fab_t"):
-        nearest(replace(job, method="pgd"), AttackSettings(eps=0.1, step_size=0.1))
+        nearest_on("pgd", job, Asked(eps=0.1, step_size=0.1, steps=1))
     with pytest.raises(UserError, match="top_k must be 1"):
-        run_job(job, replace(ASKED["fab_t"], top_k=5))
-    with pytest.raises(UserError, match="choose margin"):
-        run_job(job, replace(ASKED["fab_t"], loss="dlr"))
+        run_on("fab_t", job, replace(ASKED["fab_t"], top_k=5))
+    with pytest.raises(UserError, match="should be 'margin'"):
+        run_on("fab_t", job, replace(ASKED["fab_t"], loss="dlr"))
     with pytest.raises(UserError, match="below the number of classes, 10"):
-        nearest(job, replace(ASKED["fab_t"], restarts=10))
+        nearest_on("fab_t", job, replace(ASKED["fab_t"], restarts=10))

@@ -3,21 +3,20 @@
 import foolbox
 import pytest
 import torch
-from attacked import run_attack
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from assay.attacks.settings import AttackSettings
+from attacked import Asked, run_attack
 
 METHODS = ("fgsm", "bim", "pgd", "mim")
 
 
-def settings_for(method: str, eps: float, **changes: object) -> AttackSettings:
+def settings_for(method: str, eps: float, **changes: object) -> Asked:
     """Steps enough to cross the ball from any start."""
     if method == "fgsm":
-        return AttackSettings(eps=eps, **changes)
-    return AttackSettings(eps=eps, **{"step_size": eps / 4, "steps": 12} | changes)
+        return Asked(eps=eps, **changes)
+    return Asked(eps=eps, **{"step_size": eps / 4, "steps": 12} | changes)
 
 
 def small_net() -> nn.Sequential:
@@ -56,9 +55,7 @@ def test_mim_two_steps_worked_by_hand(momentum_norm: str, expected: list[float])
         rise = 4 * x + 3 * y - 13 * (x - 0.55).relu() - 5 * (y - 0.55).relu() + (10 * x + 2 * z - 6.5).relu()
         return torch.stack([torch.full_like(rise, 100.0), rise], dim=1)
 
-    asked = AttackSettings(
-        eps=0.4, step_size=0.1, steps=2, momentum=1.0, momentum_norm=momentum_norm, loss="margin"
-    )
+    asked = Asked(eps=0.4, step_size=0.1, steps=2, momentum=1.0, momentum_norm=momentum_norm, loss="margin")
     start = torch.full((1, 1, 1, 3), 0.5, dtype=torch.float64)
     result = run_attack("mim", model, start, torch.tensor([0]), asked, [0])
     assert result.images.flatten().tolist() == pytest.approx(expected, abs=1e-12)
@@ -82,7 +79,7 @@ def test_bim_agrees_with_foolbox(norm: str, targeted: bool) -> None:
     images, labels = small_batch(net)
     eps = 0.05 if norm == "linf" else 0.6
     targets = (labels + 3) % 10 if targeted else None
-    asked = AttackSettings(eps=eps, norm=norm, step_size=0.2 * eps, steps=10, early_stop=False)
+    asked = Asked(eps=eps, norm=norm, step_size=0.2 * eps, steps=10, early_stop=False)
     ours = run_attack("bim", net, images, labels, asked, range(16), targets=targets)
     attack = {
         "linf": foolbox.attacks.LinfBasicIterativeAttack,
@@ -99,9 +96,7 @@ def test_fgsm_agrees_with_foolbox(norm: str) -> None:
     net = small_net()
     images, labels = small_batch(net)
     eps = 0.02 if norm == "linf" else 0.2
-    ours = run_attack(
-        "fgsm", net, images, labels, AttackSettings(eps=eps, norm=norm, early_stop=False), range(16)
-    )
+    ours = run_attack("fgsm", net, images, labels, Asked(eps=eps, norm=norm, early_stop=False), range(16))
     attack = {"linf": foolbox.attacks.FGSM, "l2": foolbox.attacks.FGM}[norm]()
     theirs, _, success = attack(foolbox.PyTorchModel(net, (0, 1)), images, labels, epsilons=eps)
     assert (theirs - ours.images).abs().max() < 1e-6
@@ -111,7 +106,7 @@ def test_fgsm_agrees_with_foolbox(norm: str) -> None:
 def test_pgd_agrees_with_foolbox_from_the_same_random_start() -> None:
     net = small_net()
     images, labels = small_batch(net)
-    asked = AttackSettings(eps=0.05, step_size=0.05 / 30, steps=40, early_stop=False)
+    asked = Asked(eps=0.05, step_size=0.05 / 30, steps=40, early_stop=False)
     ours = run_attack("pgd", net, images, labels, asked, range(16))
     still = lambda x: net(x) * 0  # a model without slope leaves PGD at its start  # noqa: E731
     start = run_attack("pgd", still, images, torch.zeros_like(labels), asked, range(16)).images
@@ -125,8 +120,8 @@ def test_pgd_agrees_with_foolbox_from_the_same_random_start() -> None:
 def test_early_stop_finds_every_image_that_the_last_iterate_finds() -> None:
     net = small_net()
     images, labels = small_batch(net)
-    late = AttackSettings(eps=0.03, step_size=0.01, steps=8, early_stop=False)
-    early = AttackSettings(eps=0.03, step_size=0.01, steps=8)
+    late = Asked(eps=0.03, step_size=0.01, steps=8, early_stop=False)
+    early = Asked(eps=0.03, step_size=0.01, steps=8)
     at_end = run_attack("pgd", net, images, labels, late, range(16))
     stopped = run_attack("pgd", net, images, labels, early, range(16))
     assert (stopped.success | ~at_end.success).all()

@@ -12,12 +12,13 @@ import torch
 from torch import Tensor
 
 from assay.attacks.balls import BALLS
+from assay.attacks.images import AttackedImages
+from assay.attacks.methods import attack_of
 from assay.attacks.nearest import nearest
-from assay.attacks.run import AttackJob, run_job
-from assay.attacks.settings import AttackSettings
+from assay.attacks.run import run_attack
 from assay.models.zoo import load_model
-from assay.tasks.adversarial.protocols import AUTOATTACK
-from assay.tasks.adversarial.spec import AttackSpec
+from assay.tasks.adversarial.spec import AUTOATTACK
+from attacked import Asked, run_on
 
 fab_pt = pytest.importorskip(
     "pyautoattack.fab_pt", reason="pyautoattack is not importable; install it to compare"
@@ -27,7 +28,7 @@ CASES = [("linf", 0.18), ("l2", 1.5)]
 
 
 @pytest.fixture(scope="module")
-def job(shared: Path) -> AttackJob:
+def job(shared: Path) -> AttackedImages:
     """The Wong-Kolter MNIST net and digits that it answers rightly."""
     model = load_model("wk_mnist", weights=shared / "data" / "nets" / "wk_mnist.safetensors")
     folder = shared / "data" / "mnist"
@@ -39,14 +40,14 @@ def job(shared: Path) -> AttackJob:
     labels = torch.tensor(classes[:IMAGES].astype(np.int64))
     right = model.module(images).argmax(1) == labels
     images, labels = images[right], labels[right]
-    return AttackJob("fab_t", model.module, images, labels, range(len(images)), batch_size=100)
+    return AttackedImages.of(model.module, images, labels, range(len(images)), batch_size=100)
 
 
-def asked(norm: str, eps: float) -> AttackSettings:
-    return AttackSettings(eps=eps, norm=norm, steps=STEPS, restarts=TARGETS, loss="margin")
+def asked(norm: str, eps: float) -> Asked:
+    return Asked(eps=eps, norm=norm, steps=STEPS, restarts=TARGETS, loss="margin")
 
 
-def theirs(job: AttackJob, norm: str, eps: float, targeted: bool) -> Any:
+def theirs(job: AttackedImages, norm: str, eps: float, targeted: bool) -> Any:
     """The original, set up for the same budget."""
     name = {"linf": "Linf", "l2": "L2"}[norm]
     return fab_pt.FABAttack_PT(
@@ -54,8 +55,8 @@ def theirs(job: AttackJob, norm: str, eps: float, targeted: bool) -> Any:
     )
 
 
-def their_lengths(job: AttackJob, norm: str, attack: Any, targeted: bool) -> Tensor:
-    """The smallest norm over the original's runs, one a target class or one start."""
+def their_lengths(job: AttackedImages, norm: str, attack: Any, targeted: bool) -> Tensor:
+    """The smallest norm over the original's runs, one per target class or one start."""
     smallest = torch.full((len(job.images),), torch.inf)
     for one in range(TARGETS if targeted else 1):
         attack.target_class = one + 2
@@ -68,10 +69,12 @@ def their_lengths(job: AttackJob, norm: str, attack: Any, targeted: bool) -> Ten
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("norm", "eps"), CASES)
-def test_every_image_that_falls_to_the_original_falls_here(job: AttackJob, norm: str, eps: float) -> None:
+def test_every_image_that_falls_to_the_original_falls_here(
+    job: AttackedImages, norm: str, eps: float
+) -> None:
     found = theirs(job, norm, eps, targeted=True).perturb(job.images, job.labels)
     fell = job.model(found).argmax(1) != job.labels
-    ours = run_job(job, asked(norm, eps)).success
+    ours = run_on("fab_t", job, asked(norm, eps)).success
     assert 5 < int(fell.sum()) < len(fell) - 5
     assert not (fell & ~ours).any()
 
@@ -80,11 +83,12 @@ def test_every_image_that_falls_to_the_original_falls_here(job: AttackJob, norm:
 @pytest.mark.parametrize("targeted", [True, False])
 @pytest.mark.parametrize(("norm", "eps"), CASES)
 def test_the_nearest_images_are_no_farther_than_the_original_s(
-    job: AttackJob, norm: str, eps: float, targeted: bool
+    job: AttackedImages, norm: str, eps: float, targeted: bool
 ) -> None:
     lengths = their_lengths(job, norm, theirs(job, norm, eps, targeted), targeted)
     method, starts = ("fab_t", TARGETS) if targeted else ("fab", 1)
-    found = nearest(replace(job, method=method), replace(asked(norm, eps), restarts=starts))
+    wanted = replace(asked(norm, eps), restarts=starts)
+    found = nearest(wanted.attack(method), wanted.on(job), eps)
     ours = BALLS[norm].length(found.images - job.images).masked_fill(~found.success, torch.inf)
     assert ours.median() <= lengths.median()
     # Two ways of rounding can part at a kink of the network; so few images may end up farther.
@@ -93,7 +97,9 @@ def test_the_nearest_images_are_no_farther_than_the_original_s(
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("norm", "eps"), [("linf", "3/20"), ("l2", "7/5")])
-def test_autoattack_as_a_whole_breaks_what_the_original_breaks(job: AttackJob, norm: str, eps: str) -> None:
+def test_autoattack_as_a_whole_breaks_what_the_original_breaks(
+    job: AttackedImages, norm: str, eps: str
+) -> None:
     from pyautoattack import AutoAttack
 
     some = job.select(torch.arange(15))
@@ -104,8 +110,7 @@ def test_autoattack_as_a_whole_breaks_what_the_original_breaks(job: AttackJob, n
     fell = some.model(found).argmax(1) != some.labels
     stands = torch.arange(15)
     for one in AUTOATTACK["standard"]:
-        attack = AttackSpec.model_validate(one)
-        part = replace(some.select(stands), method=attack.method)
-        stands = stands[~run_job(part, attack.settings(Fraction(eps), norm)).success]
+        part = replace(some.select(stands), norm=norm)
+        stands = stands[~run_attack(attack_of(**one), part, Fraction(eps)).success]
     assert not fell[stands].any()
     assert 0 < len(stands) < 15

@@ -4,31 +4,30 @@ from dataclasses import replace
 
 import pytest
 import torch
-from attacked import run_attack
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from assay.attacks.balls import BALLS
 from assay.attacks.implementation import implementation_of
-from assay.attacks.methods import METHODS, check_settings, declare, find_method
+from assay.attacks.methods import METHODS, FoolboxAttack, attack_of
 from assay.attacks.observe import NonFiniteLogitsError
 from assay.attacks.run import least_likely_targets
 from assay.attacks.settings import AttackSettings
 from assay.common.errors import UserError
+from attacked import Asked, run_attack
 
 NORMS = ("linf", "l2")
-CASES = [(name, norm) for name, method in METHODS.items() for norm in sorted(method.norms)]
+CASES = [(name, norm) for name in METHODS for norm in NORMS]
 
 
-def asked_of(name: str, norm: str, eps: float, steps: int = 6) -> AttackSettings:
+def asked_of(name: str, norm: str, eps: float, steps: int = 6) -> Asked:
     method = METHODS[name]
-    return AttackSettings(
+    return Asked(
         eps=eps,
         norm=norm,
-        step_size=eps / 3 if method.takes_step_size else None,
-        steps=1 if method.single_step else steps if method.uses_gradient else 12 * steps,
-        loss="cross_entropy" if "cross_entropy" in method.losses else sorted(method.losses)[0],
+        step_size=eps / 3 if "step_size" in method.usual else None,
+        steps=None if method.single_step else steps if method.uses_gradient else 12 * steps,
     )
 
 
@@ -40,8 +39,9 @@ def net_and_batch(count: int = 12) -> tuple[nn.Module, Tensor, Tensor]:
 
 
 def test_every_declared_method_is_implemented() -> None:
-    for method in METHODS.values():
-        implementation_of(method)
+    for name, method in METHODS.items():
+        assert method.title
+        implementation_of(attack_of(name, **method.usual))
 
 
 @pytest.mark.parametrize(("name", "norm"), CASES)
@@ -84,7 +84,7 @@ def test_outcome_of_an_image_does_not_depend_on_its_batch(name: str, norm: str, 
 def test_random_start_lies_in_the_ball_and_box(norm: str, seed: int, eps: float) -> None:
     images = torch.rand(1, 1, 5, 5, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     model = lambda x: torch.stack([x.sum((1, 2, 3)) * 0, x.sum((1, 2, 3)) * 0 - 1], 1)  # noqa: E731
-    asked = AttackSettings(eps=eps, norm=norm, step_size=max(eps, 1e-9))
+    asked = Asked(eps=eps, norm=norm, step_size=max(eps, 1e-9), steps=1)
     start = run_attack("pgd", model, images, torch.tensor([0]), asked, [seed]).images
     assert BALLS[norm].length(start - images).item() <= eps + 1e-9
     assert 0 <= start.min() <= start.max() <= 1
@@ -185,7 +185,7 @@ def test_saturated_softmax_is_reported_as_zero_gradient_and_the_margin_sees_thro
 def test_a_model_without_slope_is_reported(flat: object) -> None:
     images = torch.full((3, 1, 1, 2), 0.2)
     images[:, :, :, 0] = 0.9
-    asked = AttackSettings(eps=0.1, step_size=0.05, steps=3)
+    asked = Asked(eps=0.1, step_size=0.05, steps=3)
     result = run_attack("bim", flat, images, torch.zeros(3, dtype=torch.int64), asked, range(3))
     assert result.zero_gradient.all()
     assert not result.success.any()
@@ -206,35 +206,64 @@ def test_non_finite_logits_name_the_images(bad: float) -> None:
     assert caught.value.positions == (3, 8)
 
 
+STEP = {"steps": 1, "step_size": 0.05}
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "message"),
+    [
+        ("bim", {**STEP, "step_size": 0.0}, "a step size must be greater than 0"),
+        ("bim", {"steps": 1}, "key `bim.step_size` is missing"),
+        ("bim", {**STEP, "steps": 0}, "`bim.steps`: .* greater than or equal to 1"),
+        ("bim", {**STEP, "restarts": 2}, "bim starts at the image itself, so restarts must be 1"),
+        ("pgd", {**STEP, "restarts": 0}, "`pgd.restarts`: .* greater than or equal to 1"),
+        ("fgsm", {"steps": 3}, "fgsm takes one step"),
+        ("fgsm", {"step_size": 0.1}, "fgsm chooses its own step_size; leave it out"),
+        ("bim", {**STEP, "loss": "hinge"}, "'cross_entropy', 'margin' or 'dlr'"),
+        ("square", {"steps": 9, "loss": "dlr"}, "'cross_entropy' or 'margin'"),
+        ("mim", {**STEP, "momentum": -1.0}, "`mim.momentum`: .* greater than or equal to 0"),
+        ("bim", {**STEP, "momentum": 0.5}, "bim has no momentum; .* or use mim"),
+        ("bim", {**STEP, "draws": 0}, "`bim.draws`: .* greater than or equal to 1"),
+        ("bim", {**STEP, "options": {"a": 1}}, "bim takes no `options`"),
+        ("fab", {"steps": 9, "draws": 20}, "draws must be 1"),
+        ("apgd_t", {"steps": 9, "targeted": "least_likely"}, "apgd_t has no targeted form"),
+        ("pdg", {}, "did you mean pgd"),
+        ("bim", {**STEP, "stepz": 1}, "unknown key `bim.stepz`"),
+        ("LinfPGD", {"backend": "foolbox", "loss": "dlr"}, "LinfPGD is foolbox's own attack"),
+    ],
+)
+def test_parameters_that_a_method_cannot_honour_are_refused(
+    name: str, parameters: dict, message: str
+) -> None:
+    with pytest.raises(UserError, match=message) as caught:
+        attack_of(name, **parameters)
+    assert "\n" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("name", "changes", "message"),
     [
         ("bim", {"eps": -0.1}, "eps must be"),
+        ("bim", {"eps": float("nan")}, "eps must be a finite number"),
+        ("bim", {"eps": float("inf")}, "eps must be a finite number"),
         ("bim", {"eps": 4.0}, "eps is in units"),
-        ("bim", {"step_size": 0.0}, "step_size must be"),
-        ("bim", {"step_size": None}, "step_size is missing"),
-        ("bim", {"steps": 0}, "steps must be at least 1"),
-        ("bim", {"restarts": 2}, "restarts must be 1"),
-        ("pgd", {"restarts": 0}, "restarts must be at least 1"),
-        ("fgsm", {"step_size": None, "steps": 3}, "takes one step"),
-        ("fgsm", {}, "leave it out"),
         ("bim", {"norm": "l7"}, "choose l2 or linf"),
-        ("bim", {"loss": "hinge"}, "choose cross_entropy or dlr or margin"),
-        ("mim", {"momentum": -1.0}, "momentum must be"),
-        ("bim", {"draws": 0}, "draws must be at least 1"),
-        ("fab", {"step_size": None, "loss": "margin", "draws": 20}, "draws must be 1"),
-        ("fab", {"step_size": None, "loss": "margin", "top_k": 5}, "top_k must be 1"),
-        ("pdg", {}, "did you mean"),
+        ("bim", {"top_k": 0}, "top_k must be at least 1"),
+        ("fab", {"step_size": None, "top_k": 5}, "top_k must be 1"),
     ],
 )
-def test_settings_that_cannot_be_honoured_are_refused(name: str, changes: dict, message: str) -> None:
+def test_balls_and_rules_that_a_method_cannot_honour_are_refused(
+    name: str, changes: dict, message: str
+) -> None:
+    net, images, labels = net_and_batch()
+    asked = replace(Asked(eps=0.1, step_size=0.05, steps=2), **changes)
     with pytest.raises(UserError, match=message):
-        check_settings(name, replace(AttackSettings(eps=0.1, step_size=0.05), **changes))
+        run_attack(name, net, images, labels, asked, range(12))
 
 
-def test_two_methods_of_one_name_are_refused() -> None:
-    with pytest.raises(UserError, match="two attack methods"):
-        declare(find_method("pgd"))
+def test_every_method_has_the_same_fields_for_what_is_stored_has_them_all() -> None:
+    for method in [*METHODS.values(), FoolboxAttack]:
+        assert list(method.model_fields) == list(AttackSettings.model_fields)
 
 
 def test_inputs_that_do_not_fit_are_refused() -> None:
@@ -244,7 +273,7 @@ def test_inputs_that_do_not_fit_are_refused() -> None:
         run_attack("bim", net, images * 255, labels, asked, range(12))
     with pytest.raises(UserError, match="position 0 is its own label"):
         run_attack("bim", net, images, labels, asked, range(12), targets=labels)
-    with pytest.raises(UserError, match="seeds: expected one an image"):
+    with pytest.raises(UserError, match="seeds: expected one per image"):
         run_attack("bim", net, images, labels, asked, range(11))
     with pytest.raises(UserError, match="expected logits"):
         run_attack("bim", lambda x: x, images, labels, asked, range(12))

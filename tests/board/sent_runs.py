@@ -15,8 +15,7 @@ from assay.runner.jobs import JobRequest
 from assay.runner.plan import plan_jobs
 from assay.runner.run import run_jobs
 from assay.runner.store import RunFolder
-from assay.tasks.adversarial.names import png_name
-from assay.tasks.adversarial.pixels import png_bytes, read_png
+from assay.tasks.adversarial.pictures import png_bytes, png_name, read_png
 from assay.tasks.base import Record
 
 TASK = "adversarial/saved"

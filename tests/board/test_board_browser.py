@@ -249,7 +249,7 @@ def test_a_figure_that_is_no_mean_over_units_says_that_it_is_not_tested(open_pag
         Compare.show(place, [{ id: "a", model: "a" }, { id: "b", model: "b" }], columns, () => undefined);
         return place.textContent;
     }""")
-    assert "no test: not a mean over units" in found
+    assert "no test in this page" in found
 
 
 def test_scores_of_both_kinds_are_read(open_page):

@@ -1,5 +1,6 @@
 """The leaderboard that this repository publishes: every row is current, and its tables follow from the submissions."""
 
+import json
 import shutil
 from pathlib import Path
 
@@ -18,15 +19,46 @@ def _shipped_tasks():
     """The shipped tasks themselves, not those of the other tests here."""
 
 
-def test_every_row_is_shown_and_the_tables_are_those_of_the_submissions(tmp_path):
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """A copy of the board, the site that is built from it, and what was reported."""
     if not NAMES:
         pytest.skip("the leaderboard is part of the checkout, not of an installed package")
-    board = tmp_path / "leaderboard"
-    shutil.copytree(PUBLISHED, board, ignore=shutil.ignore_patterns("site"))
-    report = build_site(board, tmp_path / "site")
+    folder = tmp_path_factory.mktemp("published")
+    shutil.copytree(PUBLISHED, folder / "leaderboard", ignore=shutil.ignore_patterns("site"))
+    return folder, build_site(folder / "leaderboard", folder / "site")
+
+
+def test_every_row_is_shown_and_the_tables_are_those_of_the_submissions(built):
+    folder, report = built
     assert (report.models, report.hidden) == (len(NAMES), ())
     for table in ("leaderboard.csv", "results_long.csv"):
-        assert (board / table).read_text() == (PUBLISHED / table).read_text(), "run `make leaderboard`"
+        text = (folder / "leaderboard" / table).read_text()
+        assert text == (PUBLISHED / table).read_text(), "run `make leaderboard`"
+
+
+def test_a_task_whose_family_has_curves_shows_those_of_its_models_together(built):
+    site = built[0] / "site"
+    task = "corruptions/imagenet20"
+    results = {
+        name: json.loads(path.read_text())
+        for name in NAMES
+        if (path := PUBLISHED / "submissions" / name / "results" / f"{task}.json").is_file()
+    }
+    script = (site / "data" / "tasks" / f"{task}-together.js").read_text()
+    traces = json.loads(script.partition("=")[2].partition("=")[2].rstrip(";\n"))["data"]
+    assert {trace["name"] for trace in traces} == set(results)
+    for trace in traces:
+        known = {metric["name"]: metric for metric in results[trace["name"]]["metrics"]}
+        names = ["clean_accuracy", *(f"mean:accuracy@{severity}" for severity in (1, 2, 3, 4, 5))]
+        assert trace["y"] == pytest.approx([known[name]["value"] for name in names])
+    page = (site / "tasks" / f"{task}.html").read_text()
+    assert f'data-chart="tasks/{task}-together"' in page
+    for name in ("page", "charts", "pictures"):
+        assert f'src="../../assets/{name}.js"' in page
+    lonely = (site / "tasks" / "corruptions" / "digits.html").read_text()
+    assert "data-chart" not in lonely  # one model alone
+    assert "data-chart" not in (site / "tasks" / "adversarial" / "imagenet20.html").read_text()
 
 
 @pytest.mark.slow

@@ -73,8 +73,25 @@ def test_a_pull_request_gets_what_a_developer_runs_by_hand():
     """Whatever it changes: no filter of paths, and the one command."""
     document = yaml.safe_load((REPOSITORY / ".github" / "workflows" / "tests.yml").read_text())
     assert document[EVENTS]["pull_request"] is None
-    assert [step["run"] for _, step in steps(document) if "run" in step] == ["make test"]
-    assert document["jobs"]["test"]["permissions"] == {"contents": "read"}
+    assert [step["run"] for name, step in steps(document) if name == "test" and "run" in step] == [
+        "make test"
+    ]
+    rights = {name: job["permissions"] for name, job in document["jobs"].items()}
+    assert rights == {name: {"contents": "read"} for name in ("test", "other-systems")}
+
+
+def test_windows_and_macos_have_a_row_each_with_tests_that_are_there():
+    document = yaml.safe_load((REPOSITORY / ".github" / "workflows" / "tests.yml").read_text())
+    job = document["jobs"]["other-systems"]
+    assert sorted(system.split("-")[0] for system in job["strategy"]["matrix"]["system"]) == [
+        "macos",
+        "windows",
+    ]
+    named = [
+        word for step in job["steps"] for word in step.get("run", "").split() if word.startswith("tests/")
+    ]
+    assert named
+    assert all((REPOSITORY / name).is_file() for name in named)
 
 
 def test_only_the_base_branch_s_code_is_set_up_and_run_on_a_pull_request(workflow):

@@ -108,6 +108,15 @@ def test_another_hash_says_expected_and_found(tmp_path: Path) -> None:
         open_dataset(make_manifest(files={"p0_1.png": "0" * 64}), [tmp_path])
 
 
+def test_a_root_with_another_data_set_s_files_of_the_same_names_hides_none(tmp_path: Path) -> None:
+    manifest = make_manifest(files={"p0_1.png": picture(tmp_path / "right/p0_1.png", 1)})
+    picture(tmp_path / "wrong/p0_1.png", 2)
+    roots = [tmp_path / "wrong", tmp_path / "right"]
+    assert open_dataset(manifest, roots).folder == tmp_path / "right"
+    with pytest.raises(UserError, match=r"wrong/p0_1.png: is not the file of data set"):
+        open_dataset(manifest, [tmp_path / "wrong"])
+
+
 def test_label_outside_the_label_space_names_its_file(tmp_path: Path) -> None:
     picture(tmp_path / "p0_3.png")
     with pytest.raises(

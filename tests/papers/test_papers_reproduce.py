@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 import yaml
 
 from assay.common.errors import UserError
+from assay.common.resources import shipped_folder
 from assay.models.trained import read_card, write_card
 from assay.models.zoo import named_in
 from assay.papers.claims import MeasuredValue, MissingValue, Verdict
@@ -36,6 +38,10 @@ eps: [0, 1/50, 1/10]
 attacks: [{method: fgsm}]
 sheets: 0
 """
+NET = {
+    **yaml.safe_load((shipped_folder("benchmarks") / "recipes" / "munakata" / "digits.yaml").read_text()),
+    "epochs": 4,
+}
 PAPER = {
     "schema": 1, "paper": "tiny", "title": f"A paper {HOSTILE}", "authors": "A", "source": "S", "summary": "Y",
     "tables": [
@@ -62,7 +68,7 @@ PAPER = {
             "differs": ["Everything."],
             "names": {"images": "digits-test"},
             "models": {
-                "net": {"kind": "small-net", "architecture": "digits_fnn", "epochs": 4, "seeds": [0, 1, 2]},
+                "net": {"kind": "recipe", "recipe": "net.yaml", "seeds": [0, 1, 2]},
                 "shipped": {"kind": "zoo", "model": "digits_fnn"},
             },
             "tasks": {"fgsm": {"task": "fgsm.yaml", "limit": 60}},
@@ -71,7 +77,7 @@ PAPER = {
         "cpu": {
             "differs": [],
             "names": {"images": "mnist-test"},
-            "models": {"net": {"kind": "small-net", "architecture": "mnist_fnn_200", "epochs": 1, "seeds": [0]}},
+            "models": {"net": {"kind": "recipe", "recipe": "munakata/mnist/fnn_200", "seeds": [0]}},
             "tasks": {"fgsm": {"task": "fgsm.yaml"}},
         },
     },
@@ -82,6 +88,7 @@ PAPER = {
 def home(tmp_path_factory):
     folder = tmp_path_factory.mktemp("paper")
     (folder / "fgsm.yaml").write_text(TASK)
+    (folder / "net.yaml").write_text(yaml.safe_dump(NET))
     (folder / "tiny.yaml").write_text(yaml.safe_dump(PAPER))
     return folder
 
@@ -103,7 +110,7 @@ def done(home, tmp_path_factory):
 
 def answers(out: Path) -> dict[str, bytes]:
     """Every file that must not depend on interruptions: weights and records."""
-    files = [*out.glob("nets/*/weights.safetensors"), *out.glob("runs/*/jobs/*/chunks/*")]
+    files = [*out.glob("nets/*/model.safetensors"), *out.glob("runs/*/jobs/*/chunks/*")]
     return {path.relative_to(out).as_posix(): path.read_bytes() for path in files}
 
 
@@ -174,8 +181,7 @@ def test_an_interrupted_run_goes_on_and_ends_with_the_same_bytes(done, home, tmp
     plan = plan_in(home, tmp_path / "o")
     with pytest.raises(InterruptedRunError):
         carry_out(plan, Stops(InProcess(), 2))
-    weights = plan.nets[1].folder / "weights.safetensors"
-    weights.unlink()  # as if the training had been killed, too
+    shutil.rmtree(plan.nets[1].folder)  # as if the training had been killed, too
     resumed = write(carry_out(plan))
     assert answers(plan.out) == answers(outcome.plan.out)
     ours, theirs = (
@@ -349,7 +355,7 @@ def test_recipes_are_trained_teachers_first_and_found_by_their_hash(nets):
     train_missing([pupil, plain], 1, said.append)
     assert ["plain" in said[0], "pupil" in said[1]] == [True, True]
     assert pupil.record().seconds > 0
-    assert pupil.request == (f"trained:{pupil.folder}", None)
+    assert pupil.zoo_name == f"trained:{pupil.folder}"
     train_missing([pupil, plain], 1, said.append)
     assert said[2:] == ["2 of 2 networks are trained already"]
 

@@ -13,7 +13,6 @@ from assay.papers.spec import (
     MetricMeasurement,
     Paper,
     RecipeModel,
-    SmallNet,
     ZooModel,
     load_paper,
     names_in,
@@ -39,7 +38,7 @@ def document(**changes):
         "scales": {
             "smoke": {
                 "differs": [], "names": {"range": "b:0:1"}, "tasks": {"job": {"task": "verification/digits"}},
-                "models": {"net": {"kind": "small-net", "architecture": "digits_fnn", "epochs": 1, "seeds": [0]}},
+                "models": {"net": {"kind": "zoo", "model": "digits_fnn"}},
             },
         },
     }  # fmt: skip
@@ -67,7 +66,7 @@ def test_a_shipped_paper_is_whole(name):
         for run in here.tasks.values():
             assert load_spec(task_at(run.task, home))
         for model in here.models.values():
-            if not isinstance(model, SmallNet | ZooModel):
+            if isinstance(model, RecipeModel):
                 assert load_recipe(task_at(model.recipe, home))
         for measurement in paper.measured_at(scale).values():
             if measurement.published is not None:
@@ -158,10 +157,7 @@ def scale_with(**models):
     return {"scales": {"smoke": scale | {"models": scale["models"] | models}}}
 
 
-def test_models_that_cannot_be_told_apart_and_wrong_teachers_are_refused(tmp_path):
-    twin = {"kind": "small-net", "architecture": "digits_fnn", "epochs": 2, "seeds": [0]}
-    with pytest.raises(UserError, match="two small nets are of architecture 'digits_fnn'"):
-        load(tmp_path, document(**scale_with(other=twin)))
+def test_wrong_teachers_are_refused(tmp_path):
     pupil = {"kind": "recipe", "recipe": "smoke/regular", "seeds": [0, 1], "teacher": "net"}
     with pytest.raises(UserError, match="no recipe model without a teacher"):
         load(tmp_path, document(**scale_with(pupil=pupil)))

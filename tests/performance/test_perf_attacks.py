@@ -22,21 +22,22 @@ from torch import Tensor
 
 from assay.attacks.curve import bisect
 from assay.attacks.foolbox_backend import run_with_foolbox
-from assay.attacks.run import AttackJob, run_job
-from assay.attacks.settings import AttackSettings
+from assay.attacks.images import AttackedImages
+from assay.attacks.run import run_attack
 from assay.models.zoo import load_model
 from assay.tasks.adversarial.task import TASK
 from assay.tasks.base import RunContext
+from attacked import Asked, run_on
 from opened_jobs import JobRequest, open_job
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 LITE_EPS = 4 / 255
 LITE = {
-    "pgd": AttackSettings(eps=LITE_EPS, step_size=LITE_EPS / 30, steps=40),
-    "bim": AttackSettings(eps=LITE_EPS, step_size=LITE_EPS / 5, steps=10),
-    "mim": AttackSettings(eps=LITE_EPS, step_size=LITE_EPS / 10, steps=10),
+    "pgd": Asked(eps=LITE_EPS, step_size=LITE_EPS / 30, steps=40),
+    "bim": Asked(eps=LITE_EPS, step_size=LITE_EPS / 5, steps=10),
+    "mim": Asked(eps=LITE_EPS, step_size=LITE_EPS / 10, steps=10),
 }
-ROBUST = AttackSettings(eps=0.1, step_size=0.01, steps=40, restarts=3)
+ROBUST = Asked(eps=0.1, step_size=0.01, steps=40, restarts=3)
 IMAGES = int(os.environ.get("ASSAY_PERF_IMAGES", "60"))
 DIGITS = int(os.environ.get("ASSAY_PERF_DIGITS", "1000"))
 AUTOATTACK = {
@@ -47,7 +48,7 @@ AUTOATTACK = {
 
 
 @pytest.fixture(scope="module")
-def undefended(shared: Path) -> AttackJob:
+def undefended(shared: Path) -> AttackedImages:
     """EfficientNet-Lite0 and NIPS-2017 images that it classifies as labelled."""
     model = load_model("efficientnet_lite0-direct")
     folder = shared / "data" / "nips2017_dev"
@@ -56,11 +57,11 @@ def undefended(shared: Path) -> AttackJob:
     files = [np.asarray(Image.open(folder / row["file"]).convert("RGB")) for row in rows]
     images = torch.stack([model.prepare(pixels) for pixels in files])
     labels = torch.tensor([int(row["label"]) for row in rows])
-    return correct(AttackJob("pgd", model.module, images, labels, range(len(rows)), batch_size=2), IMAGES)
+    return correct(AttackedImages.of(model.module, images, labels, range(len(rows)), batch_size=2), IMAGES)
 
 
 @pytest.fixture(scope="module")
-def robust(shared: Path) -> AttackJob:
+def robust(shared: Path) -> AttackedImages:
     """The Wong-Kolter MNIST net and digits that it classifies as labelled."""
     model = load_model("wk_mnist", weights=shared / "data" / "nets" / "wk_mnist.safetensors")
     folder = shared / "data" / "mnist"
@@ -73,20 +74,22 @@ def robust(shared: Path) -> AttackJob:
     some = DIGITS + DIGITS // 10
     images = torch.tensor(pixels.reshape(-1, 1, 28, 28)[:some], dtype=torch.float32) / 255
     classes = torch.tensor(labels[:some].astype(np.int64))
-    return correct(AttackJob("pgd", model.module, images, classes, range(some), batch_size=100), DIGITS)
+    return correct(AttackedImages.of(model.module, images, classes, range(some), batch_size=100), DIGITS)
 
 
-def correct(job: AttackJob, count: int) -> AttackJob:
-    """The job of the first `count` images that are classified as labelled."""
+def correct(job: AttackedImages, count: int) -> AttackedImages:
+    """The first `count` images that are classified as labelled."""
     logits = torch.cat([job.model(batch) for batch in job.images.split(50)])
     rows = (logits.argmax(1) == job.labels).nonzero().squeeze(1)[:count]
     assert len(rows) == count
-    return replace(job, images=job.images[rows], labels=job.labels[rows], seeds=range(count))
+    return AttackedImages.of(
+        job.model, job.images[rows], job.labels[rows], range(count), batch_size=job.batch_size
+    )
 
 
-def first(job: AttackJob, count: int) -> AttackJob:
-    """The same job on fewer images."""
-    return replace(job, images=job.images[:count], labels=job.labels[:count], seeds=job.seeds[:count])
+def first(job: AttackedImages, count: int) -> AttackedImages:
+    """Fewer of the images."""
+    return job.select(torch.arange(count))
 
 
 def cpu_s(work: Callable[[], Any]) -> tuple[float, Any]:
@@ -96,30 +99,30 @@ def cpu_s(work: Callable[[], Any]) -> tuple[float, Any]:
     return time.process_time() - begin, result
 
 
-def by_torchattacks(job: AttackJob, settings: AttackSettings) -> Tensor:
+def by_torchattacks(method: str, job: AttackedImages, settings: Asked) -> Tensor:
     """(N,) bool, broken by torchattacks' loops in batches of the same size; the test is skipped without it."""
     library = pytest.importorskip("torchattacks")
     step = {"eps": settings.eps, "alpha": settings.step_size, "steps": settings.steps}
-    name = {"pgd": "PGD", "bim": "BIM", "mim": "MIFGSM"}[job.method]
+    name = {"pgd": "PGD", "bim": "BIM", "mim": "MIFGSM"}[method]
     attack = getattr(library, name)(job.model, **step)
     broken = torch.zeros(len(job.images), dtype=torch.bool)
-    for _ in range(settings.restarts):
+    for _ in range(settings.restarts or 1):
         for rows in torch.arange(len(job.images)).split(job.batch_size):
             found = attack(job.images[rows], job.labels[rows])
             broken[rows] |= job.model(found).argmax(1) != job.labels[rows]
     return broken
 
 
-def by_foolbox(job: AttackJob, settings: AttackSettings) -> Tensor:
+def by_foolbox(method: str, job: AttackedImages, settings: Asked) -> Tensor:
     """(N,) bool, broken by foolbox as its users call it, every restart over all images."""
     attack = {
         "pgd": foolbox.attacks.LinfPGD,
         "bim": foolbox.attacks.LinfBasicIterativeAttack,
         "mim": foolbox.attacks.MIFGSM,
-    }[job.method](abs_stepsize=settings.step_size, steps=settings.steps)
+    }[method](abs_stepsize=settings.step_size, steps=settings.steps)
     wrapped = foolbox.PyTorchModel(job.model, bounds=(0, 1))
     broken = torch.zeros(len(job.images), dtype=torch.bool)
-    for _ in range(settings.restarts):
+    for _ in range(settings.restarts or 1):
         for rows in torch.arange(len(job.images)).split(job.batch_size):
             broken[rows] |= attack(wrapped, job.images[rows], job.labels[rows], epsilons=settings.eps)[2]
     return broken
@@ -131,21 +134,21 @@ LIBRARIES = {"foolbox": by_foolbox, "torchattacks": by_torchattacks}
 @pytest.mark.parametrize("library", LIBRARIES)
 @pytest.mark.parametrize(("method", "at_least"), [("pgd", 6.0), ("bim", 4.0), ("mim", 4.0)])
 def test_undefended_net(
-    method: str, at_least: float, library: str, undefended: AttackJob, benchmark: Any
+    method: str, at_least: float, library: str, undefended: AttackedImages, benchmark: Any
 ) -> None:
-    job = replace(undefended, method=method)
+    job = undefended
     # Each at its best batch: the libraries gain a little from four, the pool saves whole passes in two.
-    theirs_s, theirs = cpu_s(lambda: LIBRARIES[library](replace(job, batch_size=4), LITE[method]))
-    ours_s, ours = benchmark.pedantic(lambda: cpu_s(lambda: run_job(job, LITE[method])), rounds=1)
+    theirs_s, theirs = cpu_s(lambda: LIBRARIES[library](method, replace(job, batch_size=4), LITE[method]))
+    ours_s, ours = benchmark.pedantic(lambda: cpu_s(lambda: run_on(method, job, LITE[method])), rounds=1)
     print(f"\nLite0 {method}: {library} {theirs_s:.1f} s, here {ours_s:.1f} s, ratio {theirs_s / ours_s:.1f}")
     assert ours.success.sum() >= theirs.sum()
     assert theirs_s / ours_s >= at_least
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
-def test_robust_net(library: str, robust: AttackJob, benchmark: Any) -> None:
-    theirs_s, theirs = cpu_s(lambda: LIBRARIES[library](replace(robust, batch_size=1000), ROBUST))
-    ours_s, ours = benchmark.pedantic(lambda: cpu_s(lambda: run_job(robust, ROBUST)), rounds=1)
+def test_robust_net(library: str, robust: AttackedImages, benchmark: Any) -> None:
+    theirs_s, theirs = cpu_s(lambda: LIBRARIES[library]("pgd", replace(robust, batch_size=1000), ROBUST))
+    ours_s, ours = benchmark.pedantic(lambda: cpu_s(lambda: run_on("pgd", robust, ROBUST)), rounds=1)
     print(f"\nWK MNIST: {library} {theirs_s:.1f} s, here {ours_s:.1f} s, ratio {theirs_s / ours_s:.2f}")
     print(f"broken: {library} {int(theirs.sum())}, here {int(ours.success.sum())}")
     assert ours.success.sum() >= theirs.sum()
@@ -153,11 +156,11 @@ def test_robust_net(library: str, robust: AttackJob, benchmark: Any) -> None:
 
 
 @pytest.mark.parametrize(("norm", "eps"), [("linf", 0.1), ("l2", 1.4)])
-def test_fab_against_its_authors_code(norm: str, eps: float, robust: AttackJob, benchmark: Any) -> None:
+def test_fab_against_its_authors_code(norm: str, eps: float, robust: AttackedImages, benchmark: Any) -> None:
     """FAB-T at equal budgets, most images standing, as they do where the field's hours go."""
     library = pytest.importorskip("pyautoattack.fab_pt")
-    job = replace(first(robust, 100), method="fab_t")
-    asked = AttackSettings(eps=eps, norm=norm, steps=50, restarts=3, loss="margin")
+    job = first(robust, 100)
+    asked = Asked(eps=eps, norm=norm, steps=50, restarts=3, loss="margin")
     attack = library.FABAttack_PT(
         job.model,
         norm={"linf": "Linf", "l2": "L2"}[norm],
@@ -169,7 +172,10 @@ def test_fab_against_its_authors_code(norm: str, eps: float, robust: AttackJob, 
 
     def pairs() -> list[tuple[tuple[float, Tensor], tuple[float, Any]]]:
         return [
-            (cpu_s(lambda: attack.perturb(job.images, job.labels)), cpu_s(lambda: run_job(job, asked)))
+            (
+                cpu_s(lambda: attack.perturb(job.images, job.labels)),
+                cpu_s(lambda: run_on("fab_t", job, asked)),
+            )
             for _ in range(5)
         ]
 
@@ -212,12 +218,12 @@ def test_overhead_over_the_bare_passes(net: str, request: pytest.FixtureRequest,
     job = first(request.getfixturevalue(net), 20 if net == "undefended" else 200)
     settings = LITE["pgd"] if net == "undefended" else replace(ROBUST, restarts=1)
     recorder = Recorder(job.model)
-    run_job(replace(job, model=recorder), settings)
+    run_on("pgd", replace(job, model=recorder), settings)
 
     def ratio() -> float:
         rounds = [
             (
-                cpu_s(lambda: run_job(job, settings))[0],
+                cpu_s(lambda: run_on("pgd", job, settings))[0],
                 cpu_s(lambda: bare_passes(job.model, recorder.calls))[0],
             )
             for _ in range(5)
@@ -235,11 +241,11 @@ def test_a_whole_curve_by_bisection(net: str, request: pytest.FixtureRequest, be
     job = first(request.getfixturevalue(net), 20 if net == "undefended" else 200)
     one = LITE["pgd"] if net == "undefended" else replace(ROBUST, restarts=1)
     radii = [one.eps * share for share in (1 / 8, 1 / 4, 3 / 8, 1 / 2, 3 / 4, 1, 2)]
-    curve = [replace(one, eps=eps, step_size=one.step_size * eps / one.eps) for eps in radii]
-    singles = [cpu_s(lambda level=level: run_job(job, level))[0] for level in curve]
-    whole_s, found = benchmark.pedantic(lambda: cpu_s(lambda: bisect(job, curve)), rounds=1)
+    attack = replace(one, step_size=f"{one.step_size / one.eps} eps").attack("pgd")
+    singles = [cpu_s(lambda eps=eps: run_attack(attack, job, eps))[0] for eps in radii]
+    whole_s, (level, _) = benchmark.pedantic(lambda: cpu_s(lambda: bisect(attack, job, radii)), rounds=1)
     print(f"\n{net}: whole curve {whole_s:.1f} s, each eps alone {[round(single, 1) for single in singles]}")
-    print(f"images at each level {found.level.bincount(minlength=8).tolist()}")
+    print(f"images at each level {level.bincount(minlength=8).tolist()}")
     print(
         f"ratio to the costliest eps {whole_s / max(singles):.2f}, to all of them {whole_s / sum(singles):.2f}"
     )
@@ -278,8 +284,8 @@ def test_autoattack_protocol_costs_less_than_its_parts(shared: Path, tmp_path: P
     assert whole <= 1.1 * sum(parts.values())
 
 
-def test_outcomes_image_by_image_against_foolbox_from_the_same_starts(robust: AttackJob) -> None:
-    theirs = run_with_foolbox(robust, replace(ROBUST, early_stop=False))
-    ours = run_job(robust, ROBUST)
+def test_outcomes_image_by_image_against_foolbox_from_the_same_starts(robust: AttackedImages) -> None:
+    theirs = run_with_foolbox(ROBUST.attack("pgd"), robust, ROBUST.eps)
+    ours = run_on("pgd", robust, ROBUST)
     print(f"\nbroken: foolbox {int(theirs.success.sum())}, here {int(ours.success.sum())} of 1,000")
     assert (ours.success | ~theirs.success).all()

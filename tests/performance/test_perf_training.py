@@ -16,11 +16,12 @@ from torch import Tensor, nn
 from assay.common.validation import validate
 from assay.models.architectures import build
 from assay.training.checkpoints import Checkpoints
+from assay.training.draws import begun
 from assay.training.methods import Method
 from assay.training.objectives import Batch, objective_of
 from assay.training.pictures import open_pictures
 from assay.training.recipe import Recipe
-from assay.training.trainer import Material, Trainer, initialised
+from assay.training.trainer import Material, Trainer
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 ROUNDS = 5
@@ -63,8 +64,8 @@ def test_the_trainer_is_as_fast_as_a_bare_loop(
     parts = open_pictures(recipe, [shared / "data"], None, device)
     for part in parts:
         part.keep()
-    net = initialised(0, lambda: build(architecture, (1, 28, 28), 10))
-    trainer = Trainer(Material(recipe, *parts, None, device), net, Checkpoints(tmp_path, "0" * 64))
+    net, order = begun(recipe, lambda: build(architecture, (1, 28, 28), 10))
+    trainer = Trainer(Material(recipe, *parts, None, device), net, order, Checkpoints(tmp_path, "0" * 64))
     pixels, labels = parts[0].images(torch.arange(images)), parts[0].labels
     bare_net = build(architecture, (1, 28, 28), 10)
     optimiser = torch.optim.Adam(bare_net.parameters(), lr=0.001)

@@ -19,14 +19,14 @@ from scipy.optimize._highspy import _core as highs
 from scipy.spatial import HalfspaceIntersection
 from torch import nn
 
-from assay.models import small_nets as nets
+import small_training as nets
 from assay.tasks.verification.grammar import parse_theta
 from assay.tasks.verification.network import read_network
 from assay.tasks.verification.verify import ProofQuestion, verify
 
 MNIST = Path(os.environ.get("ASSAY_SHARED", Path(__file__).parents[2].parent / "shared")) / "data" / "mnist"
 PLANE = ["brightness:0:0.5", "patch:0:0.5:10:10:4x4"]
-NETWORKS = {"fnn-200": nets.mnist_fnn_200, "fnn-800": nets.mnist_fnn_800, "cnn-2028": nets.mnist_cnn_2028}
+NETWORKS = {"fnn-200": "mnist_fnn_200", "fnn-800": "mnist_fnn_800", "cnn-2028": "mnist_cnn_2028"}
 SECONDS = {"fnn-200": 0.2, "fnn-800": 5.0, "cnn-2028": 8.0}
 
 pytestmark = [
@@ -49,7 +49,7 @@ def module(name):
     """One of the three networks, trained by the recipe for two epochs, in float64."""
     pixels = torch.from_numpy(read("train-images-idx3-ubyte.gz", 16)).reshape(-1, 1, 28, 28) / 255
     labels = torch.from_numpy(read("train-labels-idx1-ubyte.gz", 8)).long()
-    return nets.train(NETWORKS[name](), pixels, labels, epochs=2).double()
+    return nets.train(nets.small_net(NETWORKS[name]), pixels, labels, epochs=2).double()
 
 
 def network_of(name):

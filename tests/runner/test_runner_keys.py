@@ -9,6 +9,7 @@ from pydantic import BaseModel
 
 from assay.common.canonical import canonical_sha256
 from assay.common.fields import IDENTITY, RUNTIME, field_sides
+from assay.data.draw import Draw
 from assay.data.manifest import DataManifest
 from assay.models.info import ModelInfo, Preprocessing
 from assay.runner.jobs import MODEL_SIDES, REQUEST_SIDES, Job, JobRequest, job_identity, question_identity
@@ -137,6 +138,7 @@ REQUEST_CHANGES = {
     "trusted": (("digits_models:quantised",), False),
     "settings": (("eps=1/3",), True),
     "name": ("mine", False),
+    "draw": (Draw.FIRST, True),
 }
 
 

@@ -1,7 +1,6 @@
 """One writer a folder; a dead one does not block it."""
 
 import errno
-import fcntl
 import json
 import os
 import socket
@@ -10,6 +9,7 @@ import sys
 import textwrap
 
 import pytest
+from filelock import FileLock
 
 from assay.common.errors import UserError
 from assay.runner.lock import exclusive, owner_of
@@ -56,7 +56,7 @@ def test_the_lock_of_a_killed_process_is_taken_over_and_said(tmp_path, holder):
     with exclusive(tmp_path, said.append):
         assert owner_of(tmp_path).pid == os.getpid()
     assert f"process {holder.pid} died here" in said[0]
-    assert not (tmp_path / "lock").exists()
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_number_given_to_a_new_process_does_not_block(tmp_path):
@@ -78,6 +78,23 @@ def test_another_host_s_lock_is_left_alone(tmp_path):
     assert (tmp_path / "lock").read_text() == text
 
 
+def test_a_living_process_that_holds_no_lock_of_ours_is_believed(tmp_path, holder):
+    """An older Assay locks the file with the name itself: the two versions do not write into one folder."""
+    (tmp_path / "lock.held").unlink()
+    with pytest.raises(UserError, match=f"process {holder.pid} on"), exclusive(tmp_path):
+        pass
+    assert owner_of(tmp_path).is_alive()
+
+
+def test_one_process_locks_a_folder_once(tmp_path):
+    with (
+        exclusive(tmp_path),
+        pytest.raises(UserError, match=f"process {os.getpid()} on"),
+        exclusive(tmp_path),
+    ):
+        pass
+
+
 def test_a_lock_that_was_never_filled_does_not_block(tmp_path):
     (tmp_path / "lock").write_text("")
     with exclusive(tmp_path):
@@ -87,9 +104,9 @@ def test_a_lock_that_was_never_filled_does_not_block(tmp_path):
 @pytest.mark.parametrize(
     ("module", "call", "number", "complaint"),
     [
-        (os, "pwrite", errno.ENOSPC, "the disk is full; what was stored before is whole"),
+        (os, "fsync", errno.ENOSPC, "the disk is full; what was stored before is whole"),
         (os, "open", errno.EACCES, r"cannot be written \(Permission denied\); choose a folder"),
-        (fcntl, "flock", errno.ENOLCK, r"cannot be locked \(No locks available\); choose an --out"),
+        (FileLock, "acquire", errno.ENOLCK, r"cannot be locked \(No locks available\); choose an --out"),
     ],
 )
 def test_a_lock_that_cannot_be_taken_is_a_sentence(tmp_path, monkeypatch, module, call, number, complaint):

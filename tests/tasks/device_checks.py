@@ -5,12 +5,12 @@ import math
 import pytest
 import torch
 
-from assay.models.small_nets import digits_split
 from assay.models.zoo import load_model
 from assay.tasks.base import RunContext
 from assay.tasks.families import family, load_spec
 from assay.tasks.shared.images import DataSource
 from pretend_device import DEVICE, PretendTensor, pretend_device
+from small_training import digits_split
 
 
 @pytest.fixture

@@ -7,10 +7,9 @@ from hypothesis import strategies as st
 from torch import nn
 
 from assay.attacks.balls import BALLS
-from assay.attacks.run import AttackJob, run_job
-from assay.attacks.settings import AttackSettings
 from assay.common.randomness import as_seeds, derive
 from assay.training import perturbations as p
+from attacked import Asked, run_attack
 
 CPU = torch.device("cpu")
 
@@ -28,8 +27,8 @@ def a_network() -> nn.Module:
 def test_climbing_the_cross_entropy_is_the_attack_byte_for_byte(method, steps):
     net, images, labels = a_network(), torch.rand(6, 2, 6, 6), torch.arange(6) % 5
     eps, step = 0.1, 0.03
-    settings = AttackSettings(eps=eps, step_size=step, steps=steps, early_stop=False)
-    attacked = run_job(AttackJob(method, net, images, labels, range(6)), settings).images
+    settings = Asked(eps=eps, step_size=step, steps=steps, early_stop=False)
+    attacked = run_attack(method, net, images, labels, settings, range(6)).images
     seeds = derive(as_seeds(range(6), CPU), 0)  # an attack's first start has a seed of its own
     radii = torch.full((6,), eps, dtype=torch.float64)
     start = images if method == "bim" else BALLS["linf"].random_start(images, radii, seeds)

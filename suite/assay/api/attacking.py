@@ -10,8 +10,11 @@ if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor, nn
 
-    from assay.attacks.settings import AttackResult
+    from assay.attacks.images import AttackResult
     from assay.models.in_memory import Said
+
+_RULES = ("norm", "top_k", "early_stop")
+_PARAMETERS = ("step_size", "steps", "restarts", "momentum", "momentum_norm", "loss", "draws")
 
 
 def attack(
@@ -34,43 +37,43 @@ def attack(
         model: a name, a card, or a module in memory (see :func:`assay.evaluate`).
         images: (N, C, H, W) in [0, 1], of the network's own size.
         labels: N classes.
-        method: ``fgsm``, ``bim``, ``pgd``, ``mim``, ``apgd``, ``apgd_t`` or ``square``.
+        method: ``fgsm``, ``bim``, ``pgd``, ``mim``, ``apgd``, ``apgd_t``, ``square``, ``fab`` or ``fab_t``.
         eps: the ball's radius, in units of pixels in [0, 1].
         targets: N classes to reach; the attack is then targeted.
         seed: of the random starts; image i has ``seed + i``.
         batch_size: images in one pass; all where it is left out.
         preprocessing: of a module in memory.
         device: where it is computed.
-        settings: of :class:`assay.attacks.settings.AttackSettings`, such as ``norm``, ``steps``, ``restarts``. Where
-            they are left out, ``bim``, ``pgd`` and ``mim`` take 40 steps of eps / 10, ``apgd`` and ``apgd_t`` 100
-            steps and ``square`` 1,000 queries.
+        settings: the method's parameters (``steps``, ``restarts``, ``loss`` … of
+            :class:`assay.attacks.settings.AttackSettings`), the ball's ``norm``, and ``top_k`` and ``early_stop`` of
+            :class:`assay.attacks.images.AttackedImages`. Where they are left out, ``bim``, ``pgd`` and ``mim`` take 40
+            steps of eps / 10, ``apgd``, ``apgd_t``, ``fab`` and ``fab_t`` 100 steps and ``square`` 1,000 queries.
 
     Raises:
         UserError: an unknown method or setting, images outside [0, 1], labels that do not fit.
     """
     import torch
 
-    from assay.attacks.run import AttackJob, run_job
-    from assay.attacks.settings import AttackSettings
+    from assay.attacks.images import AttackedImages
+    from assay.attacks.methods import METHODS, attack_of
+    from assay.attacks.run import run_attack
     from assay.models.in_memory import as_model
 
-    unknown = sorted(set(settings) - (set(AttackSettings.__dataclass_fields__) - {"eps"}))
+    known = (*_RULES, *_PARAMETERS)
+    unknown = sorted(set(settings) - set(known))
     if unknown:
-        known = ", ".join(sorted(AttackSettings.__dataclass_fields__))
-        raise UserError(f"attack: unknown setting {unknown[0]!r}; choose one of {known}")
+        raise UserError(f"attack: unknown setting {unknown[0]!r}; choose one of {', '.join(known)}")
+    parameters = {name: value for name, value in settings.items() if name in _PARAMETERS}
+    usual = METHODS[method].usual if method in METHODS else {}
+    how = attack_of(method, **{**usual, **parameters})
     loaded = as_model(model, preprocessing, device)
-    pixels = torch.as_tensor(images, dtype=torch.float32, device=device)
-    right = torch.as_tensor(labels, dtype=torch.int64, device=device)
-    aims = None if targets is None else torch.as_tensor(targets, dtype=torch.int64, device=device)
-    seeds = range(seed, seed + len(pixels))
-    job = AttackJob(method, loaded.module, pixels, right, seeds, aims, batch_size)
-    return run_job(job, AttackSettings(eps=eps, **_usual(method, eps) | settings))
-
-
-def _usual(method: str, eps: float) -> dict[str, Any]:
-    """Settings for whoever names none."""
-    if method in ("bim", "pgd", "mim"):
-        return {"steps": 40, "step_size": eps / 10}
-    if method == "fgsm":
-        return {}
-    return {"steps": 1000 if method == "square" else 100}
+    what = AttackedImages.of(
+        loaded.module,
+        torch.as_tensor(images, dtype=torch.float32, device=device),
+        torch.as_tensor(labels, dtype=torch.int64, device=device),
+        range(seed, seed + len(images)),
+        targets=None if targets is None else torch.as_tensor(targets, dtype=torch.int64, device=device),
+        batch_size=batch_size,
+        **{name: value for name, value in settings.items() if name in _RULES},
+    )
+    return run_attack(how, what, float(eps))

@@ -46,7 +46,7 @@ def evaluate(
             of ``crop``, ``mean``, ``std``, ``resize`` and ``label_space``; where it is left out, pixels in [0, 1].
         name: under which a module in memory is filed; its class's name where it is left out.
         data: pictures instead of the task's: a data set's name, a manifest, or a folder with one folder a class.
-        limit: only so many units; the result says so.
+        limit: only so many pictures or shapes, as many of each class; the result says so.
         scale: of a track: ``embedded`` or ``full``.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
         batch_size: images in one pass; None for what the family takes. No part of the answer.

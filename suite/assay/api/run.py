@@ -156,8 +156,8 @@ def compare(a: "Run | str | Path", b: "Run | str | Path") -> "DataFrame":
 
     Returns:
         Columns ``task``, ``metric``, ``difference`` (of a less b), ``low`` and ``high`` (its 95 % interval),
-        ``p_value``, ``test``, ``n``, ``only_a`` and ``only_b``; empty but for the names where a figure is no mean over
-        units.
+        ``p_value``, ``test``, ``n`` and ``of`` (what was paired: units, shapes, images), ``only_a`` and ``only_b``;
+        empty but for the names where nothing that both have gives the figure.
 
     Raises:
         UserError: they share no task, or are of different specs, data or units.
@@ -178,5 +178,17 @@ def compare(a: "Run | str | Path", b: "Run | str | Path") -> "DataFrame":
         for task in common
         for name, test in paired(one[task], other[task]).items()
     ]
-    columns = ["task", "metric", "difference", "low", "high", "p_value", "test", "n", "only_a", "only_b"]
+    columns = [
+        "task",
+        "metric",
+        "difference",
+        "low",
+        "high",
+        "p_value",
+        "test",
+        "n",
+        "of",
+        "only_a",
+        "only_b",
+    ]
     return pd.DataFrame(rows, columns=columns)

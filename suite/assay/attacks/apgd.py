@@ -8,19 +8,20 @@ import torch
 from torch import Tensor
 
 from assay.attacks.balls import BALLS, per_image
+from assay.attacks.images import AttackedImages, LiveImages, Memory
 from assay.attacks.implementation import implements
-from assay.attacks.observe import Observation
-from assay.attacks.rows import Inputs, Live, Memory
+from assay.attacks.methods import ApgdAttack, ApgdTargetedAttack
 from assay.attacks.settings import AttackSettings
 
 _MOMENTUM = 0.75
 _ENOUGH_RISES = 0.75
 
 
-def at_random_point(inputs: Inputs, settings: AttackSettings) -> tuple[Tensor, Memory]:
+def at_random_point(given: AttackedImages, attack: AttackSettings) -> tuple[Tensor, Memory]:
     """Start at a uniform random point of the ball, with a step of twice the radius."""
-    start = BALLS[settings.norm].random_start(inputs.images, inputs.eps, inputs.seeds)
-    lowest = torch.full((len(inputs),), -torch.inf, dtype=start.dtype, device=start.device)
+    del attack
+    start = BALLS[given.norm].random_start(given.images, given.eps, given.seeds)
+    lowest = torch.full((len(given),), -torch.inf, dtype=start.dtype, device=start.device)
     return start, {
         "previous": start.clone(),
         "best": start.clone(),
@@ -28,23 +29,22 @@ def at_random_point(inputs: Inputs, settings: AttackSettings) -> tuple[Tensor, M
         "best_loss": lowest,
         "last_loss": lowest.clone(),
         "checkpoint_loss": lowest.clone(),
-        "rises": torch.zeros(len(inputs), dtype=torch.int64, device=start.device),
-        "step_size": 2 * inputs.eps.to(start.dtype),
-        "just_halved": torch.ones(len(inputs), dtype=torch.bool, device=start.device),
+        "rises": torch.zeros(len(given), dtype=torch.int64, device=start.device),
+        "step_size": 2 * given.eps.to(start.dtype),
+        "just_halved": torch.ones(len(given), dtype=torch.bool, device=start.device),
     }
 
 
-@implements("apgd", start=at_random_point)
-@implements("apgd_t", start=at_random_point)
-def ascend(live: Live, seen: Observation, settings: AttackSettings) -> None:
+@implements(ApgdAttack, start=at_random_point)
+@implements(ApgdTargetedAttack, start=at_random_point)
+def ascend(live: LiveImages, attack: AttackSettings) -> None:
     """One iteration of Algorithm 1: note the best point, halve the step where it stalls, then move."""
-    assert seen.gradient is not None
-    gradient = seen.gradient
-    _note_best(live.memory, live.adversarial, gradient, seen.loss)
-    halved = _halve_where_stalled(live, settings.steps)
+    loss, gradient = live.seen()
+    _note_best(live.memory, live.adversarial, gradient, loss)
+    halved = _halve_where_stalled(live, attack.step_count)
     _copy_rows(live.adversarial, live.memory["best"], halved)
     _copy_rows(gradient, live.memory["best_gradient"], halved)
-    _move(live, gradient, settings)
+    _move(live, gradient)
 
 
 def _note_best(memory: Memory, points: Tensor, gradient: Tensor, loss: Tensor) -> None:
@@ -57,7 +57,7 @@ def _note_best(memory: Memory, points: Tensor, gradient: Tensor, loss: Tensor) -
     memory["last_loss"].copy_(loss)
 
 
-def _halve_where_stalled(live: Live, steps: int) -> Tensor:
+def _halve_where_stalled(live: LiveImages, steps: int) -> Tensor:
     """(n,) bool: rows at a checkpoint that meet condition 1 or 2 of section 3.2; their step is halved."""
     memory = live.memory
     interval = torch.tensor(checkpoint_intervals(steps))[live.step].to(live.adversarial.device)
@@ -72,10 +72,11 @@ def _halve_where_stalled(live: Live, steps: int) -> Tensor:
     return halved
 
 
-def _move(live: Live, gradient: Tensor, settings: AttackSettings) -> None:
+def _move(live: LiveImages, gradient: Tensor) -> None:
     """Equation 4: a projected step, averaged with the last displacement, projected again."""
-    ball = BALLS[settings.norm]
-    here, images, eps = live.adversarial.clone(), live.inputs.images, live.inputs.eps
+    given = live.attacked
+    ball, images, eps = BALLS[given.norm], given.images, given.eps
+    here = live.adversarial.clone()
     step = ball.direction_(gradient).mul_(per_image(live.memory["step_size"], gradient))
     ahead = ball.project_(step.add_(here), images, eps)
     weight = torch.where(live.step > 0, _MOMENTUM, 1.0).to(here.device)

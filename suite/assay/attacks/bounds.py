@@ -59,7 +59,7 @@ class _Relaxation:
 
 
 Relaxations = Sequence[_Relaxation | None]
-"""One a layer, None where it is no ReLU."""
+"""One per layer, None where it is no ReLU."""
 
 
 def ball_region(images: Tensor, eps: float, norm: Norm) -> Region:
@@ -92,13 +92,16 @@ def margin_lower_bounds(
     region = ball_region(images, eps, norm)
     bounds = _pre_activation_bounds(chain, region)
     classes = chain.shapes[-1][0]
-    # Row j of an image: z_label - z_j.
+    # Row j of an image: z_label - z_j, whose lowest value says whether class j can win.
     slopes = torch.eye(classes, dtype=images.dtype, device=images.device)
     slopes = slopes[labels][:, None, :] - slopes[None, :, :]
     best = torch.full((len(images), classes), -torch.inf, dtype=images.dtype, device=images.device)
+    # Below a ReLU of open sign several lines are sound. Neither choice is the better one everywhere, and the larger of
+    # two lower bounds is a lower bound too.
     for parallel in (True, False):
         relaxations = [None if b is None else _relax(*b, parallel=parallel) for b in bounds]
         best = torch.maximum(best, _below(slopes, chain, relaxations, region))
+    # The label's own row is 0 and says nothing.
     return best.scatter(1, labels[:, None], torch.inf).amin(dim=1)
 
 
@@ -130,6 +133,7 @@ def _tighten_(low: Tensor, high: Tensor, chain: Chain, relaxations: Relaxations,
         return
     flat_low, flat_high = low.view(len(low), -1), high.view(len(high), -1)
     unsure = ((flat_low < 0) & (flat_high > 0)).any(dim=0).nonzero().squeeze(1)
+    # In parts, for one linear function per value takes as much memory as the whole input.
     for rows in torch.split(unsure, _CHUNK) if len(unsure) else ():
         slopes, constant = rows_of(
             chain.layers[last], rows, chain.shapes[last], chain.shapes[last + 1], low.dtype
@@ -163,6 +167,8 @@ def _both_sides(
         flat = slopes.flatten(2)
         low = low + (flat.clamp_max(0) @ offset).squeeze(2)
         high = high + (flat.clamp_min(0) @ offset).squeeze(2)
+        # Both lines have this slope. The lower one passes through 0, so only the upper one adds its offset: to the
+        # upper bound where the function rises in the value, to the lower one where it falls.
         slopes = slopes * relaxation.slope_high[:, None]
     below, above = region.extent(slopes)
     return below + low, above + high
@@ -183,6 +189,7 @@ def _below(slopes: Tensor, chain: Chain, relaxations: Relaxations, region: Regio
 
 def _through_relu(slopes: Tensor, relaxation: _Relaxation) -> tuple[Tensor, Tensor]:
     """Replace relu(z) by the line that bounds each function from below."""
+    # From below, a function that rises in relu(z) takes its lower line, one that falls the upper.
     up, down = slopes.clamp_min(0), slopes.clamp_max(0)
     before = up * relaxation.slope_low[:, None] + down * relaxation.slope_high[:, None]
     return before, (down.flatten(2) @ relaxation.offset.flatten(1)[:, :, None]).squeeze(2)
@@ -196,5 +203,6 @@ def _relax(low: Tensor, high: Tensor, *, parallel: bool) -> _Relaxation:
     chord = high / (high - low).clamp_min(tiny)
     slope_high = torch.where(open_sign, chord, active)
     offset = torch.where(open_sign, -chord * low, torch.zeros_like(low))
+    # The line 0 wastes less area below the ReLU where z is mostly negative, the line z where it is mostly positive.
     nearer = chord if parallel else (high > -low).to(low.dtype)
     return _Relaxation(torch.where(open_sign, nearer, active), slope_high, offset)

@@ -3,97 +3,57 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from fractions import Fraction
 from itertools import pairwise
 
 import torch
 from torch import Tensor
 
-from assay.attacks.methods import check_settings
-from assay.attacks.rows import Inputs
-from assay.attacks.run import AttackJob, as_inputs, attack_inputs, plan_of
-from assay.attacks.settings import AttackResult, AttackSettings
+from assay.attacks.images import AttackedImages, AttackResult
+from assay.attacks.run import checked, run_starts
+from assay.attacks.settings import AttackSettings
 from assay.common.errors import UserError
 
 
-@dataclass(frozen=True)
-class SmallestEps:
-    """Where each image falls.
-
-    Attributes:
-        level: (N,) int64, index of the smallest radius at which the attack succeeded; the number of radii
-            where it never did.
-        images: (N, C, H, W), the adversarial image found at that radius, the clean image where none was.
-        steps_used: (N,) int64, gradient steps over all attacks that the image met.
-        zero_gradient: (N,) bool, in any of them.
-    """
-
-    level: Tensor
-    images: Tensor
-    steps_used: Tensor
-    zero_gradient: Tensor
-
-
-def bisect(job: AttackJob, curve: Sequence[AttackSettings]) -> SmallestEps:
+def bisect(
+    attack: AttackSettings, images: AttackedImages, radii: Sequence[Fraction | float]
+) -> tuple[Tensor, AttackResult]:
     """Each image's smallest radius by binary search: ceil(log2(radii + 1)) attacks at most, at its own radii.
 
     It takes for granted that an image which stands at one radius stands at all smaller ones, as it would against
     an exact attack.
 
+    Returns:
+        (N,) int64, the index of the smallest radius at which the attack succeeded, the number of radii where it never
+        did; and the result at that radius, the clean image where it never did, with the steps of all attacks that the
+        image met and `zero_gradient` in any of them.
+
     Raises:
-        UserError: Settings that the method cannot honour, radii that do not ascend, or settings that
-            differ in more than radius and step size.
+        UserError: Radii or a rule of success that the method cannot honour, or radii that do not ascend.
     """
-    inputs = _checked_inputs(job, curve)
-    if len({replace(level, eps=0.0, step_size=None) for level in curve}) > 1:
-        raise UserError("bisect: the settings of a curve may differ in eps and step_size only")
-    low = torch.zeros(len(inputs), dtype=torch.int64, device=job.images.device)
-    high = torch.full_like(low, len(curve))
-    found = SmallestEps(
-        high,
-        job.images.clone(),
-        steps_used=torch.zeros_like(low),
-        zero_gradient=torch.zeros_like(low, dtype=torch.bool),
-    )
+    if not radii or any(larger <= smaller for smaller, larger in pairwise(radii)):
+        raise UserError(
+            f"the eps of a curve must be at least one, each above the last; got {[float(eps) for eps in radii]}"
+        )
+    images, exact = checked(attack, images, *radii), [Fraction(eps) for eps in radii]
+    # An image stands at all radii below `low` and falls at `high`; the last `high` is a radius that is not there.
+    low = torch.zeros(len(images), dtype=torch.int64, device=images.images.device)
+    high = torch.full_like(low, len(exact))
+    found = AttackResult.blank(images.images.clone())
+    # Images share passes though they stand at different radii: each round, every open one is tried in its own middle.
     while len(open_rows := (low < high).nonzero().squeeze(1)):
         middle = (low[open_rows] + high[open_rows]) // 2
-        result = attack_inputs(plan_of(job, curve[0]), _at_levels(inputs.select(open_rows), curve, middle))
+        result = run_starts(attack, images.select(open_rows).within(attack, exact, middle))
         fell = result.success
         high[open_rows[fell]] = middle[fell]
         low[open_rows[~fell]] = middle[~fell] + 1
         _note(found, open_rows, result)
-    return found
+    return high, replace(found, success=high < len(exact))
 
 
-def _note(found: SmallestEps, rows: Tensor, result: AttackResult) -> None:
+def _note(found: AttackResult, rows: Tensor, result: AttackResult) -> None:
     """Add one round's outcome, in place; a success is at a smaller radius than any before it."""
     found.images[rows[result.success]] = result.images[result.success]
     found.steps_used[rows] += result.steps_used
     found.zero_gradient[rows] |= result.zero_gradient
-
-
-def _at_levels(inputs: Inputs, curve: Sequence[AttackSettings], levels: Tensor) -> Inputs:
-    """The rows with the radius and step size of their levels."""
-    eps = torch.tensor([level.eps for level in curve], dtype=torch.float64, device=levels.device)
-    step_size = torch.tensor(
-        [_step_size(level) for level in curve], dtype=torch.float64, device=levels.device
-    )
-    return replace(inputs, eps=eps[levels], step_size=step_size[levels])
-
-
-def _step_size(settings: AttackSettings) -> float:
-    return settings.eps if settings.step_size is None else settings.step_size
-
-
-def _checked_inputs(job: AttackJob, curve: Sequence[AttackSettings]) -> Inputs:
-    """The job's rows.
-
-    Raises:
-        UserError: What is wrong with the job or its radii.
-    """
-    for settings in curve:
-        check_settings(job.method, settings, targeted=job.targets is not None)
-    radii = [settings.eps for settings in curve]
-    if not radii or any(b <= a for a, b in pairwise(radii)):
-        raise UserError(f"the eps of a curve must be at least one, each above the last; got {radii}")
-    return as_inputs(job, curve[0])

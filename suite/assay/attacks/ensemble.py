@@ -150,7 +150,7 @@ def least_likely_targets(models: Sequence[Classifier], images: Tensor, k: int = 
     Args:
         models: members, as for `ensemble_attack`.
         images: (N, C, H, W) float32 in [0, 1].
-        k: targets an image.
+        k: targets per image.
 
     Returns:
         (N, k) int64; classes of equal probability stand by ascending index.

@@ -7,16 +7,18 @@ ball: an image has fallen once one that is misclassified lies within.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from assay.attacks.balls import BALLS, per_image
 from assay.attacks.hyperplane import move_onto
+from assay.attacks.images import AttackedImages, LiveImages, Memory
 from assay.attacks.implementation import implements
 from assay.attacks.losses import margin
-from assay.attacks.observe import Model, Observation, checked_logits, gradient_of, observe
-from assay.attacks.rows import Inputs, Live, Memory
+from assay.attacks.methods import FabAttack, FabTargetedAttack
+from assay.attacks.observe import checked_logits, gradient_of, observe
 from assay.attacks.settings import AttackSettings, Norm
 
 _MOST_BIAS = 0.1  # alpha_max, the largest weight of the way from the image
@@ -25,92 +27,91 @@ _STEP_BACK = 0.9  # beta
 _SHORTEST = 1e-8  # two ways of no length weigh the same
 
 
-def at_image(inputs: Inputs, settings: AttackSettings) -> tuple[Tensor, Memory]:
+def at_image(given: AttackedImages, attack: AttackSettings) -> tuple[Tensor, Memory]:
     """Start at the image itself, with nothing found."""
-    del settings
-    return _with_nothing_found(inputs.images.clone())
+    del attack
+    return _with_nothing_found(given.images.clone())
 
 
-def near_image(inputs: Inputs, settings: AttackSettings) -> tuple[Tensor, Memory]:
+def near_image(given: AttackedImages, attack: FabAttack) -> tuple[Tensor, Memory]:
     """Start at a uniform random point of the ball of half the radius (section 3.4)."""
-    return _with_nothing_found(BALLS[settings.norm].random_start(inputs.images, inputs.eps / 2, inputs.seeds))
+    del attack
+    return _with_nothing_found(BALLS[given.norm].random_start(given.images, given.eps / 2, given.seeds))
 
 
 def look_at_target(
-    model: Model,
-    adversarial: Tensor,
-    inputs: Inputs,
-    settings: AttackSettings,
+    live: LiveImages,
+    attack: FabTargetedAttack,
     *,
     gradient: bool,
     needed: Callable[[Tensor], bool] = lambda _: True,
-) -> Observation:
+) -> LiveImages:
     """Look at the boundary between label and target: the loss is z_target - z_label."""
-    return observe(
-        model, adversarial, inputs, settings, gradient=gradient, needed=needed, loss_of=_lead_of_target
-    )
+    return observe(live, attack, gradient=gradient, needed=needed, loss_of=_lead_of_target)
 
 
 def look_at_nearest(
-    model: Model,
-    adversarial: Tensor,
-    inputs: Inputs,
-    settings: AttackSettings,
+    live: LiveImages,
+    attack: FabAttack,
     *,
     gradient: bool,
     needed: Callable[[Tensor], bool] = lambda _: True,
-) -> Observation:
-    """Look at the nearest of all linearised boundaries (equation 7): one backward pass a class."""
+) -> LiveImages:
+    """Look at the nearest of all linearised boundaries (equation 7): one backward pass per class."""
     if not gradient:
-        return observe(model, adversarial, inputs, settings, gradient=False)
+        return observe(live, attack, gradient=False)
+    given = live.attacked
     with torch.enable_grad():
-        points = adversarial.detach().requires_grad_(True)
-        logits = checked_logits(model, points, inputs.position)
-        leads = logits - logits.gather(1, inputs.labels[:, None])
-    seen = Observation(logits.detach(), margin(logits.detach(), inputs.labels))
-    if not needed(seen.logits):
+        points = live.adversarial.detach().requires_grad_(True)
+        logits = checked_logits(given.model, points, given.position)
+        leads = logits - logits.gather(1, given.labels[:, None])
+    seen = replace(live, logits=logits.detach(), loss=margin(logits.detach(), given.labels), gradient=None)
+    if not needed(logits.detach()):
         return seen
-    loss, slopes = torch.zeros_like(seen.loss), torch.zeros_like(adversarial)
+    loss, slopes = torch.zeros_like(leads[:, 0].detach()), torch.zeros_like(live.adversarial)
     nearest = torch.full_like(loss, torch.inf)
     for one in range(logits.shape[1]):
         slope = gradient_of(leads[:, one], points, keep_graph=one + 1 < logits.shape[1])
-        distance = _distance(leads[:, one].detach(), slope, settings.norm)
-        nearer = (distance < nearest) & (inputs.labels != one)
+        distance = _distance(leads[:, one].detach(), slope, given.norm)
+        nearer = (distance < nearest) & (given.labels != one)
         nearest = torch.where(nearer, distance, nearest)
         loss = torch.where(nearer, leads[:, one].detach(), loss)
         slopes[nearer] = slope[nearer]
-    return Observation(seen.logits, loss, slopes)
+    return replace(seen, loss=loss, gradient=slopes)
 
 
-def step_back(live: Live, wrong: Tensor, settings: AttackSettings) -> None:
+def step_back(live: LiveImages, wrong: Tensor) -> None:
     """Note the misclassified iterates, then take them a tenth of the way back to their images (section 3.3)."""
-    _note_nearest(live, wrong, settings.norm)
-    images = live.inputs.images[wrong]
+    _note_nearest(live, wrong)
+    images = live.attacked.images[wrong]
     live.adversarial[wrong] = torch.lerp(images, live.adversarial[wrong], _STEP_BACK)
 
 
-def bring_back(live: Live, wrong: Tensor, settings: AttackSettings) -> None:
+def bring_back(live: LiveImages, wrong: Tensor) -> None:
     """End at the nearest misclassified point, or the last one; where a radius is asked for, in the ball."""
-    _note_nearest(live, wrong, settings.norm)
+    _note_nearest(live, wrong)
     found = live.memory["length"].isfinite()
     live.adversarial[found] = live.memory["nearest"][found]
-    if settings.early_stop:
-        BALLS[settings.norm].project_(live.adversarial, live.inputs.images, live.inputs.eps)
+    given = live.attacked
+    if given.early_stop:
+        BALLS[given.norm].project_(live.adversarial, given.images, given.eps)
 
 
 @implements(
-    "fab", start=at_image, restart=near_image, look=look_at_nearest, step_back=step_back, end=bring_back
+    FabAttack, start=at_image, restart=near_image, look=look_at_nearest, step_back=step_back, end=bring_back
 )
-@implements("fab_t", start=at_image, look=look_at_target, step_back=step_back, end=bring_back)
-def cross(live: Live, seen: Observation, settings: AttackSettings) -> None:
+@implements(FabTargetedAttack, start=at_image, look=look_at_target, step_back=step_back, end=bring_back)
+def cross(live: LiveImages, attack: AttackSettings) -> None:
     """Step beyond the linearised boundary, from the iterate and, with less weight, from the image (equation 9)."""
-    assert seen.gradient is not None
-    _note_nearest(live, seen.loss > 0, settings.norm)
-    here, images, slopes, norm = live.adversarial, live.inputs.images, seen.gradient, settings.norm
+    del attack
+    loss, slopes = live.seen()
+    _note_nearest(live, loss > 0)
+    here, images, norm = live.adversarial, live.attacked.images, live.attacked.norm
     came = (slopes * (here - images)).flatten(1).sum(dim=1)
-    from_here = move_onto(here, slopes, -seen.loss, norm)
-    from_image = move_onto(images, slopes, came - seen.loss, norm)
+    from_here = move_onto(here, slopes, -loss, norm)
+    from_image = move_onto(images, slopes, came - loss, norm)
     near, far = (BALLS[norm].length(move).clamp_min(_SHORTEST) for move in (from_here, from_image))
+    # The nearer of the two ways weighs more; that from the image keeps the iterates from drifting away.
     bias = per_image((near / (near + far)).clamp_max(_MOST_BIAS), here)
     ahead = torch.lerp(here + _OVERSHOOT * from_here, images + _OVERSHOOT * from_image, bias)
     here.copy_(ahead.clamp_(0, 1))
@@ -136,9 +137,10 @@ def _with_nothing_found(start: Tensor) -> tuple[Tensor, Memory]:
     return start, {"nearest": start.clone(), "length": never}
 
 
-def _note_nearest(live: Live, wrong: Tensor, norm: Norm) -> None:
+def _note_nearest(live: LiveImages, wrong: Tensor) -> None:
     """Keep the iterates that are misclassified and nearer to their images than any before."""
-    length = BALLS[norm].length(live.adversarial - live.inputs.images)
+    given = live.attacked
+    length = BALLS[given.norm].length(live.adversarial - given.images)
     nearer = wrong & (length < live.memory["length"])
     live.memory["nearest"][nearer] = live.adversarial[nearer]
     live.memory["length"][nearer] = length[nearer]

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Mapping
 from dataclasses import replace
+from fractions import Fraction
 from functools import partial
 from typing import Any, get_type_hints
 
@@ -21,24 +21,23 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 from torch import Tensor, nn
 
 from assay.attacks.balls import BALLS
+from assay.attacks.images import AttackedImages, AttackResult, Model
 from assay.attacks.losses import in_top
-from assay.attacks.methods import check_settings
-from assay.attacks.observe import Model
-from assay.attacks.rows import Inputs
-from assay.attacks.run import AttackJob, as_inputs
-from assay.attacks.settings import AttackResult, AttackSettings, Norm
+from assay.attacks.methods import METHODS, BimAttack, FgsmAttack, FoolboxAttack, MimAttack, PgdAttack
+from assay.attacks.run import checked
+from assay.attacks.settings import AttackSettings, Norm
 from assay.common import randomness
 from assay.common.errors import UserError
 
-_CLASSES = {
-    ("fgsm", "linf"): foolbox.attacks.LinfBasicIterativeAttack,
-    ("fgsm", "l2"): foolbox.attacks.L2BasicIterativeAttack,
-    ("bim", "linf"): foolbox.attacks.LinfBasicIterativeAttack,
-    ("bim", "l2"): foolbox.attacks.L2BasicIterativeAttack,
-    ("pgd", "linf"): foolbox.attacks.LinfProjectedGradientDescentAttack,
-    ("pgd", "l2"): foolbox.attacks.L2ProjectedGradientDescentAttack,
-    ("mim", "linf"): foolbox.attacks.LinfMomentumIterativeFastGradientMethod,
-    ("mim", "l2"): foolbox.attacks.L2MomentumIterativeFastGradientMethod,
+_CLASSES: dict[tuple[type[AttackSettings], Norm], Any] = {
+    (FgsmAttack, "linf"): foolbox.attacks.LinfBasicIterativeAttack,
+    (FgsmAttack, "l2"): foolbox.attacks.L2BasicIterativeAttack,
+    (BimAttack, "linf"): foolbox.attacks.LinfBasicIterativeAttack,
+    (BimAttack, "l2"): foolbox.attacks.L2BasicIterativeAttack,
+    (PgdAttack, "linf"): foolbox.attacks.LinfProjectedGradientDescentAttack,
+    (PgdAttack, "l2"): foolbox.attacks.L2ProjectedGradientDescentAttack,
+    (MimAttack, "linf"): foolbox.attacks.LinfMomentumIterativeFastGradientMethod,
+    (MimAttack, "l2"): foolbox.attacks.L2MomentumIterativeFastGradientMethod,
 }
 
 
@@ -53,53 +52,54 @@ class _Wrapped(nn.Module):
         return self.model(pixels)
 
 
-def check_foolbox_settings(name: str, settings: AttackSettings, *, targeted: bool = False) -> None:
+def check_foolbox(attack: AttackSettings, norm: Norm, top_k: int) -> None:
     """Refuse what foolbox cannot run.
 
     Raises:
-        UserError: The method, loss or rule of success that it has no equal of.
+        UserError: the method, loss or rule of success that it has no equal of; for an attack by its class name, one
+            that foolbox has not, that works in another norm, or options that are not its own.
     """
-    check_settings(name, settings, targeted=targeted)
-    if (name, settings.norm) not in _CLASSES:
-        known = ", ".join(sorted({method for method, _ in _CLASSES}))
-        raise UserError(f"{name}: the foolbox backend runs {known} only; choose backend assay")
-    if settings.loss != "cross_entropy" or settings.top_k != 1:
-        raise UserError(f"{name}: the foolbox backend climbs cross_entropy and judges top 1 only")
+    if isinstance(attack, FoolboxAttack):
+        _check_named(attack, norm)
+        return
+    if (type(attack), norm) not in _CLASSES:
+        known = ", ".join(sorted(name for name, kind in METHODS.items() if (kind, norm) in _CLASSES))
+        raise UserError(f"{attack.method}: the foolbox backend runs {known} only; choose backend assay")
+    if attack.loss != "cross_entropy" or top_k != 1:
+        raise UserError(f"{attack.method}: the foolbox backend climbs cross_entropy and judges top 1 only")
 
 
-def run_with_foolbox(job: AttackJob, settings: AttackSettings) -> AttackResult:
-    """`run.run_job` by foolbox's loops, from the same starts; `early_stop` is of no effect.
+def run_with_foolbox(attack: AttackSettings, images: AttackedImages, eps: Fraction | float) -> AttackResult:
+    """`run.run_attack` by foolbox's loops, from the same starts; `early_stop` is of no effect.
 
     Raises:
-        UserError: Settings that foolbox has no equal of.
+        UserError: An attack that foolbox has no equal of.
     """
-    targeted = job.targets is not None
-    check_foolbox_settings(job.method, settings, targeted=targeted)
-    inputs = as_inputs(job, settings)
-    images, success = job.images.clone(), torch.zeros(len(inputs), dtype=torch.bool, device=job.images.device)
-    starts = torch.zeros(len(inputs), dtype=torch.int64, device=job.images.device)
-    for restart in range(settings.restarts):
-        standing = (~success).nonzero().squeeze(1)
-        for rows in torch.split(standing, job.batch_size or max(len(inputs), 1)):
-            batch = inputs.select(rows)
+    check_foolbox(attack, images.norm, images.top_k)
+    images = checked(attack, images, eps)
+    found = AttackResult.blank(images.images.clone())
+    starts = torch.zeros_like(found.steps_used)
+    for restart in range(attack.restarts):
+        standing = (~found.success).nonzero().squeeze(1)
+        for rows in torch.split(standing, images.batch_size):
+            batch = images.select(rows)
             batch = replace(batch, seeds=randomness.derive(batch.seeds, restart))
-            images[rows] = _attack_batch(job, settings, batch)
-            success[rows] = _broken(job.model, images[rows], batch)
+            found.images[rows] = _attack_batch(attack, batch, Fraction(eps))
+            found.success[rows] = _broken(found.images[rows], batch)
             starts[rows] += 1
-    return AttackResult(images, success, starts * settings.steps, torch.zeros_like(success))
+    return replace(found, steps_used=starts * attack.step_count)
 
 
 def run_named(
-    name: str, options: Mapping[str, Any], job: AttackJob, eps: float | None = None, *, seed: int = 0
+    attack: FoolboxAttack, images: AttackedImages, eps: float | None = None, *, seed: int = 0
 ) -> tuple[Tensor, Tensor]:
-    """Any foolbox attack by its class name, e.g. `L2DeepFoolAttack`; the job's method plays no part.
+    """Any foolbox attack by its class name, e.g. `L2DeepFoolAttack`.
 
     Args:
-        name: A class of `foolbox.attacks`.
-        options: Its constructor's arguments.
-        job: The images.
+        attack: Its method is a class of `foolbox.attacks`, its options are the constructor's arguments.
+        images: What is attacked.
         eps: Radius in the attack's norm; None asks a minimisation attack for the nearest adversarial image.
-        seed: Seeds foolbox's randomness, which is not per image, so that outcomes depend on `batch_size`.
+        seed: Seeds foolbox's randomness, which is not per image, so that outcomes depend on the batch size.
 
     Returns:
         (N, C, H, W) images in [0, 1], and (N,) bool: whether they do what the attack wants.
@@ -107,42 +107,42 @@ def run_named(
     Raises:
         UserError: No such attack, options it does not take, or no radius for an attack that needs one.
     """
-    attack = _named_attack(name, options)
-    if eps is None and isinstance(attack, foolbox.attacks.base.FixedEpsilonAttack):
-        raise UserError(f"foolbox attack {name} works within a given radius: give eps")
-    wrapped = _foolbox_model(job.model, job.images)
-    images, success = [], []
+    named = _named_attack(attack)
+    if eps is None and isinstance(named, foolbox.attacks.base.FixedEpsilonAttack):
+        raise UserError(f"foolbox attack {attack.method} works within a given radius: give eps")
+    wrapped = _foolbox_model(images.model, images.images)
+    points, success = [], []
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        for rows in torch.split(torch.arange(len(job.images)), job.batch_size or max(len(job.images), 1)):
-            clean = job.images[rows]
-            criterion = _criterion(job.labels[rows], None if job.targets is None else job.targets[rows])
+        for rows in torch.split(torch.arange(len(images)), images.batch_size):
+            part = images.select(rows)
             try:
-                _, found, fell = attack(wrapped, clean, criterion, epsilons=eps)
+                _, found, fell = named(wrapped, part.images, _criterion(part), epsilons=eps)
             except ValueError as error:  # that it cannot aim at a target, for one
-                raise UserError(f"foolbox attack {name}: {error}; choose another") from error
-            images.append(found)
+                raise UserError(f"foolbox attack {attack.method}: {error}; choose another") from error
+            points.append(found)
             success.append(fell)
-    return torch.cat(images), torch.cat(success)
+    return torch.cat(points), torch.cat(success)
 
 
-def needs_radius(name: str, options: Mapping[str, Any]) -> bool:
+def needs_radius(attack: FoolboxAttack) -> bool:
     """Whether a foolbox attack works within a given radius, instead of looking for the nearest image.
 
     Raises:
         UserError: No such attack, or options it does not take.
     """
-    return isinstance(_named_attack(name, options), foolbox.attacks.base.FixedEpsilonAttack)
+    return isinstance(_named_attack(attack), foolbox.attacks.base.FixedEpsilonAttack)
 
 
-def check_named(name: str, options: Mapping[str, Any], norm: Norm) -> None:
-    """Refuse an attack by its class name that foolbox has not, or that works in another norm.
+def _check_named(attack: FoolboxAttack, norm: Norm) -> None:
+    """Refuse an attack that foolbox does not have by this name, or that works in another norm.
 
     Raises:
-        UserError: so it is, or the options are not its own.
+        UserError: no such attack, one of another norm, or options that are not its own.
     """
+    name = attack.method
     try:
-        order = _named_attack(name, options).distance.p
+        order = _named_attack(attack).distance.p
     except (AttributeError, NotImplementedError, ValueError) as error:
         if isinstance(error, UserError):
             raise
@@ -155,19 +155,20 @@ def check_named(name: str, options: Mapping[str, Any], norm: Norm) -> None:
         )
 
 
-def _named_attack(name: str, options: Mapping[str, Any]) -> Any:
-    """An attack object.
+def _named_attack(attack: FoolboxAttack) -> Any:
+    """Foolbox's own attack object.
 
     Raises:
         UserError: See `run_named`.
     """
+    name, options = attack.method, attack.options
     known = [key for key, kind in vars(foolbox.attacks).items() if isinstance(kind, type)]
     if name not in known:
         near = difflib.get_close_matches(name, known, n=3, cutoff=0.3)
         raise UserError(f"foolbox has no attack {name!r}: did you mean {', '.join(near) or 'another'}?")
     kind = vars(foolbox.attacks)[name]
     try:
-        attack = kind(**options)
+        made = kind(**options)
     except TypeError as error:
         raise UserError(f"foolbox attack {name} does not take these options: {error}") from error
     # The constructor looks at no types, and the attack would stop at the first image.
@@ -183,26 +184,23 @@ def _named_attack(name: str, options: Mapping[str, Any]) -> Any:
             raise UserError(
                 f"foolbox attack {name} does not take these options: {key}: {wrong} (got {value!r})"
             ) from error
-    return attack
+    return made
 
 
-def _attack_batch(job: AttackJob, settings: AttackSettings, batch: Inputs) -> Tensor:
-    """Foolbox's last iterates from our starts."""
-    step_size = settings.eps if settings.step_size is None else settings.step_size
-    options: dict[str, Any] = {"abs_stepsize": step_size, "steps": settings.steps}
-    if job.method == "mim":
-        options["momentum"] = settings.momentum
-    attack: BaseGradientDescent = _CLASSES[job.method, settings.norm](**options)
-    if job.method == "mim":
+def _attack_batch(attack: AttackSettings, batch: AttackedImages, eps: Fraction) -> Tensor:
+    """Foolbox's last iterates from our starts; all images in the ball of one radius."""
+    options: dict[str, Any] = {"abs_stepsize": attack.step_at(eps), "steps": attack.step_count}
+    if isinstance(attack, MimAttack):
+        options["momentum"] = attack.decay
+    theirs: BaseGradientDescent = _CLASSES[type(attack), batch.norm](**options)
+    if isinstance(attack, MimAttack):
         # Foolbox's own sums up signs; Dong et al. sum up gradients divided by their norm.
-        order = 1 if settings.momentum_norm == "l1" else 2
-        attack.normalize = lambda gradients, **_: normalize_lp_norms(gradients, p=order)
-    if job.method == "pgd":
-        start = BALLS[settings.norm].random_start(batch.images, batch.eps, batch.seeds)
-        attack.get_random_start = partial(_given_start, start)
-    criterion = _criterion(batch.labels, batch.targets)
-    wrapped = _foolbox_model(job.model, batch.images)
-    found: Tensor = attack.run(wrapped, batch.images, criterion, epsilon=settings.eps)
+        theirs.normalize = lambda gradients, **_: normalize_lp_norms(gradients, p=attack.gradient_order)
+    if isinstance(attack, PgdAttack):
+        start = BALLS[batch.norm].random_start(batch.images, batch.eps, batch.seeds)
+        theirs.get_random_start = partial(_given_start, start)
+    wrapped = _foolbox_model(batch.model, batch.images)
+    found: Tensor = theirs.run(wrapped, batch.images, _criterion(batch), epsilon=float(eps))
     return found
 
 
@@ -210,16 +208,16 @@ def _given_start(start: Tensor, *_: object) -> Any:
     return eagerpy.astensor(start)
 
 
-def _broken(model: Model, images: Tensor, batch: Inputs) -> Tensor:
+def _broken(points: Tensor, batch: AttackedImages) -> Tensor:
     with torch.no_grad():
-        logits = model(images)
+        logits = batch.model(points)
     return ~in_top(logits, batch.labels) if batch.targets is None else in_top(logits, batch.targets)
 
 
-def _criterion(labels: Tensor, targets: Tensor | None) -> Any:
-    if targets is None:
-        return foolbox.criteria.Misclassification(labels)
-    return foolbox.criteria.TargetedMisclassification(targets)
+def _criterion(batch: AttackedImages) -> Any:
+    if batch.targets is None:
+        return foolbox.criteria.Misclassification(batch.labels)
+    return foolbox.criteria.TargetedMisclassification(batch.targets)
 
 
 def _foolbox_model(model: Model, images: Tensor) -> Any:

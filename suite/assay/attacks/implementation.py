@@ -1,40 +1,38 @@
-"""How a method's code is found: functions registered under the method's declared name."""
+"""How a method's code is found: functions registered for the method's model."""
 
 from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 from torch import Tensor
 
-from assay.attacks.methods import Method
-from assay.attacks.observe import Model, Observation, observe
-from assay.attacks.rows import Inputs, Live, Memory
+from assay.attacks.images import AttackedImages, LiveImages, Memory
+from assay.attacks.observe import observe
 from assay.attacks.settings import AttackSettings
 
-Start = Callable[[Inputs, AttackSettings], tuple[Tensor, Memory]]
+MethodT = TypeVar("MethodT", bound=AttackSettings)
+Start = Callable[[AttackedImages, MethodT], tuple[Tensor, Memory]]
 """First iterates (a new tensor) and the memory that goes with them."""
-Advance = Callable[[Live, Observation, AttackSettings], None]
+Advance = Callable[[LiveImages, MethodT], None]
 """Moves `live.adversarial` (and `live.memory`), in place, to the next iterates."""
-Judged = Callable[[Live, Tensor, AttackSettings], None]
+Judged = Callable[[LiveImages, Tensor], None]
 """Moves iterates, in place, by what the model has just said of them: (n,) bool, which are misclassified."""
 
 
 class Look(Protocol):
-    """How a method looks at the model; most climb the loss of their settings, as `observe` sees it."""
+    """How a method looks at the model; most climb the loss of their attack, as `observe` sees it."""
 
     def __call__(
         self,
-        model: Model,
-        adversarial: Tensor,
-        inputs: Inputs,
-        settings: AttackSettings,
+        live: LiveImages,
+        attack: Any,
         *,
         gradient: bool,
         needed: Callable[[Tensor], bool] = ...,
-    ) -> Observation:
+    ) -> LiveImages:
         """See `observe`."""
 
 
@@ -52,36 +50,36 @@ class Implementation:
         end: Called with the last iterates, which are then judged once more.
     """
 
-    start: Start
-    advance: Advance
-    restart: Start | None = None
+    start: Start[Any]
+    advance: Advance[Any]
+    restart: Start[Any] | None = None
     look: Look = observe
     step_back: Judged | None = None
     end: Judged | None = None
 
 
-_IMPLEMENTATIONS: dict[str, Implementation] = {}
+_IMPLEMENTATIONS: dict[type[AttackSettings], Implementation] = {}
 
 
 def implements(
-    name: str,
+    method: type[MethodT],
     *,
-    start: Start,
-    restart: Start | None = None,
+    start: Start[MethodT],
+    restart: Start[MethodT] | None = None,
     look: Look = observe,
     step_back: Judged | None = None,
     end: Judged | None = None,
-) -> Callable[[Advance], Advance]:
-    """Register the decorated function as the step of the method `name`, with its other parts."""
+) -> Callable[[Advance[MethodT]], Advance[Any]]:
+    """Register the decorated function as the step of a method, with its other parts."""
 
-    def register(advance: Advance) -> Advance:
-        _IMPLEMENTATIONS[name] = Implementation(start, advance, restart, look, step_back, end)
+    def register(advance: Advance[MethodT]) -> Advance[Any]:
+        _IMPLEMENTATIONS[method] = Implementation(start, advance, restart, look, step_back, end)
         return advance
 
     return register
 
 
-def implementation_of(method: Method) -> Implementation:
-    """The method's functions; its module is imported at first use."""
-    importlib.import_module(method.module)
-    return _IMPLEMENTATIONS[method.name]
+def implementation_of(attack: AttackSettings) -> Implementation:
+    """The functions of an attack's method; their module is imported at first use."""
+    importlib.import_module(attack.module)
+    return _IMPLEMENTATIONS[type(attack)]

@@ -1,213 +1,317 @@
-"""The methods' declarations: what each one supports, checked before any work starts. No torch here."""
+"""The attack methods: one strict model per method, together a union that ``method`` tells apart. No torch here."""
 
 from __future__ import annotations
 
 import difflib
-import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal
 
-from assay.attacks.settings import AttackSettings, LossName, Norm
+from pydantic import BeforeValidator, Discriminator, Field, Tag, TypeAdapter, ValidationError, ValidationInfo
+
+from assay.attacks.settings import AttackSettings
 from assay.common.errors import UserError
-
-_BOTH_NORMS: frozenset[Norm] = frozenset({"linf", "l2"})
-_ALL_LOSSES: frozenset[LossName] = frozenset({"cross_entropy", "margin", "dlr"})
-
-
-@dataclass(frozen=True)
-class Method:
-    """What an attack method is and supports.
-
-    Attributes:
-        name: The name in specs.
-        title: One line for listings, with the source.
-        module: The module that implements it, imported when the method is first used.
-        norms: The balls it knows.
-        losses: The losses it can climb.
-        targetable: Whether it can be run towards given target classes.
-        takes_step_size: Whether `step_size` must be given; other methods choose their own and refuse it.
-        single_step: Whether it is one step by definition.
-        random_start: Whether a restart differs from the first start.
-        uses_gradient: False for black-box methods.
-        aims_at_runners_up: Each start climbs the loss towards the next most likely wrong class (APGD-T), and
-            any misclassification is a success.
-        leaves_ball: Whether it looks for the nearest adversarial image: its iterates may lie outside the ball, and
-            an image falls when one that is misclassified lies within. It knows top_k 1 only.
-    """
-
-    name: str
-    title: str
-    module: str
-    norms: frozenset[Norm] = _BOTH_NORMS
-    losses: frozenset[LossName] = _ALL_LOSSES
-    targetable: bool = True
-    takes_step_size: bool = True
-    single_step: bool = False
-    random_start: bool = False
-    uses_gradient: bool = True
-    aims_at_runners_up: bool = False
-    leaves_ball: bool = False
+from assay.common.fields import IDENTITY, StepSize
+from assay.common.validation import describe
 
 
-METHODS: dict[str, Method] = {}
+def _always(value: object, otherwise: str, *, also: object = None) -> BeforeValidator:
+    """A field that has one value (or ``also``); for any other the writer reads the method's name and ``otherwise``."""
+
+    def check(given: object, info: ValidationInfo) -> object:
+        if given not in (value, also):
+            raise ValueError(f"{info.data.get('method', 'this method')} {otherwise}")
+        return given
+
+    return BeforeValidator(check)
 
 
-def declare(method: Method) -> None:
-    """Add a method to the registry.
+Steps = Annotated[int, Field(ge=1), IDENTITY]
+OneStart = Annotated[Literal[1], _always(1, "starts at the image itself, so restarts must be 1"), IDENTITY]
+OneDraw = Annotated[
+    Literal[1],
+    Field(exclude_if=lambda draws: draws == 1),
+    _always(1, "looks for a boundary that stays where it is, so draws must be 1"),
+    IDENTITY,
+]
+NoMomentum = Annotated[
+    None,
+    _always(None, "has no momentum; remove `momentum` and `momentum_norm`, or use mim"),
+    IDENTITY,
+]
+NoOptions = Annotated[
+    dict[str, Any],
+    _always({}, "takes no `options`; they belong to attacks that only foolbox has"),
+    IDENTITY,
+]
+NoTarget = Annotated[Literal["no"], _always("no", "has no targeted form; leave `targeted` out"), IDENTITY]
+NoTransfer = Annotated[
+    None,
+    _always(
+        None,
+        "ends at the boundary of the network that it attacks, where another one need not err; "
+        "leave `transfer_from` out, or use bim",
+    ),
+    IDENTITY,
+]
+OwnStepSize = Annotated[None, _always(None, "chooses its own step_size; leave it out"), IDENTITY]
+OwnLoops = Annotated[
+    Literal["assay"],
+    _always(
+        "assay", "is not run by the foolbox backend, which knows bim, fgsm, mim and pgd; choose backend assay"
+    ),
+    IDENTITY,
+]
+MarginLoss = Annotated[Literal["margin"], IDENTITY]
+
+_FORTY_STEPS = {"steps": 40, "step_size": "0.1 eps"}
+
+
+class _PlainAttack(AttackSettings):
+    """What all methods of ours share but mim, which has momentum."""
+
+    momentum: NoMomentum = None
+    momentum_norm: NoMomentum = None
+    options: NoOptions = Field(default_factory=dict)
+
+
+class FgsmAttack(_PlainAttack):
+    """One step of the radius's length along the gradient."""
+
+    method: Annotated[Literal["fgsm"], IDENTITY]
+    steps: Annotated[
+        Literal[1] | None, _always(1, "takes one step; leave `steps` out, or use bim"), IDENTITY
+    ] = None
+    step_size: OwnStepSize = None
+    restarts: OneStart = 1
+
+    title = "Fast gradient sign method (Goodfellow et al. 2015)"
+    module = "assay.attacks.gradient"
+    single_step = True
+    usual: ClassVar[Mapping[str, Any]] = {}
+
+
+class BimAttack(_PlainAttack):
+    """Steps along the gradient from the image."""
+
+    method: Annotated[Literal["bim"], IDENTITY]
+    steps: Steps
+    step_size: Annotated[StepSize, IDENTITY]
+    restarts: OneStart = 1
+
+    title = "Basic iterative method (Kurakin et al. 2017)"
+    module = "assay.attacks.gradient"
+    usual = _FORTY_STEPS
+
+
+class PgdAttack(_PlainAttack):
+    """Steps along the gradient from a random point of the ball."""
+
+    method: Annotated[Literal["pgd"], IDENTITY]
+    steps: Steps
+    step_size: Annotated[StepSize, IDENTITY]
+
+    title = "Projected gradient descent from a random point of the ball (Madry et al. 2018)"
+    module = "assay.attacks.gradient"
+    usual = _FORTY_STEPS
+
+
+class MimAttack(AttackSettings):
+    """Steps along the sum of earlier gradients, each divided by its norm."""
+
+    method: Annotated[Literal["mim"], IDENTITY]
+    steps: Steps
+    step_size: Annotated[StepSize, IDENTITY]
+    restarts: OneStart = 1
+    options: NoOptions = Field(default_factory=dict)
+
+    title = "Momentum iterative method (Dong et al. 2018)"
+    module = "assay.attacks.gradient"
+    usual = _FORTY_STEPS
+
+    @property
+    def decay(self) -> float:
+        """What the sum of earlier gradients is multiplied by (the paper's mu): 1 where none is given."""
+        return 1.0 if self.momentum is None else float(self.momentum)
+
+    @property
+    def gradient_order(self) -> int:
+        """The order of the norm that each gradient is divided by: 1, as in the paper, where none is given."""
+        return 2 if self.momentum_norm == "l2" else 1
+
+
+class ApgdAttack(_PlainAttack):
+    """Gradient steps with momentum and a step size that adapts."""
+
+    method: Annotated[Literal["apgd"], IDENTITY]
+    steps: Steps
+    step_size: OwnStepSize = None
+    backend: OwnLoops = "assay"
+
+    title = "Auto-PGD, a step size that adapts (Croce and Hein 2020)"
+    module = "assay.attacks.apgd"
+
+
+class ApgdTargetedAttack(_PlainAttack):
+    """Auto-PGD towards each of the most likely wrong classes, one per start."""
+
+    method: Annotated[Literal["apgd_t"], IDENTITY]
+    steps: Steps
+    step_size: OwnStepSize = None
+    targeted: NoTarget = "no"
+    backend: OwnLoops = "assay"
+
+    title = "Auto-PGD towards each of the most likely wrong classes, one per start (Croce and Hein 2020)"
+    module = "assay.attacks.apgd"
+    targetable = False
+    aims_at_runners_up = True
+
+
+class SquareAttack(_PlainAttack):
+    """Random search with squares; ``steps`` counts the queries."""
+
+    method: Annotated[Literal["square"], IDENTITY]
+    steps: Steps
+    step_size: OwnStepSize = None
+    loss: Annotated[Literal["cross_entropy", "margin"], IDENTITY] = "cross_entropy"
+    backend: OwnLoops = "assay"
+
+    title = "Square attack, black-box random search (Andriushchenko et al. 2020)"
+    module = "assay.attacks.square"
+    uses_gradient = False
+    usual: ClassVar[Mapping[str, Any]] = {"steps": 1000}
+
+
+class _BoundaryAttack(_PlainAttack):
+    """What the attacks share that look for the nearest adversarial image."""
+
+    steps: Steps
+    step_size: OwnStepSize = None
+    loss: MarginLoss = "margin"
+    targeted: NoTarget = "no"
+    backend: OwnLoops = "assay"
+    transfer_from: NoTransfer = None
+    draws: OneDraw = 1
+
+    module = "assay.attacks.fab"
+    targetable = False
+    leaves_ball = True
+
+
+class FabAttack(_BoundaryAttack):
+    """Steps onto the nearest of all linearised boundaries."""
+
+    method: Annotated[Literal["fab"], IDENTITY]
+
+    title = "Fast adaptive boundary attack, the nearest adversarial image (Croce and Hein 2020)"
+
+
+class FabTargetedAttack(_BoundaryAttack):
+    """Steps onto the boundary of each of the most likely wrong classes, one per start."""
+
+    method: Annotated[Literal["fab_t"], IDENTITY]
+
+    title = (
+        "Fast adaptive boundary attack towards each of the most likely wrong classes, one per start "
+        "(Croce and Hein 2020)"
+    )
+    aims_at_runners_up = True
+
+
+_IN_OPTIONS = "is foolbox's own attack: give its parameters by foolbox's names in `options`"
+
+
+class FoolboxAttack(AttackSettings):
+    """Any other attack of foolbox by its class name; its parameters are ``options``."""
+
+    steps: Annotated[None, _always(None, _IN_OPTIONS), IDENTITY] = None
+    step_size: Annotated[None, _always(None, _IN_OPTIONS), IDENTITY] = None
+    restarts: Annotated[Literal[1], _always(1, _IN_OPTIONS), IDENTITY] = 1
+    momentum: Annotated[None, _always(None, _IN_OPTIONS), IDENTITY] = None
+    momentum_norm: Annotated[None, _always(None, _IN_OPTIONS), IDENTITY] = None
+    loss: Annotated[Literal["cross_entropy"], _always("cross_entropy", _IN_OPTIONS), IDENTITY] = (
+        "cross_entropy"
+    )
+    backend: Annotated[Literal["foolbox"], IDENTITY]
+    draws: Annotated[
+        Literal[1], Field(exclude_if=lambda draws: draws == 1), _always(1, _IN_OPTIONS), IDENTITY
+    ] = 1
+
+    title = "An attack of foolbox by its class name (Rauber et al. 2020)"
+    module = "assay.attacks.foolbox_backend"
+    only_foolbox_has = True
+
+    @property
+    def climbs_gradient(self) -> bool:
+        """False: nothing is known of how it works."""
+        return False
+
+
+METHODS: dict[str, type[AttackSettings]] = {
+    "fgsm": FgsmAttack,
+    "bim": BimAttack,
+    "pgd": PgdAttack,
+    "mim": MimAttack,
+    "apgd": ApgdAttack,
+    "apgd_t": ApgdTargetedAttack,
+    "square": SquareAttack,
+    "fab": FabAttack,
+    "fab_t": FabTargetedAttack,
+}
+"""Assay's own methods by name."""
+
+
+def _member(given: Any) -> str:
+    """Which model of the union a block is of: its method's name, or ``foolbox`` for what only foolbox has."""
+    method = given["method"] if isinstance(given, dict) else given.method
+    return method if method in METHODS else "foolbox"
+
+
+def _known(given: object) -> object:
+    """Refuse a block that names no method.
 
     Raises:
-        UserError: A method of this name is already there.
+        ValueError: what to write instead.
     """
-    if method.name in METHODS:
-        raise UserError(f"two attack methods are named {method.name!r}: rename one of them")
-    METHODS[method.name] = method
+    if isinstance(given, AttackSettings):
+        return given
+    known = ", ".join(METHODS)
+    if not isinstance(given, dict):
+        raise ValueError(f"write `{{method: …}}`, the method one of {known}")
+    method = given.get("method")
+    if not isinstance(method, str):
+        raise ValueError(f"name the attack's `method`, one of {known}")
+    if method not in METHODS and given.get("backend") != "foolbox":
+        near = difflib.get_close_matches(method, METHODS, n=3, cutoff=0.4) or sorted(METHODS)
+        raise ValueError(f"unknown attack method {method!r}: did you mean {', '.join(near)}?")
+    return given
 
 
-def find_method(name: str) -> Method:
-    """Look a method up by name.
+Attack = Annotated[
+    Annotated[FgsmAttack, Tag("fgsm")]
+    | Annotated[BimAttack, Tag("bim")]
+    | Annotated[PgdAttack, Tag("pgd")]
+    | Annotated[MimAttack, Tag("mim")]
+    | Annotated[ApgdAttack, Tag("apgd")]
+    | Annotated[ApgdTargetedAttack, Tag("apgd_t")]
+    | Annotated[SquareAttack, Tag("square")]
+    | Annotated[FabAttack, Tag("fab")]
+    | Annotated[FabTargetedAttack, Tag("fab_t")]
+    | Annotated[FoolboxAttack, Tag("foolbox")],
+    Discriminator(_member),
+    BeforeValidator(_known),
+]
+"""One attack with its parameters, as specs and calls write it."""
+
+_ATTACK: TypeAdapter[AttackSettings] = TypeAdapter(Attack)
+
+
+def attack_of(method: str, **parameters: Any) -> AttackSettings:
+    """An attack by its method's name and parameters, such as ``attack_of("pgd", steps=40, step_size="0.1 eps")``.
 
     Raises:
-        UserError: No method has this name; the nearest ones are listed.
+        UserError: an unknown method, or parameters that the method cannot honour.
     """
-    if name in METHODS:
-        return METHODS[name]
-    near = difflib.get_close_matches(name, METHODS, n=3, cutoff=0.4) or sorted(METHODS)
-    raise UserError(f"unknown attack method {name!r}: did you mean {', '.join(near)}?")
-
-
-def check_settings(name: str, settings: AttackSettings, *, targeted: bool = False) -> None:
-    """Refuse settings that the method cannot honour; free of torch, so that specs can be checked with it.
-
-    Raises:
-        UserError: The first thing that is wrong, what was expected, and how to mend it.
-    """
-    method = find_method(name)
-    _check_numbers(name, settings)
-    if settings.norm not in method.norms:
-        known = " or ".join(sorted(method.norms))
-        raise UserError(f"{name}: norm {settings.norm!r} is not supported, choose {known}")
-    if settings.loss not in method.losses:
-        known = " or ".join(sorted(method.losses))
-        raise UserError(f"{name}: loss {settings.loss!r} is not supported, choose {known}")
-    if targeted and not method.targetable:
-        raise UserError(f"{name}: has no targeted form, leave the targets out")
-    if method.takes_step_size and settings.step_size is None:
-        raise UserError(f"{name}: step_size is missing, give it in units of pixels in [0, 1]")
-    if not method.takes_step_size and settings.step_size is not None:
-        raise UserError(f"{name}: chooses its own step_size, leave it out")
-    if method.single_step and settings.steps != 1:
-        raise UserError(f"{name}: takes one step, got steps {settings.steps}: leave steps out or use bim")
-    if settings.restarts > 1 and not (method.random_start or method.aims_at_runners_up):
-        raise UserError(f"{name}: starts at the image itself, so restarts must be 1, got {settings.restarts}")
-    if method.leaves_ball and settings.top_k != 1:
-        raise UserError(
-            f"{name}: looks for where the highest logit changes, so top_k must be 1, got {settings.top_k}"
-        )
-    if method.leaves_ball and settings.draws != 1:
-        raise UserError(
-            f"{name}: looks for a boundary that stays where it is, so draws must be 1, got {settings.draws}"
-        )
-
-
-def _check_numbers(name: str, settings: AttackSettings) -> None:
-    """Refuse values that no method can use."""
-    if not (math.isfinite(settings.eps) and settings.eps >= 0):
-        raise UserError(f"{name}: eps must be a finite number >= 0, got {settings.eps}")
-    if settings.norm == "linf" and settings.eps > 1:
-        raise UserError(f"{name}: eps is in units of pixels in [0, 1], got {settings.eps}: write 4/255")
-    step_size = settings.step_size
-    # A step given as a part of eps is 0 where eps is: the identity, which guards rely on.
-    if step_size is not None and not (0 < step_size < math.inf or step_size == settings.eps == 0):
-        raise UserError(f"{name}: step_size must be a finite number > 0, got {step_size}")
-    if not (math.isfinite(settings.momentum) and settings.momentum >= 0):
-        raise UserError(f"{name}: momentum must be a finite number >= 0, got {settings.momentum}")
-    for key in ("steps", "restarts", "top_k", "draws"):
-        if getattr(settings, key) < 1:
-            raise UserError(f"{name}: {key} must be at least 1, got {getattr(settings, key)}")
-
-
-declare(
-    Method(
-        name="fgsm",
-        title="Fast gradient sign method (Goodfellow et al. 2015)",
-        module="assay.attacks.gradient",
-        takes_step_size=False,
-        single_step=True,
-    )
-)
-declare(
-    Method(
-        name="bim",
-        title="Basic iterative method (Kurakin et al. 2017)",
-        module="assay.attacks.gradient",
-    )
-)
-declare(
-    Method(
-        name="pgd",
-        title="Projected gradient descent from a random point of the ball (Madry et al. 2018)",
-        module="assay.attacks.gradient",
-        random_start=True,
-    )
-)
-declare(
-    Method(
-        name="mim",
-        title="Momentum iterative method (Dong et al. 2018)",
-        module="assay.attacks.gradient",
-    )
-)
-declare(
-    Method(
-        name="apgd",
-        title="Auto-PGD, a step size that adapts (Croce and Hein 2020)",
-        module="assay.attacks.apgd",
-        takes_step_size=False,
-        random_start=True,
-    )
-)
-declare(
-    Method(
-        name="apgd_t",
-        title="Auto-PGD towards each of the most likely wrong classes, one a start (Croce and Hein 2020)",
-        module="assay.attacks.apgd",
-        targetable=False,
-        takes_step_size=False,
-        aims_at_runners_up=True,
-    )
-)
-declare(
-    Method(
-        name="square",
-        title="Square attack, black-box random search (Andriushchenko et al. 2020)",
-        module="assay.attacks.square",
-        losses=frozenset({"cross_entropy", "margin"}),
-        takes_step_size=False,
-        random_start=True,
-        uses_gradient=False,
-    )
-)
-declare(
-    Method(
-        name="fab",
-        title="Fast adaptive boundary attack, the nearest adversarial image (Croce and Hein 2020)",
-        module="assay.attacks.fab",
-        losses=frozenset({"margin"}),
-        targetable=False,
-        takes_step_size=False,
-        random_start=True,
-        leaves_ball=True,
-    )
-)
-declare(
-    Method(
-        name="fab_t",
-        title="Fast adaptive boundary attack towards each of the most likely wrong classes, one a start "
-        "(Croce and Hein 2020)",
-        module="assay.attacks.fab",
-        losses=frozenset({"margin"}),
-        targetable=False,
-        takes_step_size=False,
-        aims_at_runners_up=True,
-        leaves_ball=True,
-    )
-)
+    try:
+        return _ATTACK.validate_python({"method": method, **parameters})
+    except ValidationError as error:
+        raise UserError(f"attack: {describe(error)}") from error

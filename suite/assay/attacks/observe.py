@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
+from assay.attacks.images import LiveImages, Model
 from assay.attacks.losses import LOSSES, Loss
-from assay.attacks.rows import Inputs
 from assay.attacks.settings import AttackSettings
 from assay.common.errors import UserError
 from assay.models.check import check_type
-
-Model = Callable[[Tensor], Tensor]
-"""Pixels (N, C, H, W) in [0, 1] to logits (N, K)."""
 
 
 class NonFiniteLogitsError(UserError):
@@ -34,31 +31,11 @@ class NonFiniteLogitsError(UserError):
         )
 
 
-@dataclass(frozen=True)
-class Observation:
-    """What was seen at some iterates.
-
-    Attributes:
-        logits: (n, K), detached.
-        loss: (n,), detached; what the attacker wants high.
-        gradient: (n, C, H, W) of the loss, or None when it was not asked for.
-    """
-
-    logits: Tensor
-    loss: Tensor
-    gradient: Tensor | None = None
-
-    def select(self, rows: Tensor) -> Observation:
-        """The observation of some rows."""
-        gradient = None if self.gradient is None else self.gradient[rows]
-        return Observation(self.logits[rows], self.loss[rows], gradient)
-
-
 def checked_logits(model: Model, images: Tensor, positions: Tensor) -> Tensor:
     """The model's logits of `images`, refused when they are not finite (N, K) numbers.
 
     Raises:
-        UserError: The output is not one row of at least two logits an image.
+        UserError: The output is not one row of at least two logits per image.
         NonFiniteLogitsError: Some logits are NaN or infinite.
     """
     logits = model(images)
@@ -74,6 +51,18 @@ def checked_logits(model: Model, images: Tensor, positions: Tensor) -> Tensor:
     return logits
 
 
+def clean_logits(model: Model, images: Tensor, batch_size: int) -> Tensor:
+    """(N, K) logits of the images, without gradients, in passes of `batch_size`.
+
+    Raises:
+        UserError: As `checked_logits`.
+    """
+    positions = torch.arange(len(images))
+    with torch.no_grad():
+        parts = torch.split(positions, batch_size)
+        return torch.cat([checked_logits(model, images[rows], rows) for rows in parts])
+
+
 def _refuse_non_finite(logits: Tensor, positions: Tensor) -> None:
     """Name the images, if any: a sum can also overflow.
 
@@ -86,59 +75,57 @@ def _refuse_non_finite(logits: Tensor, positions: Tensor) -> None:
 
 
 def observe(
-    model: Model,
-    adversarial: Tensor,
-    inputs: Inputs,
-    settings: AttackSettings,
+    live: LiveImages,
+    attack: AttackSettings,
     *,
     gradient: bool,
     needed: Callable[[Tensor], bool] = lambda _: True,
     loss_of: Loss | None = None,
-) -> Observation:
-    """Logits and loss at `adversarial`, with the loss's gradient where asked for and, by its logits, needed.
+) -> LiveImages:
+    """The same images with logits and loss of their iterates, and the gradient where asked for and needed.
 
     Parameters get no gradients. A model whose output does not depend on its input has gradient zero. The loss is that
-    of the settings unless `loss_of` is given. Where several draws are asked for, all is the mean over so many passes,
-    and the gradient is always taken.
+    of the attack unless `loss_of` is given. `needed` decides by the logits, (n, K), whether the gradient is worth its
+    pass. Where several draws are asked for, everything is the mean over that many passes, with the gradient always.
 
     Raises:
         UserError: The output is not logits, or the loss needs more classes.
         NonFiniteLogitsError: Some logits are NaN or infinite.
     """
-    loss_of = loss_of or LOSSES[settings.loss]
-    if settings.draws == 1:
-        return _look(model, adversarial, inputs, settings, gradient, loss_of, needed)
-    looks = (_look(model, adversarial, inputs, settings, gradient, loss_of) for _ in range(settings.draws))
-    return _mean(next(looks), looks, settings.draws)
+    loss_of = loss_of or LOSSES[attack.loss]
+    if attack.draws == 1:
+        logits, loss, slope = _look(live, gradient, loss_of, needed)
+    else:
+        logits, loss, slope = _mean_look(live, gradient, loss_of, attack.draws)
+    return replace(live, logits=logits, loss=loss, gradient=slope)
 
 
 def _look(
-    model: Model,
-    adversarial: Tensor,
-    inputs: Inputs,
-    settings: AttackSettings,
-    gradient: bool,
-    loss_of: Loss,
-    needed: Callable[[Tensor], bool] = lambda _: True,
-) -> Observation:
-    """One pass."""
+    live: LiveImages, gradient: bool, loss_of: Loss, needed: Callable[[Tensor], bool] = lambda _: True
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """One pass: logits, loss and the loss's gradient."""
+    given = live.attacked
     with torch.set_grad_enabled(gradient):
-        points = adversarial.detach().requires_grad_(gradient)
-        logits = checked_logits(model, points, inputs.position)
-        loss = loss_of(logits, inputs.labels, inputs.targets, settings.top_k)
+        points = live.adversarial.detach().requires_grad_(gradient)
+        logits = checked_logits(given.model, points, given.position)
+        loss = loss_of(logits, given.labels, given.targets, given.top_k)
         slope = gradient_of(loss, points) if gradient and needed(logits.detach()) else None
-    return Observation(logits.detach(), loss.detach(), slope)
+    return logits.detach(), loss.detach(), slope
 
 
-def _mean(first: Observation, others: Iterable[Observation], count: int) -> Observation:
+def _mean_look(
+    live: LiveImages, gradient: bool, loss_of: Loss, draws: int
+) -> tuple[Tensor, Tensor, Tensor | None]:
     """The mean of several passes over the same iterates, one at a time in memory."""
-    logits, loss, gradient = first.logits.clone(), first.loss.clone(), first.gradient
-    for one in others:
-        logits += one.logits
-        loss += one.loss
-        if gradient is not None and one.gradient is not None:
-            gradient = gradient + one.gradient
-    return Observation(logits / count, loss / count, None if gradient is None else gradient / count)
+    logits, loss, slope = _look(live, gradient, loss_of)
+    logits, loss = logits.clone(), loss.clone()
+    for _ in range(draws - 1):
+        more_logits, more_loss, more_slope = _look(live, gradient, loss_of)
+        logits += more_logits
+        loss += more_loss
+        if slope is not None and more_slope is not None:
+            slope = slope + more_slope
+    return logits / draws, loss / draws, None if slope is None else slope / draws
 
 
 def gradient_of(loss: Tensor, points: Tensor, *, keep_graph: bool = False) -> Tensor:

@@ -3,51 +3,48 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from fractions import Fraction
 
-import torch
-from torch import Tensor
+from assay.attacks.images import AttackedImages, AttackResult
+from assay.attacks.methods import attack_of
+from assay.attacks.run import run_attack
+from assay.attacks.settings import AttackSettings
 
-from assay.attacks.run import AttackJob, merge, run_job
-from assay.attacks.settings import AttackResult, AttackSettings, Norm
 
-
-def black_box_probe(
-    job: AttackJob, eps: float, norm: Norm, *, queries: int = 100, top_k: int = 1
-) -> AttackResult:
-    """A short random search (Square, whatever the job's method) that needs no gradients.
+def black_box_probe(images: AttackedImages, eps: Fraction | float, *, queries: int = 100) -> AttackResult:
+    """A short random search (Square) that needs no gradients.
 
     An image that it breaks, and a gradient attack does not, shows that the gradients mislead (Athalye et
     al. 2018).
 
     Args:
-        job: The images that stood.
+        images: Those that stood.
         eps: Radius.
-        norm: The ball's norm.
-        queries: Forward passes an image, at most.
-        top_k: An image falls when its label leaves the k highest logits.
+        queries: Forward passes per image, at most.
     """
-    asked = AttackSettings(eps=eps, norm=norm, steps=queries, loss="margin", top_k=top_k)
-    return run_job(replace(job, method="square"), asked)
+    return run_attack(attack_of("square", steps=queries, loss="margin"), images, eps)
 
 
-def retry_blind(job: AttackJob, settings: AttackSettings, first: AttackResult) -> tuple[AttackResult, Tensor]:
+def retry_blind(
+    attack: AttackSettings, images: AttackedImages, eps: Fraction | float, first: AttackResult
+) -> AttackResult:
     """Attack again, on the logit margin, the images that stood where the loss had no gradient.
 
     The cross-entropy of logits scaled by 1e5 has gradient zero in float32, and their margin has not.
 
     Args:
-        job: The job of `first`.
-        settings: The settings of `first`.
+        attack: The attack of `first`.
+        images: The images of `first`.
+        eps: The radius of `first`.
         first: The outcome to mend.
 
     Returns:
-        The mended outcome, whose `zero_gradient` is the margin's where it was climbed; and (N,) bool: where it was.
+        The mended outcome: `retried` says where the margin was climbed, and `zero_gradient` there is the margin's.
     """
     blind = first.zero_gradient & ~first.success
-    if settings.loss == "margin" or not bool(blind.any()):
-        return first, torch.zeros_like(blind)
+    if attack.loss == "margin" or not bool(blind.any()):
+        return first
     rows = blind.nonzero().squeeze(1)
-    again = run_job(job.select(rows), replace(settings, loss="margin"))
-    mended = merge(first, rows, again)
+    again = run_attack(attack.model_copy(update={"loss": "margin"}), images.select(rows), eps)
     seen = first.zero_gradient.index_copy(0, rows, again.zero_gradient)
-    return replace(mended, zero_gradient=seen), blind
+    return replace(first.merged(rows, again), zero_gradient=seen, retried=blind)

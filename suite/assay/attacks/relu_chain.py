@@ -9,7 +9,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from assay.attacks.observe import Model
+from assay.attacks.images import Model
 from assay.common.errors import UserError
 from assay.models.chain import ONNX_FLATTENS, NotAChainError, Step, steps_of, with_normalisation_as_layer
 
@@ -160,13 +160,30 @@ def rows_of(
 
 
 def _patches(layer: nn.Conv2d, rows: Tensor, before: Shape, after: Shape) -> tuple[Tensor, Tensor]:
-    """A convolution's outputs: its kernels laid where they look, a hundredth of the work of a transpose."""
+    """A convolution's outputs as functions of its input: each is a kernel, laid where that output looks.
+
+    Of a few outputs that is a hundredth of the work of a transposed convolution, which computes them all.
+
+    Args:
+        layer: The convolution.
+        rows: (S,) int64, indices into the flattened output.
+        before: (C, H, W) of the input.
+        after: (C, H, W) of the output.
+
+    Returns:
+        (1, S, *before), the functions, and (1, S), the biases.
+    """
+    # Which channel and which place of the output an index means.
     channel, y, x = rows // math.prod(after[1:]), rows // after[2] % after[1], rows % after[2]
     pad, gap, stride = cast(tuple[int, int], layer.padding), layer.dilation, layer.stride
+    # On the padded input every kernel fits; the padding is cut off at the end, for no pixel stands there.
     wide = layer.weight.new_zeros(len(rows), before[0], before[1] + 2 * pad[0], before[2] + 2 * pad[1])
     _, inputs, height, width = layer.weight.shape
     device = rows.device
+    # A group of output channels looks at its own input channels alone: `first` is the first of them.
     first = channel // (after[0] // layer.groups) * inputs
+    # Index tensors (S, inputs, height, width) by broadcasting: row s, input channel, and the pixels that the kernel's
+    # corner (y, x) * stride and its gaps lead to. So all kernels are written at once.
     places = (
         torch.arange(len(rows), device=device)[:, None, None, None],
         (first[:, None] + torch.arange(inputs, device=device))[:, :, None, None],
@@ -179,7 +196,7 @@ def _patches(layer: nn.Conv2d, rows: Tensor, before: Shape, after: Shape) -> tup
 
 
 def _factor(layer: nn.BatchNorm1d | nn.BatchNorm2d, dims: int) -> Tensor:
-    """What a batch norm multiplies an image of so many dimensions with, a value a channel."""
+    """What a batch norm multiplies an image of so many dimensions with, one value per channel."""
     factor = torch.rsqrt(cast(Tensor, layer.running_var) + layer.eps)
     if layer.affine:
         factor = factor * layer.weight

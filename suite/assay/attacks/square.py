@@ -10,10 +10,9 @@ import torch
 from torch import Tensor
 
 from assay.attacks.balls import BALLS, per_image, unit_
+from assay.attacks.images import AttackedImages, LiveImages, Memory
 from assay.attacks.implementation import implements
-from assay.attacks.observe import Observation
-from assay.attacks.rows import Inputs, Live, Memory
-from assay.attacks.settings import AttackSettings
+from assay.attacks.methods import SquareAttack
 from assay.common import randomness
 
 _FIRST_SHARE = 0.8
@@ -22,29 +21,31 @@ _HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 _TILES = 5
 
 
-def at_pattern(inputs: Inputs, settings: AttackSettings) -> tuple[Tensor, Memory]:
+def at_pattern(given: AttackedImages, attack: SquareAttack) -> tuple[Tensor, Memory]:
     """Start at the edge of the ball: vertical stripes (L-infinity, 3.3) or a grid of tiles (L2, 3.4)."""
-    images = inputs.images
-    pattern = _stripes(images, inputs.seeds) if settings.norm == "linf" else _tiles(images, inputs.seeds)
-    start = images + pattern.mul_(per_image(inputs.eps, images))
-    BALLS[settings.norm].project_(start, images, inputs.eps)
-    lowest = torch.full((len(inputs),), -torch.inf, dtype=images.dtype, device=images.device)
+    del attack
+    images = given.images
+    pattern = _stripes(images, given.seeds) if given.norm == "linf" else _tiles(images, given.seeds)
+    start = images + pattern.mul_(per_image(given.eps, images))
+    BALLS[given.norm].project_(start, images, given.eps)
+    lowest = torch.full((len(given),), -torch.inf, dtype=images.dtype, device=images.device)
     return start, {"best": start.clone(), "best_loss": lowest}
 
 
-@implements("square", start=at_pattern)
-def propose(live: Live, seen: Observation, settings: AttackSettings) -> None:
+@implements(SquareAttack, start=at_pattern)
+def propose(live: LiveImages, attack: SquareAttack) -> None:
     """Keep the last proposal where its loss is higher, and change a random square of the best point."""
-    memory = live.memory
-    better = seen.loss > memory["best_loss"]
+    assert live.loss is not None
+    given, loss, memory = live.attacked, live.loss, live.memory
+    better = loss > memory["best_loss"]
     memory["best"][better] = live.adversarial[better]
-    memory["best_loss"].copy_(torch.maximum(memory["best_loss"], seen.loss))
+    memory["best_loss"].copy_(torch.maximum(memory["best_loss"], loss))
     height, width = live.adversarial.shape[2:]
-    sides = torch.tensor(square_sides(settings.steps, height, width, settings.norm == "l2"))[live.step]
-    seeds = randomness.derive(live.inputs.seeds, live.step.to(seen.loss.device) + 1)
-    change = _flip_squares if settings.norm == "linf" else _move_mass
-    live.adversarial.copy_(change(live, seeds, sides.to(seen.loss.device)))
-    BALLS[settings.norm].project_(live.adversarial, live.inputs.images, live.inputs.eps)
+    sides = torch.tensor(square_sides(attack.step_count, height, width, given.norm == "l2"))[live.step]
+    seeds = randomness.derive(given.seeds, live.step.to(loss.device) + 1)
+    change = _flip_squares if given.norm == "linf" else _move_mass
+    live.adversarial.copy_(change(live, seeds, sides.to(loss.device)))
+    BALLS[given.norm].project_(live.adversarial, given.images, given.eps)
 
 
 @lru_cache(maxsize=16)
@@ -76,21 +77,21 @@ def _tiles(images: Tensor, seeds: Tensor) -> Tensor:
     return unit_(torch.nn.functional.pad(grid, (0, width - columns * side, 0, height - rows * side)), 2)
 
 
-def _flip_squares(live: Live, seeds: Tensor, sides: Tensor) -> Tensor:
+def _flip_squares(live: LiveImages, seeds: Tensor, sides: Tensor) -> Tensor:
     """The best points with one square of each channel set to plus or minus eps."""
     best = live.memory["best"]
     inside = _windows(best, randomness.derive(seeds, 1), sides).inside
     jump = _signs(randomness.derive(seeds, 2), (best.shape[1], 1, 1), best)
-    return best + inside * jump.mul_(per_image(2 * live.inputs.eps, best))
+    return best + inside * jump.mul_(per_image(2 * live.attacked.eps, best))
 
 
-def _move_mass(live: Live, seeds: Tensor, sides: Tensor) -> Tensor:
+def _move_mass(live: LiveImages, seeds: Tensor, sides: Tensor) -> Tensor:
     """The best points with the perturbation of one window moved, as a bump, into another (Algorithm 3)."""
-    images = live.inputs.images
+    images = live.attacked.images
     delta = live.memory["best"] - images
     windows = _windows(images, randomness.derive(seeds, 1), sides)
     target, source = windows.inside, _windows(images, randomness.derive(seeds, 2), sides).inside
-    unused = (live.inputs.eps.to(delta.dtype).square() - delta.square().sum((1, 2, 3))).clamp_min_(0)
+    unused = (live.attacked.eps.to(delta.dtype).square() - delta.square().sum((1, 2, 3))).clamp_min_(0)
     in_both = (delta * (target | source)).square().sum((2, 3), keepdim=True)
     available = (in_both + per_image(unused / delta.shape[1], delta)).sqrt()
     there = delta * target

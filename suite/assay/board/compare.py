@@ -1,21 +1,27 @@
-"""Paired tests of two models over the same units: McNemar's for outcomes, sign flips for scores."""
+"""Paired tests of two models over what both were asked: McNemar's for outcomes, sign flips for scores.
 
+A figure that is no mean is resampled over units, shapes or images (:mod:`assay.common.resampling`).
+"""
+
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from assay.board.submissions.check import read_records
 from assay.board.submissions.documents import MANIFEST
 from assay.board.submissions.folder import open_folder
-from assay.board.submissions.outcomes import unit_scores
+from assay.board.submissions.outcomes import unit_columns
 from assay.board.submissions.reader import UnreadableError
 from assay.board.submissions.results import parse_result
 from assay.common.errors import UserError
+from assay.common.resampling import PairedEstimate, median, paired_resampling
 from assay.common.statistics import mcnemar_p_value, sign_flip_interval, sign_flip_p_value
-from assay.results.document import ResultDocument, Status
+from assay.results.document import Metric, ResultDocument, Status
+from assay.results.tables import displayed_difference
 from assay.runner.assemble import stored_jobs
 from assay.runner.store import RunFolder
 from assay.specs.task_spec import TaskSpec
@@ -32,24 +38,41 @@ class Paired:
     """How model A differs from model B on the units that count for both.
 
     Attributes:
-        difference: mean of A minus mean of B.
+        test: McNemar, sign flips, or what :class:`PairedEstimate` names.
+        difference: mean of A minus mean of B, or of what is no mean, A's figure minus B's.
         low: lower bound of its 95 % interval: a paired bootstrap for outcomes, else what sign flips do not reject;
             infinite where units are too few to reject anything.
         high: upper bound.
         p_value: two-sided; exact McNemar for outcomes, the permutation test of sign flips otherwise.
-        n: units compared.
-        only_a: units where only A is right (outcomes) or A scores more.
+        n: units compared, or shapes, or whatever ``of`` says.
+        only_a: units where only A is right (outcomes) or A scores more; None where no unit has a share of the figure.
         only_b: the same for B.
+        of: what was compared one by one, in the plural.
     """
 
-    test: Literal["McNemar", "sign flips"]
+    test: str
     difference: float
     low: float
     high: float
     p_value: float
     n: int
-    only_a: int
-    only_b: int
+    only_a: int | None
+    only_b: int | None
+    of: str = "units"
+
+    @classmethod
+    def of_estimate(cls, estimate: PairedEstimate) -> "Paired":
+        """A figure that no item has a share of, so that none can be counted for a side."""
+        return cls(
+            estimate.test, estimate.difference, estimate.low, estimate.high, estimate.p_value, estimate.n,
+            None, None, estimate.of,
+        )  # fmt: skip
+
+    def times(self, factor: float, of: str) -> "Paired":
+        """The same test of a sum instead of a mean."""
+        return replace(
+            self, difference=factor * self.difference, low=factor * self.low, high=factor * self.high, of=of
+        )
 
 
 def paired_test(
@@ -101,22 +124,83 @@ class Side:
 
 
 def compare(a: Side, b: Side) -> Mapping[str, Paired | None]:
-    """The paired test of each headline metric; None for a metric that is not a mean over units.
+    """The paired test of each headline metric, over what both have; None for a metric that nothing of that gives.
+
+    A mean over units is tested unit by unit, a figure of shapes shape by shape, a median by a bootstrap of the units;
+    what is none of these the family compares itself.
 
     Raises:
-        UserError: the two are not the same units of the same task.
+        UserError: the two are not of the same task, or have no unit in common.
     """
     if (a.result.spec_sha256, a.result.data.sha256) != (b.result.spec_sha256, b.result.data.sha256):
         raise UserError(
             f"{a.result.task}: the two were run with different specs or data; run both with one version"
         )
-    if [record.unit_id for record in a.records] != [record.unit_id for record in b.records]:
-        raise UserError(f"{a.result.task}: the two do not cover the same units; run both to the end")
+    ones, others = _shared(a, b)
     names = [metric.name for metric in a.result.metrics if metric.headline]
-    ones, others = (unit_scores(side.task, side.spec, side.records, names) for side in (a, b))
-    return {
-        name: paired_test(ones[name], others[name]) if ones[name] and others[name] else None for name in names
-    }
+    found: dict[str, Paired | None] = _by_units(a, (ones, others), names)
+    rest = [name for name in names if found[name] is None]
+    if rest:
+        found |= _by_items(a, (ones, others), rest)
+        estimates = a.task.paired(a.spec, ones, others)
+        found |= {
+            name: Paired.of_estimate(estimates[name])
+            for name in rest
+            if found[name] is None and name in estimates
+        }
+    return found
+
+
+def _shared(a: Side, b: Side) -> tuple[list[Record], list[Record]]:
+    """The records of the units that both have, in A's order: one may be limited or stopped."""
+    of_b = {record.unit_id: record for record in b.records}
+    ones = [record for record in a.records if record.unit_id in of_b]
+    if not ones:
+        raise UserError(f"{a.result.task}: the two have no unit in common; run both on the same part")
+    return ones, [of_b[record.unit_id] for record in ones]
+
+
+def _by_units(
+    a: Side, records: tuple[list[Record], list[Record]], names: Sequence[str]
+) -> dict[str, Paired | None]:
+    """Means over units by their own tests, medians of units by a bootstrap."""
+    columns = [unit_columns(a.task, a.spec, each, names) for each in records]
+    found: dict[str, Paired | None] = dict.fromkeys(names)
+    for name in names:
+        one, other = (column[name] for column in columns)
+        if one.kind == other.kind == "mean":
+            found[name] = paired_test(one.scores, other.scores)
+        elif one.kind is not None and "median" in (one.kind, other.kind) and other.kind is not None:
+            pairs = [
+                (x, y)
+                for x, y in zip(one.scores, other.scores, strict=True)
+                if x is not None and y is not None
+            ]
+            if pairs:
+                left, right = np.asarray(pairs, dtype=np.float64).T
+                found[name] = Paired.of_estimate(paired_resampling(left, right, median, "units"))
+    return found
+
+
+def _by_items(
+    a: Side, records: tuple[list[Record], list[Record]], names: Sequence[str]
+) -> dict[str, Paired | None]:
+    """Figures that average or count something else than units, over those of them that both have."""
+    behind = [a.task.averaged(a.spec, each) for each in records]
+    whole = {metric.name: metric.value for metric in a.task.summarise(a.spec, records[0]).metrics}
+    found: dict[str, Paired | None] = dict.fromkeys(names)
+    for name in names:
+        one, other = (each.get(name, {}) for each in behind)
+        common = [item for item in one if item in other]
+        value = whole.get(name)
+        if not common or value is None:
+            continue
+        test = paired_test([one[item] for item in common], [other[item] for item in common])
+        if math.isclose(math.fsum(one.values()) / len(one), value, rel_tol=1e-9, abs_tol=1e-9):
+            found[name] = test and replace(test, of="shapes")
+        elif math.isclose(math.fsum(one.values()), value, rel_tol=1e-9, abs_tol=1e-9):
+            found[name] = test and test.times(test.n, "shapes")
+    return found
 
 
 def sides(source: str) -> dict[str, Side]:
@@ -164,20 +248,23 @@ def p_text(p_value: float) -> str:
     return "< 0.001" if p_value < 0.001 else f"{p_value:.3f}"
 
 
-TABLE_COLUMNS = ("task", "metric", "A - B", "95 % interval", "p", "test", "N", "only A", "only B")
+TABLE_COLUMNS = ("task", "figure", "A - B", "95 % interval", "unit", "p", "test", "N", "only A", "only B")
 
 
-def table_rows(task: str, tests: Mapping[str, Paired | None]) -> list[list[object]]:
-    """The tests as rows of :data:`TABLE_COLUMNS`; a metric that is no mean over units keeps a row that states this."""
-    rows: list[list[object]] = []
-    for name, test in tests.items():
-        if test is None:
-            rows.append([task, name, "", "", "", "none: not a mean over units", "", "", ""])
-            continue
-        bounded = np.isfinite(test.low)
-        interval = f"[{test.low:+.4f}, {test.high:+.4f}]" if bounded else "none: too few units"
-        rows.append(
-            [task, name, f"{test.difference:+.4f}", interval, p_text(test.p_value), test.test, test.n,
-             test.only_a, test.only_b]
-        )  # fmt: skip
-    return rows
+def table_rows(a: Side, tests: Mapping[str, Paired | None]) -> list[list[object]]:
+    """The tests as rows of :data:`TABLE_COLUMNS`, in the units of the card; a figure without a test keeps a row."""
+    metrics = {metric.name: metric for metric in a.result.metrics}
+    return [_row(a.result.task, metrics[name], test) for name, test in tests.items()]
+
+
+def _row(task: str, metric: Metric, test: Paired | None) -> list[object]:
+    if test is None:
+        return [task, metric.heading, "", "", "", "", f"none: {NO_TEST}", "", "", ""]
+    gap, low, high, unit = displayed_difference(metric, (test.difference, test.low, test.high))
+    interval = f"[{low}, {high}]" if np.isfinite(test.low) else "none: too few"
+    sides = ["" if count is None else count for count in (test.only_a, test.only_b)]
+    n = f"{test.n} {test.of}"
+    return [task, metric.heading, gap, interval, unit, p_text(test.p_value), test.test, n, *sides]
+
+
+NO_TEST = "nothing that both have gives this figure"

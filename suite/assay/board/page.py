@@ -12,6 +12,7 @@ from plotly.offline import get_plotlyjs
 
 from assay.board.headings import column_headings, family_title, unit_and_direction
 from assay.board.html import environment, inside_a_script, png_address, policy, scripts_of
+from assay.board.together import charts_together
 from assay.results.card import Background, finding_of, headline_of
 from assay.results.document import ResultDocument, Status
 from assay.results.tables import format_interval, format_value, result_rows
@@ -33,7 +34,9 @@ def run_page(
         _family(name, [result for result in results if result.family == name], pictures)
         for name in dict.fromkeys(result.family for result in results)
     ]
-    charts = any(figure.kind == "plotly" for figures in pictures.values() for figure in figures)
+    charts = any(figure.kind == "plotly" for figures in pictures.values() for figure in figures) or any(
+        own["together"] for own in families
+    )
     table_code, table = generate_init_offline_itables_html(itables_options.dt_bundle), _table(results)
     script = (_TEMPLATES / "run.js").read_text(encoding="utf-8")
     plotly = get_plotlyjs() if charts else ""
@@ -110,6 +113,7 @@ def _family(name: str, results: Sequence[ResultDocument], pictures: Pictures) ->
     return {
         "name": name,
         "title": family_title(name),
+        "together": [_figure(figure) for figure in charts_together(results)],
         "failed": list(failed),
         "pictured": first[0][0] if first else "",
         "picture": first[1].pop(0) if first else None,

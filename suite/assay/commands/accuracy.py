@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from assay.commands.options import DataRoots, FastThreads
+from assay.commands.options import DataRoots, Draws, FastThreads
 from assay.common.errors import UserError
+from assay.data.draw import Draw
 
 if TYPE_CHECKING:
-    from assay.data.dataset import Dataset
+    from assay.data.dataset import Dataset, Sample
     from assay.models.loaded import LoadedModel
 
 app = typer.Typer()
@@ -30,8 +31,10 @@ def accuracy(
         ),
     ] = None,
     limit: Annotated[
-        int | None, typer.Option("--limit", min=1, help="Only the first N pictures of each.")
+        int | None,
+        typer.Option("--limit", min=1, help="Only N pictures of each, as many of each class."),
     ] = None,
+    draw: Draws = Draw.BALANCED,
     data_root: DataRoots = None,
     threads: FastThreads = 1,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
@@ -46,7 +49,7 @@ def accuracy(
     for name in models:
         model = load_model(name)
         opened = _data_of(model, data or [], data_root or [])
-        rows.append(_row(name, model, opened, _right(model, opened, limit)))
+        rows.append(_row(name, model, opened, _right(model, opened, opened.part(limit, draw))))
         if not as_json:
             print(_line(rows[-1]), flush=True)
     if as_json:
@@ -79,14 +82,13 @@ def _data_of(model: "LoadedModel", data: Sequence[str], roots: list[Path]) -> "D
     )
 
 
-def _right(model: "LoadedModel", data: "Dataset", limit: int | None) -> list[bool]:
+def _right(model: "LoadedModel", data: "Dataset", samples: "Sequence[Sample]") -> list[bool]:
     """Whether each picture is answered as labelled."""
     import torch
 
     from assay.models.check import check_logits
 
     right: list[bool] = []
-    samples = data.samples[:limit]
     for first in range(0, len(samples), _BATCH):
         batch = samples[first : first + _BATCH]
         with torch.no_grad():

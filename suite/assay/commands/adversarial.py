@@ -52,7 +52,7 @@ def _verify(
     from tabulate import tabulate
 
     from assay.models.foreign import NamePolicy, load_named
-    from assay.tasks.adversarial.verify import verify
+    from assay.tasks.adversarial.saved import verify
 
     model, weights = typed
     name = document["model"]["name"]

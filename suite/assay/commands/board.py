@@ -201,7 +201,7 @@ def compare(
     b: Annotated[str, typer.Argument(help="The other one.")],
     task: Annotated[str | None, typer.Option("--task", help="Only this task.")] = None,
 ) -> None:
-    """Compare two models unit by unit: McNemar's test for outcomes, sign flips (a permutation test) for scores."""
+    """Compare two models on what both were asked, pair by pair: units, or the shapes or images behind a figure."""
     from tabulate import tabulate
 
     from assay.board import compare as paired
@@ -210,9 +210,15 @@ def compare(
     common = [name for name in one if name in other and task in (None, name)]
     if not common:
         raise UserError(f"no task in common: {a} holds {', '.join(one)}; {b} holds {', '.join(other)}")
-    rows = [row for name in common for row in paired.table_rows(name, paired.compare(one[name], other[name]))]
+    rows = [
+        row for name in common for row in paired.table_rows(one[name], paired.compare(one[name], other[name]))
+    ]
     print(f"A: {a}\nB: {b}\n")
-    print(tabulate(rows, headers=paired.TABLE_COLUMNS, tablefmt="simple"))
+    for name in common:
+        counts = [len(side.records) for side in (one[name], other[name])]
+        if counts[0] != counts[1]:
+            print(f"{name}: A has {counts[0]} units, B {counts[1]}; compared on those that both have\n")
+    print(tabulate(rows, headers=paired.TABLE_COLUMNS, tablefmt="simple", disable_numparse=True))
 
 
 @app.command(epilog="Example: assay leaderboard --out leaderboard/site")

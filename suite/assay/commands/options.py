@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from assay.specs.tracks import Scale
-from assay.tasks.families import SWITCHES, option_of
+from assay.data.draw import Draw
+from assay.specs.task_spec import shipped_specs
+from assay.specs.tracks import Scale, shipped_tracks
+from assay.tasks.families import SWITCHES, families, option_of
 
 if TYPE_CHECKING:
     pass
@@ -28,10 +30,21 @@ class Dtype(StrEnum):
     BFLOAT16 = "bfloat16"
 
 
+def _tasks_beginning(incomplete: str) -> list[str]:
+    """For the shell: ids of tasks, families and tracks that begin so."""
+    names = (*shipped_specs(), *families(), *shipped_tracks())
+    return [name for name in names if name.startswith(incomplete)]
+
+
+def _tracks_beginning(incomplete: str) -> list[str]:
+    return [name for name in shipped_tracks() if name.startswith(incomplete)]
+
+
 Tasks = Annotated[
     list[str] | None,
     typer.Option(
         "--task",
+        autocompletion=_tasks_beginning,
         help="A task's id, a spec file of your own, a family (its tasks of the model's label space) or a track (repeat "
         "it).",
     ),
@@ -40,6 +53,7 @@ Tracks = Annotated[
     list[str] | None,
     typer.Option(
         "--track",
+        autocompletion=_tracks_beginning,
         help="All tasks of a label space (repeat it; `assay list tracks`); the model's own without --task.",
     ),
 ]
@@ -73,7 +87,18 @@ Weights = Annotated[
     typer.Option("--weights", help="A checkpoint of your own for the model (.safetensors or .pth)."),
 ]
 Limit = Annotated[
-    int | None, typer.Option("--limit", min=1, help="Only the first N units; the result says so.")
+    int | None,
+    typer.Option(
+        "--limit",
+        min=1,
+        help="Only N pictures (of shapes: N shapes), as many of each class; the result says so.",
+    ),
+]
+Draws = Annotated[
+    Draw,
+    typer.Option(
+        "--draw", help="What --limit takes: a seeded draw with as many of each class, or the first units."
+    ),
 ]
 Dtypes = Annotated[
     Dtype,
@@ -102,7 +127,8 @@ OwnData = Annotated[
     typer.Option(
         "--data",
         help="Pictures instead of the task's: a folder with one folder per class (named by WordNet id, ImageNet's "
-        "or the model's class names), or a data set's name or manifest.",
+        "or the model's class names), or a data set's name or manifest. With ~CORRUPTION:SEVERITY behind it, such as "
+        "~fog:3, its pictures are corrupted.",
     ),
 ]
 Trusted = Annotated[

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from assay.commands.options import Dtype
 from assay.commands.requested_models import RequestedModel, asked_models, checked_name
 from assay.common.errors import UserError
+from assay.data.draw import Draw
 from assay.specs.task_spec import shipped_specs
 from assay.specs.tracks import Scale, load_track, shipped_tracks, track_of
 from assay.tasks.families import families
@@ -38,6 +39,7 @@ class RunOptions:
     scale: Scale = Scale.EMBEDDED
     name: str | None = None
     settings: Sequence[str] = ()
+    draw: Draw = Draw.BALANCED
 
     @cached_property
     def chosen(self) -> list[RequestedModel]:
@@ -73,6 +75,7 @@ class RunOptions:
                 name=model.name,
                 weights=model.weights,
                 limit=self.limit,
+                draw=self.draw,
                 precision=Precision(self.dtype.value, self.tf32, self.threads),
                 device=device,
                 batch_size=_batch_size(self.batch_size),

@@ -17,6 +17,7 @@ from assay.commands.options import (
     BatchSize,
     DataRoots,
     Devices,
+    Draws,
     Dtype,
     Dtypes,
     Limit,
@@ -40,6 +41,7 @@ from assay.commands.options import (
 from assay.commands.papers import ScaleOption, print_plan
 from assay.commands.run_options import RunOptions
 from assay.common.errors import UserError
+from assay.data.draw import Draw
 from assay.specs.tracks import Scale
 
 app = typer.Typer()
@@ -92,6 +94,7 @@ def run(
         ),
     ] = None,
     limit: Limit = None,
+    draw: Draws = Draw.BALANCED,
     dtype: Dtypes = Dtype.FLOAT32,
     tf32: Tf32 = False,
     threads: Threads = 1,
@@ -144,7 +147,7 @@ def run(
     chosen = ["cpu"] if on_cluster else devices(device)
     asked = RunOptions(
         task or (), model or (), weights, limit, dtype, tf32, threads, batch_size,
-        data_root or (), switches, data, trust or (), track or (), scale, name, setting or (),
+        data_root or (), switches, data, trust or (), track or (), scale, name, setting or (), draw,
     )  # fmt: skip
     part = Shard.parse(shard)
     places = (device,) if on_cluster else tuple(chosen)
@@ -225,6 +228,7 @@ def plan(
     setting: Settings = None,
     skip_unavailable: SkipUnavailable = False,
     limit: Limit = None,
+    draw: Draws = Draw.BALANCED,
     dtype: Dtypes = Dtype.FLOAT32,
     tf32: Tf32 = False,
     threads: Threads = 1,
@@ -257,7 +261,7 @@ def plan(
 
     asked = RunOptions(
         task or (), model or (), weights, limit, dtype, tf32, threads, batch_size,
-        data_root or (), switches, data, trust or (), track or (), name=name, settings=setting or (),
+        data_root or (), switches, data, trust or (), track or (), name=name, settings=setting or (), draw=draw,
     )  # fmt: skip
     if paper is not None:
         if asked != RunOptions(data_roots=data_root or ()) or as_json:

@@ -99,7 +99,9 @@ def alignment(
             "--score", help="Whose gradient: the predicted class's logit, or its margin to the next."
         ),
     ] = ScoreName.LOGIT,
-    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N images.")] = None,
+    limit: Annotated[
+        int | None, typer.Option("--limit", min=1, help="Only N images, as many of each class.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     weights: Weights = None,
     data_root: DataRoots = None,
@@ -114,7 +116,7 @@ def alignment(
 
     loaded = _loaded(model, weights, device)
     opened = open_pictures(data, loaded.info, data_root or [])
-    images = (loaded.prepare(opened.image(sample)) for sample in opened.samples[:limit])
+    images = (loaded.prepare(opened.image(sample)) for sample in opened.part(limit))
     values = alignment_of_many(loaded.module, images, score=score.value, batch_size=batch_size)
     found = summarise(values)
     if as_json:

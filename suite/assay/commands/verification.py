@@ -1,19 +1,13 @@
-"""Verbs of the verification family: `assay verify` for one image, `assay train-small` for the small networks."""
+"""The verb of the verification family: `assay verify` for one image."""
 
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from assay.common.errors import UserError
 from assay.tasks.verification.spec import GRAMMAR_HELP
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from assay.data.dataset import Dataset
 
 app = typer.Typer()
 
@@ -84,53 +78,3 @@ def verify(
         for name, content in answer.pictures().items():
             write_atomically(out / name, content)
         print(f"pictures: {out}", file=sys.stderr)
-
-
-@app.command(
-    name="train-small", epilog="Example: assay train-small mnist_fnn_200 --out nets --data-root data"
-)
-def train_small(
-    name: Annotated[str, typer.Argument(help="mnist_fnn_200, mnist_fnn_800 or mnist_cnn_2028.")],
-    out: Annotated[
-        Path, typer.Option("--out", help="Folder for NAME.safetensors (then set ASSAY_DATA to it).")
-    ],
-    data_root: Annotated[list[Path] | None, typer.Option("--data-root", help="A folder with MNIST.")] = None,
-    epochs: Annotated[int, typer.Option("--epochs", min=1, help="Passes over the 60,000 images.")] = 3,
-    seed: Annotated[int, typer.Option("--seed", min=0, help="Of the weights and the order.")] = 0,
-) -> None:
-    """Train one of the small MNIST networks by the seeded recipe."""
-    from safetensors.torch import save
-
-    from assay.common.atomic import make_writable, write_atomically
-    from assay.data.contents import content_hashes, write_hashes
-    from assay.models import small_nets
-    from assay.models.entries.small_nets import small_list
-
-    if name not in small_nets.ARCHITECTURES or not name.startswith("mnist"):
-        known = ", ".join(known for known in small_nets.ARCHITECTURES if known.startswith("mnist"))
-        raise UserError(f"unknown small network {name!r}; choose one of {known}")
-    parts = [_mnist(part, data_root or []) for part in ("train", "test")]
-    images, held_out = map(_tensors, parts)
-    make_writable(out)
-    net = small_nets.train(small_nets.ARCHITECTURES[name](), *images, epochs=epochs, seed=seed)
-    path = out / f"{name}.safetensors"
-    write_hashes(
-        small_list(path), content_hashes(parts[0], parts[0].samples)
-    )  # before the weights: no weights without
-    write_atomically(path, save(net.state_dict()))
-    print(f"{path}: test accuracy {small_nets.accuracy(net, *held_out):.4f}, {epochs} epochs, seed {seed}")
-
-
-def _mnist(part: str, roots: list[Path]) -> "Dataset":
-    from assay.data.dataset import open_dataset
-    from assay.data.manifest import load_manifest
-
-    return open_dataset(load_manifest(f"mnist-{part}"), roots)
-
-
-def _tensors(data: "Dataset") -> "tuple[Tensor, Tensor]":
-    """(N, 1, 28, 28) float32 in [0, 1] and labels."""
-    import torch
-
-    pixels = torch.stack([torch.from_numpy(data.image(sample)) for sample in data.samples])
-    return pixels.permute(0, 3, 1, 2).float() / 255, torch.tensor([sample.label for sample in data.samples])

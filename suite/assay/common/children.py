@@ -65,6 +65,9 @@ class Child:
 @contextmanager
 def stops_held_back() -> Iterator[None]:
     """Block Ctrl-C while a child starts, and in the child: it would die of one before it can ignore it."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows cannot hold them back
+        yield
+        return
     resource_tracker.ensure_running()  # starting, it would let them through again
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)
     try:
@@ -84,7 +87,8 @@ def _obey(serve: Callable[..., None], connection: Connection, *arguments: Any) -
     """The child: serve until the parent is gone."""
     for number in _STOPS:
         signal.signal(number, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPS)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPS)
     threading.Thread(target=_die_with_parent, daemon=True).start()
     with suppress(EOFError, OSError):
         serve(connection, *arguments)

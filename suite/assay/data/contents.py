@@ -34,9 +34,12 @@ def content_hashes(data: Dataset, samples: Iterable[Sample]) -> set[str]:
 
 
 def hash_of(data: Dataset, sample: Sample) -> str | None:
-    """The hash of one of a data set's pictures; None where it cannot be read."""
+    """The hash of one of a data set's pictures as it is stored; None where it cannot be read.
+
+    So a picture that a network was trained on is known again in noise and fog.
+    """
     try:
-        return content_hash(data.image(sample))
+        return content_hash(data.image_as_stored(sample))
     except ImageError:
         return None
 

@@ -6,7 +6,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from weakref import WeakValueDictionary
 
+from assay.common.canonical import canonical_sha256
 from assay.common.errors import UserError
+from assay.data.corrupting.corruption import VERSION, Corruption
+from assay.data.draw import Draw, Drawable, balanced_draw
 from assay.data.files import UNREADABLE, DataFiles
 from assay.data.hashes import HashMemory, is_packed
 from assay.data.inspection import Inspection, inspect
@@ -14,7 +17,7 @@ from assay.data.layouts import Contents, Sample
 from assay.data.layouts.base import Mask
 from assay.data.manifest import DataManifest
 from assay.data.pixels import ImageError, Pixels, to_pixels
-from assay.data.places import locate
+from assay.data.places import locate, located
 
 __all__ = ["DataFacts", "Dataset", "ImageError", "Sample", "is_available", "open_dataset", "open_files"]
 
@@ -60,6 +63,7 @@ class Dataset:
         folder: where its files lie (no part of its identity).
         sha256: the hash of all that decides its samples, whether the files' hashes were listed or computed.
         facts: what was left out and converted.
+        corruption: what is done to every picture when it is read, with its settings; None for pictures as stored.
     """
 
     manifest: DataManifest
@@ -67,6 +71,7 @@ class Dataset:
     sha256: str
     facts: DataFacts
     _opened: _Opened = field(repr=False)
+    corruption: Corruption | None = None
 
     @property
     def _contents(self) -> Contents:
@@ -77,8 +82,31 @@ class Dataset:
         """All samples, in the layout's stable order."""
         return self._contents.samples
 
+    def part(self, limit: int | None, draw: Draw = Draw.BALANCED) -> tuple[Sample, ...]:
+        """``limit`` samples in their order, drawn (:func:`balanced_draw`, seed 0) or the first; all for None."""
+        if limit is None or draw is Draw.FIRST:
+            return self.samples[:limit]
+        items = [Drawable(sample.unit_id, sample.label if self.labelled else None) for sample in self.samples]
+        return tuple(self.samples[position] for position in balanced_draw(items, limit, seed=0))
+
     def image(self, sample: Sample) -> Pixels:
-        """The sample's picture, uint8 (H, W, ``manifest.channels``).
+        """The sample's picture, uint8 (H, W, ``manifest.channels``); corrupted, where the data set is.
+
+        Raises:
+            ImageError: it cannot be decoded, its colours are refused, or it is too small for the corruption; names the
+                data set's file or row.
+        """
+        picture = self.image_as_stored(sample)
+        if self.corruption is None:
+            return picture
+        from assay.data.corrupting.pictures import corrupted_picture
+
+        return corrupted_picture(
+            picture, self.corruption, sample.unit_id, f"{self.folder}, image {sample.unit_id}"
+        )
+
+    def image_as_stored(self, sample: Sample) -> Pixels:
+        """:meth:`image` before any corruption: what tells whether two data sets hold the same picture.
 
         Raises:
             ImageError: it cannot be decoded, or its colours are refused; names the data set's file or row.
@@ -87,6 +115,11 @@ class Dataset:
             return to_pixels(self._contents.picture(sample.reference), self.manifest.colours)
         except ImageError as error:
             raise ImageError(f"{self.folder}, image {sample.unit_id}: {error}") from error
+
+    @property
+    def labelled(self) -> bool:
+        """Whether its pictures have labels."""
+        return self.manifest.labelled
 
     @property
     def has_masks(self) -> bool:
@@ -104,9 +137,26 @@ class Dataset:
         if self._contents.mask is None:
             return None
         try:
-            return self._contents.mask(sample.reference)
+            mask = self._contents.mask(sample.reference)
         except ImageError as error:
             raise ImageError(f"{self.folder}, image {sample.unit_id}: {error}") from error
+        if mask is None or self.corruption is None:
+            return mask
+        from assay.data.corrupting.pictures import mask_of_corrupted
+
+        return mask_of_corrupted(mask, self.corruption)
+
+    def corrupted(self, corruption: Corruption) -> "Dataset":
+        """The same data set with its pictures corrupted; its hash says so.
+
+        Raises:
+            UserError: they are too small or too large for it, or grey where it changes colours alone.
+        """
+        from assay.data.corrupting.pictures import settled
+
+        known = settled(self, corruption)
+        document = {"data": self.sha256, "corruption": known.model_dump(mode="json"), "version": VERSION}
+        return replace(self, sha256=canonical_sha256(document), corruption=known)
 
 
 def open_dataset(manifest: DataManifest, roots: Sequence[Path] = ()) -> Dataset:
@@ -120,7 +170,27 @@ def open_dataset(manifest: DataManifest, roots: Sequence[Path] = ()) -> Dataset:
         UserError: a file is missing, has another hash or is malformed; a label lies outside the label space;
             an id occurs twice; there is no sample.
     """
-    return open_files(manifest, locate(manifest, roots))
+    return open_files(manifest, _files(manifest, roots))
+
+
+def _files(manifest: DataManifest, roots: Sequence[Path]) -> DataFiles:
+    """The first place whose files have the manifest's hashes; where none has, the first, of which opening complains.
+
+    Files of one name lie in many data sets (MNIST's and Fashion-MNIST's are called alike), so a root that holds
+    another data set hides none.
+    """
+    if manifest.files == "unlisted":
+        return locate(manifest, roots)
+    places = list(located(manifest, roots))
+    return next((files for files in places if len(places) > 1 and _fits(manifest, files)), places[0])
+
+
+def _fits(manifest: DataManifest, files: DataFiles) -> bool:
+    try:
+        _hashes(manifest, files)
+    except UserError:
+        return False
+    return True
 
 
 def open_files(manifest: DataManifest, files: DataFiles) -> Dataset:
@@ -139,7 +209,9 @@ def open_files(manifest: DataManifest, files: DataFiles) -> Dataset:
         converted={conversion.words: count for conversion, count in converted.items()},
     )
     good = {name: sha256 for name, sha256 in hashes.items() if name not in unreadable}
-    return Dataset(manifest, files.folder, manifest.identity_sha256(good, list(converted)), facts, opened)
+    sha256 = manifest.identity_sha256(good, list(converted))
+    data = Dataset(manifest, files.folder, sha256, facts, opened)
+    return data if manifest.corruption is None else data.corrupted(manifest.corruption)
 
 
 def _open(manifest: DataManifest, files: DataFiles, hashes: Mapping[str, str]) -> _Opened:
@@ -224,7 +296,8 @@ def _check(manifest: DataManifest, contents: Contents, folder: Path) -> None:
         )
     for sample in contents.samples:
         for kind, value in (("label", sample.label), ("target", sample.target)):
-            if value is not None and not 0 <= value < manifest.num_classes:
+            has_none = kind == "label" and not manifest.layout.labelled
+            if value is not None and not has_none and not 0 <= value < manifest.num_classes:
                 raise UserError(
                     f"{folder}: {manifest.layout.where(sample)}: the {kind} {value} lies outside "
                     f"the label space {manifest.label_space} (0..{manifest.num_classes - 1}); correct it"

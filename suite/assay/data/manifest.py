@@ -20,6 +20,7 @@ from assay.common.canonical import canonical_sha256
 from assay.common.errors import UserError
 from assay.common.resources import shipped_folder
 from assay.common.validation import StrictModel, read_yaml, validate
+from assay.data.corrupting.corruption import Corruption, split_name
 from assay.data.layouts import AnyLayout
 from assay.data.layouts.base import FileName
 from assay.data.pixels import ColourPolicy, Conversion
@@ -91,6 +92,7 @@ class DataManifest(ColourPolicy):
         files: relative path to SHA-256 (of the unpacked content, where the file lies as ``PATH.gz``), or
             the word ``unlisted``: then the hashes are computed from the files present.
         urls: relative path to the address that serves it, for files that can be downloaded one by one.
+        corruption: what is done to every picture when it is read; none where left out.
     """
 
     schema_version: Literal[1] = Field(alias="schema")
@@ -105,12 +107,18 @@ class DataManifest(ColourPolicy):
     layout: AnyLayout
     files: Files
     urls: dict[FileName, Url] = Field(default_factory=dict)
+    corruption: Corruption | None = None
     _folder: Path | None = PrivateAttr(default=None)
 
     @property
     def folder(self) -> Path | None:
         """The folder of a user's own manifest, where its data may lie too; None for shipped ones."""
         return self._folder
+
+    @property
+    def labelled(self) -> bool:
+        """Whether its pictures have labels."""
+        return self.layout.labelled
 
     @property
     def how_to_get(self) -> str:
@@ -121,6 +129,18 @@ class DataManifest(ColourPolicy):
     def colours(self) -> ColourPolicy:
         """The manifest's colour policy alone."""
         return ColourPolicy(**{name: getattr(self, name) for name in ColourPolicy.model_fields})
+
+    def corrupted(self, corruption: Corruption) -> Self:
+        """The same data set with its pictures corrupted; name and title say so.
+
+        Raises:
+            UserError: its pictures are corrupted already.
+        """
+        if self.corruption is not None:
+            raise UserError(f"data set {self.name}: its pictures are corrupted already; name it without `~`")
+        title = f"{self.title}, {corruption.words}"
+        changes = {"name": self.name + corruption.suffix, "title": title, "corruption": corruption}
+        return self.model_copy(update=changes)
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
@@ -177,12 +197,19 @@ def load_manifest(name_or_path: str, relative_to: Path | None = None) -> DataMan
     """A shipped manifest by name, or a user's own by the path of its YAML file.
 
     Args:
-        name_or_path: anything with a folder in it or ending in .yaml or .yml is a path.
+        name_or_path: anything with a folder in it or ending in .yaml or .yml is a path; ``~CORRUPTION:SEVERITY`` behind
+            it asks for the same pictures corrupted.
         relative_to: the spec that names it, or that spec's folder; relative paths start there.
 
     Raises:
-        UserError: no such manifest, or it is not a valid one.
+        UserError: no such manifest, it is not a valid one, or no such corruption.
     """
+    name_or_path, corruption = split_name(name_or_path)
+    manifest = _load(name_or_path, relative_to)
+    return manifest if corruption is None else manifest.corrupted(corruption)
+
+
+def _load(name_or_path: str, relative_to: Path | None) -> DataManifest:
     if _is_path(name_or_path):
         start = Path() if relative_to is None else relative_to if relative_to.is_dir() else relative_to.parent
         path = start / Path(name_or_path).expanduser()
@@ -207,7 +234,12 @@ def _read(path: Path, own_folder: Path | None) -> DataManifest:
         document["layout"] = layout | {key: _lines(name, path, key) for key, name in lists.items()}
     manifest = validate(DataManifest, document, str(path))
     manifest._folder = own_folder
-    return manifest
+    corruption = manifest.corruption
+    return (
+        manifest
+        if corruption is None
+        else manifest.model_copy(update={"corruption": None}).corrupted(corruption)
+    )
 
 
 def _lines(name: str, manifest: Path, key: str) -> list[str]:

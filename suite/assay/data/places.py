@@ -1,8 +1,8 @@
-"""Finds a data set's files: the first place that has them all."""
+"""Finds a data set's files: the places that have them all."""
 
 import importlib.util
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from assay.common.errors import UserError
@@ -46,9 +46,18 @@ def locate(manifest: DataManifest, roots: Sequence[Path]) -> DataFiles:
     """The files of ``manifest`` in the first place that has them all.
 
     Raises:
+        UserError: as :func:`located`.
+    """
+    return next(located(manifest, roots))
+
+
+def located(manifest: DataManifest, roots: Sequence[Path]) -> Iterator[DataFiles]:
+    """The files of ``manifest`` in every place that has them all, by name alone; at least one.
+
+    Raises:
         UserError: no place has them; names the missing file, the places that were searched, and how to get it.
     """
-    places = search_places(manifest, roots)
+    places, found = search_places(manifest, roots), False
     lacking: list[list[str]] = []
     for place in places:
         try:
@@ -59,10 +68,12 @@ def locate(manifest: DataManifest, roots: Sequence[Path]) -> DataFiles:
                 f"{place}: cannot be searched ({error.strerror}); check its permissions"
             ) from error
         if names and not missing:
-            return DataFiles(place, names)
-        if missing:
+            found = True
+            yield DataFiles(place, names)
+        elif missing:
             lacking.append(missing)
-    raise UserError(_complaint(manifest, places, min(lacking, key=len, default=[])))
+    if not found:
+        raise UserError(_complaint(manifest, places, min(lacking, key=len, default=[])))
 
 
 def _names_in(manifest: DataManifest, place: Path) -> tuple[str, ...]:

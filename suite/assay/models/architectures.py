@@ -6,6 +6,8 @@ saliency methods can hook them, and all are piecewise linear in eval mode.
 
 from __future__ import annotations
 
+import itertools
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -66,6 +68,44 @@ def small_cnn(input_shape: Shape, num_classes: int) -> nn.Module:
     return _strided(input_shape, num_classes, (16, 32), kernel=4, hidden=100)
 
 
+def fully_connected(*hidden: int) -> Builder:
+    """A ReLU network on flattened images with so many neurons per hidden layer; He-uniform weights, zero biases."""
+
+    def built(input_shape: Shape, num_classes: int) -> nn.Module:
+        from torch import nn
+
+        widths = (math.prod(input_shape), *hidden)
+
+        def layers() -> list[nn.Module]:
+            pairs = itertools.pairwise(widths)
+            dense = [layer for read, written in pairs for layer in (nn.Linear(read, written), nn.ReLU())]
+            return [nn.Flatten(), *dense, nn.Linear(widths[-1], num_classes)]
+
+        return _he_uniform(layers)
+
+    return built
+
+
+def mnist_cnn_2028(input_shape: Shape, num_classes: int) -> nn.Module:
+    """Two strided convolutions and a hidden layer; on 28 x 28, 8*13*13 + 16*6*6 + 100 = 2,028 ReLUs."""
+    from torch import nn
+
+    channels, *sides = input_shape
+    places = math.prod(((side - 3) // 2 + 1 - 3) // 2 + 1 for side in sides)
+
+    def layers() -> list[nn.Module]:
+        convolutions = [
+            nn.Conv2d(channels, 8, 3, stride=2),
+            nn.ReLU(),
+            nn.Conv2d(8, 16, 3, stride=2),
+            nn.ReLU(),
+        ]
+        head = [nn.Linear(16 * places, 100), nn.ReLU(), nn.Linear(100, num_classes)]
+        return [*convolutions, nn.Flatten(), *head]
+
+    return _he_uniform(layers)
+
+
 def mnist_cnn(input_shape: Shape, num_classes: int) -> nn.Module:
     """Karkehabadi's network for MNIST: two 3 x 3 convolutions of stride 1, two dense layers, dropout .25 and .5.
 
@@ -118,6 +158,21 @@ def _strided(
         features = convolutions(torch.zeros(1, *input_shape)).shape[1]
     head = nn.Sequential(nn.Linear(features, hidden), nn.ReLU(), nn.Linear(hidden, num_classes))
     return nn.Sequential(*convolutions, *head)
+
+
+def _he_uniform(layers: Callable[[], list[nn.Module]]) -> nn.Module:
+    """A chain of layers with He-uniform weights and zero biases; torch's own first weights draw nothing."""
+    import torch
+    from torch import nn
+
+    with torch.random.fork_rng(devices=[]):
+        net = nn.Sequential(*layers())
+    for layer in net:
+        if isinstance(layer, nn.Linear | nn.Conv2d):
+            nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu")
+            assert layer.bias is not None
+            nn.init.zeros_(layer.bias)
+    return net
 
 
 def _small_resnet(blocks: int, input_shape: Shape, num_classes: int) -> nn.Module:
@@ -174,6 +229,10 @@ ARCHITECTURES: dict[str, Architecture] = {
     "digits-cnn": Architecture(digits_cnn, 4),
     "small-cnn": Architecture(small_cnn, 8),
     "mnist-cnn": Architecture(mnist_cnn, 6),
+    "digits-fnn": Architecture(fully_connected(32, 32), 1),
+    "mnist-fnn-200": Architecture(fully_connected(100, 100), 1),
+    "mnist-fnn-800": Architecture(fully_connected(200, 200, 200, 200), 1),
+    "mnist-cnn-2028": Architecture(mnist_cnn_2028, 7),
     "resnet10": Architecture(resnet10, 8),
     "resnet18": Architecture(resnet18, 8),
     "resnet18-imagenet": Architecture(_torchvision("resnet18"), 32, rgb=True),

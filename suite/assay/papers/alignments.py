@@ -45,8 +45,7 @@ def _computed(plan: Reproduction, wanted: AlignmentMeasurement, seed: int | None
     from assay.models.zoo import load_model
     from assay.saliency.alignment import alignment_of_many, summarise
 
-    name, weights = plan.model_name(wanted.model, seed)
-    model = load_model(name, weights=Path(weights) if weights else None, device=plan.device)
+    model = load_model(plan.model_name(wanted.model, seed), device=plan.device)
     data = open_dataset(load_manifest(wanted.data), [Path(root) for root in plan.data_roots])
     samples = data.samples[: wanted.images]
     values = alignment_of_many(model.module, (model.prepare(data.image(sample)) for sample in samples))

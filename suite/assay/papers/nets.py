@@ -1,31 +1,18 @@
 """Networks trained for a reproduction: each in a folder named by the hash of its recipe, made once and found again."""
 
-import json
-import time
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from assay.common.canonical import canonical_sha256
 from assay.common.children import ChildLostError, made_by_children
 from assay.common.errors import UserError
-from assay.papers.spec import RecipeModel, SmallNet, Trained, task_at
-from assay.runner.files import write_atomically
+from assay.papers.spec import RecipeModel, task_at
 from assay.training.recipe import Recipe
 from assay.training.recipe_files import load_recipe
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from assay.data.dataset import Dataset
-
-FORMAT = 1  # of a small net's folder; raised whenever the same recipe would give another net
-SMALL_WEIGHTS = "weights.safetensors"
-_MNIST = ("mnist-train", "mnist-test")
-_DIGITS = ("digits-train", "digits-test")
+from assay.training.threads import one_thread
 
 
 @dataclass(frozen=True)
@@ -58,7 +45,7 @@ class Net:
     """
 
     name: str
-    model: Trained
+    model: RecipeModel
     seed: int
     nets: Path
     home: Path
@@ -73,17 +60,12 @@ class Net:
         Raises:
             UserError: no such recipe, or it takes no teacher.
         """
-        assert isinstance(self.model, RecipeModel)
         recipe = load_recipe(task_at(self.model.recipe, self.home)).with_seed(self.seed)
-        return recipe if self.teacher is None else recipe.with_teacher(self.teacher.request[0])
+        return recipe if self.teacher is None else recipe.with_teacher(self.teacher.zoo_name)
 
     @cached_property
     def sha256(self) -> str:
         """Hash of the recipe, the seed and the teacher's recipe; data are checked when they are read."""
-        if isinstance(self.model, SmallNet):
-            recipe = self.model.model_dump(mode="json", exclude={"seeds"})
-            data = {"train": _DIGITS[0]} if _on_digits(self.model) else {}
-            return canonical_sha256({"format": FORMAT, "recipe": recipe, "seed": self.seed, **data})
         return canonical_sha256([self.recipe.sha256, self.teacher and self.teacher.sha256])
 
     @property
@@ -97,16 +79,12 @@ class Net:
         return f"{self.name}, seed {self.seed}"
 
     @property
-    def request(self) -> tuple[str, str | None]:
-        """The model's name and weights, as the runner takes them."""
-        if isinstance(self.model, SmallNet):
-            return self.model.architecture, str(self.folder / SMALL_WEIGHTS)
-        return f"trained:{self.folder}", None
+    def zoo_name(self) -> str:
+        """The model's name, as the runner takes it."""
+        return f"trained:{self.folder}"
 
     def record(self) -> TrainingRecord | None:
         """What the training noted; None where it is not finished."""
-        if isinstance(self.model, SmallNet):
-            return _small_record(self.folder)
         from assay.models.trained import CARD_FILE, read_card
 
         if not (self.folder / CARD_FILE).is_file():
@@ -117,23 +95,12 @@ class Net:
         return TrainingRecord(steps + card.preparation_seconds, card.accuracy)
 
 
-def _small_record(folder: Path) -> TrainingRecord | None:
-    try:
-        found = TrainingRecord(**json.loads((folder / "net.json").read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
-        return None
-    return found if (folder / SMALL_WEIGHTS).is_file() else None
-
-
 def missing_data(net: Net) -> list[str]:
     """Why the net cannot be trained here: each missing data set, with how to get it."""
     from assay.data.dataset import is_available
     from assay.data.manifest import load_manifest
 
-    if isinstance(net.model, SmallNet):
-        manifests = () if net.model.architecture.startswith("digits") else _MNIST
-    else:
-        manifests = (net.recipe.data.train.manifest, net.recipe.data.test.manifest)
+    manifests = (net.recipe.data.train.manifest, net.recipe.data.test.manifest)
     roots = [Path(root) for root in net.data_roots]
     reasons = (is_available(load_manifest(name), roots) for name in dict.fromkeys(manifests))
     return [reason for reason in reasons if reason is not None]
@@ -184,84 +151,12 @@ def train(net: Net) -> TrainingRecord:
     Raises:
         UserError: as :func:`train_missing`.
     """
-    with one_thread():
-        return _train_small(net, net.model) if isinstance(net.model, SmallNet) else _train_recipe(net)
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """Torch on one thread, as networks are trained and timed."""
-    import torch
-
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
-
-
-def _train_recipe(net: Net) -> TrainingRecord:
     from assay.training.train import Options
     from assay.training.train import train as train_recipe
 
     options = Options(data_roots=tuple(Path(root) for root in net.data_roots), device=net.device)
-    train_recipe(net.recipe, net.folder, options)
+    with one_thread():
+        train_recipe(net.recipe, net.folder, options)
     record = net.record()
     assert record is not None
     return record
-
-
-def _train_small(net: Net, model: SmallNet) -> TrainingRecord:
-    from safetensors.torch import save
-
-    from assay.data.contents import content_hashes, write_hashes
-    from assay.models import small_nets
-    from assay.models.entries.small_nets import small_list
-
-    if model.architecture not in small_nets.ARCHITECTURES:
-        known = ", ".join(small_nets.ARCHITECTURES)
-        raise UserError(f"{net.name}: unknown architecture {model.architecture!r}; choose one of {known}")
-    (images, labels), held_out = _small_data(net, model)
-    began = time.process_time()
-    network = small_nets.ARCHITECTURES[model.architecture]()
-    small_nets.train(network, images, labels, model.epochs, net.seed)
-    record = TrainingRecord(time.process_time() - began, small_nets.accuracy(network, *held_out))
-    to_train = _opened((_DIGITS if _on_digits(model) else _MNIST)[0], net.data_roots)
-    write_hashes(small_list(net.folder / SMALL_WEIGHTS), content_hashes(to_train, to_train.samples))
-    write_atomically(net.folder / SMALL_WEIGHTS, save(network.state_dict()))
-    write_atomically(
-        net.folder / "net.json", json.dumps(record.__dict__) + "\n"
-    )  # last: it makes the net whole
-    return record
-
-
-def _small_data(net: Net, model: SmallNet) -> "tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]":
-    """Images (N, C, H, W) in [0, 1] and labels, to train on and held out."""
-    from assay.models.small_nets import digits_split
-
-    if _on_digits(model):
-        return digits_split()
-    to_train, held_out = (_pixels(name, net.data_roots) for name in _MNIST)
-    return to_train, held_out
-
-
-def _on_digits(model: SmallNet) -> bool:
-    return model.architecture.startswith("digits")
-
-
-def _opened(manifest: str, roots: Sequence[str]) -> "Dataset":
-    from assay.data.dataset import open_dataset
-    from assay.data.manifest import load_manifest
-
-    return open_dataset(load_manifest(manifest), [Path(root) for root in roots])
-
-
-def _pixels(manifest: str, roots: Sequence[str]) -> "tuple[Tensor, Tensor]":
-    import numpy as np
-    import torch
-
-    data = _opened(manifest, roots)
-    pixels = torch.from_numpy(np.stack([data.image(sample) for sample in data.samples]))
-    labels = torch.tensor([sample.label for sample in data.samples])
-    return pixels.permute(0, 3, 1, 2).float() / 255, labels

@@ -9,6 +9,7 @@ from pathlib import Path
 import yaml
 
 from assay.common.errors import UserError
+from assay.data.draw import Draw
 from assay.models.places import downloads_allowed
 from assay.models.trained import PREFIX
 from assay.papers.nets import Net, missing_data
@@ -22,7 +23,6 @@ from assay.papers.spec import (
     RecipeModel,
     RegionsMeasurement,
     ScaleName,
-    Trained,
     ZooModel,
     task_at,
 )  # fmt: skip
@@ -91,15 +91,15 @@ class Reproduction:
         return [
             self.net(name, seed)
             for name, model in self.scale.models.items()
-            if isinstance(model, Trained)
+            if isinstance(model, RecipeModel)
             for seed in model.seeds
         ]
 
     def net(self, name: str, seed: int) -> Net:
         """One network to train."""
         model = self.scale.models[name]
-        assert isinstance(model, Trained)
-        teacher = getattr(model, "teacher", None)
+        assert isinstance(model, RecipeModel)
+        teacher = model.teacher
         return Net(
             name, model, seed, self.out.resolve() / "nets", self.home, self.data_roots, self.device,
             self.net(teacher, seed) if teacher is not None else None,
@@ -122,26 +122,25 @@ class Reproduction:
     def seeds(self, model: str) -> Sequence[int | None]:
         """The seeds of a model; one ``ZOO`` for a model that is not trained here."""
         found = self.scale.models[model]
-        return found.seeds if isinstance(found, Trained) else (ZOO,)
+        return found.seeds if isinstance(found, RecipeModel) else (ZOO,)
 
     def _request(self, model: str, seed: int | None, task: str) -> JobRequest:
-        name, weights = self.model_name(model, seed)
         return JobRequest(
-            model=name,
+            model=self.model_name(model, seed),
             task=self._task(task),
-            weights=weights,
             limit=self.scale.tasks[task].limit,
+            draw=Draw.FIRST,
             device=self.device,
             data_roots=self.data_roots,
         )
 
-    def model_name(self, model: str, seed: int | None) -> tuple[str, str | None]:
-        """A model's name and weights, as the runner takes them."""
+    def model_name(self, model: str, seed: int | None) -> str:
+        """A model's name, as the runner takes it."""
         found = self.scale.models[model]
         if isinstance(found, ZooModel):
-            return found.model, None
+            return found.model
         assert seed is not None
-        return self.net(model, seed).request
+        return self.net(model, seed).zoo_name
 
     def _task(self, name: str) -> str:
         """The task as the runner takes it; one with an ensemble of our own is a spec in the reproduction's folder."""
@@ -176,7 +175,7 @@ class Reproduction:
 
     def _member(self, model: str, seed: int | None) -> str:
         """The name of a model in a spec of our own: with a path from there, so that keys depend on no --out."""
-        name = self.model_name(model, seed)[0]
+        name = self.model_name(model, seed)
         folder = name.removeprefix(PREFIX)
         return name if folder == name else f"{PREFIX}{os.path.relpath(folder, self.own_spec('any').parent)}"
 
@@ -216,7 +215,7 @@ class Reproduction:
             if isinstance(model, ZooModel):
                 yield name, model.model
         for net in self.nets:
-            if isinstance(net.model, RecipeModel) and net.recipe.start_from is not None:
+            if net.recipe.start_from is not None:
                 yield f"that {net.name} starts from", net.recipe.start_from
 
     def _missing_task_data(self) -> Iterator[str]:

@@ -82,6 +82,13 @@ def format_value(metric: Metric) -> str:
     return f"{100 * metric.value:.1f} %" if metric.unit == "proportion" else f"{metric.value:.4g}"
 
 
+def displayed_difference(metric: Metric, values: Sequence[float]) -> list[str]:
+    """Differences of a metric with their signs, in the unit in which the metric itself is shown; then that unit."""
+    if metric.unit == "proportion":
+        return [*(f"{100 * value:+.1f}" for value in values), "% points"]
+    return [*(f"{value:+.4g}" for value in values), metric.unit]
+
+
 def terminal_table(results: Sequence[ResultDocument]) -> str:
     """One table for the terminal: one line per curve (its points side by side) and per single headline figure."""
     lines: list[list[str]] = []

@@ -12,6 +12,12 @@ from assay.common.atomic import as_user_error, write_atomically
 __all__ = ["LogFile", "append_line", "path_name", "read_lines", "write_atomically"]
 
 
+# No link is followed where the system can tell, and Windows changes no line ends.
+_AS_IT_IS = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+# Names that Windows keeps for devices, whatever their ending.
+_DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)
+
+
 class LogFile:
     """A file of JSON lines that is added to; it stays open, because opening costs more than writing a line."""
 
@@ -24,10 +30,12 @@ class LogFile:
         self.path = path
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_APPEND | os.O_NOFOLLOW, 0o644)
+            self._descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_APPEND | _AS_IT_IS, 0o644)
             size = os.fstat(self._descriptor).st_size
-            if size and os.pread(self._descriptor, 1, size - 1) != b"\n":
-                _append(self._descriptor, b"\n")
+            if size:
+                os.lseek(self._descriptor, size - 1, os.SEEK_SET)
+                if os.read(self._descriptor, 1) != b"\n":
+                    _append(self._descriptor, b"\n")
         except OSError as error:
             raise as_user_error(path, error) from error
 
@@ -82,6 +90,13 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
 
 
 def path_name(name: str) -> str:
-    """A model's or task's name as a relative path: no ``..``, no odd characters."""
-    parts = [re.sub(r"[^A-Za-z0-9._-]", "_", part) for part in name.split("/")]
-    return "/".join("_" if part.strip(".") == "" else part for part in parts)
+    """A model's or task's name as a relative path on every system: no ``..``, odd character, device or last dot."""
+    return "/".join(_part_name(re.sub(r"[^A-Za-z0-9._-]", "_", part)) for part in name.split("/"))
+
+
+def _part_name(part: str) -> str:
+    if part.strip(".") == "":
+        return "_"
+    if part.endswith("."):
+        part = f"{part[:-1]}_"
+    return f"_{part}" if _DEVICES.match(part) else part

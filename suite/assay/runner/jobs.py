@@ -10,16 +10,18 @@ from typing import TYPE_CHECKING, Any
 from assay.common.canonical import canonical_sha256
 from assay.common.errors import UserError
 from assay.common.fields import IDENTITY, RUNTIME
+from assay.data.draw import Draw
 from assay.models.foreign import SHIPPED
 from assay.models.foreign import own as trust_of
 from assay.results.document import TrainingOverlap
+from assay.runner.portion import EVERYTHING, Portion
 from assay.runner.precision import Positive, Precision, check_dtype, in_dtype
 from assay.specs.task_spec import TaskSpec, shipped_specs
 from assay.tasks.base import Task, Unit
 from assay.tasks.families import LoadedSpec, family, load_spec, option_of
 from assay.tasks.shared.images import DataSource
 from assay.tasks.shared.overrides import OPTION
-from assay.tasks.shared.own_pictures import OwnFolder, is_folder, own_folder
+from assay.tasks.shared.own_pictures import OwnFolder, absolute, is_folder, own_folder, refuse_unlabelled
 from assay.tasks.shared.training_images import training_overlap
 
 if TYPE_CHECKING:
@@ -31,8 +33,9 @@ if TYPE_CHECKING:
 class JobRequest:
     """What a user asks for, one model and one task; plain values, so that it can travel to another process.
 
-    ``switches`` are fields of the spec that the command line turns on, such as ``save_adversarial``; ``data`` are the
-    pictures instead of the spec's: a folder with one folder per class, or a data set's name or manifest;
+    ``limit`` is how many pictures or shapes are asked for, chosen as ``draw`` says. ``switches`` are fields of the spec
+    that the command line turns on, such as ``save_adversarial``; ``data`` are the pictures instead of the spec's: a
+    folder with one folder per class, or a data set's name or manifest;
     ``trusted`` are models besides the built-in zoo's that the user lets the spec name; ``settings`` are other fields of
     the spec, ``KEY=VALUE`` each; ``name`` is what the model's results are filed under, where it is not its own.
     """
@@ -50,6 +53,7 @@ class JobRequest:
     trusted: tuple[str, ...] = ()
     settings: tuple[str, ...] = ()
     name: str | None = None
+    draw: Draw = Draw.BALANCED
 
 
 # Which fields change the answer, and are in a job's key; a test fails for a field that is on no side.
@@ -58,6 +62,7 @@ REQUEST_SIDES: Mapping[str, str] = {
     "task": IDENTITY,  # through the spec's identity and the data's hash
     "weights": IDENTITY,  # through their hash
     "limit": IDENTITY,
+    "draw": IDENTITY,  # where there is a limit
     "precision": IDENTITY,
     "device": RUNTIME,
     "batch_size": RUNTIME,
@@ -90,9 +95,9 @@ MODEL_SIDES: Mapping[str, str] = {
 
 
 def question_identity(
-    spec: TaskSpec, task: Task[Any, Any], data_sha256: str, limit: int | None
+    spec: TaskSpec, task: Task[Any, Any], data_sha256: str, limit: int | Mapping[str, Any] | None
 ) -> dict[str, Any]:
-    """The part of a job's identity that all models share; ``limit`` is None where every unit is asked for."""
+    """The part of a job's identity that all models share; ``limit`` (:attr:`Portion.identity`) is None for all."""
     return {
         "spec": spec.identity(),
         "data_sha256": data_sha256,
@@ -139,6 +144,7 @@ class JobQuestion:
     data: Any
     units: Sequence[Unit]
     all_units: int
+    portion: Portion = EVERYTHING
     _overlaps: dict["TrainedOn", TrainingOverlap | None] = field(
         default_factory=dict, init=False, compare=False, repr=False
     )
@@ -156,7 +162,7 @@ class JobQuestion:
     @cached_property
     def identity(self) -> dict[str, Any]:
         """The part of a job's identity that all models share."""
-        limit = len(self.units) if self.limited else None
+        limit = self.portion.identity if self.limited else None
         return question_identity(self.spec.spec, self.task, self.data.sha256, limit)
 
     def overlap_with(self, trained_on: "TrainedOn", roots: Sequence[Path]) -> TrainingOverlap | None:
@@ -340,7 +346,7 @@ def open_question(request: JobRequest, info: "Callable[[], ModelInfo] | None" = 
         request.switches,
         request.settings,
         request.data_roots,
-        request.limit,
+        Portion(request.limit, request.draw),
         request.data,
         own,
         request.trusted,
@@ -355,7 +361,7 @@ def _question(
     switches: tuple[str, ...],
     settings: tuple[str, ...],
     data_roots: tuple[str, ...],
-    limit: int | None,
+    portion: Portion,
     own_data: str | None,
     own: OwnFolder | None,
     trusted: tuple[str, ...],
@@ -370,12 +376,13 @@ def _question(
     else:
         if task.no_own_pictures:
             raise UserError(f"--data: {spec.id} takes no pictures: {task.no_own_pictures}, or leave it out")
-        path = str(Path(own_data).resolve()) if Path(own_data).is_file() else own_data
-        data = task.open_data(spec.spec, DataSource(path, spec.folder, roots, own, trust))
+        data = task.open_data(spec.spec, DataSource(absolute(own_data), spec.folder, roots, own, trust))
         spec = spec.on_other_data(data.manifest.name)
+    if task.needs_labels(spec.spec):
+        refuse_unlabelled(data)
     units = list(task.units(spec.spec, data))
     _check_units(units, spec.id)
-    return JobQuestion(spec, task, data, units if limit is None else units[:limit], len(units))
+    return JobQuestion(spec, task, data, portion.of(units, task, spec.spec, data), len(units), portion)
 
 
 def model_of(request: JobRequest) -> "LoadedModel":
@@ -420,7 +427,9 @@ def repeat_command(request: JobRequest) -> str:
     words += [option_of(switch) for switch in request.switches]
     words += [word for setting in request.settings for word in (OPTION, setting)]
     words += [word for name in request.trusted for word in ("--trust", name)]
-    words += ["--limit", str(request.limit)] if request.limit is not None else []
+    if request.limit is not None:
+        words += ["--limit", str(request.limit)]
+        words += ["--draw", request.draw.value] if request.draw is not Draw.BALANCED else []
     default, chosen = Precision(), request.precision
     words += ["--dtype", chosen.dtype] if chosen.dtype != default.dtype else []
     words += ["--tf32"] if chosen.tf32 else []

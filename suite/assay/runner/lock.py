@@ -1,17 +1,22 @@
-"""One writer per folder: a lock that names its owner, and that the system drops when the owner dies."""
+"""One writer per folder: a lock that names its owner, and that the system drops when the owner dies.
 
-import fcntl
+The system's lock lies on a file of its own (``lock.held``): Windows lets nobody read a file that is locked, and
+``assay status`` reads the owner's name in ``lock`` at any time.
+"""
+
+import errno
 import json
 import os
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import psutil
+from filelock import FileLock, Timeout
 
-from assay.common.atomic import as_user_error
+from assay.common.atomic import as_user_error, write_atomically
 from assay.common.errors import UserError
 
 
@@ -44,29 +49,26 @@ def exclusive(folder: Path, say: Callable[[str], None] = lambda _line: None) -> 
     Raises:
         UserError: another process holds it, here or on another host; the folder cannot be written.
     """
-    path = folder / "lock"
-    descriptor = _acquire(path)
+    path, held = folder / "lock", folder / "lock.held"
+    lock = _acquired(held, path)
     try:
         _refuse_or_take_over(path, say)
-        _sign(path, descriptor)
-        yield
-        path.unlink(missing_ok=True)
-    except BaseException as error:
-        if not isinstance(error, _HeldElsewhereError):
+        try:
+            write_atomically(path, json.dumps(asdict(_this_process())))
+            yield
+        finally:
             path.unlink(missing_ok=True)
-        raise
     finally:
-        os.close(descriptor)
-
-
-class _HeldElsewhereError(UserError):
-    """The lock names an owner that cannot be looked at from here."""
+        # While we hold it, so that nobody else's is removed; Windows refuses, and the empty file stays.
+        with suppress(OSError):
+            held.unlink(missing_ok=True)
+        lock.release()
 
 
 def owner_of(folder: Path) -> Owner | None:
     """Who wrote the folder's lock; None where there is no lock, or nothing readable in it."""
     try:
-        owner = Owner(**json.loads((folder / "lock").read_text()))
+        owner = Owner(**json.loads((folder / "lock").read_text(encoding="utf-8")))
         known = (type(owner.pid), type(owner.host), type(owner.started)) == (int, str, float)
         return owner if known and 0 < owner.pid < 2**31 else None
     except (OSError, ValueError, TypeError, RecursionError):
@@ -77,50 +79,35 @@ def _this_process() -> Owner:
     return Owner(os.getpid(), socket.gethostname(), psutil.Process().create_time())
 
 
-def _acquire(path: Path) -> int:
-    """A descriptor of the lock file, with the system's lock held on it."""
-    while True:
-        try:
-            descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW, 0o644)
-        except OSError as error:
-            raise as_user_error(path, error) from error
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            os.close(descriptor)
-            if not isinstance(error, BlockingIOError):
-                raise UserError(
-                    f"{path}: cannot be locked ({error.strerror}); choose an --out on a file system that has locks"
-                ) from error
-            raise UserError(_busy(path, owner_of(path.parent))) from None
-        if _is_current(path, descriptor):
-            return descriptor
-        os.close(descriptor)  # its owner ended and removed it between our two steps
+def _acquired(held: Path, path: Path) -> FileLock:
+    """The system's lock on ``held``, taken at once or not at all.
 
-
-def _sign(path: Path, descriptor: int) -> None:
-    """Write who we are into the lock."""
+    Raises:
+        UserError: another process holds it, the folder cannot be written, or its file system has no locks.
+    """
+    lock = FileLock(held, timeout=0, fallback_to_soft=False)
     try:
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, json.dumps(asdict(_this_process())).encode(), 0)
+        lock.acquire()
+    except Timeout:
+        raise UserError(_busy(path, owner_of(path.parent))) from None
     except OSError as error:
-        raise as_user_error(path, error) from error
-
-
-def _is_current(path: Path, descriptor: int) -> bool:
-    try:
-        return path.stat().st_ino == os.fstat(descriptor).st_ino
-    except FileNotFoundError:
-        return False
+        if error.errno in (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP):
+            raise UserError(
+                f"{held}: cannot be locked ({error.strerror}); choose an --out on a file system that has locks"
+            ) from error
+        raise as_user_error(held, error) from error
+    return lock
 
 
 def _refuse_or_take_over(path: Path, say: Callable[[str], None]) -> None:
-    """Nobody on this host holds the lock: its text was left by a dead process, or comes from another host."""
+    """Nobody on this host holds the system's lock: the text is of a dead process, another host, or an older Assay."""
     owner = owner_of(path.parent)
     if owner is None:
         return
     if owner.is_elsewhere():
-        raise _HeldElsewhereError(f"{_busy(path, owner)} (if that process is gone, delete {path})")
+        raise UserError(f"{_busy(path, owner)} (if that process is gone, delete {path})")
+    if owner.is_alive():
+        raise UserError(_busy(path, owner))
     say(f"{path.parent}: process {owner.pid} died here without finishing; going on from what it stored")
 
 

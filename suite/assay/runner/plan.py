@@ -10,6 +10,7 @@ from assay.common.errors import UserError
 from assay.models.info import same_answers
 from assay.runner.cards import Cards
 from assay.runner.chunks import ChunkTask
+from assay.runner.files import path_name
 from assay.runner.jobs import Job, JobRequest, filed, forget, open_question
 from assay.runner.store import BrokenChunkError, JobStore, RunFolder
 
@@ -66,6 +67,14 @@ def _refuse_twins(jobs: Sequence[Job]) -> None:
             f"model {name[0]!r} with task {name[1]!r} is asked for twice; name each once (two checkpoints of one model "
             "are told apart by --model NAME=MODEL@WEIGHTS, two spec files of one name need two --out folders)"
         )
+    places: dict[str, str] = {}
+    for called in dict.fromkeys(part for job in jobs for part in job.names):
+        other = places.setdefault(path_name(called).casefold(), called)
+        if other != called:
+            raise UserError(
+                f"{other!r} and {called!r} would be filed under one name where files know no upper and lower case; "
+                "give one of them another name, or run each into an --out of its own"
+            )
 
 
 def _refuse_doubles(jobs: Sequence[Job]) -> None:

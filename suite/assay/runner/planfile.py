@@ -10,6 +10,7 @@ from pydantic import TypeAdapter, ValidationError
 from tabulate import tabulate
 
 from assay.common.errors import UserError
+from assay.data.draw import Draw
 from assay.models.foreign import NamePolicy, require_trusted
 from assay.runner.estimate import TimeEstimate
 from assay.runner.jobs import Job, JobRequest
@@ -18,7 +19,7 @@ from assay.runner.progress import duration
 from assay.specs.task_spec import shipped_specs
 from assay.tasks.shared.overrides import OPTION
 
-_LATER_FIELDS: Mapping[str, Any] = {"settings": [], "name": None}
+_LATER_FIELDS: Mapping[str, Any] = {"settings": [], "name": None, "draw": Draw.FIRST.value}
 KIND = {"kind": "assay-plan", "schema": 1}
 
 

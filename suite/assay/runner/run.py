@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -109,7 +110,7 @@ def _say_what_is_stored(surveys: Sequence[Survey], say: Callable[[str], None]) -
 def _compute(folder: RunFolder, surveys: Sequence[Survey], runtime: Runtime) -> None:
     log = EventLog(folder.path)
     recorder = _RunRecorder(folder, surveys, runtime, log)
-    host = {"host": os.uname().nodename} if runtime.with_host else {}
+    host = {"host": socket.gethostname()} if runtime.with_host else {}
     log.write("run_started", pid=os.getpid(), units=sum(found.missing_units for found in surveys), **host)
     with _noted(log, recorder, folder):
         results = runtime.executor.run(_tasks(surveys, recorder), recorder)

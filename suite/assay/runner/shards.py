@@ -56,7 +56,7 @@ def claim_shard(folder: RunFolder, shard: Shard, jobs: Sequence[Job]) -> None:
 
 def _read_claim(path: Path) -> dict[str, Any]:
     try:
-        claim = json.loads(path.read_text())
+        claim = json.loads(path.read_text(encoding="utf-8"))
         jobs = [[checked_key(str(key)), _count(count)] for key, count in claim["jobs"]]
         return {"shard": _count(claim["shard"], 1), "of": _count(claim["of"], 1), "jobs": jobs}
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:

@@ -108,7 +108,7 @@ class RunFolder:
         if not path.is_file():
             return []
         try:
-            entries = json.loads(path.read_text())
+            entries = json.loads(path.read_text(encoding="utf-8"))
             found = [{name: _text(entry[name]) for name in ("model", "task", "key")} for entry in entries]
             return [entry | {"key": checked_key(entry["key"])} for entry in found]
         except (ValueError, KeyError, TypeError, RecursionError) as error:
@@ -165,7 +165,7 @@ def _is_empty(path: Path) -> bool:
 
 def _check_format(marker: Path) -> None:
     try:
-        found = json.loads(marker.read_text())
+        found = json.loads(marker.read_text(encoding="utf-8"))
     except (ValueError, OSError):
         found = None
     if found != FORMAT:

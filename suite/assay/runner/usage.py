@@ -1,6 +1,5 @@
 """What a chunk used: wall, CPU and device time, and the most memory."""
 
-import resource
 import sys
 import time
 from pathlib import Path
@@ -44,8 +43,16 @@ def peak_bytes() -> int:
     On Linux from ``VmHWM``, because ``ru_maxrss`` starts at the size of the process that this one was forked from.
     """
     try:
-        status = Path("/proc/self/status").read_text()
+        status = Path("/proc/self/status").read_text(encoding="ascii")
         return int(status.split("VmHWM:")[1].split()[0]) * 1024
     except (OSError, IndexError, ValueError):
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        return peak if sys.platform == "darwin" else peak * 1024
+        pass
+    try:
+        import resource
+    except ImportError:  # Windows, where the system says it itself
+        import psutil
+
+        memory = psutil.Process().memory_info()
+        return int(getattr(memory, "peak_wset", memory.rss))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024

@@ -10,8 +10,12 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeVar, ca
 from pydantic import JsonValue, TypeAdapter
 
 from assay.common.errors import UserError
+from assay.common.resampling import PairedEstimate
+from assay.data.draw import Drawable
+from assay.data.layouts.base import UNLABELLED
 from assay.results.document import Guard, Metric, ModelCard, TrainingOverlap
 from assay.specs.task_spec import TaskSpec
+from assay.tasks.shared.curves import ModelCurves
 from assay.tasks.shared.images import DataSource, Labelled, label_space_mismatch, open_images, refuse_unfit
 from assay.tasks.shared.loading import LoadedPicture, Loader
 from assay.tasks.shared.plausible import ExpectedAccuracy
@@ -207,6 +211,7 @@ class Task(ABC, Generic[SpecT, DataT]):
         meaning: one plain sentence about its headline, for readers of a run's card.
         witness: how files that a run saved bear out a submission's records, or None.
         data_sets: its own kind of data sets, or None where it takes labelled pictures.
+        curves: which of its figures make a curve per model, for a chart of several models, or None.
         attackers: the field of its specs that names networks which attack (``outer.inner``), or None.
     """
 
@@ -222,6 +227,7 @@ class Task(ABC, Generic[SpecT, DataT]):
     meaning: str = ""
     witness: Witness[SpecT] | None = None
     data_sets: DataSets | None = None
+    curves: ModelCurves | None = None
     attackers: str | None = None
 
     @property
@@ -268,11 +274,24 @@ class Task(ABC, Generic[SpecT, DataT]):
     def units(self, spec: SpecT, data: DataT) -> Sequence[Unit]:
         """All units, in a stable order; :func:`image_units` where a unit is an image."""
 
+    def needs_labels(self, spec: SpecT) -> bool:
+        """Whether pictures must have labels; not where a spec asks if the network's own answer stays."""
+        return True
+
     def shown(self, data: DataT, unit: Unit) -> "Sequence[tuple[Dataset, Sample]]":
         """The pictures of a data set that the unit is about: its payload, where that is one."""
         if not isinstance(getattr(unit.payload, "label", None), int):
             return ()
         return [(cast("Dataset", data), unit.payload)]
+
+    def drawn_as(self, data: DataT, unit: Unit) -> Drawable:
+        """What ``--limit`` counts, with its class: the first picture that the unit is about, else the unit itself.
+
+        Units of one such thing are taken or left together.
+        """
+        for _, sample in self.shown(data, unit):
+            return Drawable(sample.unit_id, None if sample.label == UNLABELLED else sample.label)
+        return Drawable(unit.id)
 
     def pictures(self, spec: SpecT, model: "LoadedModel", data: DataT, unit: Unit) -> Sequence[LoadedPicture]:
         """The pictures that :meth:`run` takes from its loader for the unit, in that order, to be loaded ahead."""
@@ -315,6 +334,16 @@ class Task(ABC, Generic[SpecT, DataT]):
         """For each metric that is a mean over something else than units (shapes): the figures that it averages.
 
         By the metric's name, then by what they are averaged over. Two networks are compared pair by pair with them.
+        """
+        return {}
+
+    def paired(self, spec: SpecT, a: Sequence[Record], b: Sequence[Record]) -> Mapping[str, PairedEstimate]:
+        """Differences of figures that neither units nor :meth:`averaged` give, by the metric's name.
+
+        Args:
+            spec: of both.
+            a: records without an error.
+            b: the same units' of another network, in the same order.
         """
         return {}
 

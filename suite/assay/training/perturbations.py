@@ -23,7 +23,7 @@ def climb(
 ) -> Tensor:
     """The last iterate of x <- P(x + step_size * sign(gradient)), P the projection to the ball and to [0, 1].
 
-    The same steps as :func:`assay.attacks.run.run_job` takes with ``early_stop=False`` (a test holds them equal),
+    The same steps as :func:`assay.attacks.run.run_attack` takes with ``early_stop=False`` (a test holds them equal),
     from any start, up any loss, and without the pass that would judge the last iterate.
 
     Args:

@@ -32,7 +32,7 @@ class TrainingPictures:
         selection: which of them.
         samples: in the data set's order.
         labels: (N,) int64.
-        sha256: of the data and the choice.
+        levels: pixels are rounded to multiples of 1/levels (:class:`assay.training.recipe.Input`).
     """
 
     dataset: Dataset
@@ -41,6 +41,7 @@ class TrainingPictures:
     preprocessing: Preprocessing
     labels: Tensor
     device: torch.device
+    levels: int | None = None
     _kept: Tensor | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
@@ -61,7 +62,8 @@ class TrainingPictures:
             pixels = self._decoded(rows.tolist()).to(self.device)
         else:
             pixels = self._kept[rows.to(self.device)]
-        return pixels.to(torch.float32).div_(255)
+        pixels = pixels.to(torch.float32).div_(255)
+        return pixels if self.levels is None else pixels.mul_(self.levels).round_().div_(self.levels)
 
     def annotated(self, rows: Tensor) -> Tensor:
         """(n, H, W) int8: +1 inside the boxes or masks that the data set carries, -1 outside, 0 for images without.
@@ -147,7 +149,9 @@ def _open(
             f"after `skip: {selection.skip}`; choose a smaller number"
         )
     labels = torch.tensor([sample.label for sample in samples], device=device)
-    return TrainingPictures(dataset, selection, samples, recipe.input.preprocessing, labels, device)
+    return TrainingPictures(
+        dataset, selection, samples, recipe.input.preprocessing, labels, device, recipe.input.levels
+    )
 
 
 def chosen(samples: Sequence[Sample], selection: Selection) -> tuple[Sample, ...]:

@@ -6,6 +6,7 @@ import csv
 import io
 import platform
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,13 +34,15 @@ from assay.models.trained import (
 )
 from assay.models.weights import file_sha256
 from assay.training.checkpoints import Checkpoints
+from assay.training.draws import Order, begun
 from assay.training.folder import CHECKPOINT_FOLDER, check_folder, no_empty_folder
 from assay.training.pictures import TrainingPictures, open_pictures
 from assay.training.recipe import Recipe
 from assay.training.reports import EpochReport, StepReport, silent
 from assay.training.salient import SaliencySource, check_teacher, find_saliency_source
 from assay.training.start import begin_with, start_of
-from assay.training.trainer import Material, Trainer, initialised
+from assay.training.threads import one_thread
+from assay.training.trainer import Material, Trainer
 
 FORMAT = 1  # of the training; raised whenever the same recipe would give other weights
 LOG_FILE = "log.csv"
@@ -99,7 +102,7 @@ def train(recipe: Recipe, out: Path, options: Options | None = None) -> Training
     plan = _Plan.of(recipe, out, options or Options())
     if (out / CARD_FILE).is_file():
         return plan.finished()
-    with no_empty_folder(out):
+    with no_empty_folder(out), _threads(recipe):
         trainer, preparation = plan.trainer()
         trainer.run(recipe.epochs)
         return plan.publish(trainer, preparation)
@@ -115,9 +118,14 @@ def train_part(recipe: Recipe, out: Path, epochs: int, options: Options | None =
     if (out / CARD_FILE).is_file():
         plan.finished()
         return
-    with no_empty_folder(out):
+    with no_empty_folder(out), _threads(recipe):
         trainer, _ = plan.trainer()
         trainer.run(min(epochs, recipe.epochs))
+
+
+def _threads(recipe: Recipe) -> AbstractContextManager[None]:
+    """One thread in float64, where one seed is to give one network; else as the caller has it."""
+    return one_thread() if recipe.precision == "float64" else nullcontext()
 
 
 @dataclass(frozen=True)
@@ -202,9 +210,11 @@ class _Plan:
     def trainer(self) -> tuple[Trainer, float]:
         """The trainer where the newest checkpoint left it, and the seconds that the saliency took."""
         recipe, train_set, options = self.recipe, self.parts[0], self.options
+        net, order = self._fresh()
         trainer = Trainer(
             Material(recipe, *self.parts, None, self.device),
-            normalised(self._fresh(), recipe.input.preprocessing),
+            normalised(net, recipe.input.preprocessing),
+            order,
             Checkpoints(self.out / CHECKPOINT_FOLDER, self.key),
             checkpoint_seconds=options.checkpoint_seconds,
             report=lambda report: self._report(trainer, report),
@@ -220,12 +230,12 @@ class _Plan:
         trainer.material = Material(recipe, *self.parts, signs, self.device)
         return trainer, seconds
 
-    def _fresh(self) -> nn.Module:
+    def _fresh(self) -> tuple[nn.Module, Order]:
         recipe = self.recipe
-        net = initialised(recipe.seed, lambda: build(recipe.architecture, self.input_shape, self.num_classes))
+        net, order = begun(recipe, lambda: build(recipe.architecture, self.input_shape, self.num_classes))
         if self.start is not None:
             begin_with(net, self.start)
-        return net
+        return net, order
 
     def _seen_test_images(self) -> Iterator[str]:
         """A warning where training images are also test images."""
@@ -251,7 +261,7 @@ class _Plan:
         """Write the network, its log, and last its card."""
         reports = trainer.position.reports
         net = getattr(trainer.net, "net", trainer.net)  # without its normalisation, which the card describes
-        weights = {name: tensor.cpu().contiguous() for name, tensor in net.state_dict().items()}
+        weights = {name: tensor.cpu().contiguous() for name, tensor in net.float().state_dict().items()}
         write_atomically(self.out / WEIGHTS_FILE, save(weights))
         self._write_log(trainer)
         manifest = self.parts[0].dataset.manifest

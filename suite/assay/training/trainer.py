@@ -6,7 +6,6 @@ was killed and goes on from a checkpoint ends with the same bytes as an unbroken
 
 from __future__ import annotations
 
-import hashlib
 import math
 import time
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 from assay.common.allocator import keep_freed_memory
 from assay.common.errors import UserError
 from assay.training.checkpoints import Checkpoints
+from assay.training.draws import LAYERS, METHOD, Order, number
 from assay.training.interrupts import interrupts_waiting
 from assay.training.objectives import Batch, looked_at, objective_of
 from assay.training.optimisers import learning_rate, optimiser_of
@@ -26,7 +26,6 @@ from assay.training.pictures import TrainingPictures
 from assay.training.recipe import Recipe
 from assay.training.reports import EpochReport, StepReport, silent
 
-_INITIAL, _ORDER, _LAYERS, _METHOD = 1, 2, 3, 4  # streams of random numbers
 _TEST_BATCH = 500
 _SAVE_SHARE = 0.05  # of the time since the last checkpoint, at most, goes into one at an epoch's end
 
@@ -84,20 +83,14 @@ class Position:
         return cls(**{**state, "reports": [EpochReport(**report) for report in state["reports"]]})
 
 
-def initialised(seed: int, build: Callable[[], nn.Module]) -> nn.Module:
-    """A network whose first weights depend on ``seed`` alone; the caller's random numbers stay as they are."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(_number(seed, _INITIAL))
-        return build()
-
-
 @dataclass
 class Trainer:
     """One training under way.
 
     Attributes:
         material: what it works on.
-        net: pixels in [0, 1] to logits; its weights change.
+        net: pixels in [0, 1] to logits; its weights change, and are of the recipe's precision from then on.
+        order: in which the images come.
         checkpoints: where its state is stored.
         checkpoint_seconds: a checkpoint is stored after so many seconds. It is at each epoch's end too, but for
             epochs so short that the storing would take more than a twentieth of the time.
@@ -107,6 +100,7 @@ class Trainer:
 
     material: Material
     net: nn.Module
+    order: Order
     checkpoints: Checkpoints
     checkpoint_seconds: float = 60.0
     report: Callable[[EpochReport], None] = silent
@@ -116,7 +110,8 @@ class Trainer:
 
     def __post_init__(self) -> None:
         recipe = self.material.recipe
-        self.net.to(self.material.device)
+        self._dtype = torch.float64 if recipe.precision == "float64" else torch.float32
+        self.net.to(self.material.device, self._dtype)
         self._parameters = list(self.net.parameters())
         self._optimiser = optimiser_of(recipe.optimiser, self._parameters)
         self._objective = objective_of(recipe.method)
@@ -163,9 +158,8 @@ class Trainer:
 
     def _epoch(self) -> None:
         recipe, position = self.material.recipe, self.position
-        generator = torch.Generator().manual_seed(_number(recipe.seed, _ORDER, position.epoch))
-        order = torch.split(torch.randperm(len(self.material.train), generator=generator), recipe.batch_size)
-        for rows in order[position.step :]:
+        order = self.order.of(position.epoch, len(self.material.train))
+        for rows in torch.split(order, recipe.batch_size)[position.step :]:
             self._whole_step(rows)
             now = time.monotonic()
             if now - self._last_save >= self.checkpoint_seconds:
@@ -191,7 +185,7 @@ class Trainer:
         rate = learning_rate(recipe, done, self._steps_per_epoch)
         for group in self._optimiser.param_groups:
             group["lr"] = rate
-        _seed_layers(_number(recipe.seed, _LAYERS, done), self.material.device)
+        _seed_layers(number(recipe.seed, LAYERS, done), self.material.device)
         losses = self._objective(self.net, self._batch(rows, done))
         values = {name: float(loss.detach()) for name, loss in losses.items()}
         if not math.isfinite(values["loss"]):
@@ -205,9 +199,9 @@ class Trainer:
     def _batch(self, rows: Tensor, done: int) -> Batch:
         material, device = self.material, self.material.device
         there = rows.to(device)
-        chance = torch.Generator(device).manual_seed(_number(material.recipe.seed, _METHOD, done))
+        chance = torch.Generator(device).manual_seed(number(material.recipe.seed, METHOD, done))
         return Batch(
-            images=material.train.images(rows),
+            images=material.train.images(rows).to(self._dtype),
             labels=material.train.labels[there],
             chance=chance,
             salient=None if material.salient is None else material.salient[there],
@@ -225,7 +219,7 @@ class Trainer:
             epochs=recipe.epochs,
             step=self._done,
             losses={name: total / images for name, total in position.sums.items()},
-            accuracy=accuracy(self.net, self.material.test),
+            accuracy=accuracy(self.net, self.material.test, self._dtype),
             learning_rate=learning_rate(recipe, self._done - 1, self._steps_per_epoch),
             seconds=position.seconds,
             cpu_seconds=position.cpu_seconds,
@@ -304,17 +298,11 @@ def _seed_layers(number: int, device: torch.device) -> None:
         torch.cuda.manual_seed(number)
 
 
-def accuracy(net: nn.Module, pictures: TrainingPictures) -> float:
-    """Share of the pictures whose highest logit is their label's, the network in eval mode."""
+def accuracy(net: nn.Module, pictures: TrainingPictures, dtype: torch.dtype) -> float:
+    """Share of the pictures whose highest logit is their label's, the network in eval mode; ``dtype`` is its own."""
     right = 0
     with torch.no_grad(), looked_at(net):
         for rows in torch.split(torch.arange(len(pictures)), _TEST_BATCH):
             labels = pictures.labels[rows.to(pictures.device)]
-            right += int((net(pictures.images(rows)).argmax(dim=1) == labels).sum())
+            right += int((net(pictures.images(rows).to(dtype)).argmax(dim=1) == labels).sum())
     return right / len(pictures)
-
-
-def _number(seed: int, *streams: int) -> int:
-    """A number in [0, 2**63) that depends on all of its arguments."""
-    digest = hashlib.sha256(repr((seed, *streams)).encode()).digest()
-    return int.from_bytes(digest[:8], "big") >> 1

@@ -6,8 +6,7 @@ import pytest
 
 from assay.common.errors import UserError
 from assay.common.validation import validate
-from assay.tasks.adversarial.few_classes import changes, fitted
-from assay.tasks.adversarial.refusals import check_classes
+from assay.tasks.adversarial.demands import check_classes
 from assay.tasks.adversarial.spec import AdversarialSpec
 
 LINEAR = "digits_models:linear"
@@ -90,15 +89,15 @@ def test_a_spec_without_attacks_is_told_of_both_ways():
 )  # fmt: skip
 def test_a_network_of_few_classes_gets_what_it_allows(version, classes, expected):
     spec = spec_of(protocol="autoattack", version=version)
-    found = list(changes(spec, classes))
+    found = list(spec.fitting_changes(classes))
     assert [phrase.split(" instead")[0].removesuffix(" wrong classes") for phrase in found] == expected
     check_classes(spec, classes)
-    assert [attack.series for attack in fitted(spec, classes).attacks] == [a.series for a in spec.attacks]
+    assert [attack.series for attack in spec.fitted(classes).attacks] == [a.series for a in spec.attacks]
 
 
 def test_a_list_of_one_s_own_is_not_changed_for_few_classes():
     spec = spec_of(attacks=[{"method": "apgd_t", "steps": 5, "restarts": 9, "loss": "dlr"}])
-    assert fitted(spec, 3) == spec
+    assert spec.fitted(3) == spec
     with pytest.raises(UserError, match="needs at least 10 classes"):
         check_classes(spec, 3)
 

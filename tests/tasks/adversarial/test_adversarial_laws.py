@@ -8,12 +8,11 @@ import pytest
 import torch
 from torch import nn
 
-from assay.attacks.run import AttackJob, run_job
-from assay.attacks.settings import AttackSettings
 from assay.specs.task_spec import shipped_specs
 from assay.tasks.adversarial.spec import AdversarialSpec
 from assay.tasks.adversarial.summary import withstood
 from assay.tasks.base import Record
+from attacked import Asked, run_attack
 from digits_models import linear_net
 
 COMMON = {"schema": 1, "family": "adversarial", "title": "t", "data": "digits", "eps": ["0", "1/10"]}
@@ -35,12 +34,11 @@ def test_scale_free_losses_break_the_same_images(loss, scale, shift):
 
     pixels, labels = load_digits(return_X_y=True)
     images = torch.tensor(pixels[1000:1200] / 16, dtype=torch.float32).reshape(-1, 1, 8, 8)
-    settings = AttackSettings(eps=0.1, step_size=0.02, steps=10, loss=loss)
+    settings = Asked(eps=0.1, step_size=0.02, steps=10, loss=loss)
 
     def broken(net):
-        return run_job(
-            AttackJob("pgd", net, images, torch.tensor(labels[1000:1200]), range(200)), settings
-        ).success
+        of = torch.tensor(labels[1000:1200])
+        return run_attack("pgd", net, images, of, settings, range(200)).success
 
     differing = (broken(_Scaled(scale, shift)) != broken(_Scaled(1.0, 0.0))).sum()
     assert differing <= 0.01 * len(images)
@@ -57,9 +55,9 @@ def test_classes_in_another_order_change_nothing():
     )
     renamed = linear_net()
     renamed[1].weight.data, renamed[1].bias.data = renamed[1].weight.data[order], renamed[1].bias.data[order]
-    settings = AttackSettings(eps=0.1, step_size=0.02, steps=10, loss="margin")
+    settings = Asked(eps=0.1, step_size=0.02, steps=10, loss="margin")
     one, other = (
-        run_job(AttackJob("pgd", net, images, of, range(200)), settings).success
+        run_attack("pgd", net, images, of, settings, range(200)).success
         for net, of in ((linear_net(), labels), (renamed, order.argsort()[labels]))
     )
     assert (one != other).sum() <= 0.01 * len(images)

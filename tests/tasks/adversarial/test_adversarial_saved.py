@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from assay.tasks.adversarial.pixels import png_bytes, read_png, rounded
+from assay.tasks.adversarial.pictures import png_bytes, read_png, rounded
 
 MODEL = "digits_models:linear"
 SPEC = """schema: 1
@@ -40,7 +40,18 @@ def saved_run(tmp_path_factory):
     place = tmp_path_factory.mktemp("saved")
     (place / "t.yaml").write_text(SPEC)
     done = cli(
-        place, "run", "--model", "digits_models:linear", "--task", "t.yaml", "--out", "o", "--limit", "12"
+        place,
+        "run",
+        "--model",
+        "digits_models:linear",
+        "--task",
+        "t.yaml",
+        "--out",
+        "o",
+        "--limit",
+        "12",
+        "--draw",
+        "first",
     )
     assert done.returncode == 0, done.stderr
     return place
@@ -78,9 +89,9 @@ def test_the_result_gives_the_accuracy_after_rounding(saved_run):
 
 def test_an_image_that_answers_otherwise_is_named(saved_run, tmp_path):
     verify = (
-        "import sys; from pathlib import Path; from assay.tasks.adversarial import verify\n"
-        "read = verify.read_png\n"
-        "verify.read_png = lambda content: 1 - read(content)\n"
+        "import sys; from pathlib import Path; from assay.tasks.adversarial import saved\n"
+        "read = saved.read_png\n"
+        "saved.read_png = lambda content: 1 - read(content)\n"
         "from assay.cli import main; main(['verify-adversarial', 'o', '--model', 'digits_models:linear'])"
     )
     done = subprocess.run(
@@ -138,8 +149,10 @@ def test_verifying_imports_no_attack(saved_run):
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=saved_run, capture_output=True, text=True, check=True
     )
-    assert "run" not in done.stderr
-    assert "pool" not in done.stderr
+    # What an attack is asked (`settings`, `methods`) may be known, but no code of one.
+    assert "assay.attacks.settings" in done.stderr
+    for module in ("run", "pool", "images", "gradient", "losses"):
+        assert f"assay.attacks.{module}" not in done.stderr
 
 
 def test_sheets_are_drawn_for_the_first_images_alone(saved_run):

@@ -145,3 +145,37 @@ def test_a_factor_the_classes_order_and_the_images_order_change_no_headline(seed
         again, its_errors = found_of(top_of(activated, 3), of)
         assert again == pytest.approx(value, abs=1e-12)
         assert its_errors.half_width() == pytest.approx(errors.half_width())
+
+
+def test_two_networks_on_the_same_images_share_their_errors(outcome):
+    """One network against itself differs by nothing, surely; against another by the difference of the figures."""
+    from assay.tasks.consistency.task import TASK
+
+    (job, ones, summary), (_, others, other_summary) = outcome(), outcome("sharper_detectors")
+    spec = job.spec.spec
+    same = TASK.paired(spec, ones, ones)
+    assert set(same) == {"consis", "consis_adv", "excess", "excess_adv", "excess_gap"}
+    assert {(each.difference, each.low, each.high, each.p_value) for each in same.values()} == {(0, 0, 0, 1)}
+    figures, other_figures = (
+        {metric.name: metric.value for metric in each.metrics} for each in (summary, other_summary)
+    )
+    for name, found in TASK.paired(spec, ones, others).items():
+        assert found.difference == pytest.approx(figures[name] - other_figures[name])
+        assert found.low <= found.difference <= found.high
+        assert (found.low <= 0 <= found.high) == (found.p_value >= 0.05)
+
+
+def test_the_p_value_of_a_difference_is_student_s():
+    rng = np.random.default_rng(5)
+    labels = rng.integers(0, CLASSES, 80)
+    one, other = (
+        found_of(rng.integers(0, 80, (25, 6)), labels)[1].less(
+            found_of(rng.integers(0, 80, (25, 6)), labels)[1]
+        )
+        for _ in range(2)
+    )
+    for errors in (one, other):
+        half = errors.half_width()
+        assert errors.p_value(half) == pytest.approx(0.05)
+        assert errors.p_value(-half) == pytest.approx(0.05)
+        assert errors.p_value(0.0) == 1.0

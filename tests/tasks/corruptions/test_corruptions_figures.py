@@ -47,3 +47,16 @@ def test_the_sheet_shows_the_first_image_under_all_corruptions(found):
 def test_no_sheet_where_none_is_wanted(run_digits):
     found = run_digits(lines="corruptions: [contrast]\nsettings: cifar-10-c\nsheets: 0", limit=2)
     assert set(figures(found)) == {"heat-map", "severity"}
+
+
+def test_the_worst_corruption_of_two_networks_is_compared_over_images(run_digits):
+    """Each side's own worst: the difference is that of the figures, whichever corruptions they are."""
+    from assay.tasks.corruptions.task import TASK
+
+    one, other = (run_digits(limit=12, model=f"digits_models:{name}") for name in ("linear", "constant"))
+    (found,) = TASK.paired(one.spec, one.records, other.records).values()
+    gap = one.metrics["worst_corruption_accuracy"].value - other.metrics["worst_corruption_accuracy"].value
+    assert found.difference == pytest.approx(gap)
+    assert (found.n, found.of) == (12, "images")
+    same = TASK.paired(one.spec, one.records, one.records)["worst_corruption_accuracy"]
+    assert (same.difference, same.low, same.high, same.p_value) == (0, 0, 0, 1)

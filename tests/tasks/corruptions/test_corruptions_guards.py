@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
+from assay.data.corrupting import level
+from assay.data.corrupting.corrupt import corrupt
 from assay.tasks.base import Record
 from assay.tasks.corruptions import pictures
-from assay.tasks.corruptions.corrupt import corrupt
 from assay.tasks.corruptions.task import TASK
 from assay.tasks.shared.plausible import ExpectedAccuracy
 
@@ -17,7 +18,7 @@ def failed(found):
 def planted(monkeypatch, change):
     """Every corrupted picture is made by ``change`` instead, which gets the arguments of ``corrupt``."""
     pictures._LATEST._found.clear()
-    monkeypatch.setattr(pictures, "corrupt", change)
+    monkeypatch.setattr(level, "corrupt", change)
 
 
 def test_an_honest_run_fails_no_guard(run_digits):

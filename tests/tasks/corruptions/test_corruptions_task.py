@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import torch
 
+from assay.data.corrupting.corrupt import corrupt
+from assay.data.corrupting.level import Level, picture_seed
+from assay.data.corrupting.names import COMMON, SEVERITIES
 from assay.results.tables import csv_text
 from assay.tasks.corruptions.baseline import ALEXNET_ERRORS
-from assay.tasks.corruptions.corrupt import corrupt
-from assay.tasks.corruptions.names import COMMON, SEVERITIES
-from assay.tasks.corruptions.pictures import CorruptedPicture, Level, picture_seed
+from assay.tasks.corruptions.pictures import CorruptedPicture
 from assay.tasks.corruptions.spec import CorruptionsSpec
 from assay.tasks.corruptions.summary import corruption_error
 from assay.tasks.corruptions.task import TASK

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from assay.models import small_nets as nets
+import small_training as nets
 from assay.tasks.verification.network import read_network
 
 

@@ -11,7 +11,7 @@ from torch import nn
 from verification_checks import check_all, check_values
 from verification_oracles import autograd_ai, grid
 
-from assay.models import small_nets as nets
+import small_training as nets
 from assay.models.zoo import load_model
 from assay.tasks.verification import blocks as blocks_module
 from assay.tasks.verification.evaluate import exact_network

@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from verification_checks import check_patterns
 
-from assay.models import small_nets
+import small_training
+from assay.common import resources
 from assay.models.zoo import load_model
 from assay.tasks.verification.evaluate import exact_network
 from assay.tasks.verification.grammar import parse_theta
@@ -48,9 +50,9 @@ def network(request):
         path = SHARED / "nets" / request.param
         return exact_network(load_model(f"onnx:{path}"))
     labels = digits("train")
-    make = small_nets.ARCHITECTURES[request.param]
+    net = small_training.small_net(request.param)
     return read_network(
-        small_nets.train(make(), pixels("train")[:12000], labels[:12000], epochs=1), (1, 28, 28)
+        small_training.train(net, pixels("train")[:12000], labels[:12000], epochs=1), (1, 28, 28)
     )
 
 
@@ -62,13 +64,18 @@ def test_pattern_of_5000_random_points_is_in_a_listed_cell(name, network):
     check_patterns(network.module, image, theta, result, 5000)
 
 
-def test_the_verb_trains_a_network_that_the_zoo_finds_and_says_its_accuracy(assay, tmp_path, monkeypatch):
-    words = ["mnist_fnn_200", "--epochs", 1, "--out", tmp_path / "nets", "--data-root", SHARED]
-    code, out, _ = assay("train-small", *words)
+def test_a_recipe_trains_a_network_that_the_zoo_finds_and_says_its_accuracy(assay, tmp_path, monkeypatch):
+    shipped = resources.shipped_folder("benchmarks") / "recipes" / "munakata" / "mnist.yaml"
+    quick = {**yaml.safe_load(shipped.read_text()), "epochs": 1}
+    (tmp_path / "quick.yaml").write_text(yaml.safe_dump(quick))
+    out = tmp_path / "nets" / "mnist_fnn_200"
+    code, told, _ = assay("train", f"{tmp_path / 'quick.yaml'}:fnn_200", "--out", out, "--data-root", SHARED)
     assert code == 0
     monkeypatch.setenv("ASSAY_DATA", str(tmp_path / "nets"))
+    model = load_model("mnist_fnn_200")
+    assert model.info.trained_on is not None
     with torch.no_grad():
-        right = load_model("mnist_fnn_200").module(pixels("t10k")).argmax(1) == digits("t10k")
-    told = re.search(r"test accuracy (0\.\d+), 1 epochs, seed 0", out)
-    assert float(told[1]) == pytest.approx(float(right.double().mean()), abs=5e-5)
-    assert float(told[1]) > 0.9
+        right = model.module(pixels("t10k")).argmax(1) == digits("t10k")
+    accuracy = float(re.search(r"clean accuracy ([\d.]+)%", told)[1]) / 100
+    assert accuracy == pytest.approx(float(right.double().mean()), abs=5e-5)
+    assert accuracy > 0.9

@@ -2,9 +2,9 @@
 
 import pytest
 
-from assay.models.small_nets import load_digits_fnn
 from opened_jobs import JobRequest, open_job, run_units
 from plausible_guard import plausible_guard
+from small_training import load_digits_fnn
 
 SPEC = """schema: 1
 family: verification

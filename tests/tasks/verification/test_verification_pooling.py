@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from verification_oracles import grid
 
-from assay.models import small_nets as nets
+import small_training as nets
 from assay.tasks.verification import nodes as nodes_module
 from assay.tasks.verification import pooling
 from assay.tasks.verification import verify as verify_module

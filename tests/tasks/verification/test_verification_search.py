@@ -10,7 +10,6 @@ import torch
 from torch import nn
 
 from assay.common.errors import UserError
-from assay.models.small_nets import digits_split
 from assay.models.zoo import load_model
 from assay.tasks.base import Record
 from assay.tasks.verification.choose import cells_are_few, within_budget
@@ -21,6 +20,7 @@ from assay.tasks.verification.search_evaluate import describe, in_float64
 from assay.tasks.verification.spec import SearchSettings, VerificationSpec
 from assay.tasks.verification.task import TASK
 from assay.tasks.verification.verify import ProofQuestion, verify
+from small_training import digits_split
 
 PLANE = ["brightness:0:0.3", "patch:0:0.5:3:3:2x2"]
 SHIFT = ["brightness:0:0.3", "translation:x:0:1"]

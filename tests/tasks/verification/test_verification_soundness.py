@@ -88,7 +88,7 @@ def test_cell_count_equals_an_independent_region_walk_in_three_dimensions():
 
 def trained_tiny_net(seed):
     """9-8-6-3, trained for a moment on 'which third of the image is brightest'."""
-    from assay.models.small_nets import fully_connected, train
+    from small_training import fully_connected, train
 
     generator = torch.Generator().manual_seed(seed)
     images = torch.rand(256, 1, 3, 3, generator=generator)

@@ -11,7 +11,6 @@ from PIL import Image
 
 from assay.data.dataset import open_dataset
 from assay.data.manifest import load_manifest
-from assay.models.small_nets import load_digits_fnn
 from assay.models.zoo import load_model
 from assay.runner.assemble import records_csv, stored_jobs
 from assay.runner.jobs import JobRequest
@@ -20,6 +19,7 @@ from assay.runner.run import run_jobs
 from assay.tasks.base import Record
 from assay.tasks.verification.grammar import parse_theta
 from assay.tasks.verification.task import TASK
+from small_training import load_digits_fnn
 
 SPEC = """schema: 1
 family: verification
@@ -243,20 +243,3 @@ def test_bad_input_of_verify_is_one_sentence(picture, assay, options, complaint)
     assert code == 2
     assert complaint in err
     assert err.count("\n") == 1
-
-
-@pytest.mark.parametrize(
-    ("name", "complaint"),
-    [
-        ("mnist_fnn", "unknown small network 'mnist_fnn'; choose one of mnist_fnn_200"),
-        ("digits_fnn", "unknown small network 'digits_fnn'"),
-        ("mnist_fnn_200", "data set mnist-train"),
-    ],
-)
-def test_bad_input_of_train_small_is_one_sentence(tmp_path, monkeypatch, assay, name, complaint):
-    monkeypatch.delenv("ASSAY_DATA", raising=False)
-    code, _, err = assay("train-small", name, "--out", tmp_path / "nets")
-    assert code == 2
-    assert complaint in err
-    assert err.count("\n") == 1
-    assert not (tmp_path / "nets").exists()

@@ -16,9 +16,9 @@ const Compare = (() => {
   const pText = (p) => (p < 0.001 ? "p < 0.001" : `p = ${p.toFixed(3)}`);
 
   function testText(test, unit) {
-    if (!test) return element("small", {}, "no test: not a mean over units");
+    if (!test) return element("small", {}, "no test in this page; the command above has one");
     const scale = unit === "proportion" ? 100 : 1;
-    const gap = `${test.difference > 0 ? "+" : ""}${Number((scale * test.difference).toPrecision(3))}`;
+    const gap = `${test.difference > 0 ? "+" : ""}${Number((scale * test.difference).toPrecision(3))}${scale === 100 ? " % points" : ""}`;
     return element("small", { class: test.p < 0.05 ? "apart" : null, title: `${test.test}, N = ${test.n}, only the first ${test.onlyA}, only this one ${test.onlyB}` },
       `${gap} to the first; ${test.test}, ${pText(test.p)}`);
   }

@@ -9,7 +9,8 @@ from assay.board.site.entries import Result
 from assay.board.site.ranks import Interval, tied_places
 from assay.board.submissions.documents import SUBMITTED
 from assay.board.submissions.register import AdmittedTask, Better
-from assay.tasks.families import LoadedSpec
+from assay.tasks.families import LoadedSpec, family
+from assay.tasks.shared.curves import CurvePoint
 
 Cell = Sequence[Any]  # value, ci_low, ci_high, n
 RankedCell = Sequence[Any]  # the same, and the best and worst place
@@ -39,12 +40,13 @@ _METRIC_FIELDS = ("name", "unit", "series", "x", "x_label")
 class BoardRow:
     """The figures of a result that a board shows, and one cell for each; a text is why the task does not apply.
 
-    ``tier`` says what is proved of them.
+    ``tier`` says what is proved of them; ``curve`` is the model's in the chart of all models.
     """
 
     metrics: list[Mapping[str, Any]]
     cells: list[Cell] | str
     tier: str
+    curve: Sequence[CurvePoint] = ()
 
     @classmethod
     def of(cls, result: Result, tier: str, headline: str) -> "BoardRow":
@@ -52,6 +54,7 @@ class BoardRow:
         if result["status"] == "not_applicable":
             return cls([], result["reason"] or "not applicable", tier)
         shown = [metric for metric in result["metrics"] if metric["headline"] or metric["name"] == headline]
+        curves = family(result["family"]).curves
         return cls(
             [_described(metric) for metric in shown],
             [
@@ -59,6 +62,7 @@ class BoardRow:
                 for metric in shown
             ],
             tier,
+            curves.points(result["metrics"]) if curves else (),
         )
 
 
@@ -80,6 +84,7 @@ class TaskBoard:
     metrics: list[Mapping[str, Any]] = field(default_factory=list)
     rows: dict[str, list[Cell] | str] = field(default_factory=dict)
     tiers: dict[str, str] = field(default_factory=dict)
+    curves: dict[str, Sequence[CurvePoint]] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -89,6 +94,7 @@ class TaskBoard:
     def add(self, model: str, row: BoardRow) -> None:
         """Take a model's figures; those of a version with other figures are put in their columns by name."""
         self.tiers[model] = row.tier
+        self.curves[model] = row.curve
         if isinstance(row.cells, str):
             self.rows[model] = row.cells
             return

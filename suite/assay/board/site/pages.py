@@ -18,8 +18,10 @@ from assay.board.site.documents import curve_tables, guard_rows, headline, prove
 from assay.board.site.entries import Entry, Result
 from assay.board.site.history import history
 from assay.board.site.overview import ShownTrack
+from assay.board.together import chart_of_models
 from assay.common.version import VERSION
 from assay.results.document import DataCard
+from assay.tasks.base import Figure
 from assay.tasks.families import family
 
 _HERE = Path(__file__).resolve().parents[1]
@@ -49,7 +51,11 @@ class Pages:
     def version(self) -> str:
         """Changes whenever a model's page would be rendered differently."""
         digest = hashlib.sha256(VERSION.encode())
-        code = (folder.glob("*.py") for folder in (_HERE, Path(__file__).parent))
+        code = (
+            _HERE.glob("*.py"),
+            Path(__file__).parent.glob("*.py"),
+            (_HERE.parent / "tasks").rglob("*.py"),
+        )
         for path in (*sorted(_TEMPLATES.iterdir()), *(path for paths in code for path in sorted(paths))):
             digest.update(path.read_bytes())
         return digest.hexdigest()
@@ -115,7 +121,7 @@ class Pages:
             )
             yield f"families/{name}.html", page
         for board in boards:
-            yield f"tasks/{board.id}.html", self._task(board, specs[board.id])
+            yield f"tasks/{board.id}.html", self._task(board, specs[board.id], together(board, models))
         papers: dict[str, list[Mapping[str, Any]]] = {}
         for model in models:
             papers.setdefault(paper_id(model["paper_url"]), []).append(model)
@@ -128,12 +134,14 @@ class Pages:
             page = self._render("paper.html", "../", models=own_models, paper=own_models[0], counts=counts)
             yield f"papers/{paper}.html", page
 
-    def _task(self, board: TaskBoard, spec: AdmittedSpec) -> str:
+    def _task(self, board: TaskBoard, spec: AdmittedSpec, chart: Figure | None) -> str:
         loaded = spec.loaded
         return self._render(
             "task.html",
             "../" * (board.id.count("/") + 1),
             board=board,
+            chart=chart,
+            chart_key=chart_key(board),
             spec=loaded.spec,
             spec_text=yaml.safe_dump(loaded.spec.model_dump(mode="json", by_alias=True), sort_keys=False),
             sha256=spec.sha256s[0],
@@ -143,6 +151,20 @@ class Pages:
 
     def _render(self, template: str, root: str, **values: Any) -> str:
         return self._environment.get_template(template).render(root=root, paper_id=paper_id, **values)
+
+
+def together(board: TaskBoard, models: Sequence[Mapping[str, Any]]) -> Figure | None:
+    """The chart of the models that have a curve on a task; None for fewer than two, or a family without curves."""
+    curves = family(board.family).curves
+    if curves is None:
+        return None
+    known = {model["id"]: board.curves.get(model["id"], ()) for model in models}
+    return chart_of_models(curves, known, board.title)
+
+
+def chart_key(board: TaskBoard) -> str:
+    """Under which the site's data hold the chart of a task's models."""
+    return f"tasks/{board.id}-together"
 
 
 def paper_id(url: str | None) -> str:

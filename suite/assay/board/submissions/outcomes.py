@@ -7,10 +7,12 @@ not, and no test is made of them.
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from functools import partial
+from statistics import median
+from typing import Any, Literal, NamedTuple
 
 from assay.board.submissions.documents import OutcomesDocument
-from assay.results.document import Metric
+from assay.results.document import Metric, ResultDocument
 from assay.specs.task_spec import TaskSpec
 from assay.tasks.base import Record, Task
 
@@ -18,20 +20,48 @@ Score = float | None
 _TOLERANCE = 1e-9
 
 
+class Column(NamedTuple):
+    """A metric of each unit alone, and what of these the metric is.
+
+    Attributes:
+        scores: None where the metric does not count the unit; () where no unit has any.
+        kind: ``mean`` or ``median``; None where it is neither.
+    """
+
+    scores: Sequence[Score] = ()
+    kind: Literal["mean", "median"] | None = None
+
+
+def unit_columns(
+    task: Task[Any, Any], spec: TaskSpec, records: Sequence[Record], metrics: Sequence[str]
+) -> dict[str, Column]:
+    """Each metric's column, with what the metric makes of it."""
+    whole = _metrics(task, spec, records)
+    possible = [
+        name for name in metrics if name in whole and whole[name].n <= len(records)
+    ]  # where n counts neurons, they are no units
+    alone = [scores_alone(task, spec, record) for record in records] if possible else []
+    found = {}
+    for name in metrics:
+        scores = [values.get(name) for values in alone]
+        found[name] = Column(scores, _kind(whole.get(name), scores)) if scores else Column()
+    return found
+
+
 def unit_scores(
     task: Task[Any, Any], spec: TaskSpec, records: Sequence[Record], metrics: Sequence[str]
 ) -> dict[str, list[Score]]:
     """Each metric of each unit alone, None where it does not count the unit; empty when it is no mean over units."""
-    whole = _metrics(task, spec, records)
-    means = [
-        name for name in metrics if name in whole and whole[name].n <= len(records)
-    ]  # where n counts neurons, they are no units
-    alone = [scores_alone(task, spec, record) for record in records] if means else []
-    found = {}
-    for name in metrics:
-        scores = [values.get(name) for values in alone]
-        found[name] = scores if _is_mean(whole.get(name), scores) else []
-    return found
+    columns = unit_columns(task, spec, records, metrics)
+    return {name: list(column.scores) if column.kind == "mean" else [] for name, column in columns.items()}
+
+
+def headline_outcomes(
+    task: Task[Any, Any], spec: TaskSpec, records: Sequence[Record], result: ResultDocument
+) -> OutcomesDocument:
+    """What a result's headline metrics are for each unit alone; those without a score per unit are left out."""
+    headline = [metric.name for metric in result.metrics if metric.headline]
+    return outcomes_document(unit_scores(task, spec, records, headline))
 
 
 def scores_alone(task: Task[Any, Any], spec: TaskSpec, record: Record) -> Mapping[str, Score]:
@@ -40,7 +70,7 @@ def scores_alone(task: Task[Any, Any], spec: TaskSpec, record: Record) -> Mappin
 
 
 def outcomes_document(scores: Mapping[str, Sequence[Score]]) -> OutcomesDocument:
-    """The columns of :func:`unit_scores` as a submission keeps them; a metric without a score per unit is left out."""
+    """The columns of :func:`unit_scores` as a document; a metric without a score per unit is left out."""
     return OutcomesDocument(metrics={name: _packed(column) for name, column in scores.items() if column})
 
 
@@ -61,13 +91,15 @@ def unpacked(column: str | Sequence[Score]) -> Sequence[Score]:
     return column
 
 
-def _is_mean(whole: Metric | None, scores: Sequence[Score]) -> bool:
-    """Whether the metric is the mean of these scores, over as many units as it states."""
+def _kind(whole: Metric | None, scores: Sequence[Score]) -> Literal["mean", "median"] | None:
+    """Whether the metric is the mean or the median of these scores, over as many units as it states."""
     counted = [score for score in scores if score is not None]
     if whole is None or whole.value is None or not counted or whole.n != len(counted):
-        return False
-    mean = math.fsum(counted) / len(counted)
-    return math.isclose(mean, whole.value, rel_tol=_TOLERANCE, abs_tol=_TOLERANCE)
+        return None
+    close = partial(math.isclose, whole.value, rel_tol=_TOLERANCE, abs_tol=_TOLERANCE)
+    if close(math.fsum(counted) / len(counted)):
+        return "mean"
+    return "median" if close(median(counted)) else None
 
 
 def _metrics(task: Task[Any, Any], spec: TaskSpec, records: Sequence[Record]) -> Mapping[str, Metric]:

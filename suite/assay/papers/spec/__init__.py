@@ -26,7 +26,7 @@ from assay.papers.spec.measurements import (
     TrainingMeasurement,
 )
 from assay.papers.spec.paper import Paper, load_paper, shipped_papers, task_at
-from assay.papers.spec.scales import SCALES, PaperScale, RecipeModel, ScaleName, SmallNet, Trained, ZooModel
+from assay.papers.spec.scales import SCALES, PaperScale, RecipeModel, ScaleName, ZooModel
 
 __all__ = [
     "SCALES",
@@ -46,10 +46,8 @@ __all__ = [
     "RecipeModel",
     "RegionsMeasurement",
     "ScaleName",
-    "SmallNet",
     "Test",
     "Threshold",
-    "Trained",
     "TrainingMeasurement",
     "Within",
     "ZooModel",

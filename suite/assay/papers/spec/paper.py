@@ -18,6 +18,7 @@ from assay.papers.spec.measurements import (
     RegionsMeasurement,
 )
 from assay.papers.spec.names import Name
+from assay.papers.spec.published import with_figures
 from assay.papers.spec.rules import without_rules
 from assay.papers.spec.scales import PaperScale, ScaleName
 
@@ -180,7 +181,8 @@ def load_paper(name: str) -> tuple[Paper, Path]:
     path = shipped.get(name, Path(name))
     if name not in shipped and (path.suffix not in {".yaml", ".yml"} or not path.is_file()):
         raise UserError(f"unknown paper {name!r}; choose one of {', '.join(shipped)}, or give a YAML file")
-    return validate(Paper, without_rules(read_yaml(path), str(path)), str(path)), path.parent
+    document = with_figures(without_rules(read_yaml(path), str(path)), path)
+    return validate(Paper, document, str(path)), path.parent
 
 
 def task_at(task: str, folder: Path) -> str:

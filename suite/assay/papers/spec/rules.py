@@ -1,13 +1,23 @@
-"""Entries of a paper's file that are alike, written once: a rule ``each`` stands for what it gives for every name.
+"""Entries of a paper's file that are alike, written once: a rule stands for what it gives for every name.
 
 ::
 
-    each:
-      - for: {model: {sat: SAT, pgd: PGD}, point: {1: 1/255, 2: 2/255}}
-        put: {"{model}_{point}": {text: "{model.text} at {point.text}", model: "{model}"}}
+    words:
+      model: {original: {text: Original, recipe: regular}, sat: SAT, pgd: PGD}
+      point: {1: 1/255, 2: 2/255}
+    measurements:
+      each:
+        - for: {model: [sat, pgd], point: all}
+          put: {"{model}_{point}": {text: "{model.text} at {point.text}", model: "{model}"}}
 
-gives four entries, the first ``sat_1: {text: SAT at 1/255, model: sat}``. A list in place of ``{name: text}`` gives
-each name as its own text. Other braces are left as they are.
+gives four entries, the first ``sat_1: {text: SAT at 1/255, model: sat}``.
+
+``words`` holds the names that rules of the file share: ``all`` takes every name of that list, and a list takes some. A
+rule may bring names of its own instead, ``{name: text}`` or a list. A name may have several texts. Where it lacks one
+(``{model.recipe}`` of ``sat`` above), the name itself stands there. Other braces are left as they are.
+
+Models and measurements have rules under ``each``. Among claims, a rule stands in the list, and ``put`` is a list too.
+Claims may be gathered by place: ``claims: {PLACE: [claim, …]}``.
 """
 
 from collections.abc import Iterator, Mapping
@@ -17,65 +27,117 @@ from typing import Any
 from assay.common.errors import UserError
 
 EACH = "each"
-
-
+WORDS = "words"
+_ALL = "all"
 _PLACES = ("models", "measurements")
+_FORM = "a rule is written {for: {NAME: values}, put: {key: entry}}"
+
+Words = Mapping[str, Mapping[Any, Any]]
 
 
 def without_rules(document: dict[str, Any], where: str) -> dict[str, Any]:
-    """A paper's document with the rules under its models and measurements, and those of its scales, written out.
+    """A paper's document with its rules written out: those of models, measurements, claims and scales.
 
     Raises:
         UserError: a rule is not of the form above, or two rules give one name; ``where`` is the file.
     """
-    parts = {place: document[place] for place in _PLACES if place in document}
-    try:
-        whole = {**document, **{place: _expanded(entries) for place, entries in parts.items()}}
-    except ValueError as error:
-        raise UserError(f"{where}: {error}") from error
+    words = document.get(WORDS, {})
+    if not isinstance(words, dict) or not all(isinstance(names, dict) for names in words.values()):
+        raise UserError(
+            f"{where}: `{WORDS}`: expected lists of names with their text, {{LIST: {{name: text}}}}"
+        )
+    whole = _written_out({key: part for key, part in document.items() if key != WORDS}, words, where)
     scales = document.get("scales")
     if isinstance(scales, dict):
         whole["scales"] = {
-            name: without_rules(scale, f"{where}: `scales.{name}`") if isinstance(scale, dict) else scale
+            name: _written_out(scale, words, f"{where}: `scales.{name}`")
+            if isinstance(scale, dict)
+            else scale
             for name, scale in scales.items()
         }
     return whole
 
 
-def _expanded(entries: Any) -> Any:
+def _written_out(document: dict[str, Any], words: Words, where: str) -> dict[str, Any]:
+    try:
+        found = {place: _expanded(document[place], words) for place in _PLACES if place in document}
+        if "claims" in document:
+            found["claims"] = _claims(document["claims"], words)
+    except ValueError as error:
+        raise UserError(f"{where}: {error}") from error
+    return {**document, **found}
+
+
+def _expanded(entries: Any, words: Words) -> Any:
     """The entries with every rule in place of what it stands for; entries of their own names win."""
     if not isinstance(entries, dict) or EACH not in entries:
         return entries
     rules = entries[EACH]
     found: dict[str, Any] = {}
     for rule in rules if isinstance(rules, list) else [rules]:
-        for name, entry in _given(rule):
-            if name in found:
-                raise ValueError(f"{EACH}: two rules give {name!r}; change one")
-            found[name] = entry
+        put = rule.get("put") if isinstance(rule, dict) else None
+        if not isinstance(put, dict) or not put:
+            raise ValueError(f"{EACH}: {_FORM}")
+        for key, entry in put.items():
+            for chosen in _chosen(rule, words):
+                name = _filled(key, chosen)
+                if name in found:
+                    raise ValueError(f"{EACH}: two rules give {name!r}; change one")
+                found[name] = _filled(entry, chosen)
     return found | {name: entry for name, entry in entries.items() if name != EACH}
 
 
-def _given(rule: Any) -> Iterator[tuple[str, Any]]:
-    if not isinstance(rule, dict) or set(rule) != {"for", "put"} or not all(map(_is_filled, rule.values())):
-        raise ValueError(f"{EACH}: a rule is written {{for: {{NAME: values}}, put: {{key: entry}}}}")
-    choices = [_choices(name, values) for name, values in rule["for"].items()]
-    for key, entry in rule["put"].items():
-        for chosen in product(*choices):
-            words = {word: text for choice in chosen for word, text in choice.items()}
-            yield _filled(key, words), _filled(entry, words)
+def _claims(claims: Any, words: Words) -> Any:
+    """The claims as one list, each with its place; a rule gives all of its claims for one name after the other."""
+    by_place = claims.items() if isinstance(claims, dict) else [(None, claims)]
+    found: list[Any] = []
+    for place, entries in by_place:
+        if not isinstance(entries, list):
+            return claims
+        for entry in entries:
+            found += [
+                each if place is None or not isinstance(each, dict) else {"place": place, **each}
+                for each in _one_or_many(entry, words)
+            ]
+    return found
 
 
-def _is_filled(part: Any) -> bool:
-    return isinstance(part, dict) and bool(part)
+def _one_or_many(entry: Any, words: Words) -> list[Any]:
+    if not isinstance(entry, dict) or "put" not in entry:
+        return [entry]
+    if not isinstance(entry["put"], list) or not entry["put"]:
+        raise ValueError("claims: a rule is written {for: {NAME: values}, put: [claim]}")
+    return [_filled(claim, chosen) for chosen in _chosen(entry, words) for claim in entry["put"]]
 
 
-def _choices(name: str, values: Any) -> list[dict[str, str]]:
-    """What ``{name}`` and ``{name.text}`` stand for, once for each value."""
+def _chosen(rule: Mapping[str, Any], words: Words) -> Iterator[dict[str, str]]:
+    """What stands for each ``{word}`` of a rule, once for every choice of names."""
+    if set(rule) != {"for", "put"} or not isinstance(rule["for"], dict) or not rule["for"]:
+        raise ValueError(f"{EACH}: {_FORM}")
+    choices = [_choices(name, values, words.get(name, {})) for name, values in rule["for"].items()]
+    for chosen in product(*choices):
+        yield {word: text for choice in chosen for word, text in choice.items()}
+
+
+def _choices(name: str, values: Any, known: Mapping[Any, Any]) -> list[dict[str, str]]:
+    """What ``{name}``, ``{name.text}`` and its other texts stand for, once for each value."""
+    if values == _ALL and known:
+        values = known
     if not isinstance(values, dict | list) or not values:
         raise ValueError(f"{EACH}: `for.{name}`: expected a list of names, or names with their text")
-    texts: Mapping[Any, Any] = values if isinstance(values, dict) else {value: value for value in values}
-    return [{f"{{{name}}}": str(value), f"{{{name}.text}}": str(text)} for value, text in texts.items()]
+    texts: Mapping[Any, Any] = (
+        values if isinstance(values, dict) else {value: known.get(value, value) for value in values}
+    )
+    own = {value: _as_kinds(text) for value, text in texts.items()}
+    kinds = {"text", *(kind for each in (*own.values(), *map(_as_kinds, known.values())) for kind in each)}
+    return [
+        {f"{{{name}}}": str(value), **{f"{{{name}.{kind}}}": str(each.get(kind, value)) for kind in kinds}}
+        for value, each in own.items()
+    ]
+
+
+def _as_kinds(text: Any) -> dict[Any, Any]:
+    return text if isinstance(text, dict) else {"text": text}
 
 
 def _filled(part: Any, words: Mapping[str, str]) -> Any:

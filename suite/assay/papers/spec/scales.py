@@ -20,15 +20,6 @@ class ZooModel(StrictModel):
     model: str
 
 
-class SmallNet(StrictModel):
-    """A small network trained by the seeded recipe of ``assay train-small``, once per seed."""
-
-    kind: Literal["small-net"]
-    architecture: str
-    epochs: int = Field(ge=1)
-    seeds: tuple[int, ...] = Field(min_length=1)
-
-
 class RecipeModel(StrictModel):
     """A network trained by a recipe of ``assay train``, once per seed.
 
@@ -45,8 +36,7 @@ class RecipeModel(StrictModel):
     teacher: str | None = None
 
 
-Trained = SmallNet | RecipeModel
-Model = Annotated[ZooModel | SmallNet | RecipeModel, Field(discriminator="kind")]
+Model = Annotated[ZooModel | RecipeModel, Field(discriminator="kind")]
 
 
 class TaskRun(StrictModel):
@@ -54,7 +44,7 @@ class TaskRun(StrictModel):
 
     Attributes:
         task: a shipped task's id, or a spec file beside the paper's.
-        limit: only its first units.
+        limit: only its first units, as the published figures of the papers' scales are.
         ensemble: models whose networks, of all seeds, make the adversarial images of a consistency task in place of
             the ensemble in its spec.
     """
@@ -84,10 +74,7 @@ class PaperScale(StrictModel):
     untested: dict[str, str] = Field(default_factory=dict)
 
     def problems(self) -> Iterator[str]:
-        """Models that cannot be told apart, or have no teacher; ours in one run go by their architecture."""
-        small = [model.architecture for model in self.models.values() if isinstance(model, SmallNet)]
-        for architecture in sorted({each for each in small if small.count(each) > 1}):
-            yield f"models: two small nets are of architecture {architecture!r}; keep one"
+        """Ensembles and teachers that are not there."""
         for name, run in self.tasks.items():
             for member in sorted(set(run.ensemble) - set(self.models)):
                 yield f"tasks.{name}: the ensemble names {member!r}, which is no model here"

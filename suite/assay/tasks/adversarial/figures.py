@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 
 from assay.results.document import Metric
-from assay.tasks.adversarial.names import sheet_name
+from assay.tasks.adversarial.pictures import sheet_name
 from assay.tasks.adversarial.spec import AdversarialSpec
 from assay.tasks.adversarial.summary import headline_metrics
 from assay.tasks.base import Figure, Record
@@ -41,7 +41,7 @@ def _sheet(spec: AdversarialSpec, record: Record, number: int) -> Figure:
 
 
 def _curves(spec: AdversarialSpec, records: Sequence[Record]) -> Figure:
-    """One curve a method with its 95 % Wilson intervals, eps in units of 1/255."""
+    """One curve per method with its 95 % Wilson intervals, eps in units of 1/255."""
     curves: dict[str, list[Metric]] = {}
     for metric in headline_metrics(spec, records):
         if metric.series is not None:

@@ -3,7 +3,7 @@
 Every image that an attack changes is scored again in a fresh forward pass, once.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Protocol
@@ -12,21 +12,23 @@ import torch
 from torch import Tensor
 
 from assay.attacks.balls import BALLS
-from assay.attacks.curve import SmallestEps, bisect
-from assay.attacks.losses import in_top
-from assay.attacks.run import AttackJob
-from assay.attacks.settings import AttackResult, AttackSettings, Norm
-from assay.tasks.adversarial.block import Block, fresh_logits
-from assay.tasks.adversarial.engines import Found, attack_job, minimal_distances, run_engine, targets_of
-from assay.tasks.adversarial.spec import AdversarialSpec, AttackSpec
-from assay.tasks.base import RunContext
+from assay.attacks.curve import bisect
+from assay.attacks.ensemble import at_size
+from assay.attacks.images import AttackedImages, AttackResult, Model
+from assay.attacks.methods import FoolboxAttack
+from assay.attacks.nearest import nearest
+from assay.attacks.probe import retry_blind
+from assay.attacks.run import least_likely_targets, run_attack
+from assay.attacks.settings import AttackSettings, Norm, Targeted
+from assay.tasks.adversarial.batch import CleanBatch
+from assay.tasks.adversarial.demands import source_model
 
-_TOLERANCE = 1e-6
+_TOLERANCE = 1e-6  # pixel units: a distance that is measured may exceed the radius that it was found at
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What an attack at one radius made of the block's N images.
+class ScoredImages:
+    """What an attack at one radius made of a batch's N images.
 
     Attributes:
         images: (N, C, H, W), the clean image where none was made.
@@ -49,14 +51,20 @@ class Outcome:
     carried: Tensor
     nearest: Tensor | None = None
 
-    def fell(self, block: Block) -> Tensor:
-        """(N,) bool: classified correctly before, and no longer."""
-        return block.correct & ~in_top(self.logits, block.labels, block.top_k)
+    @classmethod
+    def of_clean(cls, batch: CleanBatch) -> "ScoredImages":
+        """No attack at all; the images are scored again, which a radius of 0 is held against."""
+        no = torch.zeros_like(batch.correct)
+        return cls(batch.images, batch.fresh_logits(batch.images), no, no.long(), no, no, no)
 
-    def with_carried(self, rows: Tensor, earlier: "Outcome") -> "Outcome":
-        """This outcome, with the marked rows' images and logits taken from ``earlier``; they cost nothing."""
+    def fell(self, batch: CleanBatch) -> Tensor:
+        """(N,) bool: classified correctly before, and no longer."""
+        return batch.correct & ~batch.right(self.logits)
+
+    def with_carried(self, rows: Tensor, earlier: "ScoredImages") -> "ScoredImages":
+        """These, with the marked rows' images and logits taken from ``earlier``; they cost nothing."""
         wide = rows.view(-1, 1, 1, 1)
-        return Outcome(
+        return ScoredImages(
             images=torch.where(wide, earlier.images, self.images),
             logits=torch.where(rows[:, None], earlier.logits, self.logits),
             claimed=torch.where(rows, earlier.claimed, self.claimed),
@@ -67,72 +75,57 @@ class Outcome:
         )
 
 
-def clean_outcome(block: Block) -> Outcome:
-    """No attack at all; the images are scored again, which a radius of 0 is held against."""
-    no = torch.zeros_like(block.correct)
-    logits = fresh_logits(block.model, block.images, block.batch_size)
-    return Outcome(block.images, logits, no, no.long(), no, no, no)
-
-
-@dataclass(frozen=True)
-class Attacker:
-    """One attack of a spec on one block."""
-
-    spec: AdversarialSpec
-    attack: AttackSpec
-    block: Block
-    context: RunContext
-    clean: Outcome
-    targets: Tensor | None
-
-    def job(self, rows: Tensor, stream: str) -> AttackJob:
-        """The attack on some rows, each with the seed of its image and ``stream``."""
-        names = [self.block.unit_ids[row] for row in rows.tolist()]
-        seeds = [self.context.seed(name, f"{self.attack.series}@{stream}") for name in names]
-        return attack_job(self.attack, self.block, rows, seeds, self.targets)
-
-    def settings(self, eps: Fraction) -> AttackSettings:
-        """The attack's parameters at one radius."""
-        return self.attack.settings(eps, self.spec.norm, self.spec.top_k)
-
-    def scored(self, rows: Tensor, found: Found) -> Outcome:
-        """The clean outcome with what was found for some rows, scored in a fresh pass."""
-        result, clean = found.result, self.clean
-        logits = fresh_logits(self.block.model, result.images, self.block.batch_size)
-        # What fools the attacked model is no claim about another one that scores the image.
-        claimed = result.success if self.attack.transfer_from is None else torch.zeros_like(result.success)
-        return Outcome(
-            images=clean.images.index_copy(0, rows, result.images),
-            logits=clean.logits.index_copy(0, rows, logits),
-            claimed=clean.claimed.index_copy(0, rows, claimed),
-            steps=clean.steps.index_copy(0, rows, result.steps_used),
-            zero_gradient=clean.zero_gradient.index_copy(0, rows, result.zero_gradient & ~result.success),
-            retried=clean.retried.index_copy(0, rows, found.retried),
-            carried=clean.carried,
-        )
-
-
 class Levels(Protocol):
     """A way through the radii, which are asked for in ascending order."""
 
-    def at(self, eps: Fraction, skip: Tensor) -> Outcome:
+    def at(self, eps: Fraction, skip: Tensor) -> ScoredImages:
         """The outcome at one radius; rows of ``skip`` (N,) are not attacked."""
         ...
 
 
-@dataclass
+@dataclass(frozen=True)
 class EachLevel:
-    """Every correctly classified image, at every radius."""
+    """One attack on every correctly classified image of a batch, at every radius.
 
-    attacker: Attacker
+    Attributes:
+        attack: which attack.
+        batch: on which images.
+        clean: their outcome without any attack.
+        targets: (N,) int64: the classes that the attack aims at, or None.
+    """
 
-    def at(self, eps: Fraction, skip: Tensor) -> Outcome:
+    attack: AttackSettings
+    batch: CleanBatch
+    clean: ScoredImages
+    targets: Tensor | None
+
+    def at(self, eps: Fraction, skip: Tensor) -> ScoredImages:
         """See :class:`Levels`."""
-        rows = (self.attacker.block.correct & ~skip).nonzero().squeeze(1)
+        rows = (self.batch.correct & ~skip).nonzero().squeeze(1)
         if eps == 0 or not len(rows):
-            return self.attacker.clean
-        job = self.attacker.job(rows, str(float(eps)))
-        return self.attacker.scored(rows, run_engine(self.attacker.attack, job, self.attacker.settings(eps)))
+            return self.clean
+        return self.scored(rows, _at_radius(self.attack, self.attacked(rows, str(float(eps))), eps))
+
+    def attacked(self, rows: Tensor, stream: str) -> AttackedImages:
+        """Some rows to be attacked, each with the seed of its image, the attack and ``stream``."""
+        model = _other_model(self.attack.transfer_from, self.batch)
+        return self.batch.attacked(rows, f"{self.attack.series}@{stream}", model, self.targets)
+
+    def scored(self, rows: Tensor, found: AttackResult) -> ScoredImages:
+        """The clean outcome with what was found for some rows, scored in a fresh pass."""
+        clean = self.clean
+        logits = self.batch.fresh_logits(found.images)
+        # What fools the attacked model is no claim about another one that scores the image.
+        claimed = found.success if self.attack.transfer_from is None else torch.zeros_like(found.success)
+        return ScoredImages(
+            images=clean.images.index_copy(0, rows, found.images),
+            logits=clean.logits.index_copy(0, rows, logits),
+            claimed=clean.claimed.index_copy(0, rows, claimed),
+            steps=clean.steps.index_copy(0, rows, found.steps_used),
+            zero_gradient=clean.zero_gradient.index_copy(0, rows, found.zero_gradient & ~found.success),
+            retried=clean.retried.index_copy(0, rows, found.retried),
+            carried=clean.carried,
+        )
 
 
 @dataclass
@@ -140,108 +133,150 @@ class Ascending:
     """What fell at a smaller radius is carried on, not attacked again."""
 
     each: EachLevel
-    last: Outcome
+    last: ScoredImages
 
-    def at(self, eps: Fraction, skip: Tensor) -> Outcome:
+    def at(self, eps: Fraction, skip: Tensor) -> ScoredImages:
         """See :class:`Levels`."""
-        fallen = self.last.fell(self.each.attacker.block)
+        fallen = self.last.fell(self.each.batch)
         self.last = self.each.at(eps, skip | fallen).with_carried(fallen, self.last)
         return self.last
 
 
-@dataclass
+@dataclass(frozen=True)
 class WholeCurve:
-    """Each image's smallest radius and the image found there, all known beforehand.
+    """Each image's smallest radius and the image found there, all known before the first radius is asked for.
+
+    One adversarial image serves every radius from its own on: at smaller ones the clean image stands in its place, at
+    larger ones it is carried, as in :class:`Ascending`.
 
     Attributes:
+        each: the attack.
         smallest: (N,) float64, infinite where the image stands at every radius.
-        outcome: the images at that radius.
+        found: the images at that radius.
     """
 
-    attacker: Attacker
+    each: EachLevel
     smallest: Tensor
-    outcome: Outcome
+    found: ScoredImages
 
-    def at(self, eps: Fraction, skip: Tensor) -> Outcome:
+    def at(self, eps: Fraction, skip: Tensor) -> ScoredImages:
         """See :class:`Levels`."""
         del skip
+        each, found = self.each, self.found
         if eps == 0:
-            return self.attacker.clean
+            return each.clean
         reached = self.smallest <= float(eps) + _TOLERANCE
-        found = self.outcome
-        here = self.attacker.clean.with_carried(reached, found)
+        here = each.clean.with_carried(reached, found)
+        # `with_carried` marks all that it takes; but at its own radius an image is the attack's own, and not carried.
         here = replace(here, carried=reached & (self.smallest < float(eps) - _TOLERANCE))
-        if eps == max(self.attacker.spec.eps):  # the cost is told once, where the whole curve is known
+        # One search found all radii, so no radius has steps of its own: they are told once, at the largest.
+        if eps == each.batch.spec.radii[-1]:
             here = replace(here, steps=found.steps, zero_gradient=found.zero_gradient, retried=found.retried)
-        return replace(here, nearest=self.smallest) if self.attacker.attack.leaves_ball else here
+        return replace(here, nearest=self.smallest) if each.attack.leaves_ball else here
 
 
-def levels_of(attacker: Attacker) -> Levels:
+def levels_of(each: EachLevel) -> Levels:
     """The way through the radii that the spec asks for."""
-    rows = attacker.block.correct.nonzero().squeeze(1)
-    foreign = attacker.attack.only_foolbox_has
-    if len(rows) and (foreign or not attacker.spec.in_turn):
-        largest = attacker.settings(attacker.spec.radii[-1])
-        nearest = minimal_distances(attacker.attack, attacker.job(rows, "nearest"), largest)
-        if nearest is not None:
-            return _by_distance(attacker, rows, nearest)
-    own = attacker.attack.backend == "assay" and attacker.attack.transfer_from is None
-    if attacker.spec.curve == "bisect" and own and len(rows):
-        return _by_bisection(attacker, rows)
-    each = EachLevel(attacker)
-    return each if attacker.spec.curve == "each" else Ascending(each, attacker.clean)
+    attack, spec = each.attack, each.batch.spec
+    rows = each.batch.correct.nonzero().squeeze(1)
+    # In turn, our own attacks meet other images at each radius; foolbox's are too slow for that.
+    if len(rows) and (attack.only_foolbox_has or not spec.in_turn):
+        found = _nearest(attack, each.attacked(rows, "nearest"), spec.radii[-1])
+        if found is not None:
+            return _by_distance(each, rows, found)
+    own = attack.backend == "assay" and attack.transfer_from is None
+    if spec.curve == "bisect" and own and len(rows):
+        return _by_bisection(each, rows)
+    return each if spec.curve == "each" else Ascending(each, each.clean)
 
 
-def _by_distance(attacker: Attacker, rows: Tensor, nearest: AttackResult) -> WholeCurve:
-    length = norm_of(nearest.images - attacker.block.images[rows], attacker.spec.norm)
-    smallest = length.masked_fill(~nearest.success, torch.inf)
-    no = torch.zeros_like(nearest.success)
-    return WholeCurve(
-        attacker, _everywhere(attacker.block, rows, smallest), attacker.scored(rows, Found(nearest, no))
-    )
+def _by_distance(each: EachLevel, rows: Tensor, found: AttackResult) -> WholeCurve:
+    """The curve of nearest adversarial images: an image falls at every radius that reaches its own."""
+    length = norm_of(found.images - each.batch.images[rows], each.batch.spec.norm)
+    smallest = length.masked_fill(~found.success, torch.inf)
+    return WholeCurve(each, _everywhere(each.batch, rows, smallest), each.scored(rows, found))
 
 
-def _by_bisection(attacker: Attacker, rows: Tensor) -> WholeCurve:
-    radii = [eps for eps in attacker.spec.radii if eps > 0]
-    curve = [attacker.settings(eps) for eps in radii]
-    job = attacker.job(rows, "curve")
-    found = bisect(job, curve)
-    flat = found.zero_gradient & (found.level == len(radii))
-    retried = torch.zeros_like(flat)
-    if curve[0].loss != "margin" and bool(flat.any()):
-        margin: Sequence[AttackSettings] = [replace(level, loss="margin") for level in curve]
-        again = bisect(attacker.job(rows[flat], "curve"), margin)
-        _put(found, flat, again)
-        retried = flat
+def _by_bisection(each: EachLevel, rows: Tensor) -> WholeCurve:
+    """The curve by binary search for each image's smallest radius."""
+    attack, radii = each.attack, [eps for eps in each.batch.spec.radii if eps > 0]
+    level, found = bisect(attack, each.attacked(rows, "curve"), radii)
+    # What stood at every radius while the loss had no slope is searched again, on the margin.
+    flat = found.zero_gradient & ~found.success
+    if attack.loss != "margin" and bool(flat.any()):
+        margin = attack.model_copy(update={"loss": "margin"})
+        level[flat], again = bisect(margin, each.attacked(rows[flat], "curve"), radii)
+        found.images[flat], found.success[flat] = again.images, again.success
+        found.steps_used[flat] += again.steps_used
+        found.zero_gradient[flat] = again.zero_gradient
+        found.retried[flat] = True
     values = torch.tensor([*map(float, radii), torch.inf], dtype=torch.float64, device=rows.device)
-    fell = found.level < len(radii)
-    result = AttackResult(found.images, fell, found.steps_used, found.zero_gradient)
-    return WholeCurve(
-        attacker,
-        _everywhere(attacker.block, rows, values[found.level]),
-        attacker.scored(rows, Found(result, retried)),
-    )
+    return WholeCurve(each, _everywhere(each.batch, rows, values[level]), each.scored(rows, found))
 
 
-def _put(found: SmallestEps, rows: Tensor, again: SmallestEps) -> None:
-    """Replace some rows, in place; steps add up."""
-    found.level[rows], found.images[rows] = again.level, again.images
-    found.steps_used[rows] += again.steps_used
-    found.zero_gradient[rows] = again.zero_gradient
-
-
-def _everywhere(block: Block, rows: Tensor, values: Tensor) -> Tensor:
+def _everywhere(batch: CleanBatch, rows: Tensor, values: Tensor) -> Tensor:
     """(N,) float64: the values at their rows, infinity elsewhere."""
-    whole = torch.full((len(block.images),), torch.inf, dtype=torch.float64, device=rows.device)
+    whole = torch.full((len(batch),), torch.inf, dtype=torch.float64, device=rows.device)
     return whole.index_copy(0, rows, values.double())
 
 
-def attackers(spec: AdversarialSpec, block: Block, context: RunContext) -> list[Attacker]:
-    """The spec's attacks on one block."""
-    clean = clean_outcome(block)
-    return [
-        Attacker(spec, attack, block, context, clean, targets_of(attack, block)) for attack in spec.attacks
-    ]
+def _at_radius(attack: AttackSettings, images: AttackedImages, eps: Fraction) -> AttackResult:
+    """The attack at one radius; where the loss was flat the image is attacked again with the logit margin."""
+    if isinstance(attack, FoolboxAttack):
+        return _by_foolbox(attack, images, float(eps))
+    if attack.backend == "foolbox":
+        from assay.attacks.foolbox_backend import run_with_foolbox
+
+        return run_with_foolbox(attack, images, eps)
+    return retry_blind(attack, images, eps, run_attack(attack, images, eps))
+
+
+def _nearest(attack: AttackSettings, images: AttackedImages, eps: Fraction) -> AttackResult | None:
+    """The nearest adversarial images by an attack that looks for them; None for one that needs a radius.
+
+    ``eps`` is only where random restarts begin.
+    """
+    if isinstance(attack, FoolboxAttack):
+        from assay.attacks.foolbox_backend import needs_radius
+
+        return None if needs_radius(attack) else _by_foolbox(attack, images, None)
+    return nearest(attack, images, eps) if attack.leaves_ball else None
+
+
+def _by_foolbox(attack: FoolboxAttack, images: AttackedImages, eps: float | None) -> AttackResult:
+    """Foolbox's randomness is not per image: so that no image depends on its batch, each is attacked alone."""
+    from assay.attacks.foolbox_backend import run_named
+
+    result = AttackResult.blank(images.images.clone())
+    for row in range(len(images)):
+        alone = replace(images.select(torch.tensor([row])), batch_size=1)
+        found, fell = run_named(attack, alone, eps, seed=int(alone.seeds[0]))
+        result.success[row] = fell[0]
+        if fell[0]:
+            result.images[row] = found[0]
+    return result
+
+
+def _other_model(name: str | None, batch: CleanBatch) -> Model | None:
+    """The model that a transfer attack is made on, taking images of the batch's size; None where there is none."""
+    if name is None:
+        return None
+    source = source_model(name, str(batch.images.device))
+    return at_size(source.module, *source.info.preprocessing.crop)
+
+
+def targets_of(attack: AttackSettings, batch: CleanBatch) -> Tensor | None:
+    """(N,) int64: the classes that the attack aims at, or None."""
+    return _TARGETS[attack.targeted](batch)
+
+
+_TARGETS: dict[Targeted, Callable[[CleanBatch], Tensor | None]] = {
+    "no": lambda _batch: None,
+    "least_likely": lambda batch: least_likely_targets(
+        batch.model.module, batch.images, batch.labels, batch.context.batch_size
+    ),
+    "dataset": lambda batch: batch.targets,
+}
 
 
 def norm_of(change: Tensor, norm: Norm) -> Tensor:

@@ -1,151 +1,57 @@
-"""The spec of accuracy under attack."""
+"""The spec of accuracy under attack, and AutoAttack's lists of attacks by name. Without torch."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, TypeAdapter, model_validator
 
-from assay.attacks.methods import METHODS, check_settings, find_method
-from assay.attacks.settings import AttackSettings, LossName, MomentumNorm, Norm
+from assay.attacks.methods import Attack
+from assay.attacks.settings import AttackSettings, Norm, check_success
 from assay.common.errors import UserError
-from assay.common.fields import IDENTITY, Rational, StepSize
-from assay.common.validation import StrictModel
+from assay.common.fields import IDENTITY, Rational
 from assay.specs.task_spec import TaskSpec
-from assay.tasks.adversarial.protocols import AUTOATTACK, Protocol, Version, version_unless_given
+from assay.tasks.shared.own_answers import Labels, as_agreement
 
 MetricName = Literal["robust_accuracy", "robust_accuracy_of_correct", "worst_case", "median_eps"]
-Backend = Literal["assay", "foolbox"]
 Curve = Literal["each", "ascending", "bisect"]
-
+Protocol = Literal["autoattack"]
+Version = Literal["standard", "plus", "rand"]
 
 HEADLINE = "worst:mean_radius"
 
+_DRAWS = 20
+_TARGETS = 9
 
-class AttackSpec(StrictModel):
-    """One attack and its parameters; ``steps`` and ``step_size`` have no defaults where a method needs them.
+_APGD_CE = {"name": "apgd_ce", "method": "apgd", "steps": 100}
+_APGD_DLR = {"name": "apgd_dlr", "method": "apgd", "steps": 100, "loss": "dlr"}
+_APGD_T = {"method": "apgd_t", "steps": 100, "restarts": _TARGETS, "loss": "dlr"}
+_FAB = {"method": "fab", "steps": 100, "restarts": 5, "loss": "margin"}
+_FAB_T = {"method": "fab_t", "steps": 100, "restarts": _TARGETS, "loss": "margin"}
+_SQUARE = {"method": "square", "steps": 5000, "loss": "margin"}
 
-    Attributes:
-        loss: what it climbs. ``cross_entropy`` is the papers', and its gradient turns with the logits' scale, which
-            changes no decision; ``margin`` and ``dlr`` point the same way at every scale, so a figure that ranks
-            should rest on them.
-        method: a method of ours, or with ``backend: foolbox`` also the name of any attack of foolbox.
-        name: what the attack's figures are called; the method's name when left out.
-        backend: whose code runs it.
-        options: the constructor's arguments of an attack that only foolbox has.
-        transfer_from: the model that is attacked; the model under test then only scores the images.
-        draws: passes that each gradient is the mean of, for networks that are random at test time.
-    """
+AUTOATTACK: Mapping[str, Sequence[Mapping[str, Any]]] = {
+    "standard": (_APGD_CE, _APGD_T, _FAB_T, _SQUARE),
+    "plus": ({**_APGD_CE, "restarts": 5}, {**_APGD_DLR, "restarts": 5}, _FAB, _SQUARE, _APGD_T, _FAB_T),
+    "rand": ({**_APGD_CE, "draws": _DRAWS}, {**_APGD_DLR, "draws": _DRAWS}),
+}
+"""AutoAttack's versions (Croce and Hein 2020): its attacks in its authors' order, with their budgets.
 
-    method: Annotated[str, IDENTITY]
-    name: Annotated[str, IDENTITY] = Field(default="", pattern=r"^[A-Za-z0-9_-]*$", max_length=40)
-    steps: Annotated[int | None, IDENTITY] = Field(default=None, ge=1)
-    step_size: Annotated[StepSize | None, IDENTITY] = None
-    restarts: Annotated[int, IDENTITY] = Field(default=1, ge=1)
-    momentum: Annotated[Rational | None, IDENTITY] = None
-    momentum_norm: Annotated[MomentumNorm | None, IDENTITY] = None
-    loss: Annotated[LossName, IDENTITY] = "cross_entropy"
-    targeted: Annotated[Literal["no", "least_likely", "dataset"], IDENTITY] = "no"
-    backend: Annotated[Backend, IDENTITY] = "assay"
-    options: Annotated[dict[str, Any], IDENTITY] = Field(default_factory=dict)
-    transfer_from: Annotated[str | None, IDENTITY] = None
-    draws: Annotated[int, IDENTITY] = Field(default=1, ge=1, exclude_if=lambda draws: draws == 1)
+Restarts of the targeted attacks are target classes, one start each. ``rand`` is for networks that are random at test
+time: each gradient is the mean over 20 passes.
+"""
 
-    @model_validator(mode="after")
-    def _complete(self) -> "AttackSpec":
-        if self.only_foolbox_has:
-            self._check_foreign()
-            return self
-        try:
-            method = find_method(self.method)
-        except UserError as error:
-            raise ValueError(str(error)) from error
-        if self.options:
-            raise ValueError(
-                f"{self.method} takes no `options`; they belong to attacks that only foolbox has"
-            )
-        if not method.single_step and self.steps is None:
-            raise ValueError(f"{self.method} needs `steps`")
-        if self.method != "mim" and (self.momentum is not None or self.momentum_norm is not None):
-            raise ValueError(
-                f"{self.method} has no momentum; remove `momentum` and `momentum_norm`, or use mim"
-            )
-        if self.leaves_ball and self.transfer_from:
-            raise ValueError(
-                f"{self.method} ends at the boundary of the network that it attacks, where another one need not err; "
-                "leave `transfer_from` out, or use bim"
-            )
-        return self
-
-    def _check_foreign(self) -> None:
-        # Not `model_fields_set`: a spec that is stored has every field, and is read again.
-        ours = ("steps", "step_size", "restarts", "momentum", "momentum_norm", "loss", "draws")
-        given = [name for name in ours if getattr(self, name) != type(self).model_fields[name].default]
-        if given:
-            raise ValueError(
-                f"{self.method} is foolbox's own attack: give {', '.join(given)} by foolbox's names "
-                "in `options`"
-            )
-
-    @property
-    def only_foolbox_has(self) -> bool:
-        """Whether the method is an attack of foolbox that has no equal here."""
-        return self.backend == "foolbox" and self.method not in METHODS
-
-    @property
-    def single_step(self) -> bool:
-        """Whether it is one step by definition, so that a larger radius may well be a weaker attack."""
-        return self.method in METHODS and METHODS[self.method].single_step
-
-    @property
-    def white_box(self) -> bool:
-        """Whether it climbs the gradient of the very model that is scored, away from the label, within the ball."""
-        known = METHODS.get(self.method)
-        climbs = known is not None and known.uses_gradient and not known.leaves_ball
-        return climbs and self.targeted == "no" and not self.transfer_from
-
-    @property
-    def aims_at_runners_up(self) -> bool:
-        """Whether each start aims at another of the most likely wrong classes."""
-        return self.method in METHODS and METHODS[self.method].aims_at_runners_up
-
-    @property
-    def leaves_ball(self) -> bool:
-        """Whether it is one of ours that looks for the nearest adversarial image, whatever the radius."""
-        return self.method in METHODS and METHODS[self.method].leaves_ball
-
-    @property
-    def climbs_gradient(self) -> bool:
-        """Whether it follows the gradient of the very model that is scored."""
-        known = METHODS.get(self.method)
-        return known is not None and known.uses_gradient and not self.transfer_from
-
-    @property
-    def series(self) -> str:
-        """What its figures are called: ``name``, or the method, with ``_targeted`` where it is."""
-        return self.name or self.method + ("" if self.targeted == "no" else f"_{self.targeted}")
-
-    def settings(self, eps: Fraction, norm: Norm, top_k: int = 1) -> AttackSettings:
-        """The attack's parameters at one ``eps``, in pixel units."""
-        return AttackSettings(
-            eps=float(eps),
-            norm=norm,
-            step_size=None if self.step_size is None else self.step_size.at(eps),
-            steps=self.steps or 1,
-            restarts=self.restarts,
-            momentum=1.0 if self.momentum is None else float(self.momentum),
-            momentum_norm=self.momentum_norm or "l1",
-            loss=self.loss,
-            top_k=top_k,
-            # An image that fools the attacked model at once need not fool the one that scores it.
-            early_stop=self.transfer_from is None,
-            draws=self.draws,
-        )
+_ATTACKS: TypeAdapter[tuple[Attack, ...]] = TypeAdapter(tuple[Attack, ...])
 
 
-def _listed(fields: Mapping[str, Any]) -> tuple[AttackSpec, ...]:
+def _version_unless_given(fields: Mapping[str, Any]) -> Version | None:
+    """The version of a spec that names none; ``fields`` are those before it."""
+    return "standard" if fields.get("protocol") else None
+
+
+def _listed(fields: Mapping[str, Any]) -> tuple[Attack, ...]:
     """The attacks of a spec that names none: those of its protocol's version, if any."""
-    return tuple(AttackSpec.model_validate(one) for one in AUTOATTACK.get(fields.get("version") or "", ()))
+    return _ATTACKS.validate_python(tuple(AUTOATTACK.get(fields.get("version") or "", ())))
 
 
 class AdversarialSpec(TaskSpec):
@@ -164,6 +70,8 @@ class AdversarialSpec(TaskSpec):
         certified: also prove a lower bound of the accuracy, where the network allows it.
         probe_queries: forward passes of the random search that checks what stands at the largest radius.
         save_adversarial: keep every adversarial image as an 8-bit PNG, and score it after rounding.
+        labels: ``data``: the images' own; ``predicted``: the network's clean answer, for images without labels. Then
+            figures say up to which radius the answer stays what it was, right or wrong.
         sheets: for how many images, from the first, a sheet of their adversarial images is drawn.
         chunk_units: images that are computed and stored together: small ones are attacked up to three times as fast
             a hundred at once, large ones are better kept often.
@@ -174,19 +82,20 @@ class AdversarialSpec(TaskSpec):
     eps: Annotated[tuple[Rational, ...], IDENTITY] = Field(min_length=1)
     protocol: Annotated[Protocol | None, IDENTITY] = Field(default=None, exclude_if=lambda name: name is None)
     version: Annotated[Version | None, IDENTITY] = Field(
-        default_factory=version_unless_given, exclude_if=lambda name: name is None
+        default_factory=_version_unless_given, exclude_if=lambda name: name is None
     )
     curve: Annotated[Curve, IDENTITY] = Field(
         default_factory=lambda fields: "ascending" if fields.get("protocol") else "each"
     )
     in_turn: Annotated[bool, IDENTITY] = Field(default_factory=lambda fields: bool(fields.get("protocol")))
     top_k: Annotated[int, IDENTITY] = Field(default=1, ge=1)
-    attacks: Annotated[tuple[AttackSpec, ...], IDENTITY] = Field(default_factory=_listed, min_length=1)
+    attacks: Annotated[tuple[Attack, ...], IDENTITY] = Field(default_factory=_listed, min_length=1)
     certified: Annotated[bool, IDENTITY] = False
     probe_queries: Annotated[int, IDENTITY] = Field(default=50, ge=0)
     save_adversarial: Annotated[bool, IDENTITY] = False
     sheets: Annotated[int, IDENTITY] = Field(default=3, ge=0, le=20)
     chunk_units: Annotated[int, IDENTITY] = Field(default=10, ge=1, le=1000)
+    labels: Annotated[Labels, IDENTITY] = Field(default="data", exclude_if=lambda labels: labels == "data")
     metrics: Annotated[tuple[MetricName, ...], IDENTITY] = (
         "robust_accuracy",
         "robust_accuracy_of_correct",
@@ -198,7 +107,8 @@ class AdversarialSpec(TaskSpec):
         """See :meth:`assay.specs.task_spec.TaskSpec.metric_keys`."""
         series = [*(attack.series for attack in self.attacks), "worst"]
         wanted = [name for name in ("robust_accuracy", "robust_accuracy_of_correct") if name in self.metrics]
-        keys = [HEADLINE, "worst:curve_area", "worst:stands_at_largest", "clean_accuracy"]
+        keys = [HEADLINE, "worst:curve_area", "worst:stands_at_largest"]
+        keys += [] if self.predicted else ["clean_accuracy"]
         keys += [f"{one}:{name}@{eps}" for one in series[:-1] for name in wanted for eps in self.eps]
         if "worst_case" in self.metrics:
             keys += [f"worst:robust_accuracy@{eps}" for eps in self.eps]
@@ -206,7 +116,12 @@ class AdversarialSpec(TaskSpec):
             keys += [f"{one}:median_eps" for one in series]
         if self.certified:
             keys += [f"certified_accuracy@{eps}" for eps in self.eps]
-        return tuple(keys)
+        return tuple(as_agreement(key) for key in keys) if self.predicted else tuple(keys)
+
+    @property
+    def predicted(self) -> bool:
+        """Whether the network's own clean answers stand in for labels."""
+        return self.labels == "predicted"
 
     @property
     def expects_randomness(self) -> bool:
@@ -260,8 +175,36 @@ class AdversarialSpec(TaskSpec):
             if attack.only_foolbox_has:
                 continue
             try:
-                for eps in self.eps:
-                    settings = attack.settings(eps, self.norm, self.top_k)
-                    check_settings(attack.method, settings, targeted=attack.targeted != "no")
+                check_success(attack, self.top_k, targets=attack.targeted != "no")
             except UserError as error:
                 raise ValueError(f"attacks: {error}") from error
+
+    def fitted(self, classes: int) -> "AdversarialSpec":
+        """The spec as it is run on a network of so many classes; one without a protocol stays as it is.
+
+        AutoAttack's DLR loss divides by the gap to the third logit, towards a target by that to the third and fourth,
+        and its targeted attacks aim at nine wrong classes. The original warns where a network has fewer, and then
+        fails. Here the margin, the same difference undivided, is climbed, and every wrong class there is is aimed at.
+        """
+        if self.protocol is None:
+            return self
+        return self.model_copy(update={"attacks": tuple(_fitted(each, classes) for each in self.attacks)})
+
+    def fitting_changes(self, classes: int) -> Iterator[str]:
+        """What :meth:`fitted` changes, one phrase per change."""
+        for asked, run in zip(self.attacks, self.fitted(classes).attacks, strict=True):
+            if run.loss != asked.loss:
+                yield f"{asked.series} climbs the {run.loss} instead of {asked.loss}"
+            if run.restarts != asked.restarts:
+                yield f"{asked.series} aims at {run.restarts} wrong classes instead of {asked.restarts}"
+
+
+def _fitted(attack: AttackSettings, classes: int) -> AttackSettings:
+    aims = attack.aims_at_runners_up
+    short = attack.loss == "dlr" and classes < (4 if aims else 3)
+    return attack.model_copy(
+        update={
+            "loss": "margin" if short else attack.loss,
+            "restarts": min(attack.restarts, classes - 1) if aims else attack.restarts,
+        }
+    )

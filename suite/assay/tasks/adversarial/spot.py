@@ -1,7 +1,7 @@
 """A spot check of what a submission says withstands: a short attack of our own on a few of those images.
 
 Whoever forges records can make pictures that the network gets right. What they cannot make is a network that withstands
-an attack it does not withstand: so images of which the records say that they stand are attacked here, in the same ball.
+an attack it does not withstand. So some images that stand by the records are attacked here, in the same ball.
 """
 
 import random
@@ -10,13 +10,15 @@ from fractions import Fraction
 
 import torch
 
+from assay.attacks.images import AttackedImages
 from assay.attacks.losses import in_top
-from assay.attacks.run import AttackJob, run_job
+from assay.attacks.methods import attack_of
+from assay.attacks.run import run_attack
 from assay.attacks.settings import AttackSettings
 from assay.models.loaded import LoadedModel
-from assay.tasks.adversarial.passes import attacked_in_a_pass
-from assay.tasks.adversarial.sent import claims_to_stand, own_network, own_pictures
-from assay.tasks.adversarial.spec import AdversarialSpec, AttackSpec
+from assay.tasks.adversarial.demands import attacked_in_a_pass
+from assay.tasks.adversarial.saved import claims_to_stand, own_network, own_pictures
+from assay.tasks.adversarial.spec import AdversarialSpec
 from assay.tasks.base import SentRecords, SpotFinding
 
 FIRST, SECOND = 20, 40  # images; the second look is taken only where one of the first falls
@@ -25,7 +27,7 @@ STEPS = 20
 WAY = 2.5  # radii that the steps measure in all (Madry et al. 2018)
 
 
-def comparable(spec: AdversarialSpec) -> tuple[AttackSpec, ...]:
+def comparable(spec: AdversarialSpec) -> tuple[AttackSettings, ...]:
     """The spec's attacks that ours may be held against: those that climb the very model's gradient.
 
     Where there are iterated ones, those alone; a single step is weaker than any.
@@ -57,9 +59,9 @@ def spot_check(sent: SentRecords[AdversarialSpec], rank_by: str, seed: str) -> S
 
 
 def _tried(
-    sent: SentRecords[AdversarialSpec], rivals: Sequence[AttackSpec], rank_by: str, seed: str
+    sent: SentRecords[AdversarialSpec], rivals: Sequence[AttackSettings], rank_by: str, seed: str
 ) -> tuple[Fraction, list[int]]:
-    """The radius that is tried, and the records that say that their image stands there.
+    """The radius that is tried, and the numbers of the records whose image is said to stand there.
 
     A ranking metric such as ``worst:robust_accuracy@4/255`` names it. A mean over radii names none: then the seed draws
     one, among those where enough images are said to stand.
@@ -82,7 +84,7 @@ def _tried(
 
 def _broken(
     sent: SentRecords[AdversarialSpec],
-    rivals: Sequence[AttackSpec],
+    rivals: Sequence[AttackSettings],
     eps: Fraction,
     rows: Sequence[int],
     seed: str,
@@ -91,14 +93,17 @@ def _broken(
     model, data = own_network(sent.network), own_pictures(sent)
     images = torch.stack([model.prepare(data.image(data.samples[row])) for row in rows])
     labels = torch.tensor([sent.records[row].values["label"] for row in rows])
-    method, settings = _attack(sent.spec, rivals, eps)
-    job = AttackJob(
-        method, model.module, images, labels,
-        seeds=[random.Random(f"{seed}{row}").getrandbits(62) for row in rows],
+    attacked = AttackedImages.of(
+        model.module,
+        images,
+        labels,
+        [random.Random(f"{seed}{row}").getrandbits(62) for row in rows],
+        norm=sent.spec.norm,
+        top_k=sent.spec.top_k,
         batch_size=attacked_in_a_pass(model.info.input_shape, "cpu"),
-    )  # fmt: skip
-    found = run_job(job, settings)
-    stands = _stands(model, found.images, labels, sent.spec.top_k, job.batch_size or len(rows))
+    )
+    found = run_attack(_attack(rivals, eps), attacked, eps)
+    stands = _stands(model, found.images, labels, sent.spec.top_k, attacked.batch_size)
     return [sent.records[row].unit_id for row, right in zip(rows, stands, strict=True) if not right]
 
 
@@ -111,13 +116,11 @@ def _stands(
     return stands
 
 
-def _attack(spec: AdversarialSpec, rivals: Sequence[AttackSpec], eps: Fraction) -> tuple[str, AttackSettings]:
+def _attack(rivals: Sequence[AttackSettings], eps: Fraction) -> AttackSettings:
     """PGD with few steps of the length that the spec's own longest attack takes; one step where the spec takes one."""
     if all(attack.single_step for attack in rivals):
-        return "fgsm", AttackSettings(eps=float(eps), norm=spec.norm, top_k=spec.top_k)
-    longest = max(rivals, key=lambda attack: (attack.method == "pgd", attack.steps or 1))
-    steps = min(STEPS, longest.steps or 1)
-    step_size = WAY * float(eps) / steps if longest.step_size is None else longest.step_size.at(eps)
-    return "pgd", AttackSettings(
-        eps=float(eps), norm=spec.norm, step_size=step_size, steps=steps, top_k=spec.top_k
-    )
+        return attack_of("fgsm")
+    longest = max(rivals, key=lambda attack: (attack.method == "pgd", attack.step_count))
+    steps = min(STEPS, longest.step_count)
+    step_size = WAY * float(eps) / steps if longest.step_size is None else longest.step_at(eps)
+    return attack_of("pgd", steps=steps, step_size=step_size)

@@ -1,4 +1,4 @@
-"""From records to accuracies; pure, and without torch."""
+"""From records to accuracies, and what people call them; pure, and without torch."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
@@ -8,13 +8,32 @@ from math import inf, isfinite
 from statistics import fmean
 from typing import Any
 
+from assay.attacks.settings import AttackSettings
 from assay.common.statistics import mean_interval_in_range, wilson_interval
-from assay.results.document import Metric
+from assay.results.document import Direction, Metric
+from assay.results.tables import in_255ths
 from assay.tasks.adversarial.guards import all_guards
-from assay.tasks.adversarial.outcomes import Outcomes
-from assay.tasks.adversarial.spec import HEADLINE, AdversarialSpec, AttackSpec
-from assay.tasks.adversarial.titles import titled
+from assay.tasks.adversarial.records import Outcomes
+from assay.tasks.adversarial.spec import HEADLINE, AdversarialSpec
 from assay.tasks.base import Record, Summary
+from assay.tasks.shared.own_answers import as_agreement
+
+_OF_SERIES: dict[str, tuple[str, Direction]] = {
+    "robust_accuracy": ("Robust accuracy", "up"),
+    "robust_accuracy_of_correct": ("Robust accuracy of the correct", "up"),
+    "robust_accuracy_8bit": ("Robust accuracy after rounding to 8 bit", "up"),
+    "targeted_success": ("Target reached", "down"),
+    "median_eps": ("Median eps that breaks an image", "up"),
+    "mean_relative_l2": ("Mean relative L2 length that breaks an image", "up"),
+    "median_distance": ("Median distance of the nearest adversarial image", "up"),
+    "mean_radius": ("Mean eps withstood", "up"),
+    "curve_area": ("Area under the accuracy-eps curve", "up"),
+    "stands_at_largest": ("Standing at the largest eps", "up"),
+}
+_ALONE: dict[str, tuple[str, Direction]] = {
+    "clean_accuracy": ("Clean accuracy", "up"),
+    "certified_accuracy": ("Proved accuracy", "up"),
+}
 
 _HEADLINES = ("robust_accuracy", "worst_case")  # of a spec's ``metrics``
 
@@ -23,7 +42,7 @@ def summarise(spec: AdversarialSpec, records: Sequence[Record]) -> Summary:
     """Clean and robust accuracies with Wilson intervals, over all images and over the clean-correct ones."""
     outcomes = Outcomes(spec, records)
     return Summary(
-        metrics=tuple(titled(spec, _metrics(spec, outcomes))), guards=tuple(all_guards(spec, outcomes))
+        metrics=tuple(_titled(spec, _metrics(spec, outcomes))), guards=tuple(all_guards(spec, outcomes))
     )
 
 
@@ -32,14 +51,15 @@ def headline_metrics(spec: AdversarialSpec, records: Sequence[Record]) -> tuple[
     wanted = tuple(name for name in spec.metrics if name in _HEADLINES)
     headlines = spec.model_copy(update={"metrics": wanted})
     return tuple(
-        metric for metric in titled(spec, _metrics(headlines, Outcomes(spec, records))) if metric.headline
+        metric for metric in _titled(spec, _metrics(headlines, Outcomes(spec, records))) if metric.headline
     )
 
 
 def _metrics(spec: AdversarialSpec, outcomes: Outcomes) -> Iterator[Metric]:
     records = outcomes.records
     yield from _withstood(spec, outcomes)
-    yield _proportion("clean_accuracy", outcomes.clean, headline=True)
+    if not spec.predicted:
+        yield _proportion("clean_accuracy", outcomes.clean, headline=True)
     for attack in spec.attacks:
         yield from _of_attack(spec, attack, outcomes)
     if "worst_case" in spec.metrics:
@@ -87,7 +107,7 @@ def _withstood(spec: AdversarialSpec, outcomes: Outcomes) -> Iterator[Metric]:
     yield _proportion("worst:stands_at_largest", [stood == largest for stood, _ in ends])
 
 
-def _of_attack(spec: AdversarialSpec, attack: AttackSpec, outcomes: Outcomes) -> Iterator[Metric]:
+def _of_attack(spec: AdversarialSpec, attack: AttackSettings, outcomes: Outcomes) -> Iterator[Metric]:
     series, records = attack.series, outcomes.records
     for eps in spec.eps:
         rows, correct = outcomes.of(attack, eps), outcomes.correct(attack, eps)
@@ -106,7 +126,7 @@ def _of_attack(spec: AdversarialSpec, attack: AttackSpec, outcomes: Outcomes) ->
         yield _median_eps(series, outcomes, [record.values["smallest_eps"][series] for record in records])
     if attack.only_foolbox_has:
         yield _mean_relative_l2(attack, outcomes, max(spec.eps))
-    if attack.leaves_ball and attack.backend == "assay" and not spec.in_turn:
+    if attack.leaves_ball and not spec.in_turn:
         yield _median_distance(attack, outcomes, max(spec.eps))
 
 
@@ -140,7 +160,7 @@ def _median_eps(series: str, outcomes: Outcomes, smallest: Sequence[str | None])
     return _median(f"{series}:median_eps", known)
 
 
-def _median_distance(attack: AttackSpec, outcomes: Outcomes, eps: Fraction) -> Metric:
+def _median_distance(attack: AttackSettings, outcomes: Outcomes, eps: Fraction) -> Metric:
     """The median distance of the nearest adversarial image, over the correctly classified."""
     found = [row.get("nearest") for row in compress(outcomes.of(attack, eps), outcomes.clean)]
     return _median(f"{attack.series}:median_distance", [inf if one is None else one for one in found])
@@ -152,7 +172,7 @@ def _median(name: str, lengths: Sequence[float]) -> Metric:
     return Metric(name=name, value=value if isfinite(value) else None, n=len(lengths), unit="eps")
 
 
-def _mean_relative_l2(attack: AttackSpec, outcomes: Outcomes, eps: Fraction) -> Metric:
+def _mean_relative_l2(attack: AttackSettings, outcomes: Outcomes, eps: Fraction) -> Metric:
     """Moosavi-Dezfooli et al. 2016, equation 15: the mean of ||perturbation|| / ||image||, in L2."""
     found = [
         row["relative_l2"]
@@ -184,3 +204,24 @@ def _point(name: str, series: str, eps: Fraction, outcomes: Sequence[bool], head
     return _proportion(
         f"{name}@{eps}", outcomes, series=series, x=float(eps), x_label="eps", headline=headline
     )
+
+
+def _titled(spec: AdversarialSpec, metrics: Iterator[Metric]) -> Iterator[Metric]:
+    """The metrics with their titles and directions."""
+    for metric in metrics:
+        key, _, eps = metric.name.partition("@")
+        series, _, figure = key.rpartition(":")
+        words, direction = _OF_SERIES[figure] if series else _ALONE[key]
+        method = f", {_method(spec, series)}" if series and metric.name != HEADLINE else ""
+        at = f" at {in_255ths(eps)}" if eps else ""
+        title, name = f"{words}{at}{method}", metric.name
+        if spec.predicted:
+            title, name = f"{as_agreement(title)}, own answer", as_agreement(name)
+        yield metric.model_copy(update={"name": name, "title": title, "direction": direction})
+
+
+def _method(spec: AdversarialSpec, series: str) -> str:
+    """``worst of 4 methods``, or the series with a method's own capitals where it is one by name."""
+    if series == "worst":
+        return f"worst of {len(spec.attacks)} methods" if len(spec.attacks) > 1 else "worst case"
+    return series.upper() if series in {"fgsm", "bim", "pgd", "mim", "apgd"} else series.replace("_", " ")

@@ -5,15 +5,31 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from assay.results.document import Guard
-from assay.tasks.adversarial.bearing_out import SavedPictures
+from assay.tasks.adversarial.demands import (
+    attacked_in_a_pass,
+    check_classes,
+    check_foreign,
+    check_sources,
+    check_targets,
+    with_sources,
+)
 from assay.tasks.adversarial.guards import casts_doubt
-from assay.tasks.adversarial.passes import attacked_in_a_pass
-from assay.tasks.adversarial.refusals import check_classes, check_foreign, check_sources, check_targets
-from assay.tasks.adversarial.sources import with_sources
+from assay.tasks.adversarial.records import RECORD_VALUES
 from assay.tasks.adversarial.spec import AdversarialSpec
 from assay.tasks.adversarial.summary import outcome, summarise, worst_outcome, worst_smallest_eps
-from assay.tasks.adversarial.values import RECORD_VALUES
-from assay.tasks.base import Figure, Record, RunContext, Summary, Task, Unit, image_units
+from assay.tasks.base import (
+    Figure,
+    Inspected,
+    Record,
+    RunContext,
+    SentRecords,
+    SpotFinding,
+    Summary,
+    Task,
+    Unit,
+    Witness,
+    image_units,
+)
 from assay.tasks.shared.images import DataSource, label_space_mismatch, open_images
 from assay.tasks.shared.plausible import ExpectedAccuracy, plausible_accuracy
 
@@ -21,6 +37,26 @@ if TYPE_CHECKING:
     from assay.data.dataset import Dataset
     from assay.models.info import ModelInfo
     from assay.models.loaded import LoadedModel
+
+
+class SavedPictures(Witness[AdversarialSpec]):
+    """Adversarial pictures bear a submission out, and a short attack of our own tries those that are said to stand."""
+
+    def saved(self, spec: AdversarialSpec) -> bool:
+        """See :class:`assay.tasks.base.Witness`."""
+        return spec.save_adversarial
+
+    def look(self, sent: SentRecords[AdversarialSpec]) -> Inspected:
+        """See :func:`assay.tasks.adversarial.saved.look`; no attack is imported."""
+        from assay.tasks.adversarial.saved import look
+
+        return look(sent)
+
+    def spot_check(self, sent: SentRecords[AdversarialSpec], rank_by: str, seed: str) -> SpotFinding | None:
+        """See :func:`assay.tasks.adversarial.spot.spot_check`."""
+        from assay.tasks.adversarial.spot import spot_check
+
+        return spot_check(sent, rank_by, seed)
 
 
 class AdversarialTask(Task[AdversarialSpec, "Dataset"]):
@@ -66,11 +102,24 @@ class AdversarialTask(Task[AdversarialSpec, "Dataset"]):
         return spec.chunk_units
 
     def batch_size(self, input_shape: tuple[int, int, int], device: str) -> int:
-        """See :func:`assay.tasks.adversarial.passes.attacked_in_a_pass`."""
+        """See :func:`assay.tasks.adversarial.demands.attacked_in_a_pass`."""
         return attacked_in_a_pass(input_shape, device)
 
+    def needs_labels(self, spec: AdversarialSpec) -> bool:
+        """See :class:`assay.tasks.base.Task`."""
+        return not spec.predicted
+
+    def means(self, figures: Iterable[str]) -> str:
+        """See :class:`assay.tasks.base.Task`."""
+        if any("agreement" in name for name in figures):
+            return (
+                "adversarial: how long the network keeps its own clean answer, right or wrong, under the worst of the "
+                "attacks that were tried; a stronger one may leave less."
+            )
+        return self.meaning
+
     def units(self, spec: AdversarialSpec, data: "Dataset") -> list[Unit]:
-        """One unit an image."""
+        """One unit per image."""
         return image_units(data)
 
     def run(
@@ -92,8 +141,10 @@ class AdversarialTask(Task[AdversarialSpec, "Dataset"]):
 
     def plausible(
         self, spec: AdversarialSpec, records: Sequence[Record], expected: ExpectedAccuracy
-    ) -> Guard:
+    ) -> Guard | None:
         """See :class:`assay.tasks.base.Task`."""
+        if spec.predicted:
+            return None
         return plausible_accuracy(
             [bool(record.values["clean_correct"]) for record in records], expected, spec.top_k
         )
@@ -109,7 +160,7 @@ class AdversarialTask(Task[AdversarialSpec, "Dataset"]):
         return figures(spec, records)
 
     def rows(self, spec: AdversarialSpec, records: Sequence[Record]) -> Iterable[Mapping[str, Any]]:
-        """One row an image, method and eps, ``worst`` among the methods where there are several.
+        """One row per image, method and eps, ``worst`` among the methods where there are several.
 
         An image that failed has one row with its error.
         """

@@ -57,13 +57,25 @@ class Likeness:
         """
         from scipy import stats
 
+        variance, freedom = self._spread()
+        return float(stats.t.ppf((1 + confidence) / 2, freedom)) * math.sqrt(variance)
+
+    def p_value(self, difference: float) -> float:
+        """Two-sided: how likely a figure with these errors lies as far from zero, were it zero."""
+        from scipy import stats
+
+        variance, freedom = self._spread()
+        if variance == 0:
+            return float(difference == 0)
+        return 2 * float(stats.t.sf(abs(difference) / math.sqrt(variance), freedom))
+
+    def _spread(self) -> tuple[float, float]:
+        """The variance, and the degrees of freedom."""
         of_images = float((self.sums**2).sum())
         own = 0.0 if self.pairs is None else float(self.pairs.power(2).sum())
         variance = max(4 * of_images - 2 * own, 2 * own)
-        if variance == 0:
-            return 0.0
         freedom = max(of_images**2 / float((self.sums**4).sum()) - 1, 1.0) if of_images else 1.0
-        return float(stats.t.ppf((1 + confidence) / 2, freedom)) * math.sqrt(variance)
+        return variance, freedom
 
 
 def likeness(top_sources: Ints, membership: csr_array, similarity: Floats) -> Likeness:

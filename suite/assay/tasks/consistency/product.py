@@ -20,7 +20,7 @@ def rows_path(folder: Path, index: int) -> Path:
 def stored_rows(folder: Path, index: int) -> list[dict[str, Any]] | None:
     """What became of one source, or None while nobody knows."""
     try:
-        rows: list[dict[str, Any]] = json.loads(rows_path(folder, index).read_text())
+        rows: list[dict[str, Any]] = json.loads(rows_path(folder, index).read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         return None
     return rows

@@ -7,11 +7,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csr_array
 
+from assay.common.resampling import PairedEstimate
 from assay.common.statistics import LEAST_UNITS
 from assay.tasks.base import Record
 from assay.tasks.consistency.blocks import KINDS, MergedBlocks, merge
@@ -167,22 +169,64 @@ def estimates(scoring: Scoring, layer: str, sigma: float) -> dict[str, LayerEsti
     Intervals say how far figures would be off had other images been drawn (:mod:`..dyads`). Floors have none: they are
     what these labels give.
     """
-    images, scores = scoring.counts["real"], {kind: scoring.scores(kind, layer, sigma) for kind in KINDS}
+    images = scoring.counts["real"]
+    return {
+        name: LayerEstimate(each.value, None, None, images)
+        if each.errors is None
+        else _estimate(each.value, each.errors, images, each.most)
+        for name, each in with_errors(scoring, layer, sigma).items()
+    }
+
+
+class WithErrors(NamedTuple):
+    """A figure of a layer, what each image adds to its error (None: it has none), and the most that it can be."""
+
+    value: float
+    errors: Likeness | None
+    most: float = math.inf
+
+
+def with_errors(scoring: Scoring, layer: str, sigma: float) -> dict[str, WithErrors]:
+    """The figures of :func:`estimates` before their intervals, for comparing two networks on the same images."""
+    scores = {kind: scoring.scores(kind, layer, sigma) for kind in KINDS}
     errors = {kind: scoring.likeness(kind, layer, sigma) for kind in KINDS}
     other = label_floor(scoring.membership, scoring.similarity(sigma)).other
-    found = {}
+    found: dict[str, WithErrors] = {}
     for kind, suffix in (("real", ""), ("adversarial", "_adv")):
         own, alike = scores[kind], errors[kind]
         consis, floor = float(own.consis.mean()), float(own.floor.mean())
         most = 1.0 if scoring.one_class_each else math.inf
-        found[f"consis{suffix}"] = _estimate(consis, alike.times(1 - alike.same), images, most)
-        found[f"floor{suffix}"] = LayerEstimate(floor, None, None, images)
+        found[f"consis{suffix}"] = WithErrors(consis, alike.times(1 - alike.same), most)
+        found[f"floor{suffix}"] = WithErrors(floor, None)
         if scoring.one_class_each:
             errors[kind] = alike.times(1 / (1 - other)) if other < 1 else alike
-            found[f"excess{suffix}"] = _estimate(excess(consis, floor), errors[kind], images, most)
+            found[f"excess{suffix}"] = WithErrors(excess(consis, floor), errors[kind], most)
     if scoring.one_class_each:
         gap = found["excess"].value - found["excess_adv"].value
-        found["excess_gap"] = _estimate(gap, errors["real"].less(errors["adversarial"]), images)
+        found["excess_gap"] = WithErrors(gap, errors["real"].less(errors["adversarial"]))
+    return found
+
+
+def differences(a: Scoring, b: Scoring) -> dict[str, PairedEstimate]:
+    """Each headline figure of A less that of B, on the same images; their errors share these (:mod:`..dyads`)."""
+    sigma, found = float(a.spec.headline_sigma), dict[str, PairedEstimate]()
+    one, other = (with_errors(each, each.headline, sigma) for each in (a, b))
+    for name in (name for name in one if name in other):
+        left, right = one[name].errors, other[name].errors
+        if left is None or right is None or a.counts["real"] < LEAST_UNITS:
+            continue
+        gap, errors = one[name].value - other[name].value, left.less(right)
+        half = errors.half_width()
+        if not math.isnan(errors.value):
+            found[name] = PairedEstimate(
+                "clusters of images",
+                gap,
+                gap - half,
+                gap + half,
+                errors.p_value(gap),
+                a.counts["real"],
+                "images",
+            )
     return found
 
 

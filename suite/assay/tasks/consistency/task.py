@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from assay.common.resampling import PairedEstimate
 from assay.results.document import Guard
 from assay.tasks.base import Figure, Record, RunContext, Summary, Task, Unit
 from assay.tasks.consistency.spec import ConsistencySpec
@@ -103,6 +104,15 @@ class ConsistencyTask(Task[ConsistencySpec, "ConsistencyData"]):
         if None in correct:
             return None
         return plausible_accuracy([right for block in correct for right in block], expected)
+
+    def paired(
+        self, spec: ConsistencySpec, a: Sequence[Record], b: Sequence[Record]
+    ) -> Mapping[str, PairedEstimate]:
+        """The headline layer's figures; see :func:`assay.tasks.consistency.scores.differences`."""
+        from assay.tasks.consistency.scores import Scoring, differences
+
+        one, other = (Scoring.where_possible(spec, records) for records in (a, b))
+        return {} if one is None or other is None else differences(one, other)
 
     def figures(self, spec: ConsistencySpec, records: Sequence[Record]) -> Sequence[Figure]:
         """See :func:`assay.tasks.consistency.pictures.figures`."""

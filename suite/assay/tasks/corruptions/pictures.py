@@ -1,6 +1,5 @@
 """A corrupted picture as a network reads it: made when the loader takes it, so that it is made ahead."""
 
-import hashlib
 from collections import OrderedDict
 from collections.abc import Hashable
 from dataclasses import dataclass
@@ -9,24 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from assay.tasks.corruptions.corrupt import Pixels, corrupt
-from assay.tasks.corruptions.names import Settings
+from assay.data.corrupting.level import Level, corrupted
+from assay.data.pixels import Pixels
 from assay.tasks.shared.loading import LoadedPicture
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 _KEPT = 8  # pictures at a network's size: all corruptions of one begin with it
-
-
-@dataclass(frozen=True)
-class Level:
-    """How a picture is corrupted."""
-
-    corruption: str
-    severity: int
-    settings: Settings
-    seed: int
 
 
 @dataclass(frozen=True)
@@ -47,16 +36,8 @@ class CorruptedPicture(LoadedPicture):
         """See :class:`assay.tasks.shared.loading.LoadedPicture`."""
         import torch
 
-        level = self.level
-        random = np.random.default_rng(picture_seed(level, self.sample.unit_id))
-        pixels = corrupt(_LATEST.of(self), level.corruption, level.severity, level.settings, random)
+        pixels = corrupted(_LATEST.of(self), self.level, self.sample.unit_id)
         return torch.from_numpy(pixels.transpose(2, 0, 1).astype(np.float32)) / 255
-
-
-def picture_seed(level: Level, unit_id: str) -> int:
-    """A seed that depends on the spec's seed, the image, the corruption and the severity alone."""
-    text = f"{level.seed}\0{unit_id}\0{level.corruption}\0{level.severity}"
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
 
 
 class _Latest:

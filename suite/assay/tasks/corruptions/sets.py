@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from assay.common.errors import UserError
+from assay.data.corrupting.names import SEVERITIES
 from assay.tasks.base import Unit, image_units
-from assay.tasks.corruptions.names import SEVERITIES
 from assay.tasks.corruptions.spec import CorruptionsSpec
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def check_classes(spec: CorruptionsSpec, data: "Dataset") -> None:
     Raises:
         UserError: a class outside the label space, or a label outside the subset.
     """
-    if not spec.classes:
+    if not spec.classes or spec.predicted:
         return
     manifest = data.manifest
     if spec.classes[-1] >= manifest.num_classes:
@@ -113,25 +113,10 @@ def check_size(spec: CorruptionsSpec, shape: Sequence[int], model: str) -> None:
     Raises:
         UserError: they are too small, too large for the small frost pictures, or without colours to saturate.
     """
-    from assay.tasks.corruptions.definitions.settings import least_side
-    from assay.tasks.corruptions.definitions.weather import least_frost_side
+    from assay.data.corrupting.level import unfit
 
     channels, height, width = shape
     for name in spec.corruptions:
-        least = least_side(name, spec.settings)
-        if min(height, width) < least:
-            raise UserError(
-                f"corruptions: {name} of {spec.settings} needs pictures of {least} x {least} pixels, {model} takes "
-                f"{height} x {width}; leave it out, or choose other `settings`"
-            )
-        if name == "frost":
-            most = least_frost_side(spec.settings == "cifar-10-c")
-            if most is not None and max(height, width) >= most:
-                raise UserError(
-                    f"corruptions: frost of cifar-10-c is for pictures below {most} pixels, {model} takes {height} x "
-                    f"{width}; write `settings: imagenet-c`"
-                )
-        if name == "saturate" and channels == 1:
-            raise UserError(
-                f"corruptions: saturate changes no grey picture, and {model} takes grey ones; leave it out"
-            )
+        reason = unfit(name, spec.settings, (height, width, channels), f"{model} takes")
+        if reason is not None:
+            raise UserError(f"corruptions: {reason}")

@@ -3,13 +3,16 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from assay.common.resampling import PairedEstimate
 from assay.results.document import Guard
 from assay.tasks.base import Figure, Record, RunContext, Summary, Task, Unit
-from assay.tasks.corruptions.spec import CorruptionsSpec
+from assay.tasks.corruptions.spec import HEADLINE, CorruptionsSpec
 from assay.tasks.corruptions.titles import headline_title
 from assay.tasks.corruptions.values import RECORD_VALUES
+from assay.tasks.shared.curves import ModelCurves
 from assay.tasks.shared.images import DataSource, label_space_mismatch, open_images
 from assay.tasks.shared.loading import LoadedPicture
+from assay.tasks.shared.own_answers import as_agreement
 from assay.tasks.shared.passes import images_in_a_pass
 from assay.tasks.shared.plausible import ExpectedAccuracy, plausible_accuracy
 
@@ -26,6 +29,13 @@ class CorruptionsTask(Task[CorruptionsSpec, "Dataset"]):
     spec_type = CorruptionsSpec
     record_columns = ("unit_id", "label", "corruption", "severity", "predicted", "correct", "change", "error")
     record_values = RECORD_VALUES
+    curves = ModelCurves(
+        series="mean",
+        start="clean_accuracy",
+        title="Mean accuracy over severity, several models",
+        x_title="severity (0: clean pictures, where there are any)",
+        y_title="accuracy, mean over corruptions",
+    )
 
     def open_data(self, spec: CorruptionsSpec, source: DataSource) -> "Dataset":
         """See :class:`assay.tasks.base.Task`."""
@@ -48,6 +58,19 @@ class CorruptionsTask(Task[CorruptionsSpec, "Dataset"]):
 
             check_size(spec, model.input_shape, model.name)
         return reason
+
+    def needs_labels(self, spec: CorruptionsSpec) -> bool:
+        """See :class:`assay.tasks.base.Task`."""
+        return not spec.predicted
+
+    def means(self, figures: Iterable[str]) -> str:
+        """See :class:`assay.tasks.base.Task`."""
+        if as_agreement(HEADLINE) in figures:
+            return (
+                "corruptions: how often the answer stays what it was on the clean picture, right or wrong, when this "
+                "gets noisy, blurred or foggy."
+            )
+        return self.meaning
 
     def batch_size(self, input_shape: tuple[int, int, int], device: str) -> int:
         """16 of 224 x 224 on a CPU, and at most an image's own pictures."""
@@ -100,9 +123,17 @@ class CorruptionsTask(Task[CorruptionsSpec, "Dataset"]):
         self, spec: CorruptionsSpec, records: Sequence[Record], expected: ExpectedAccuracy
     ) -> Guard | None:
         """See :class:`assay.tasks.base.Task`; a shift has no clean answers to hold against anything."""
-        if spec.pictures != "made":
+        if spec.pictures != "made" or spec.predicted:
             return None
         return plausible_accuracy([bool(record.values["clean_correct"]) for record in records], expected)
+
+    def paired(
+        self, spec: CorruptionsSpec, a: Sequence[Record], b: Sequence[Record]
+    ) -> Mapping[str, PairedEstimate]:
+        """See :func:`assay.tasks.corruptions.paired.paired`."""
+        from assay.tasks.corruptions.paired import paired
+
+        return paired(spec, a, b)
 
     def figures(self, spec: CorruptionsSpec, records: Sequence[Record]) -> Sequence[Figure]:
         """See :func:`assay.tasks.corruptions.figures.figures`."""

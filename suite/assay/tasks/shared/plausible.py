@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from assay.common.statistics import wilson_interval
+from assay.data.corrupting.corruption import is_corrupted
 from assay.results.document import Guard, ModelCard, StatedAccuracyField
 
 OTHER_IMAGES = 0.02
@@ -22,7 +23,7 @@ class ExpectedAccuracy:
 
     Attributes:
         num_classes: of the model.
-        stated: by the model's card, or None.
+        stated: by the model's card, or None; also None for corrupted pictures, of which no card speaks.
         data: the name of the data set that it is measured on.
     """
 
@@ -33,7 +34,8 @@ class ExpectedAccuracy:
     @classmethod
     def of(cls, model: ModelCard, data: str) -> "ExpectedAccuracy":
         """Of a model, as a result document has it."""
-        return cls(model.num_classes, model.clean_accuracy, data)
+        stated = None if is_corrupted(data) else model.clean_accuracy
+        return cls(model.num_classes, stated, data)
 
 
 def plausible_accuracy(correct: Sequence[bool], expected: ExpectedAccuracy, top_k: int = 1) -> Guard:

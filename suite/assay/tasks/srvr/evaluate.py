@@ -19,6 +19,7 @@ from assay.models.loaded import LoadedModel
 from assay.tasks.base import Record, RunContext
 from assay.tasks.shared.loading import LoadedPicture, Loader
 from assay.tasks.srvr.camera import camera, place
+from assay.tasks.srvr.corrupted import corrupted_renders, view_names
 from assay.tasks.srvr.labelled import FittingPictures
 from assay.tasks.srvr.pytorch3d_backend import render_with_pytorch3d
 from assay.tasks.srvr.reference import reference_difference
@@ -85,6 +86,13 @@ class RenderSetting:
         """Renders (N, 3, S, S) at points (N, n) of the semantic space."""
         return self.draw(surface, camera(place(self.spec.names, points)), self.settings)
 
+    def seen(self, images: Tensor, shape: str, points: Tensor) -> Tensor:
+        """What the network sees of a shape's renders at points: the renders, corrupted where the spec says so."""
+        corruption = self.spec.corruption
+        return (
+            images if corruption is None else corrupted_renders(images, corruption, view_names(shape, points))
+        )
+
 
 def check_image_size(size: int, model: LoadedModel) -> None:
     """Ask a network for black renders of ``size`` x ``size`` pixels.
@@ -139,7 +147,7 @@ def score_row(setting: RenderSetting, unit_id: str, work: RowWork) -> Record:
     """
     spec, shape, context = setting.spec, work.shape, setting.context
     points, surface = _row_points(spec, work.row), setting.surface(shape)
-    scores, coverage, saturation, kept = [], [], [], []
+    scores, coverage, saturation, changes, kept = [], [], [], [], []
     recognised: list[bool] = []
     calibrated: list[float] = []
     temperature = setting.temperature
@@ -147,7 +155,8 @@ def score_row(setting: RenderSetting, unit_id: str, work: RowWork) -> Record:
     for start in range(0, len(points), context.batch_size):
         part = points[start : start + context.batch_size]
         images = setting.images(surface, part)
-        logits = setting.network(images).double()
+        seen = setting.seen(images, shape.id, part)
+        logits = setting.network(seen).double()
         probabilities = logits.softmax(1)
         recognised += (logits.argmax(1) == shape.class_index).tolist()
         if temperature is not None and temperature.value is not None:
@@ -155,9 +164,10 @@ def score_row(setting: RenderSetting, unit_id: str, work: RowWork) -> Record:
         scores += probabilities[:, shape.class_index].tolist()
         coverage.append((images[:, 0] > 0).double().mean((1, 2)).min().item())
         saturation.append((images[:, 0] >= 1).double().mean((1, 2)).max().item())
+        changes.append((seen - images).abs().mean((1, 2, 3)).min().item())
         if start == 0:
-            repeated = _repeat(setting, (surface, part[:1]), images[:1], probabilities[:1])
-        kept += [images[index - start, 0] for index in wanted if start <= index < start + len(part)]
+            repeated = _repeat(setting, (shape, part[:1]), images[:1], probabilities[:1])
+        kept += [seen[index - start, 0] for index in wanted if start <= index < start + len(part)]
         context.advance(len(part) / len(points))
     name = f"renders/{shape.id}.png"
     return Record(
@@ -174,6 +184,7 @@ def score_row(setting: RenderSetting, unit_id: str, work: RowWork) -> Record:
                 "largest_saturation": max(saturation),
                 "reference_difference": reference_difference(setting.draw, context.device),
                 **repeated,
+                **({} if spec.corruption is None else {"least_change": min(changes)}),
             },
             "recognised": recognised,
             "calibrated": calibrated or None,
@@ -204,11 +215,12 @@ def _contact_indices(spec: SrvrSpec, row: int) -> list[int]:
 
 
 def _repeat(
-    setting: RenderSetting, view: tuple[Surface, Tensor], image: Tensor, probabilities: Tensor
+    setting: RenderSetting, view: tuple[Shape, Tensor], image: Tensor, probabilities: Tensor
 ) -> dict[str, float]:
     """A view drawn and scored again, alone: how far image and probabilities are from those of its batch."""
-    again = setting.images(*view)
-    second = setting.network(again).double().softmax(1)
+    shape, point = view
+    again = setting.images(setting.surface(shape), point)
+    second = setting.network(setting.seen(again, shape.id, point)).double().softmax(1)
     return {
         "rerender_difference": float((again - image).abs().max()),
         "repeat_difference": float((second - probabilities).abs().max()),

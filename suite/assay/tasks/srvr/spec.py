@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 from assay.common.errors import UserError
 from assay.common.fields import IDENTITY, RUNTIME
 from assay.common.validation import StrictModel
+from assay.data.corrupting.corruption import Corruption
 from assay.specs.task_spec import TaskSpec
 from assay.tasks.srvr.domain import Domain
 from assay.tasks.srvr.maps import GridAxis, grid_axis
@@ -96,6 +97,8 @@ class SrvrSpec(TaskSpec):
         adversarial: whether regions of the complement 1 - f are grown, too.
         as_published: regions leave the domain, and never stop, as in the published code.
         contact_views: renders of each shape that are kept for the page; 0 where a licence forbids to show them.
+        corruption: what is done to every render before the network sees it; none where left out. Regions then grow on
+            the maps alone.
         memory_mb: bound on the renderer's temporary memory.
     """
 
@@ -117,6 +120,9 @@ class SrvrSpec(TaskSpec):
     adversarial: Annotated[bool, IDENTITY] = False
     as_published: Annotated[bool, IDENTITY] = False
     contact_views: Annotated[int, IDENTITY] = Field(default=0, ge=0, le=24)
+    corruption: Annotated[Corruption | None, IDENTITY] = Field(
+        default=None, exclude_if=lambda how: how is None
+    )
     memory_mb: Annotated[int, RUNTIME] = Field(default=16, ge=1)
 
     @property
@@ -179,7 +185,18 @@ class SrvrSpec(TaskSpec):
             raise ValueError("slopes: autograd needs `function: network`; maps take differences")
         if self.renderer == "pytorch3d" and self.slopes == "autograd":
             raise ValueError("slopes: autograd needs `renderer: assay`")
+        self._check_corruption()
         return self
+
+    def _check_corruption(self) -> None:
+        if self.corruption is None:
+            return
+        if self.function == "network":
+            raise ValueError("corruption: regions grow on maps alone; write `function: map`")
+        if self.corruption.kind == "saturate":
+            raise ValueError(
+                "corruption: saturate changes no grey picture, and renders are grey; choose another"
+            )
 
     def _check_camera(self) -> None:
         for parameter in self.parameters:

@@ -181,6 +181,11 @@ def _guards(spec: SrvrSpec, records: Sequence[Record], found: Study) -> Iterator
         REPEAT_TOLERANCE,
         "difference of a probability when a view is scored again, alone",
     )
+    if spec.corruption is not None:
+        unchanged = sum(row["checks"].get("least_change", 0.0) <= 0 for row in rows)
+        yield Guard.none_found(
+            "corruption_changes_renders", unchanged, "rows with a render that the corruption leaves as it was"
+        )
     outside = sum(not 0 <= score <= 1 for row in rows for score in row["scores"])
     yield Guard.none_found("score_is_probability", outside, "scores outside [0, 1]")
     yield Guard.none_found(

@@ -6,6 +6,8 @@ from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from assay.common.errors import UserError
+from assay.data.draw import Drawable
 from assay.results.document import Guard
 from assay.tasks.base import DataSets, Figure, Record, RunContext, Summary, Task, Unit, clean_records
 from assay.tasks.shared.images import DataSource, label_space_mismatch, open_images
@@ -14,6 +16,7 @@ from assay.tasks.srvr.spec import SrvrSpec
 from assay.tasks.srvr.values import RECORD_VALUES
 
 if TYPE_CHECKING:
+    from assay.data.corrupting.corruption import Corruption
     from assay.models.info import ModelInfo
     from assay.models.loaded import LoadedModel
     from assay.tasks.srvr.shapes import ShapeSet, ShapesManifest
@@ -76,12 +79,18 @@ class SrvrTask(Task[SrvrSpec, "ShapeSet"]):
         return with_labelled(data, open_images(replace(source, manifest=spec.labelled)))
 
     def not_applicable(self, spec: SrvrSpec, model: "ModelInfo", data: "ShapeSet") -> str | None:
-        """See :class:`assay.tasks.base.Task`."""
+        """See :class:`assay.tasks.base.Task`.
+
+        Raises:
+            UserError: a corruption cannot be made of renders of the network's size.
+        """
         from assay.tasks.srvr.pytorch3d_backend import pytorch3d_problem
 
         channels, height, width = model.input_shape
         if channels != 3 or height != width:
             return f"renders are square and of 3 channels, the model takes {channels} x {height} x {width}"
+        if spec.corruption is not None:
+            _check_size(spec.corruption, spec.image_size or height)
         if spec.renderer == "pytorch3d" and (problem := pytorch3d_problem()):
             return problem
         return label_space_mismatch(model, data)
@@ -98,6 +107,11 @@ class SrvrTask(Task[SrvrSpec, "ShapeSet"]):
         from assay.tasks.srvr.work import plan
 
         return plan(spec, data)
+
+    def drawn_as(self, data: "ShapeSet", unit: Unit) -> Drawable:
+        """``--limit`` counts shapes: a shape's map means nothing without all its rows."""
+        shape = unit.payload.shape
+        return Drawable(shape.id, shape.class_name)
 
     def run(
         self,
@@ -162,6 +176,15 @@ class SrvrTask(Task[SrvrSpec, "ShapeSet"]):
         found = study(spec, clean_records(records))
         for search in (*found.searches, *found.calibrated_searches):
             yield _row(spec, search)
+
+
+def _check_size(corruption: "Corruption", size: int) -> None:
+    from assay.data.corrupting.level import unfit
+
+    settings = corruption.settings_for((size, size))
+    reason = unfit(corruption.kind, settings, (size, size, 3), "renders are of")
+    if reason is not None:
+        raise UserError(f"corruption: {reason}")
 
 
 def _row(spec: SrvrSpec, search: "Search") -> dict[str, Any]:

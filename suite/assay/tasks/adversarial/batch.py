@@ -1,0 +1,147 @@
+"""A batch of images, and what clean passes say of it: is it answered rightly, alike twice, alone, and in logits?"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from assay.attacks.images import AttackedImages, Model
+from assay.attacks.losses import in_top
+from assay.data.dataset import Dataset, Sample
+from assay.models.check import check_logits, looks_like_probabilities
+from assay.models.loaded import LoadedModel
+from assay.tasks.adversarial.spec import AdversarialSpec
+from assay.tasks.base import RunContext
+from assay.tasks.shared.loading import LoadedPicture
+
+
+@dataclass(frozen=True)
+class CleanBatch:
+    """Images on the model's device with what one clean pass said of them, and what is asked of them.
+
+    Attributes:
+        spec: what the task asks of every image.
+        model: the model under test.
+        context: of the run.
+        unit_ids: the images' names.
+        images: (N, C, H, W) float32 in [0, 1].
+        labels: (N,) int64; the clean answers where the spec takes these for labels.
+        targets: (N,) int64, the data's target classes; None where the data name none.
+        logits: (N, K).
+    """
+
+    spec: AdversarialSpec
+    model: LoadedModel
+    context: RunContext
+    unit_ids: Sequence[str]
+    images: Tensor
+    labels: Tensor
+    targets: Tensor | None
+    logits: Tensor
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def correct(self) -> Tensor:
+        """(N,) bool: classified as labelled before any attack."""
+        return self.right(self.logits)
+
+    def right(self, logits: Tensor) -> Tensor:
+        """(N,) bool: whether logits, (N, K), of some version of the images count as correct."""
+        return in_top(logits, self.labels, self.spec.top_k)
+
+    def fresh_logits(self, images: Tensor) -> Tensor:
+        """(n, K) logits of images from a pass of their own; see :func:`fresh_logits`."""
+        return fresh_logits(self.model, images, self.context.batch_size)
+
+    def attacked(
+        self, rows: Tensor, stream: str, model: Model | None = None, targets: Tensor | None = None
+    ) -> AttackedImages:
+        """Some rows, (n,) int64, to be attacked, each with the seed of its image and ``stream``.
+
+        Args:
+            rows: which images.
+            stream: the name of their random numbers.
+            model: the model that is attacked, where it is another one than the one under test.
+            targets: (N,) int64, the classes to reach, for all rows of the batch.
+        """
+        return AttackedImages.of(
+            self.model.module if model is None else model,
+            self.images[rows],
+            self.labels[rows],
+            [self.context.seed(self.unit_ids[row], stream) for row in rows.tolist()],
+            targets=None if targets is None else targets[rows],
+            norm=self.spec.norm,
+            top_k=self.spec.top_k,
+            # An image that fools another model at once need not fool the one that scores it.
+            early_stop=model is None,
+            batch_size=self.context.batch_size,
+        )
+
+
+def load_batch(
+    spec: AdversarialSpec, model: LoadedModel, data: Dataset, samples: Sequence[Sample], context: RunContext
+) -> CleanBatch:
+    """The samples as the model takes them, with one clean pass."""
+    images = context.loader.batch([LoadedPicture(model, data, sample) for sample in samples], context.device)
+    logits = fresh_logits(model, images, context.batch_size)
+    labels = torch.tensor([sample.label for sample in samples], device=context.device)
+    known = [sample.target for sample in samples if sample.target is not None]
+    return CleanBatch(
+        spec=spec,
+        model=model,
+        context=context,
+        unit_ids=[sample.unit_id for sample in samples],
+        images=images,
+        labels=logits.argmax(1) if spec.predicted else labels,
+        targets=torch.tensor(known, device=context.device) if len(known) == len(samples) else None,
+        logits=logits,
+    )
+
+
+@torch.no_grad()
+def fresh_logits(model: LoadedModel, images: Tensor, batch_size: int) -> Tensor:
+    """(N, K) logits, checked for NaN and for the number of classes.
+
+    Raises:
+        LogitsError: the output is not logits.
+    """
+    if not len(images):
+        return images.new_zeros((0, model.info.num_classes))
+    logits = torch.cat([model.module(batch) for batch in torch.split(images, batch_size)])
+    check_logits(logits, model.info.num_classes)
+    return logits
+
+
+def clean_checks(batch: CleanBatch) -> list[dict[str, Any]]:
+    """Per image: do two passes agree, does one alone agree with the batch, is it a probability distribution."""
+    scale = batch.logits.abs().amax().clamp_min(1e-12)
+    again = batch.fresh_logits(batch.images)
+    repeat = ((again - batch.logits).abs().amax(1) / scale).tolist()
+    # One image of each pass is enough to see batch statistics at work, at little cost.
+    alone = torch.zeros(len(batch), dtype=batch.logits.dtype)
+    for first in range(0, len(batch), max(batch.context.batch_size, 10)):
+        single = fresh_logits(batch.model, batch.images[first : first + 1], 1)
+        alone[first] = (single - batch.logits[first]).abs().amax() / scale
+    return [
+        {
+            "repeat_difference": repeat[row],
+            "alone_difference": alone[row].item(),
+            "probabilities": looks_like_probabilities(batch.logits[row : row + 1]),
+            "in_box": bool(((batch.images[row] >= 0) & (batch.images[row] <= 1)).all()),
+        }
+        for row in range(len(batch))
+    ]
+
+
+def certainty(logits: Tensor) -> Tensor:
+    """(N,): the highest softmax score of logits (N, K), 0 where all classes have the same, 1 where one has all."""
+    chance = 1 / logits.shape[1]
+    return (
+        (logits.double().softmax(1).amax(1) - chance) / (1 - chance)
+        if chance < 1
+        else torch.ones(len(logits))
+    )
