@@ -44,7 +44,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for file in list(files):
         if file.src_uri.endswith(".ipynb"):
             page = file.src_uri.removesuffix(".ipynb") + ".md"
-            files.append(File.generated(config, page, content=notebook_page(file.content_string)))
+            content = notebook_page(file.content_string, posixpath.basename(file.src_uri))
+            files.append(File.generated(config, page, content=content))
     files.append(File.generated(config, CHARTS, content=get_plotlyjs()))
     return files
 
@@ -96,11 +97,14 @@ def mathml(formula: str, own_line: bool) -> str:
     return convert(html.unescape(formula), display="block" if own_line else "inline")
 
 
-def notebook_page(notebook: str) -> str:
-    """An executed notebook as Markdown: its words, its code, and what that printed, showed and drew."""
-    document = json.loads(notebook)
-    parts = []
-    for cell in document["cells"]:
+def notebook_page(notebook: str, name: str) -> str:
+    """An executed notebook as Markdown: its words, its code, and what that printed, showed and drew.
+
+    The file itself, called ``name``, lies beside the page for readers who want to run it.
+    """
+    first, *others = json.loads(notebook)["cells"]
+    parts = ["".join(first["source"]), f'<p><a href="{name}" download>Download this notebook</a></p>']
+    for cell in others:
         source = "".join(cell["source"])
         if cell["cell_type"] == "markdown":
             parts.append(source)
@@ -119,6 +123,8 @@ def shown(output: dict[str, Any]) -> str:
         chart = json.dumps(data["application/vnd.plotly.v1+json"]).replace("<", r"\u003c")
         return f'<div class="plotly-chart"><script type="application/json">{chart}</script></div>'
     words = html.escape("".join(data.get("text/plain", "")), quote=True)
+    if words.startswith("&lt;"):  # an object's name, which tells nobody what is drawn
+        words = "What the code above draws"
     if "image/png" in data:
         encoded = "".join(data["image/png"]).replace("\n", "")
         return f'<img alt="{words}" src="data:image/png;base64,{encoded}">'

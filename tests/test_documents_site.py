@@ -12,6 +12,7 @@ import pytest
 from documents_code import REPOSITORY
 
 FAMILIES = ("adversarial", "consistency", "corruptions", "srvr", "verification")
+LONGEST_WAIT_MS = 180_000
 MEASURES = REPOSITORY / "docs" / "measures"
 
 
@@ -75,15 +76,16 @@ def test_pages_from_elsewhere_and_notebooks_are_there(site):
 
 def test_a_reader_without_a_network_finds_a_word_and_sees_a_chart(site, chromium):
     context = chromium.new_context(offline=True)
+    context.set_default_timeout(LONGEST_WAIT_MS)
     page = context.new_page()
     asked, complaints = [], []
     page.on("request", lambda request: asked.append(request.url))
-    page.on("pageerror", complaints.append)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
     page.goto((site / "index.html").as_uri())
     page.fill("input[name=query]", "calibrated")
-    page.wait_for_selector(".md-search-result__item a", timeout=60_000)
+    page.wait_for_selector(".md-search-result__item a")
     page.goto((site / "notebooks" / "my_network_in_ten_minutes.html").as_uri())
-    page.wait_for_selector(".plotly-chart .main-svg", timeout=60_000)
+    page.wait_for_selector(".plotly-chart .main-svg")
     context.close()
     assert [url for url in asked if not url.startswith(("file:", "data:", "blob:"))] == []
     assert complaints == []
@@ -94,6 +96,7 @@ def test_no_page_is_wider_than_the_window(site, chromium, width, scheme):
     context = chromium.new_context(
         offline=True, viewport={"width": width, "height": 800}, color_scheme=scheme
     )
+    context.set_default_timeout(LONGEST_WAIT_MS)
     page = context.new_page()
     for name in ("index", "measures/verification", "api", "command_line", "notebooks/what_five_measures_say"):
         page.goto((site / f"{name}.html").as_uri())
@@ -104,8 +107,8 @@ def test_no_page_is_wider_than_the_window(site, chromium, width, scheme):
 def _guards_of(page):
     """The names in the first column of the page's table of guards."""
     table = page.read_text(encoding="utf-8").partition("| guard |")[2]
-    return {name for row in table.splitlines() for name in re.findall(r"`(\w+)`", row.split("|", 2)[1:2][0])
-            if row.startswith("| `")}  # fmt: skip
+    cells = [row.split("|")[1] for row in table.splitlines() if row.startswith("| `")]
+    return {name for cell in cells for name in re.findall(r"`(\w+)`", cell)}
 
 
 @pytest.mark.parametrize("family", FAMILIES)
