@@ -2,6 +2,7 @@
 
 import pytest
 
+from assay.data.draw import Draw
 from opened_jobs import JobRequest, open_job, run_whole
 
 DIGITS = """corruptions: [gaussian_noise, impulse_noise, contrast, pixelate]
@@ -16,6 +17,6 @@ def run_digits(tmp_path):
     def run(lines=DIGITS, model="digits_models:linear", limit=12, data="digits", **request):
         path = tmp_path / "c.yaml"
         path.write_text(f"schema: 1\nfamily: corruptions\ntitle: t\ndata: {data}\n{lines}\n")
-        return run_whole(open_job(JobRequest(model, str(path), limit=limit, **request)))
+        return run_whole(open_job(JobRequest(model, str(path), limit=limit, draw=Draw.FIRST, **request)))
 
     return run
