@@ -17,7 +17,7 @@ WEIGHTS ?=
 DATA    ?=
 PAPER   ?= munakata
 
-.PHONY: bench test test-slow lint perf docs notebooks setup clean help
+.PHONY: bench test test-slow lint perf perf-compare perf-keep docs notebooks setup clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -27,6 +27,7 @@ help:
 	@echo "make reproduce PAPER=munakata [SCALE=smoke|cpu|full] [DATA=dir] [OUT=dir]   a paper: figures beside ours, claims"
 	@echo "make docs        the documentation, into build/site          make notebooks   its notebooks, executed anew"
 	@echo "make perf        speed, as ratios measured in one run           make setup       only the set-up"
+	@echo "make perf-compare   the last make perf beside the last release's file, as ratios"
 
 setup: $(READY)
 
@@ -59,7 +60,19 @@ test-slow: $(READY)
 	$(BIN)/pytest -m slow
 
 perf: $(READY)
-	$(BIN)/pytest tests/performance --benchmark-columns=median,iqr,rounds -s
+	mkdir -p out/perf
+	$(BIN)/pytest tests/performance --benchmark-columns=median,iqr,rounds --benchmark-json=out/perf/last.json -s
+
+# The change against the last release's file in the repository, as ratios; a release keeps its file by `make perf-keep RELEASE=0.2.0`.
+RELEASE ?= $(basename $(notdir $(lastword $(sort $(wildcard tests/performance/releases/*.json)))))
+perf-compare: $(READY) out/perf/last.json
+	$(BIN)/python scripts/compare_speed.py tests/performance/releases/$(RELEASE).json out/perf/last.json
+
+perf-keep: $(READY) out/perf/last.json
+	$(BIN)/python scripts/compare_speed.py --keep out/perf/last.json tests/performance/releases/$(RELEASE).json
+
+out/perf/last.json:
+	@echo "no measurement yet: run make perf first" >&2; exit 1
 
 # The documentation as a folder of pages that need no network: build/site/index.html.
 docs: $(READY)

@@ -38,6 +38,12 @@ def test_the_default_model_is_of_the_label_space(name):
     assert track_of(track.label_space) == (name, track)
 
 
+@pytest.mark.parametrize("name", shipped_tracks())
+def test_the_default_model_needs_no_download(name, monkeypatch, tmp_path):
+    monkeypatch.setenv("ASSAY_DATA", str(tmp_path))
+    assert registry().find(load_track(name).default_model).missing() is None
+
+
 def test_no_two_tracks_are_of_one_label_space():
     spaces = [track.label_space for track in shipped_tracks().values()]
     assert len(spaces) == len(set(spaces))

@@ -7,13 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from assay.board.submissions.build import SubmitRequest, build_submissions, manifest_of
-from assay.board.submissions.check import Board, check_submission, other_names
+from assay.board.submissions.check import Board, check_submission, other_names, read_records
 from assay.board.submissions.documents import MANIFEST
+from assay.board.submissions.folder import open_folder
+from assay.board.submissions.outcomes import headline_outcomes
+from assay.board.submissions.pictures import picture_files
 from assay.board.submissions.register import admit, read_register
+from assay.board.submissions.results import parse_result, switches_of
 from assay.common.resources import shipped_folder
 from assay.runner.jobs import JobRequest
 from assay.runner.plan import plan_jobs
 from assay.runner.run import run_jobs
+from assay.tasks.families import family, load_spec
 
 TASK = "adversarial/digits"
 RECORDS, RESULT = f"records/{TASK}.jsonl.gz", f"results/{TASK}.json"
@@ -93,6 +98,20 @@ def rewrite(folder: Path, changes: Mapping[str, bytes | None]) -> None:
         if path.is_file() and path.name != MANIFEST
     }
     (folder / MANIFEST).write_text(manifest_of(files).model_dump_json(by_alias=True))
+
+
+def as_before(folder: Path) -> None:
+    """Add what submissions of before held besides: outcomes and pictures, as their `assay submit` wrote them."""
+    files, _ = open_folder(folder)
+    changes: dict[str, bytes | None] = {}
+    for task in files.tasks:
+        result = parse_result(f"results/{task}.json", files.read(f"results/{task}.json"))
+        spec = load_spec(task, switches_of(result.spec, task)).spec
+        implementation, records = family(spec.family), read_records(files, task)
+        outcomes = headline_outcomes(implementation, spec, records, result)
+        changes[f"outcomes/{task}.json"] = (outcomes.model_dump_json(by_alias=True) + "\n").encode()
+        changes |= picture_files(task, implementation.figures(spec, records))
+    rewrite(folder, changes)
 
 
 def edit_result(folder: Path, change) -> None:

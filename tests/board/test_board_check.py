@@ -4,11 +4,12 @@ import json
 from statistics import fmean
 
 import pytest
-from board_place import RANK_BY, TASK
+from board_place import RANK_BY, TASK, as_before, refused
 
 from assay.board.submissions.build import SubmitRequest, build_submissions
 from assay.board.submissions.documents import OutcomesDocument
 from assay.board.submissions.outcomes import outcomes_document, unpacked
+from assay.tasks.families import family
 
 
 def test_an_honest_submission_passes_every_check(pristine):
@@ -22,9 +23,35 @@ def test_submitting_again_gives_the_same_bytes(place):
     assert before == {path: path.read_bytes() for path in place.submission.rglob("*") if path.is_file()}
 
 
-def test_the_outcomes_have_every_headline_metric_as_their_mean(pristine):
-    outcomes = json.loads((pristine.submission / f"outcomes/{TASK}.json").read_text())["metrics"]
-    result = json.loads((pristine.submission / f"results/{TASK}.json").read_text())
+def test_a_submission_holds_nothing_that_follows_from_its_records(pristine):
+    held = {
+        path.relative_to(pristine.submission).as_posix()
+        for path in pristine.submission.rglob("*")
+        if path.is_file()
+    }
+    assert held == {
+        "manifest.json", "metadata.yaml", f"results/{TASK}.json", f"records/{TASK}.jsonl.gz", f"provenance/{TASK}.json",
+    }  # fmt: skip
+
+
+def test_a_submission_of_before_passes_every_check_with_what_it_holds(place):
+    as_before(place.submission)
+    assert (place.submission / f"outcomes/{TASK}.json").is_file()
+    assert place.check() == []
+
+
+def test_records_that_cannot_be_drawn_are_found_before_a_site_draws_them(place, monkeypatch):
+    def breaks(*_):
+        raise ZeroDivisionError("nothing to draw")
+
+    monkeypatch.setattr(type(family("adversarial")), "figures", breaks)
+    refused(place, "ZeroDivisionError: nothing to draw", "records that can be drawn")
+
+
+def test_the_outcomes_have_every_headline_metric_as_their_mean(place):
+    as_before(place.submission)
+    outcomes = json.loads((place.submission / f"outcomes/{TASK}.json").read_text())["metrics"]
+    result = json.loads((place.submission / f"results/{TASK}.json").read_text())
     stated = {metric["name"]: metric["value"] for metric in result["metrics"] if metric["headline"]}
     assert RANK_BY in stated
     means = {name: fmean(unpacked(column)) for name, column in outcomes.items()}
@@ -40,8 +67,9 @@ def test_a_column_holds_any_score():
     }  # fmt: skip
 
 
-def test_the_pictures_are_those_of_the_records_alone(pristine):
-    index = json.loads((pristine.submission / f"figures/{TASK}/index.json").read_text())
+def test_the_pictures_are_those_of_the_records_alone(place):
+    as_before(place.submission)
+    index = json.loads((place.submission / f"figures/{TASK}/index.json").read_text())
     assert [picture["file"] for picture in index["pictures"]] == ["accuracy-eps.json"]
 
 

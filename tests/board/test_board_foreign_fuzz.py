@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from board_place import METADATA, rewrite, use_specs
+from board_place import METADATA, as_before, rewrite, use_specs
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sent_runs import SAVING, TASK, as_only_shard, copy_of, plant, saved_run, write_task
@@ -75,6 +75,7 @@ def workplace(tmp_path_factory):
         admit(root / "leaderboard", TASK, ())
         (root / "about.yaml").write_text(METADATA)
         build_submissions(SubmitRequest(root / "sent_run", root / "about.yaml"), root / "leaderboard")
+        as_before(root / SUBMISSION)
         (root / "leaderboard/tiers/digits_fnn").mkdir(parents=True)
         finding = {
             "schema": 1,

@@ -5,7 +5,18 @@ import json
 
 import numpy as np
 import pytest
-from board_place import RANK_BY, RECORDS, RESULT, TASK, edit_result, lines, put_lines, refused, rewrite
+from board_place import (
+    RANK_BY,
+    RECORDS,
+    RESULT,
+    TASK,
+    as_before,
+    edit_result,
+    lines,
+    put_lines,
+    refused,
+    rewrite,
+)
 from PIL import Image
 
 from assay.board.submissions import reader
@@ -59,6 +70,7 @@ def test_units_of_other_data(place):
 
 
 def test_a_picture_of_one_s_own(place):
+    as_before(place.submission)
     name = f"figures/{TASK}/evil.png"
     rewrite(place.submission, {name: b"<svg onload=alert(1)>"})
     refused(place, f"figures/{TASK}/index.json", "evil.png", "each picture of the records")
@@ -78,6 +90,7 @@ def _loading(chart):
 
 @pytest.mark.parametrize("change", [_redrawn, _titled, _loading])
 def test_a_chart_that_does_not_follow_from_the_records(place, change):
+    as_before(place.submission)
     name = f"figures/{TASK}/accuracy-eps.json"
     chart = json.loads((place.submission / name).read_text())
     change(chart)
@@ -86,6 +99,7 @@ def test_a_chart_that_does_not_follow_from_the_records(place, change):
 
 
 def test_a_caption_that_does_not_follow_from_the_records(place):
+    as_before(place.submission)
     name = f"figures/{TASK}/index.json"
     index = (place.submission / name).read_text().replace("Accuracy under attack", "Proved to be safe")
     rewrite(place.submission, {name: index.encode()})
@@ -167,6 +181,7 @@ def _of_nothing(metrics):
 
 @pytest.mark.parametrize("change", [_reversed, _better, _shorter, _of_nothing])
 def test_outcomes_that_are_not_the_records(place, change):
+    as_before(place.submission)
     name = f"outcomes/{TASK}.json"
     outcomes = json.loads((place.submission / name).read_text())
     change(outcomes["metrics"])

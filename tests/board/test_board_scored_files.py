@@ -13,6 +13,7 @@ from board_place import make_place, rewrite, use_specs
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from assay.board.site.build import build_site
 from assay.board.submissions.build import SubmitRequest, build_submissions
 from assay.board.submissions.check import Board
 from assay.board.submissions.register import read_register
@@ -88,15 +89,17 @@ def problems(place, submission):
     return look
 
 
-def test_the_files_travel_and_the_figures_follow(place, submission):
+def test_the_files_travel_and_the_figures_follow(place, submission, tmp_path):
     assert place.check(submission) == []
     names = {path.relative_to(submission).as_posix() for path in submission.rglob("*") if path.is_file()}
     assert {name for name in names if name.startswith("files/")} == {
         HIERARCHY,
         *(f"files/{TASK}/blocks/{block:05d}.npz" for block in range(5)),
     }
-    titles = [name for name in names if name.startswith("figures/") and name.endswith(".png")]
-    assert titles == [f"figures/{TASK}/consistency-histograms.png"]
+    assert not [name for name in names if name.startswith(("figures/", "outcomes/"))]
+    build_site(place.board, tmp_path / "site")
+    drawn = {path.suffix for path in (tmp_path / "site" / "data" / "figures").rglob("*.*")}
+    assert ".png" in drawn  # consistency's histograms, which need the files beside the records
 
 
 def test_rescoring_and_running_again_find_nothing(place, submission, tmp_path):

@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 import yaml
-from board_place import RANK_BY, RECORDS, TASK, edit_result, rewrite, use_specs
+from board_place import RANK_BY, RECORDS, TASK, as_before, edit_result, rewrite, use_specs
 
 from assay.board.headings import column_headings, family_title, unit_and_direction
 from assay.board.html import breakable
@@ -393,3 +393,18 @@ def test_the_overview_tells_what_was_proved_from_what_was_looked_for():
     shown = ShownTrack("digits", "t", "d", boards, [], [], {})
     assert "provably" in shown.meanings["verification/proved"]
     assert "Nothing is proved" in shown.meanings["verification/searched"]
+
+
+def test_a_submission_of_before_gives_the_same_pages_as_one_without_what_follows(place, tmp_path):
+    """Outcomes and pictures are computed where a submission does not bring them, and are the same."""
+    build_site(place.board, tmp_path / "now")
+    for folder in (place.board / "submissions").iterdir():
+        as_before(folder)
+    build_site(place.board, tmp_path / "before")
+    now, before = (
+        {path.relative_to(root).as_posix(): path.read_bytes() for path in (root / "data").rglob("*.js")}
+        for root in (tmp_path / "now", tmp_path / "before")
+    )
+    assert now == before
+    assert any(name.startswith("data/figures/") for name in now)
+    assert b'"worst:robust_accuracy@1/20"' in now["data/units/digits-linear.js"]

@@ -7,7 +7,7 @@ import zlib
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from board_place import METADATA, rewrite, use_specs
+from board_place import METADATA, as_before, rewrite, use_specs
 from sent_runs import TASK, saved_run, write_task
 
 from assay.board.submissions.build import SubmitRequest, build_submissions
@@ -35,6 +35,7 @@ def honest(tmp_path_factory, benchmarks):
         admit(root / "leaderboard", TASK, ())
         (root / "about.yaml").write_text(METADATA)
         (folder,) = build_submissions(SubmitRequest(root / "run", root / "about.yaml"), root / "leaderboard")
+        as_before(folder)
     return folder, Board(read_register(root / "leaderboard"))
 
 

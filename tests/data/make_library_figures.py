@@ -1,6 +1,8 @@
 """Makes library_figures.json anew: means and hashes of what the package imagecorruptions 1.1.2 makes of two pictures.
 
-Needs `pip install imagecorruptions==1.1.2` in an environment of its own (OpenCV comes with it) and foolbox's pictures.
+Needs `pip install imagecorruptions==1.1.2 "setuptools<81"` in an environment of its own (OpenCV comes with it) and
+foolbox's pictures. With that environment's packages on PYTHONPATH, tests/performance/test_perf_corruptions.py sets its
+loop beside ours.
 What the package's code of 2020 calls by names that NumPy 2 and scikit-image 0.26 no longer have is put back first; and
 salt and pepper are drawn from NumPy's global stream, as scikit-image did then.
 
@@ -33,11 +35,17 @@ def random_noise(image, mode, amount):
     return np.where(hit, salt.astype(float), image)
 
 
-def main(folder):
+def repaired_library():
+    """The package, with what it calls by names of 2020."""
     np.float_ = np.float64
     skimage.filters.gaussian, skimage.util.random_noise = gaussian, random_noise
     import imagecorruptions
 
+    return imagecorruptions
+
+
+def main(folder):
+    imagecorruptions = repaired_library()
     found = {}
     for name, size in PICTURES.items():
         picture = np.asarray(Image.open(folder / name).convert("RGB").resize(size, Image.Resampling.BOX))

@@ -9,6 +9,8 @@ from safetensors.torch import save
 
 import small_training as nets
 from assay.common.errors import UserError
+from assay.data.dataset import is_available
+from assay.data.manifest import load_manifest
 from assay.models.trained import TRAINED_ON_FILE, WEIGHTS_FILE
 from assay.models.zoo import load_model
 from assay.tasks.verification.network import read_network
@@ -69,12 +71,27 @@ def test_shipped_weights_come_from_their_recipe(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not (SHARED / "mnist").is_dir(), reason=f"no MNIST at {SHARED / 'mnist'}")
-def test_the_published_mnist_network_comes_from_its_recipe(tmp_path):
-    """The leaderboard's row of mnist_fnn_200 names the hash of these weights."""
-    trained = train(load_recipe("munakata/mnist/fnn_200"), tmp_path, Options(data_roots=(SHARED,)))
+@pytest.mark.parametrize(
+    ("name", "recipe"),
+    [("mnist_fnn_200", "munakata/mnist/fnn_200"), ("fashion_fnn_200", "munakata/fashion_mnist")],
+)
+def test_the_shipped_networks_of_mnist_come_from_their_recipes(tmp_path, name, recipe):
+    roots = (SHARED, Path("/usr/share/datasets/fashion-mnist"))  # where Debian's dataset-fashion-mnist lies
+    loaded = load_recipe(recipe)
+    if (reason := is_available(load_manifest(loaded.data.train.manifest), roots)) is not None:
+        pytest.skip(reason)
+    trained = train(loaded, tmp_path, Options(data_roots=roots))
+    again, shipped = load_model(trained.model), load_model(name)
+    for key, weight in shipped.module.state_dict().items():
+        torch.testing.assert_close(again.module.state_dict()[key], weight, rtol=1e-5, atol=1e-7)
+    listed = nets.DIGITS_WEIGHTS.with_name(f"{name}.{TRAINED_ON_FILE}")
+    assert (trained.folder / TRAINED_ON_FILE).read_bytes() == listed.read_bytes()
+
+
+def test_the_published_mnist_network_is_the_shipped_one():
     rows = Path(__file__).parents[2] / "leaderboard" / "submissions" / "mnist_fnn_200"
-    assert trained.card.weights_sha256 in (rows / "results" / "verification" / "mnist.json").read_text()
+    shipped = load_model("mnist_fnn_200").info.weights_sha256
+    assert shipped in (rows / "results" / "verification" / "mnist.json").read_text()
 
 
 def test_a_network_that_is_not_there_is_told_with_its_recipe(monkeypatch, tmp_path):

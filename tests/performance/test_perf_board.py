@@ -21,8 +21,9 @@ from board_place import METADATA, TASK, Place, rewrite, use_specs
 from synthetic import add_model, write_board, write_specs
 
 from assay.board.site.build import build_site
-from assay.board.submissions.build import SubmitRequest, build_submissions, pack_records, picture_files
+from assay.board.submissions.build import SubmitRequest, build_submissions, pack_records
 from assay.board.submissions.outcomes import outcomes_document, unit_scores
+from assay.board.submissions.pictures import picture_files
 from assay.board.submissions.reader import parse_records, unpack
 from assay.board.submissions.register import Register, admit, read_register, unit_ids_sha256
 from assay.results.document import Coverage, ResultDocument

@@ -28,8 +28,8 @@ def verify(
     """Prove for which changes of one image label and attention are kept.
 
     Args:
-        model: a network of linear layers, ReLUs and pooling: a name, a card, or a module
-            in memory (see :func:`assay.evaluate`).
+        model: a network of linear layers, ReLUs and pooling, as a name, a card or a module in memory (see
+            :func:`assay.evaluate`).
         image: (C, H, W) in [0, 1] of the network's own size, or a picture's file.
         perturbation: such as ``brightness:0:0.3``, or several that change together.
         delta: threshold of the attention inconsistency.

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from assay.data.draw import Draw
-from assay.specs.tracks import Scale
-from assay.tasks.families import SWITCHES, option_of
+from assay.specs.task_spec import shipped_specs
+from assay.specs.tracks import Scale, shipped_tracks
+from assay.tasks.families import SWITCHES, families, option_of
 
 if TYPE_CHECKING:
     pass
@@ -29,10 +30,21 @@ class Dtype(StrEnum):
     BFLOAT16 = "bfloat16"
 
 
+def _tasks_beginning(incomplete: str) -> list[str]:
+    """For the shell: ids of tasks, families and tracks that begin so."""
+    names = (*shipped_specs(), *families(), *shipped_tracks())
+    return [name for name in names if name.startswith(incomplete)]
+
+
+def _tracks_beginning(incomplete: str) -> list[str]:
+    return [name for name in shipped_tracks() if name.startswith(incomplete)]
+
+
 Tasks = Annotated[
     list[str] | None,
     typer.Option(
         "--task",
+        autocompletion=_tasks_beginning,
         help="A task's id, a spec file of your own, a family (its tasks of the model's label space) or a track (repeat "
         "it).",
     ),
@@ -41,6 +53,7 @@ Tracks = Annotated[
     list[str] | None,
     typer.Option(
         "--track",
+        autocompletion=_tracks_beginning,
         help="All tasks of a label space (repeat it; `assay list tracks`); the model's own without --task.",
     ),
 ]
@@ -114,7 +127,8 @@ OwnData = Annotated[
     typer.Option(
         "--data",
         help="Pictures instead of the task's: a folder with one folder per class (named by WordNet id, ImageNet's "
-        "or the model's class names), or a data set's name or manifest.",
+        "or the model's class names), or a data set's name or manifest. With ~CORRUPTION:SEVERITY behind it, such as "
+        "~fog:3, its pictures are corrupted.",
     ),
 ]
 Trusted = Annotated[

@@ -86,7 +86,7 @@ class Dataset:
         """``limit`` samples in their order, drawn (:func:`balanced_draw`, seed 0) or the first; all for None."""
         if limit is None or draw is Draw.FIRST:
             return self.samples[:limit]
-        items = [Drawable(sample.unit_id, sample.label) for sample in self.samples]
+        items = [Drawable(sample.unit_id, sample.label if self.labelled else None) for sample in self.samples]
         return tuple(self.samples[position] for position in balanced_draw(items, limit, seed=0))
 
     def image(self, sample: Sample) -> Pixels:
@@ -115,6 +115,11 @@ class Dataset:
             return to_pixels(self._contents.picture(sample.reference), self.manifest.colours)
         except ImageError as error:
             raise ImageError(f"{self.folder}, image {sample.unit_id}: {error}") from error
+
+    @property
+    def labelled(self) -> bool:
+        """Whether its pictures have labels."""
+        return self.manifest.labelled
 
     @property
     def has_masks(self) -> bool:
@@ -291,7 +296,8 @@ def _check(manifest: DataManifest, contents: Contents, folder: Path) -> None:
         )
     for sample in contents.samples:
         for kind, value in (("label", sample.label), ("target", sample.target)):
-            if value is not None and not 0 <= value < manifest.num_classes:
+            has_none = kind == "label" and not manifest.layout.labelled
+            if value is not None and not has_none and not 0 <= value < manifest.num_classes:
                 raise UserError(
                     f"{folder}: {manifest.layout.where(sample)}: the {kind} {value} lies outside "
                     f"the label space {manifest.label_space} (0..{manifest.num_classes - 1}); correct it"

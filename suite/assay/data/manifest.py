@@ -116,6 +116,11 @@ class DataManifest(ColourPolicy):
         return self._folder
 
     @property
+    def labelled(self) -> bool:
+        """Whether its pictures have labels."""
+        return self.layout.labelled
+
+    @property
     def how_to_get(self) -> str:
         """``get`` on one line, for messages."""
         return " ".join(self.get.split())

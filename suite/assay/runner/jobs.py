@@ -21,7 +21,7 @@ from assay.tasks.base import Task, Unit
 from assay.tasks.families import LoadedSpec, family, load_spec, option_of
 from assay.tasks.shared.images import DataSource
 from assay.tasks.shared.overrides import OPTION
-from assay.tasks.shared.own_pictures import OwnFolder, absolute, is_folder, own_folder
+from assay.tasks.shared.own_pictures import OwnFolder, absolute, is_folder, own_folder, refuse_unlabelled
 from assay.tasks.shared.training_images import training_overlap
 
 if TYPE_CHECKING:
@@ -378,6 +378,8 @@ def _question(
             raise UserError(f"--data: {spec.id} takes no pictures: {task.no_own_pictures}, or leave it out")
         data = task.open_data(spec.spec, DataSource(absolute(own_data), spec.folder, roots, own, trust))
         spec = spec.on_other_data(data.manifest.name)
+    if task.needs_labels(spec.spec):
+        refuse_unlabelled(data)
     units = list(task.units(spec.spec, data))
     _check_units(units, spec.id)
     return JobQuestion(spec, task, data, portion.of(units, task, spec.spec, data), len(units), portion)

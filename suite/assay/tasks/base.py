@@ -12,6 +12,7 @@ from pydantic import JsonValue, TypeAdapter
 from assay.common.errors import UserError
 from assay.common.resampling import PairedEstimate
 from assay.data.draw import Drawable
+from assay.data.layouts.base import UNLABELLED
 from assay.results.document import Guard, Metric, ModelCard, TrainingOverlap
 from assay.specs.task_spec import TaskSpec
 from assay.tasks.shared.curves import ModelCurves
@@ -273,6 +274,10 @@ class Task(ABC, Generic[SpecT, DataT]):
     def units(self, spec: SpecT, data: DataT) -> Sequence[Unit]:
         """All units, in a stable order; :func:`image_units` where a unit is an image."""
 
+    def needs_labels(self, spec: SpecT) -> bool:
+        """Whether pictures must have labels; not where a spec asks if the network's own answer stays."""
+        return True
+
     def shown(self, data: DataT, unit: Unit) -> "Sequence[tuple[Dataset, Sample]]":
         """The pictures of a data set that the unit is about: its payload, where that is one."""
         if not isinstance(getattr(unit.payload, "label", None), int):
@@ -285,7 +290,7 @@ class Task(ABC, Generic[SpecT, DataT]):
         Units of one such thing are taken or left together.
         """
         for _, sample in self.shown(data, unit):
-            return Drawable(sample.unit_id, sample.label)
+            return Drawable(sample.unit_id, None if sample.label == UNLABELLED else sample.label)
         return Drawable(unit.id)
 
     def pictures(self, spec: SpecT, model: "LoadedModel", data: DataT, unit: Unit) -> Sequence[LoadedPicture]:

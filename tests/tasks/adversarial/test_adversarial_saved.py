@@ -40,7 +40,18 @@ def saved_run(tmp_path_factory):
     place = tmp_path_factory.mktemp("saved")
     (place / "t.yaml").write_text(SPEC)
     done = cli(
-        place, "run", "--model", "digits_models:linear", "--task", "t.yaml", "--out", "o", "--limit", "12"
+        place,
+        "run",
+        "--model",
+        "digits_models:linear",
+        "--task",
+        "t.yaml",
+        "--out",
+        "o",
+        "--limit",
+        "12",
+        "--draw",
+        "first",
     )
     assert done.returncode == 0, done.stderr
     return place

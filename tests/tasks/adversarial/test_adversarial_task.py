@@ -7,6 +7,7 @@ from functools import cache
 import pytest
 import torch
 
+from assay.data.draw import Draw
 from assay.tasks.adversarial.task import TASK
 from assay.tasks.base import clean_records
 from digits_models import linear_net
@@ -38,7 +39,11 @@ def outcome(spec_path):
 
     @cache
     def run(factory, limit=LIMIT, batch_size=16):
-        job = open_job(JobRequest(f"digits_models:{factory}", spec_path, limit=limit, batch_size=batch_size))
+        job = open_job(
+            JobRequest(
+                f"digits_models:{factory}", spec_path, limit=limit, batch_size=batch_size, draw=Draw.FIRST
+            )
+        )
         records = [
             record
             for chunk in range(job.chunk_count)

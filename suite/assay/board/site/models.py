@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from assay.board.site.boards import BoardRow
+from assay.board.site.derived import Derived, derived
 from assay.board.site.entries import Entry, Result, UnreadableError, read_entry
 from assay.board.site.headlines import with_headline
 from assay.board.site.history import Commit
@@ -105,24 +106,20 @@ class ModelWriter:
         )
 
     def _write_files(self, entry: Entry, about: Mapping[str, Any], results: Sequence[Result]) -> None:
-        pictures = {result["task"]: self._write_pictures(entry, result["task"]) for result in results}
+        found = {result["task"]: derived(entry, result) for result in results}
+        pictures = {task: self._write_pictures(entry, task, each) for task, each in found.items()}
         headlines = {task: key for task, (key, _) in self.specs.items()}
         page = _pages().model(entry, about, results, pictures, headlines)
         write_file(self.out / "models" / f"{entry.id}.html", page)
         write_file(self.out / "models" / f"{entry.id}.json", script_json(list(results)) + "\n")
-        outcomes = {}
-        for result in results:
-            if found := entry.read(f"outcomes/{result['task']}.json"):
-                outcomes[result["task"]] = json.loads(found)["metrics"]
+        outcomes = {task: each.outcomes for task, each in found.items() if each.outcomes}
         script = data_script(f"units/{entry.id}", outcomes)
         write_file(self.out / "data" / "units" / f"{entry.id}.js", script)
 
-    def _write_pictures(self, entry: Entry, task: str) -> list[dict[str, Any]]:
-        """Copy a result's pictures; charts become scripts, the one thing that a page opened as a file can load."""
-        index = entry.read(f"figures/{task}/index.json")
+    def _write_pictures(self, entry: Entry, task: str, found: Derived) -> list[dict[str, Any]]:
+        """Write a result's pictures; charts become scripts, the one thing that a page opened as a file can load."""
         pictures = []
-        for number, picture in enumerate(json.loads(index)["pictures"] if index else ()):
-            data = entry.read(f"figures/{task}/{picture['file']}") or b""
+        for number, (picture, data) in enumerate(found.pictures):
             chart = picture["file"].endswith(".json")
             key = f"figures/{entry.id}/{task.replace('/', '--')}-{number}"
             place = f"data/{key}.js" if chart else f"data/{key}.png"

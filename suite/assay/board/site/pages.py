@@ -51,7 +51,11 @@ class Pages:
     def version(self) -> str:
         """Changes whenever a model's page would be rendered differently."""
         digest = hashlib.sha256(VERSION.encode())
-        code = (folder.glob("*.py") for folder in (_HERE, Path(__file__).parent))
+        code = (
+            _HERE.glob("*.py"),
+            Path(__file__).parent.glob("*.py"),
+            (_HERE.parent / "tasks").rglob("*.py"),
+        )
         for path in (*sorted(_TEMPLATES.iterdir()), *(path for paths in code for path in sorted(paths))):
             digest.update(path.read_bytes())
         return digest.hexdigest()

@@ -19,11 +19,8 @@ from assay.board.submissions.documents import (
     MODEL_CARD,
     FileEntry,
     Metadata,
-    PictureEntry,
-    PictureIndex,
     SubmissionManifest,
 )  # fmt: skip
-from assay.board.submissions.outcomes import outcomes_document, unit_scores
 from assay.board.submissions.results import switches_of
 from assay.board.submissions.scored import is_scored, place_of
 from assay.board.submissions.text import folder_name
@@ -39,7 +36,7 @@ from assay.runner.files import path_name
 from assay.runner.jobs import JobRequest, repeat_command
 from assay.runner.store import RunFolder
 from assay.specs.task_spec import shipped_specs
-from assay.tasks.base import Figure, Record
+from assay.tasks.base import Record
 
 _METADATA_HELP = (
     "it needs `paper: {title: …, url: https://…}` (or `paper: none`), `code: https://…` (or `code: assay` where this "
@@ -156,7 +153,7 @@ def _is_of(name: str, task: str) -> bool:
 
 
 def _job_files(run: Path, job: StoredJob) -> Iterator[tuple[str, bytes]]:
-    # What a submission shows follows from what it holds: pictures that need other files are on the run's own page.
+    # Only what cannot be computed: outcomes and pictures follow from the records, and are made where they are shown.
     records = [_with_scored(record, job.task.scored_files) for record in job.records()]
     result = job.result(records)
     _refuse_unfinished(run, result)
@@ -170,10 +167,6 @@ def _job_files(run: Path, job: StoredJob) -> Iterator[tuple[str, bytes]]:
     yield f"records/{task}.jsonl.gz", pack_records(records)
     for record in records:
         yield from ((place_of(task, name), content) for name, content in record.files.items())
-    headline = [metric.name for metric in result.metrics if metric.headline]
-    outcomes = outcomes_document(unit_scores(job.task, job.spec, records, headline))
-    yield f"outcomes/{task}.json", (outcomes.model_dump_json(by_alias=True) + "\n").encode()
-    yield from picture_files(task, job.task.figures(job.spec, records))
 
 
 def _with_scored(record: Record, patterns: Sequence[str]) -> Record:
@@ -214,28 +207,6 @@ def pack_records(records: Sequence[Record]) -> bytes:
 def _document(record: Record) -> dict[str, Any]:
     document = {"unit_id": record.unit_id, "values": dict(record.values), "error": record.error}
     return document | ({"files": sorted(record.files)} if record.files else {})
-
-
-def picture_files(task: str, figures: Sequence[Figure]) -> Iterator[tuple[str, bytes]]:
-    """The pictures as files: PNG as they are, charts without their theme (the site has its own)."""
-    pictures = []
-    for figure in figures:
-        suffix = "png" if figure.kind == "png" else "json"
-        stem = path_name(figure.name.removesuffix(f".{suffix}")).replace("/", "-").replace(".", "-")
-        name = f"{stem[:60]}.{suffix}"
-        pictures.append(PictureEntry(file=name, title=figure.title, caption=figure.caption))
-        yield f"figures/{task}/{name}", _picture(figure)
-    if pictures:
-        index = PictureIndex(pictures=tuple(pictures))
-        yield f"figures/{task}/index.json", (index.model_dump_json(indent=1) + "\n").encode()
-
-
-def _picture(figure: Figure) -> bytes:
-    if isinstance(figure.content, bytes):
-        return figure.content
-    chart = json.loads(figure.content)
-    chart.get("layout", {}).pop("template", None)
-    return (canonical_json(chart) + "\n").encode()
 
 
 def manifest_of(files: Mapping[str, bytes]) -> SubmissionManifest:

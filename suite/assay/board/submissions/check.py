@@ -166,9 +166,15 @@ def _record_problems(files: SubmissionFiles, checked: CheckedResult) -> list[Pro
         return problems
     problems += figure_problems(checked, records)
     if not problems:
-        problems += outcome_problems(files, checked, records, _SAMPLE)
+        if holds_outcomes(files, task):
+            problems += outcome_problems(files, checked, records, _SAMPLE)
         problems += picture_problems(files, checked, records)
     return problems
+
+
+def holds_outcomes(files: SubmissionFiles, task: str) -> bool:
+    """Whether a submission brings the outcomes of a task's units, as older ones do; else they are computed."""
+    return f"outcomes/{task}.json" in files.names
 
 
 def outcome_problems(

@@ -12,7 +12,7 @@ from statistics import median
 from typing import Any, Literal, NamedTuple
 
 from assay.board.submissions.documents import OutcomesDocument
-from assay.results.document import Metric
+from assay.results.document import Metric, ResultDocument
 from assay.specs.task_spec import TaskSpec
 from assay.tasks.base import Record, Task
 
@@ -56,13 +56,21 @@ def unit_scores(
     return {name: list(column.scores) if column.kind == "mean" else [] for name, column in columns.items()}
 
 
+def headline_outcomes(
+    task: Task[Any, Any], spec: TaskSpec, records: Sequence[Record], result: ResultDocument
+) -> OutcomesDocument:
+    """What a result's headline metrics are for each unit alone; those without a score per unit are left out."""
+    headline = [metric.name for metric in result.metrics if metric.headline]
+    return outcomes_document(unit_scores(task, spec, records, headline))
+
+
 def scores_alone(task: Task[Any, Any], spec: TaskSpec, record: Record) -> Mapping[str, Score]:
     """What each metric is for one unit; a metric that does not count the unit has None, or is missing."""
     return {name: metric.value for name, metric in _metrics(task, spec, [record]).items()}
 
 
 def outcomes_document(scores: Mapping[str, Sequence[Score]]) -> OutcomesDocument:
-    """The columns of :func:`unit_scores` as a submission keeps them; a metric without a score per unit is left out."""
+    """The columns of :func:`unit_scores` as a document; a metric without a score per unit is left out."""
     return OutcomesDocument(metrics={name: _packed(column) for name, column in scores.items() if column})
 
 

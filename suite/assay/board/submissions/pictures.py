@@ -1,7 +1,8 @@
-"""Checks of a submission's pictures: each is drawn again from the checked records and must show the same.
+"""The pictures of a submission's results: drawn from the checked records, and compared where a submission brings some.
 
-A harmless file is not enough for a picture to be shown: a chart or a map can lie. Those that need more than the
-records (renders, adversarial images) are on the page of the run, and no part of a submission.
+A submission of today brings none: the site draws them. Older ones do. A harmless file is not enough for a picture to be
+shown, for a chart or a map can lie. Pictures that need more than the records (renders, adversarial images) are on the
+page of the run alone.
 """
 
 import io
@@ -9,12 +10,14 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from assay.board.submissions.build import picture_files
+from assay.board.submissions.documents import PictureEntry, PictureIndex
 from assay.board.submissions.folder import SubmissionFiles
 from assay.board.submissions.problems import Problem
 from assay.board.submissions.reader import UnreadableError, parse_json
 from assay.board.submissions.results import CheckedResult, equal
-from assay.tasks.base import Record
+from assay.common.canonical import canonical_json
+from assay.runner.files import path_name
+from assay.tasks.base import Figure, Record
 from assay.tasks.families import family
 
 _MEND = "run `assay submit` again, with the packages that constraints.txt names"
@@ -24,16 +27,18 @@ _LEVELS = 2  # levels of 255 by which a pixel may differ: the rounding of anothe
 def picture_problems(
     files: SubmissionFiles, checked: CheckedResult, records: Sequence[Record]
 ) -> Iterator[Problem]:
-    """The pictures of a result are those that its family draws from these records."""
+    """The records can be drawn, and the pictures that a submission brings are those that its family draws from them."""
     task, prefix = checked.result.task, f"figures/{checked.result.task}/"
     present = {name for name in files.names if name.startswith(prefix)}
     try:
         figures = family(checked.spec.spec.family).figures(checked.spec.spec, records)
+        expected = dict(picture_files(task, figures))
     except Exception as error:  # a hostile record may raise anything
         found = f"{type(error).__name__}: {error}"
         yield Problem(f"records/{task}.jsonl.gz", "values", found, "records that can be drawn", _MEND)
         return
-    expected = dict(picture_files(task, figures))
+    if not present:
+        return
     if present != set(expected):
         odd = ", ".join(sorted(present ^ set(expected)))
         yield Problem(f"{prefix}index.json", "pictures", odd, "each picture of the records, once", _MEND)
@@ -47,6 +52,28 @@ def picture_problems(
             continue
         if not shows_it:
             yield Problem(name, "content", "another picture", "the one that follows from the records", _MEND)
+
+
+def picture_files(task: str, figures: Sequence[Figure]) -> Iterator[tuple[str, bytes]]:
+    """The pictures as files: PNG as they are, charts without their theme (the site has its own)."""
+    pictures = []
+    for figure in figures:
+        suffix = "png" if figure.kind == "png" else "json"
+        stem = path_name(figure.name.removesuffix(f".{suffix}")).replace("/", "-").replace(".", "-")
+        name = f"{stem[:60]}.{suffix}"
+        pictures.append(PictureEntry(file=name, title=figure.title, caption=figure.caption))
+        yield f"figures/{task}/{name}", _picture(figure)
+    if pictures:
+        index = PictureIndex(pictures=tuple(pictures))
+        yield f"figures/{task}/index.json", (index.model_dump_json(indent=1) + "\n").encode()
+
+
+def _picture(figure: Figure) -> bytes:
+    if isinstance(figure.content, bytes):
+        return figure.content
+    chart = json.loads(figure.content)
+    chart.get("layout", {}).pop("template", None)
+    return (canonical_json(chart) + "\n").encode()
 
 
 def _same_document(name: str, data: bytes, drawn: bytes) -> bool:

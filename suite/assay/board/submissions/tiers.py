@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from assay.board.submissions.check import Board, outcome_problems, read_records, require_good
+from assay.board.submissions.check import Board, holds_outcomes, outcome_problems, read_records, require_good
 from assay.board.submissions.documents import METADATA, RE_RUN, RE_SCORED, Metadata, TaskFinding, TierDocument
 from assay.board.submissions.folder import SubmissionFiles, open_folder
 from assay.board.submissions.images import SHOWN, SavedImages, rescored_images
@@ -70,10 +70,9 @@ def _rescore_task(files: SubmissionFiles, task: str, board: Board, roots: Sequen
     if checked.result.status is Status.NOT_APPLICABLE:
         return TaskFinding(differences=(), figures_compared=0, units_compared=0)
     records = read_records(files, task)
-    differences = [
-        *_label_differences(checked, records, roots),
-        *(str(problem) for problem in outcome_problems(files, checked, records, len(records))),
-    ]
+    differences = list(_label_differences(checked, records, roots))
+    if holds_outcomes(files, task):
+        differences += map(str, outcome_problems(files, checked, records, len(records)))
     return TaskFinding(
         differences=tuple(printable(text) for text in differences[:SHOWN]),
         figures_compared=len(checked.result.metrics),

@@ -18,6 +18,7 @@ from assay.data.layouts.oxford_flowers17 import OxfordFlowers17
 from assay.data.layouts.sklearn_digits import SklearnDigits
 from assay.data.layouts.table import TableLayout
 from assay.data.layouts.tiny_imagenet import TinyImageNet
+from assay.data.layouts.unlabelled import Unlabelled
 
 AnyLayout = Annotated[
     Broden
@@ -32,7 +33,8 @@ AnyLayout = Annotated[
     | OxfordFlowers17
     | SklearnDigits
     | TableLayout
-    | TinyImageNet,
+    | TinyImageNet
+    | Unlabelled,
     Field(discriminator="type"),
 ]
 

@@ -39,12 +39,16 @@ FileName = Annotated[str, AfterValidator(_safe)]
 Names = Annotated[tuple[str, ...], Field(strict=False, min_length=1), AfterValidator(_distinct)]
 
 
+UNLABELLED = -1
+"""The label of a picture that has none; only a layout without labels gives it."""
+
+
 class Sample(NamedTuple):
-    """One labelled picture.
+    """One picture.
 
     Attributes:
         unit_id: stable and unique in its data set.
-        label: 0-based class index.
+        label: 0-based class index, or :data:`UNLABELLED`.
         target: 0-based class that a targeted attack aims at, where the data set names one.
         reference: how the layout finds the picture; opaque to everyone else.
         concepts: all that the picture shows, ascending, where the data set says so; ``label`` is then the first.
@@ -82,7 +86,12 @@ class Contents:
 
 
 class Layout(StrictModel, ABC):
-    """One way in which files hold labelled pictures; subclasses add ``type`` and their keys."""
+    """One way in which files hold pictures; subclasses add ``type`` and their keys."""
+
+    @property
+    def labelled(self) -> bool:
+        """Whether its pictures have labels."""
+        return True
 
     def required(self) -> tuple[str, ...]:
         """The files without which there is no such data set."""

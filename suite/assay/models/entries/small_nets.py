@@ -1,9 +1,9 @@
-"""The small ReLU networks of the verification tasks: one on digits, which ships, and three on MNIST to be trained."""
+"""The small ReLU networks: one each on digits, MNIST and Fashion-MNIST that ship, and two on MNIST to be trained."""
 
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from assay.common.errors import UserError
 from assay.models.info import Card, Preprocessing, TrainedOn
@@ -16,30 +16,46 @@ if TYPE_CHECKING:
 
 _CLASSES = 10
 _SHIPPED = Path(__file__).parents[1] / "weights"
+
+
+class _Net(NamedTuple):
+    recipe: str
+    architecture: str
+    label_space: str
+    side: int
+    """Height and width of its pictures, in pixels."""
+    title: str
+
+
 _NETS = {
-    "digits_fnn": ("munakata/digits", "digits", 8, "64-32-32-10 on 8x8 digits, 64 ReLUs"),
-    "mnist_fnn_200": ("munakata/mnist/fnn_200", "mnist", 28, "784-100-100-10, 200 ReLUs"),
-    "mnist_fnn_800": ("munakata/mnist/fnn_800", "mnist", 28, "784-200-200-200-200-10, 800 ReLUs"),
-    "mnist_cnn_2028": (
-        "munakata/mnist/cnn_2028", "mnist", 28, "two strided convolutions and a hidden layer, 2,028 ReLUs",
+    "digits_fnn": _Net("munakata/digits", "digits-fnn", "digits", 8, "64-32-32-10 on 8x8 digits, 64 ReLUs"),
+    "mnist_fnn_200": _Net("munakata/mnist/fnn_200", "mnist-fnn-200", "mnist", 28, "784-100-100-10, 200 ReLUs"),
+    "fashion_fnn_200": _Net(
+        "munakata/fashion_mnist", "mnist-fnn-200", "fashion-mnist", 28, "784-100-100-10 on clothes, 200 ReLUs"
+    ),
+    "mnist_fnn_800": _Net(
+        "munakata/mnist/fnn_800", "mnist-fnn-800", "mnist", 28, "784-200-200-200-200-10, 800 ReLUs"
+    ),
+    "mnist_cnn_2028": _Net(
+        "munakata/mnist/cnn_2028", "mnist-cnn-2028", "mnist", 28,
+        "two strided convolutions and a hidden layer, 2,028 ReLUs",
     ),
 }  # fmt: skip
-"""By name: the recipe, the label space, the height and width in pixels, and a title."""
 
 
 def register(registry: Registry) -> None:
-    """Adds the four networks."""
-    for name, (recipe, labels, side, title) in _NETS.items():
+    """Adds the five networks."""
+    for name, net in _NETS.items():
         card = Card(
             name=name,
-            source=f"trained by Assay's recipe {recipe}",
+            source=f"trained by Assay's recipe {net.recipe}",
             licence="Apache-2.0",
-            architecture=name.replace("_", "-"),
-            label_space=labels,
+            architecture=net.architecture,
+            label_space=net.label_space,
             num_classes=_CLASSES,
-            preprocessing=Preprocessing(crop=(side, side), mean=(0.0,), std=(1.0,)),
+            preprocessing=Preprocessing(crop=(net.side, net.side), mean=(0.0,), std=(1.0,)),
         )
-        registry.add(entry_of(card, title, partial(_load, card), partial(_missing, name)))
+        registry.add(entry_of(card, net.title, partial(_load, card), partial(_missing, name)))
 
 
 def _find(name: str) -> Path | None:
@@ -69,7 +85,7 @@ def _load(card: Card, weights: Path | None) -> "LoadedModel":
     path = weights or _find(card.name)
     if path is None:
         raise UserError(
-            f"{card.name}: {_missing(card.name)}; make it with `assay train {_NETS[card.name][0]} --out "
+            f"{card.name}: {_missing(card.name)}; make it with `assay train {_NETS[card.name].recipe} --out "
             f"nets/{card.name} --data-root DIR` (DIR has MNIST) and set ASSAY_DATA=nets, or give a file with --weights"
         )
     shape = (len(card.preprocessing.mean), *card.preprocessing.crop)

@@ -27,7 +27,7 @@ class CleanBatch:
         context: of the run.
         unit_ids: the images' names.
         images: (N, C, H, W) float32 in [0, 1].
-        labels: (N,) int64.
+        labels: (N,) int64; the clean answers where the spec takes these for labels.
         targets: (N,) int64, the data's target classes; None where the data name none.
         logits: (N, K).
     """
@@ -87,6 +87,8 @@ def load_batch(
 ) -> CleanBatch:
     """The samples as the model takes them, with one clean pass."""
     images = context.loader.batch([LoadedPicture(model, data, sample) for sample in samples], context.device)
+    logits = fresh_logits(model, images, context.batch_size)
+    labels = torch.tensor([sample.label for sample in samples], device=context.device)
     known = [sample.target for sample in samples if sample.target is not None]
     return CleanBatch(
         spec=spec,
@@ -94,9 +96,9 @@ def load_batch(
         context=context,
         unit_ids=[sample.unit_id for sample in samples],
         images=images,
-        labels=torch.tensor([sample.label for sample in samples], device=context.device),
+        labels=logits.argmax(1) if spec.predicted else labels,
         targets=torch.tensor(known, device=context.device) if len(known) == len(samples) else None,
-        logits=fresh_logits(model, images, context.batch_size),
+        logits=logits,
     )
 
 

@@ -56,13 +56,13 @@ def evaluate(
         sheet = sheet_png(batch.images[row], int(batch.labels[row]), adversarial[row])
         files[row][sheet_name(units[row].id)] = sheet
     predicted, correct = batch.logits.argmax(1).tolist(), batch.correct.tolist()
-    sure = certainty(batch.logits).tolist()
+    sure, labels = certainty(batch.logits).tolist(), batch.labels.tolist()
     protocol = {} if spec.protocol is None else {"classes": model.info.num_classes}
     return [
         Record(
             unit.id,
             {
-                "label": unit.payload.label,
+                "label": labels[row],
                 "predicted": predicted[row],
                 "clean_correct": correct[row],
                 "certainty": sure[row],

@@ -12,6 +12,7 @@ from assay.results.document import Guard
 from assay.tasks.adversarial.records import Outcomes, Row
 from assay.tasks.adversarial.spec import AdversarialSpec
 from assay.tasks.base import Record
+from assay.tasks.shared.own_answers import labels_are_answers
 
 BALL_TOLERANCE = 1e-6  # pixel units; what float32 arithmetic may add to a projection
 REPEAT_TOLERANCE = 1e-4  # of the largest logit; two passes over the same images
@@ -51,6 +52,8 @@ def all_guards(spec: AdversarialSpec, outcomes: Outcomes) -> Iterator[Guard]:
     yield from _strength_guards(spec, outcomes)
     yield _confirmed(spec, outcomes)
     yield _bounded_by_clean(outcomes)
+    if spec.predicted:
+        yield labels_are_answers("clean_accuracy_plausible and clean accuracy")
     if spec.certified:
         yield _proofs_hold(spec, outcomes)
     if spec.protocol is not None:

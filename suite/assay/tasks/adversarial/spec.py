@@ -11,6 +11,7 @@ from assay.attacks.settings import AttackSettings, Norm, check_success
 from assay.common.errors import UserError
 from assay.common.fields import IDENTITY, Rational
 from assay.specs.task_spec import TaskSpec
+from assay.tasks.shared.own_answers import Labels, as_agreement
 
 MetricName = Literal["robust_accuracy", "robust_accuracy_of_correct", "worst_case", "median_eps"]
 Curve = Literal["each", "ascending", "bisect"]
@@ -69,6 +70,8 @@ class AdversarialSpec(TaskSpec):
         certified: also prove a lower bound of the accuracy, where the network allows it.
         probe_queries: forward passes of the random search that checks what stands at the largest radius.
         save_adversarial: keep every adversarial image as an 8-bit PNG, and score it after rounding.
+        labels: ``data``: the images' own; ``predicted``: the network's clean answer, for images without labels. Then
+            figures say up to which radius the answer stays what it was, right or wrong.
         sheets: for how many images, from the first, a sheet of their adversarial images is drawn.
         chunk_units: images that are computed and stored together: small ones are attacked up to three times as fast
             a hundred at once, large ones are better kept often.
@@ -92,6 +95,7 @@ class AdversarialSpec(TaskSpec):
     save_adversarial: Annotated[bool, IDENTITY] = False
     sheets: Annotated[int, IDENTITY] = Field(default=3, ge=0, le=20)
     chunk_units: Annotated[int, IDENTITY] = Field(default=10, ge=1, le=1000)
+    labels: Annotated[Labels, IDENTITY] = Field(default="data", exclude_if=lambda labels: labels == "data")
     metrics: Annotated[tuple[MetricName, ...], IDENTITY] = (
         "robust_accuracy",
         "robust_accuracy_of_correct",
@@ -103,7 +107,8 @@ class AdversarialSpec(TaskSpec):
         """See :meth:`assay.specs.task_spec.TaskSpec.metric_keys`."""
         series = [*(attack.series for attack in self.attacks), "worst"]
         wanted = [name for name in ("robust_accuracy", "robust_accuracy_of_correct") if name in self.metrics]
-        keys = [HEADLINE, "worst:curve_area", "worst:stands_at_largest", "clean_accuracy"]
+        keys = [HEADLINE, "worst:curve_area", "worst:stands_at_largest"]
+        keys += [] if self.predicted else ["clean_accuracy"]
         keys += [f"{one}:{name}@{eps}" for one in series[:-1] for name in wanted for eps in self.eps]
         if "worst_case" in self.metrics:
             keys += [f"worst:robust_accuracy@{eps}" for eps in self.eps]
@@ -111,7 +116,12 @@ class AdversarialSpec(TaskSpec):
             keys += [f"{one}:median_eps" for one in series]
         if self.certified:
             keys += [f"certified_accuracy@{eps}" for eps in self.eps]
-        return tuple(keys)
+        return tuple(as_agreement(key) for key in keys) if self.predicted else tuple(keys)
+
+    @property
+    def predicted(self) -> bool:
+        """Whether the network's own clean answers stand in for labels."""
+        return self.labels == "predicted"
 
     @property
     def expects_randomness(self) -> bool:

@@ -16,6 +16,7 @@ from assay.tasks.adversarial.guards import all_guards
 from assay.tasks.adversarial.records import Outcomes
 from assay.tasks.adversarial.spec import HEADLINE, AdversarialSpec
 from assay.tasks.base import Record, Summary
+from assay.tasks.shared.own_answers import as_agreement
 
 _OF_SERIES: dict[str, tuple[str, Direction]] = {
     "robust_accuracy": ("Robust accuracy", "up"),
@@ -57,7 +58,8 @@ def headline_metrics(spec: AdversarialSpec, records: Sequence[Record]) -> tuple[
 def _metrics(spec: AdversarialSpec, outcomes: Outcomes) -> Iterator[Metric]:
     records = outcomes.records
     yield from _withstood(spec, outcomes)
-    yield _proportion("clean_accuracy", outcomes.clean, headline=True)
+    if not spec.predicted:
+        yield _proportion("clean_accuracy", outcomes.clean, headline=True)
     for attack in spec.attacks:
         yield from _of_attack(spec, attack, outcomes)
     if "worst_case" in spec.metrics:
@@ -212,7 +214,10 @@ def _titled(spec: AdversarialSpec, metrics: Iterator[Metric]) -> Iterator[Metric
         words, direction = _OF_SERIES[figure] if series else _ALONE[key]
         method = f", {_method(spec, series)}" if series and metric.name != HEADLINE else ""
         at = f" at {in_255ths(eps)}" if eps else ""
-        yield metric.model_copy(update={"title": f"{words}{at}{method}", "direction": direction})
+        title, name = f"{words}{at}{method}", metric.name
+        if spec.predicted:
+            title, name = f"{as_agreement(title)}, own answer", as_agreement(name)
+        yield metric.model_copy(update={"name": name, "title": title, "direction": direction})
 
 
 def _method(spec: AdversarialSpec, series: str) -> str:

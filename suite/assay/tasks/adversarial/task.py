@@ -105,6 +105,19 @@ class AdversarialTask(Task[AdversarialSpec, "Dataset"]):
         """See :func:`assay.tasks.adversarial.demands.attacked_in_a_pass`."""
         return attacked_in_a_pass(input_shape, device)
 
+    def needs_labels(self, spec: AdversarialSpec) -> bool:
+        """See :class:`assay.tasks.base.Task`."""
+        return not spec.predicted
+
+    def means(self, figures: Iterable[str]) -> str:
+        """See :class:`assay.tasks.base.Task`."""
+        if any("agreement" in name for name in figures):
+            return (
+                "adversarial: how long the network keeps its own clean answer, right or wrong, under the worst of the "
+                "attacks that were tried; a stronger one may leave less."
+            )
+        return self.meaning
+
     def units(self, spec: AdversarialSpec, data: "Dataset") -> list[Unit]:
         """One unit per image."""
         return image_units(data)
@@ -128,8 +141,10 @@ class AdversarialTask(Task[AdversarialSpec, "Dataset"]):
 
     def plausible(
         self, spec: AdversarialSpec, records: Sequence[Record], expected: ExpectedAccuracy
-    ) -> Guard:
+    ) -> Guard | None:
         """See :class:`assay.tasks.base.Task`."""
+        if spec.predicted:
+            return None
         return plausible_accuracy(
             [bool(record.values["clean_correct"]) for record in records], expected, spec.top_k
         )

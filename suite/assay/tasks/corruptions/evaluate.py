@@ -53,11 +53,12 @@ def _record(
 ) -> Record:
     image: Image = unit.payload
     has_clean = image.clean is not None
+    label = asked.answers[0] if spec.predicted else image.label
     cells = asked.answers[1:] if has_clean else asked.answers
     values: dict[str, Any] = {
-        "label": image.label,
+        "label": label,
         "predicted": asked.answers[0] if has_clean else None,
-        "clean_correct": asked.answers[0] == image.label if has_clean else None,
+        "clean_correct": asked.answers[0] == label if has_clean else None,
         "answers": _by_corruption(spec, cells),
         "changes": _by_corruption(spec, asked.changes) if has_clean else None,
         "checks": {
@@ -68,7 +69,7 @@ def _record(
     }
     files = {}
     if asked.kept:
-        files[sheet_name(unit.id)] = sheet(asked.shown(spec, image.label), pictures[0].model.info)
+        files[sheet_name(unit.id)] = sheet(asked.shown(spec, label), pictures[0].model.info)
     return Record(unit.id, values, files=files)
 
 

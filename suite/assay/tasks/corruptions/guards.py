@@ -8,6 +8,7 @@ from assay.results.document import Guard
 from assay.tasks.base import Record
 from assay.tasks.corruptions.outcomes import CorruptionOutcomes
 from assay.tasks.corruptions.spec import CorruptionsSpec
+from assay.tasks.shared.own_answers import labels_are_answers
 
 ALONE_TOLERANCE = 1e-3  # of the largest logit; batched kernels sum in another order
 RISES_LIMIT = 0.5  # share of the corruptions
@@ -41,6 +42,8 @@ def all_guards(
         yield _changes_something(spec, outcomes.changes)
     if spec.pictures != "plain" and len(spec.severities) > 1:
         yield _falls(spec, outcomes)
+    if spec.predicted:
+        yield labels_are_answers("clean_accuracy_plausible, clean accuracy and the error against AlexNet")
     yield _alone(max(one["alone_difference"] for one in checks))
 
 

@@ -8,6 +8,7 @@ from assay.common.resampling import PairedEstimate, least_mean, paired_resamplin
 from assay.tasks.base import Record
 from assay.tasks.corruptions.outcomes import CorruptionOutcomes
 from assay.tasks.corruptions.spec import CorruptionsSpec
+from assay.tasks.shared.own_answers import as_agreement
 
 
 def paired(spec: CorruptionsSpec, a: Sequence[Record], b: Sequence[Record]) -> dict[str, PairedEstimate]:
@@ -17,4 +18,6 @@ def paired(spec: CorruptionsSpec, a: Sequence[Record], b: Sequence[Record]) -> d
     one, other = (
         np.asarray(CorruptionOutcomes.of(spec, records).correct.mean(2), np.float64) for records in (a, b)
     )
-    return {"worst_corruption_accuracy": paired_resampling(one, other, least_mean, "images", spec.seed)}
+    name = "worst_corruption_accuracy"
+    found = paired_resampling(one, other, least_mean, "images", spec.seed)
+    return {as_agreement(name) if spec.predicted else name: found}

@@ -86,7 +86,7 @@ def check_classes(spec: CorruptionsSpec, data: "Dataset") -> None:
     Raises:
         UserError: a class outside the label space, or a label outside the subset.
     """
-    if not spec.classes:
+    if not spec.classes or spec.predicted:
         return
     manifest = data.manifest
     if spec.classes[-1] >= manifest.num_classes:

@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from assay.common.fields import IDENTITY
 from assay.data.corrupting.names import CORRUPTIONS, SEVERITIES, Settings, unknown_corruption
 from assay.specs.task_spec import TaskSpec
+from assay.tasks.shared.own_answers import Labels, as_agreement
 
 Pictures = Literal["made", "published", "plain"]
 ArgMax = Literal["all", "subset"]
@@ -31,6 +32,8 @@ class CorruptionsSpec(TaskSpec):
         arg_max: ``subset``: the answer is the largest logit among ``classes``, as the makers of ImageNet-A and -R
             score; ``all``: among all classes, which is harder.
         baseline: whose errors the mean corruption error is relative to.
+        labels: ``data``: the pictures' own; ``predicted``: the network's answer to the clean picture, for pictures
+            without labels. Then figures say how often the answer stays what it was, right or wrong.
         sheets: for how many images, from the first, a sheet of their corrupted pictures is drawn.
     """
 
@@ -44,6 +47,7 @@ class CorruptionsSpec(TaskSpec):
     arg_max: Annotated[ArgMax, IDENTITY] = "all"
     baseline: Annotated[Baseline, IDENTITY] = "none"
     sheets: Annotated[int, IDENTITY] = Field(default=1, ge=0, le=20)
+    labels: Annotated[Labels, IDENTITY] = Field(default="data", exclude_if=lambda labels: labels == "data")
 
     @model_validator(mode="after")
     def _consistent(self) -> "CorruptionsSpec":
@@ -58,6 +62,10 @@ class CorruptionsSpec(TaskSpec):
             raise ValueError("severities: name at least one, from 1 to 5")
         if self.arg_max == "subset" and not self.classes:
             raise ValueError("arg_max: `subset` needs `classes`, the class indices that it is taken over")
+        if self.predicted and self.pictures != "made":
+            raise ValueError(
+                "labels: `predicted` takes the answer to the clean picture, which only `pictures: made` has"
+            )
         if self.baseline != "none" and not self.of_baseline:
             raise ValueError(
                 "baseline: alexnet's errors are known of the common corruptions; name one of them"
@@ -79,6 +87,16 @@ class CorruptionsSpec(TaskSpec):
                     raise ValueError(unknown_corruption(name))
 
     @property
+    def predicted(self) -> bool:
+        """Whether the network's own clean answers stand in for labels."""
+        return self.labels == "predicted"
+
+    @property
+    def has_baseline(self) -> bool:
+        """Whether errors are set beside another network's, which are of labels."""
+        return self.baseline != "none" and not self.predicted
+
+    @property
     def cells(self) -> tuple[tuple[str, int], ...]:
         """Every corruption at every severity."""
         return tuple((name, severity) for name in self.corruptions for severity in self.severities)
@@ -97,11 +115,11 @@ class CorruptionsSpec(TaskSpec):
         if self.pictures == "plain":
             return tuple(keys)
         keys += ["worst_corruption_accuracy", "flips"]
-        if self.pictures == "made":
+        if self.pictures == "made" and not self.predicted:
             keys += ["clean_accuracy", "drop_from_clean"]
-        if self.baseline != "none":
+        if self.has_baseline:
             keys.append("mean_corruption_error")
         keys += [f"mean:accuracy@{severity}" for severity in self.severities]
         keys += [f"{name}:accuracy" for name in self.corruptions]
         keys += [f"{name}:accuracy@{severity}" for name, severity in self.cells]
-        return tuple(keys)
+        return tuple(as_agreement(key) for key in keys) if self.predicted else tuple(keys)

@@ -14,6 +14,7 @@ from assay.tasks.corruptions.guards import all_guards
 from assay.tasks.corruptions.outcomes import CorruptionOutcomes
 from assay.tasks.corruptions.spec import HEADLINE, CorruptionsSpec
 from assay.tasks.corruptions.titles import headline_title
+from assay.tasks.shared.own_answers import as_agreement
 
 Floats = npt.NDArray[np.float64]
 _RESAMPLES = 2000
@@ -25,6 +26,11 @@ def summarise(spec: CorruptionsSpec, records: Sequence[Record]) -> Summary:
         return Summary((), ())
     outcomes = CorruptionOutcomes.of(spec, records)
     metrics = _plain(spec, outcomes) if spec.pictures == "plain" else _corrupted(spec, outcomes)
+    if spec.predicted:
+        metrics = (
+            each.model_copy(update={"name": as_agreement(each.name), "title": as_agreement(each.title)})
+            for each in metrics
+        )
     return Summary(tuple(metrics), tuple(all_guards(spec, records, outcomes)))
 
 
@@ -53,14 +59,14 @@ def _plain(spec: CorruptionsSpec, outcomes: CorruptionOutcomes) -> Iterator[Metr
 def _corrupted(spec: CorruptionsSpec, outcomes: CorruptionOutcomes) -> Iterator[Metric]:
     images = outcomes.correct.mean((1, 2))
     yield _mean(spec, HEADLINE, images, title=headline_title(spec), direction="up", headline=True)
-    if outcomes.clean is not None:
+    if outcomes.clean is not None and not spec.predicted:
         yield _share("clean_accuracy", outcomes.clean, title="Clean accuracy", direction="up", headline=True)
         yield _mean(
             spec, "drop_from_clean", outcomes.clean - images, title="Drop from clean accuracy", direction="down",
             headline=True,
         )  # fmt: skip
     yield _worst(spec, outcomes)
-    if spec.baseline != "none":
+    if spec.has_baseline:
         yield _corruption_error(spec, outcomes)
     if outcomes.flips.shape[2]:
         title = "Answers that change from one severity to the next"

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any
 from assay.common.resampling import PairedEstimate
 from assay.results.document import Guard
 from assay.tasks.base import Figure, Record, RunContext, Summary, Task, Unit
-from assay.tasks.corruptions.spec import CorruptionsSpec
+from assay.tasks.corruptions.spec import HEADLINE, CorruptionsSpec
 from assay.tasks.corruptions.titles import headline_title
 from assay.tasks.corruptions.values import RECORD_VALUES
 from assay.tasks.shared.curves import ModelCurves
 from assay.tasks.shared.images import DataSource, label_space_mismatch, open_images
 from assay.tasks.shared.loading import LoadedPicture
+from assay.tasks.shared.own_answers import as_agreement
 from assay.tasks.shared.passes import images_in_a_pass
 from assay.tasks.shared.plausible import ExpectedAccuracy, plausible_accuracy
 
@@ -57,6 +58,19 @@ class CorruptionsTask(Task[CorruptionsSpec, "Dataset"]):
 
             check_size(spec, model.input_shape, model.name)
         return reason
+
+    def needs_labels(self, spec: CorruptionsSpec) -> bool:
+        """See :class:`assay.tasks.base.Task`."""
+        return not spec.predicted
+
+    def means(self, figures: Iterable[str]) -> str:
+        """See :class:`assay.tasks.base.Task`."""
+        if as_agreement(HEADLINE) in figures:
+            return (
+                "corruptions: how often the answer stays what it was on the clean picture, right or wrong, when this "
+                "gets noisy, blurred or foggy."
+            )
+        return self.meaning
 
     def batch_size(self, input_shape: tuple[int, int, int], device: str) -> int:
         """16 of 224 x 224 on a CPU, and at most an image's own pictures."""
@@ -109,7 +123,7 @@ class CorruptionsTask(Task[CorruptionsSpec, "Dataset"]):
         self, spec: CorruptionsSpec, records: Sequence[Record], expected: ExpectedAccuracy
     ) -> Guard | None:
         """See :class:`assay.tasks.base.Task`; a shift has no clean answers to hold against anything."""
-        if spec.pictures != "made":
+        if spec.pictures != "made" or spec.predicted:
             return None
         return plausible_accuracy([bool(record.values["clean_correct"]) for record in records], expected)
 

@@ -8,6 +8,8 @@ def headline_title(spec: CorruptionsSpec) -> str:
     what = (
         "Accuracy on shifted pictures" if spec.pictures == "plain" else "Mean accuracy on corrupted pictures"
     )
+    if spec.predicted:
+        what = "Agreement with its own clean answer"
     return what + _convention(spec)
 
 

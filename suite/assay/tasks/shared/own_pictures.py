@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from assay.common.errors import UserError
 
@@ -60,9 +60,23 @@ def open_pictures(data: str, info: "ModelInfo", roots: Sequence[Path] = ()) -> "
     from assay.data.dataset import open_dataset
     from assay.data.manifest import load_manifest
 
-    if is_folder(data):
-        return open_own(own_folder(data, info))
-    return open_dataset(load_manifest(data), roots)
+    opened = open_own(own_folder(data, info)) if is_folder(data) else open_dataset(load_manifest(data), roots)
+    refuse_unlabelled(opened)
+    return opened
+
+
+def refuse_unlabelled(data: Any) -> None:
+    """Refuse pictures without labels where these are scored.
+
+    Raises:
+        UserError: so they are.
+    """
+    if not data.manifest.labelled:
+        raise UserError(
+            f"data set {data.manifest.name}: its pictures have no labels (a folder has no class folders); "
+            "put the pictures of each class into a folder of its name, or ask whether the answer stays what it was: "
+            "`assay run` with --set labels=predicted"
+        )
 
 
 def is_folder(data: str) -> bool:
@@ -99,24 +113,27 @@ def absolute(data: str) -> str:
 
 
 def open_own(own: OwnFolder) -> "Dataset":
-    """The folder's pictures, labelled by the folders' names.
+    """The folder's pictures, labelled by its folders' names; without labels where it has pictures and no folders.
 
     Raises:
-        UserError: it has no class folders, none has a picture, or a name means no class or two.
+        UserError: it has neither, no class folder has a picture, or a name means no class or two.
     """
     from assay.data.corrupting.corruption import split_name
     from assay.data.dataset import open_files
     from assay.data.files import DataFiles
+    from assay.data.layouts.folder_per_class import class_folders
 
     path, corruption = split_name(own.path)
     folder = Path(path)
     try:
-        labels = _labels(folder, own)
+        labels = _labels(folder, own) if class_folders(folder) else {}
         manifest = _manifest(folder, own, labels)
         manifest = manifest if corruption is None else manifest.corrupted(corruption)
         files = DataFiles(folder, manifest.layout.discover(folder))
     except OSError as error:
         raise UserError(f"{folder}: cannot be read ({error.strerror}); check its permissions") from error
+    if not files.names and not labels:
+        raise UserError(f"{folder}: has no folders; put the pictures of each class into a folder of its name")
     if not files.names:
         raise UserError(f"{folder}: the class folders {_some(list(labels))} have no picture; put some in")
     data = open_files(manifest, files)
@@ -130,8 +147,6 @@ def _labels(folder: Path, own: OwnFolder) -> dict[str, int]:
     from assay.data.layouts.folder_per_class import class_folders
 
     present = class_folders(folder)
-    if not present:
-        raise UserError(f"{folder}: has no folders; put the pictures of each class into a folder of its name")
     if own.names is None:
         return _counted_off(folder, present, own)
     found = {name: own.names.classes_of(name) for name in present}
@@ -186,7 +201,7 @@ def _manifest(folder: Path, own: OwnFolder, labels: dict[str, int]) -> "DataMani
         "licence": "unstated",
         "source": "the user's own folder",
         "get": "ask its owner",
-        "layout": {"type": "folder-per-class", "labels": labels},
+        "layout": {"type": "folder-per-class", "labels": labels} if labels else {"type": "unlabelled"},
         "files": "unlisted",
         **grey,
     }

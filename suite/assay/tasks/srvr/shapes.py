@@ -204,6 +204,11 @@ class ShapesManifest(DataManifest):
     kind: Literal["shapes"]
     layout: ShapeLayout  # type: ignore[assignment]  # the files hold meshes, all else is a data manifest's
 
+    @property
+    def labelled(self) -> bool:
+        """Every shape has its class."""
+        return True
+
     @model_validator(mode="after")
     def _holds_no_pictures(self) -> Self:
         given = sorted(self.model_fields_set & set(ColourPolicy.model_fields))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import torch
@@ -44,7 +45,11 @@ class Dense:
 
     def magnitude(self, rows: Tensor) -> Tensor:
         """See `Linear`."""
-        return rows @ self.weight.abs().T
+        return rows @ self._absolute.T
+
+    @cached_property
+    def _absolute(self) -> Tensor:
+        return self.weight.abs()
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from torch import Tensor
 from assay.tasks.verification.attention import HeatSpace, inconsistency, local_maps, margins, smallest
 from assay.tasks.verification.cells import Cells, concatenate, split, volumes
 from assay.tasks.verification.layer import Layer
-from assay.tasks.verification.subdivide import Leaves
+from assay.tasks.verification.subdivide import Leaves, sums_of_marked
 
 _DIFFERING = (
     150  # ReLUs that may differ within a block of cells: more cells share more work, but each costs more
@@ -105,14 +105,13 @@ def _blocks(index: Tensor, patterns: Tensor) -> Iterator[Tensor]:
     places, so whole sets of its ReLUs share one zero line), elsewhere through the middle of the curve.
     """
     here = patterns[index]
-    number = here.sum(0)
-    differing = ((number > 0) & (number < len(index))).nonzero().flatten()
+    differing = (here.any(0) & ~here.all(0)).nonzero().flatten()
     if len(differing) <= _DIFFERING or len(index) <= _FEW:
         yield index
         return
     changed = here[:, differing] != here[:1, differing]
     odd = torch.randint(-(2**62), 2**62, (len(index), 1), generator=torch.Generator().manual_seed(0))
-    names = (changed * odd.to(index.device)).sum(0)  # hashes: equal where ReLUs change together
+    names = sums_of_marked(changed.T, odd[:, 0].to(index.device))  # hashes: equal where ReLUs change together
     _, member, count = torch.unique(names, return_inverse=True, return_counts=True)
     if int(count.max()) >= _TOGETHER:
         side = changed[:, (member == count.argmax()).nonzero()[0, 0]]
