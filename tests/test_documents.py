@@ -55,7 +55,7 @@ def test_every_command_has_a_verb_and_options_that_there_are(page):
 def test_every_line_of_a_shell_is_a_known_program_s(page):
     """What is neither Assay's nor make's: the set-up, the checks of the repository, a scheduler."""
     others = {"pip", "python", "python3", ".venv/bin/pip", ".venv/bin/pytest", ".venv/bin/pre-commit", "pytest",
-              "apt-get", "srun", "."}  # fmt: skip
+              "apt-get", "srun", "export", "."}  # fmt: skip
     for block in blocks(page):
         for command in block.commands:
             program, *rest = words(command)
