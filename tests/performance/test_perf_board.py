@@ -22,8 +22,6 @@ from synthetic import add_model, write_board, write_specs
 
 from assay.board.site.build import build_site
 from assay.board.submissions.build import SubmitRequest, build_submissions, pack_records
-from assay.board.submissions.outcomes import outcomes_document, unit_scores
-from assay.board.submissions.pictures import picture_files
 from assay.board.submissions.reader import parse_records, unpack
 from assay.board.submissions.register import Register, admit, read_register, unit_ids_sha256
 from assay.results.document import Coverage, ResultDocument
@@ -31,6 +29,7 @@ from assay.runner.jobs import JobRequest
 from assay.runner.plan import plan_jobs
 from assay.runner.run import run_jobs
 from assay.specs.task_spec import shipped_specs
+from assay.tasks.base import summary_of
 from assay.tasks.families import family, load_spec
 
 MODELS, TASKS, UNITS = 1000, 20, 10_000
@@ -166,23 +165,18 @@ def _repeat(place):
     packed = (place.submission / f"records/{TASK}.jsonl.gz").read_bytes()
     real = parse_records("r", unpack("r", packed))
     records = [replace(real[n % len(real)], unit_id=f"u{n:05d}") for n in range(UNITS)]
-    summary = task.summarise(spec, records)
     name = f"results/{TASK}.json"
-    result = ResultDocument.model_validate_json((place.submission / name).read_bytes()).model_copy(
+    real_result = ResultDocument.model_validate_json((place.submission / name).read_bytes())
+    summary = summary_of(task, spec, records, real_result.model, real_result.data.name, real_result.training)
+    result = real_result.model_copy(
         update={
             "metrics": summary.metrics,
             "guards": summary.guards,
             "coverage": Coverage(units=UNITS, done=UNITS, errors=0, limited=False),
         }
     )
-    headline = [metric.name for metric in summary.metrics if metric.headline]
-    outcomes = outcomes_document(unit_scores(task, spec, records, headline))
-    rewrite(place.submission, {
-        name: result.to_json().encode(),
-        f"records/{TASK}.jsonl.gz": pack_records(records),
-        f"outcomes/{TASK}.json": outcomes.model_dump_json(by_alias=True).encode(),
-        **dict(picture_files(TASK, task.figures(spec, records))),
-    })  # fmt: skip
+    files = {name: result.to_json().encode(), f"records/{TASK}.jsonl.gz": pack_records(records)}
+    rewrite(place.submission, files)
     known = read_register(place.board)
     ids = unit_ids_sha256([record.unit_id for record in records])
     entry = known.tasks[TASK].model_copy(update={"units": UNITS, "unit_ids_sha256": ids})

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from assay.specs.task_spec import shipped_specs
+from assay.tasks.adversarial.records import Outcomes
 from assay.tasks.adversarial.spec import AdversarialSpec
 from assay.tasks.adversarial.summary import withstood
 from assay.tasks.base import Record
@@ -154,4 +155,6 @@ def test_the_radius_that_an_image_withstands_is_that_of_its_worst_method(clean, 
     spec = AdversarialSpec.model_validate_json(
         json.dumps({**COMMON, "eps": ["0", "1/20", "1/10", "1/5"], "attacks": attacks})
     )
-    assert withstood(spec, _record(spec, clean, stands)) == tuple(map(Fraction, ends))
+    outcomes = Outcomes(spec, [_record(spec, clean, stands)])
+    stood = [outcomes.stands(eps)[0] for eps in spec.radii]
+    assert withstood(spec.radii, clean, stood) == tuple(map(Fraction, ends))

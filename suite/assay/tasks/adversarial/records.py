@@ -85,6 +85,7 @@ class Outcomes:
         self._spec = spec
         self._columns: dict[tuple[str, Fraction], Column] = {}
         self._correct: dict[tuple[str, Fraction], Sequence[bool]] = {}
+        self._stands: dict[Fraction, Sequence[bool]] = {}
         for attack in spec.attacks:
             found = [record.values["attacks"][attack.series] for record in records]
             for eps in spec.eps:
@@ -99,6 +100,13 @@ class Outcomes:
     def correct(self, attack: AttackSettings, eps: Fraction) -> Sequence[bool]:
         """Which images stood the attack at the radius."""
         return self._correct[attack.series, eps]
+
+    def stands(self, eps: Fraction) -> Sequence[bool]:
+        """Which images stood every attack at the radius."""
+        if eps not in self._stands:
+            columns = (self.correct(attack, eps) for attack in self._spec.attacks)
+            self._stands[eps] = [all(each) for each in zip(*columns, strict=True)]
+        return self._stands[eps]
 
     def at(self, eps: Fraction) -> Iterator[tuple[AttackSettings, Column]]:
         """Each attack's column at one radius."""

@@ -64,27 +64,30 @@ def _metrics(spec: AdversarialSpec, outcomes: Outcomes) -> Iterator[Metric]:
         yield from _of_attack(spec, attack, outcomes)
     if "worst_case" in spec.metrics:
         for eps in spec.eps:
-            columns = (outcomes.correct(attack, eps) for attack in spec.attacks)
-            stands = [all(each) for each in zip(*columns, strict=True)]
-            yield _point("worst:robust_accuracy", "worst", eps, stands, headline=True)
+            yield _point("worst:robust_accuracy", "worst", eps, outcomes.stands(eps), headline=True)
     if "median_eps" in spec.metrics:
         yield _median_eps("worst", outcomes, [worst_smallest_eps(spec, record) for record in records])
     if spec.certified:
         yield from _certified(spec, records)
 
 
-def withstood(spec: AdversarialSpec, record: Record) -> tuple[Fraction, Fraction]:
+def withstood(radii: Sequence[Fraction], clean: bool, stands: Sequence[bool]) -> tuple[Fraction, Fraction]:
     """The largest radius up to which an image stands every method, and the next one, at which it falls.
 
     Of a misclassified image both are 0; one that stands at the largest radius has that for both. Between the two
     nothing was tried: the first is what is known of the image, the middle of both what straight lines between the
     points of the accuracy-eps curve take for granted.
+
+    Args:
+        radii: the radii, smallest first.
+        clean: whether the image is rightly classified as it is.
+        stands: whether it stands every method, at each radius.
     """
-    if not record.values["clean_correct"]:
-        return Fraction(0), Fraction(0)
     stood = Fraction(0)
-    for eps in spec.radii:
-        if not worst_outcome(spec, record, eps)["correct"]:
+    if not clean:
+        return stood, stood
+    for eps, holds in zip(radii, stands, strict=True):
+        if not holds:
             return stood, eps
         stood = eps
     return stood, stood
@@ -92,8 +95,10 @@ def withstood(spec: AdversarialSpec, record: Record) -> tuple[Fraction, Fraction
 
 def _withstood(spec: AdversarialSpec, outcomes: Outcomes) -> Iterator[Metric]:
     """The mean radius (the area under the curve as steps), the area under straight lines, and who stands at the end."""
-    largest, n = spec.radii[-1], len(outcomes.records)
-    ends = [withstood(spec, record) for record in outcomes.records]
+    radii, n = spec.radii, len(outcomes.records)
+    largest = radii[-1]
+    stands = zip(*(outcomes.stands(eps) for eps in radii), strict=True)
+    ends = [withstood(radii, clean, each) for clean, each in zip(outcomes.clean, stands, strict=True)]
     unit, scale = ("1/255", 255.0) if spec.norm == "linf" else ("L2", 1.0)
     for name, values, most, unit_ in (
         (HEADLINE, [scale * float(stood) for stood, _ in ends], scale * float(largest), unit),
