@@ -129,16 +129,11 @@ def test_a_skipped_branch_that_is_lost_is_caught(residual, digits, monkeypatch):
         read_network(residual, (1, 8, 8))
 
 
-@pytest.mark.parametrize(
-    ("texts", "boxes"),
-    [
-        (["brightness:0:0.1", "patch:0:0.2:3:3:2x2"], 32),
-        pytest.param(["brightness:0:0.1", "translation:x:0:0.5"], 128, marks=pytest.mark.slow),
-    ],
-    ids=str,
-)
-def test_no_bound_of_the_search_exceeds_a_residual_network_s_exact_one(residual, texts, boxes, digits):
-    settings = SearchSettings(grid=17, boxes=boxes, rounds=16)
+def test_no_bound_of_the_search_exceeds_a_residual_network_s_exact_one(residual, digits):
+    texts, settings = (
+        ["brightness:0:0.1", "patch:0:0.2:3:3:2x2"],
+        SearchSettings(grid=17, boxes=32, rounds=16),
+    )
     check_bridge(read_network(residual, (1, 8, 8)), residual, digits[:20], texts, settings)
 
 
