@@ -11,6 +11,7 @@ from assay.common.canonical import canonical_sha256
 from assay.data import contents
 from assay.data.contents import content_hash, content_hashes, hash_of, read_hashes
 from assay.data.dataset import open_dataset
+from assay.data.draw import Draw
 from assay.data.manifest import load_manifest
 from assay.models.info import TrainedOn
 from assay.results.document import TrainingOverlap, read_result
@@ -85,7 +86,7 @@ def guard_of(folder, model, task):
 def test_each_family_refuses_the_pictures_of_the_training(tmp_path, family, model):
     text = f"schema: 1\nfamily: {family}\ntitle: t\n{FAMILIES[family]}\n"
     limit = {"adversarial": 40, "consistency": 2, "corruptions": 20}.get(family)
-    asked = JobRequest(model, write_spec(tmp_path, "t", text), limit=limit)
+    asked = JobRequest(model, write_spec(tmp_path, "t", text), limit=limit, draw=Draw.FIRST)
     guard, result = guard_of(run([asked], tmp_path / "out"), model, "t")
     assert not guard.passed
     assert guard.value == result.coverage.done > 0
@@ -114,7 +115,7 @@ def test_a_training_here_lists_its_pictures_and_the_list_is_checked(tmp_path, as
     listed = read_hashes(tmp_path / "net/trained_on.txt")
     digits = open_dataset(load_manifest("digits"))
     assert listed == content_hashes(digits, digits.samples[:200])
-    (job,) = plan_jobs([request(write_spec(tmp_path), model=trained.model, limit=300)])
+    (job,) = plan_jobs([request(write_spec(tmp_path), model=trained.model, limit=300, draw=Draw.FIRST)])
     assert job.training.units == tuple(sample.unit_id for sample in digits.samples[:200])
     (tmp_path / "net/trained_on.txt").write_text("")
     code, _, err = assay(

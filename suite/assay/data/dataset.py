@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from weakref import WeakValueDictionary
@@ -154,22 +155,33 @@ class Dataset:
         """
         from assay.data.corrupting.pictures import settled
 
-        known = settled(self, corruption)
+        known = settled(corruption, self._first_middle_last(), self.manifest.name)
         document = {"data": self.sha256, "corruption": known.model_dump(mode="json"), "version": VERSION}
         return replace(self, sha256=canonical_sha256(document), corruption=known)
 
+    def _first_middle_last(self) -> list[Pixels]:
+        """Three pictures as stored, without those that cannot be read: one that cannot is its unit's own error."""
+        found = []
+        for place in sorted({0, len(self.samples) // 2, len(self.samples) - 1}):
+            with suppress(ImageError):
+                found.append(self.image_as_stored(self.samples[place]))
+        return found
 
-def open_dataset(manifest: DataManifest, roots: Sequence[Path] = ()) -> Dataset:
+
+def open_dataset(manifest: DataManifest, roots: Sequence[Path] = (), unlabelled: bool = False) -> Dataset:
     """Finds, verifies and indexes a data set; pictures are decoded only when asked for.
 
     Args:
         manifest: from :func:`assay.data.manifest.load_manifest`.
         roots: folders to search first (``--data-root``).
+        unlabelled: whether pictures without labels will do.
 
     Raises:
         UserError: a file is missing, has another hash or is malformed; a label lies outside the label space;
-            an id occurs twice; there is no sample.
+            an id occurs twice; there is no sample; there are no labels, and these are needed.
     """
+    if not unlabelled:
+        manifest.require_labels()
     return open_files(manifest, _files(manifest, roots))
 
 

@@ -120,6 +120,19 @@ class DataManifest(ColourPolicy):
         """Whether its pictures have labels."""
         return self.layout.labelled
 
+    def require_labels(self) -> None:
+        """Refuse pictures without labels where these are needed.
+
+        Raises:
+            UserError: they have none.
+        """
+        if not self.labelled:
+            raise UserError(
+                f"data set {self.name}: its pictures have no labels (a folder has no class folders); put those of each "
+                "class into a folder of its name, or ask whether the answer stays what it was: `assay run` with "
+                "--set labels=predicted"
+            )
+
     @property
     def how_to_get(self) -> str:
         """``get`` on one line, for messages."""

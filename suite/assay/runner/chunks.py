@@ -162,7 +162,9 @@ class UnitBlock:
         job = self._opened.job
         question = job.question
         progress = _ChunkProgress(self._advance, len(units))
-        context = RunContext(job.seed_root, job.request.device, self.batch_size, progress.add, self._loader)
+        context = RunContext(
+            job.seed_root, job.request.device, self.batch_size, progress.add, self._loader, question.first
+        )
         try:
             run = question.task.run(question.spec.spec, self._opened.model, question.data, units, context)
             records = [storable(record) for record in run]

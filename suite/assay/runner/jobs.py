@@ -21,7 +21,7 @@ from assay.tasks.base import Task, Unit
 from assay.tasks.families import LoadedSpec, family, load_spec, option_of
 from assay.tasks.shared.images import DataSource
 from assay.tasks.shared.overrides import OPTION
-from assay.tasks.shared.own_pictures import OwnFolder, absolute, is_folder, own_folder, refuse_unlabelled
+from assay.tasks.shared.own_pictures import OwnFolder, absolute, is_folder, own_folder
 from assay.tasks.shared.training_images import training_overlap
 
 if TYPE_CHECKING:
@@ -153,6 +153,10 @@ class JobQuestion:
     def limited(self) -> bool:
         """Whether ``--limit`` left units out."""
         return len(self.units) < self.all_units
+
+    def first(self, count: int) -> frozenset[str]:
+        """The ids of the first units; see :class:`assay.tasks.base.RunContext`."""
+        return frozenset(unit.id for unit in self.units[:count])
 
     @property
     def chunk_units(self) -> int:
@@ -379,7 +383,7 @@ def _question(
         data = task.open_data(spec.spec, DataSource(absolute(own_data), spec.folder, roots, own, trust))
         spec = spec.on_other_data(data.manifest.name)
     if task.needs_labels(spec.spec):
-        refuse_unlabelled(data)
+        data.manifest.require_labels()
     units = list(task.units(spec.spec, data))
     _check_units(units, spec.id)
     return JobQuestion(spec, task, data, portion.of(units, task, spec.spec, data), len(units), portion)

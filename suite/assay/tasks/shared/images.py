@@ -54,7 +54,7 @@ def open_images(source: DataSource) -> "Dataset":
         from assay.tasks.shared.own_pictures import open_own
 
         return open_own(source.own)
-    return open_dataset(load_manifest(source.manifest, source.relative_to), source.roots)
+    return open_dataset(load_manifest(source.manifest, source.relative_to), source.roots, unlabelled=True)
 
 
 def label_space_mismatch(model: "ModelInfo", data: Labelled) -> str | None:

@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from assay.common.errors import UserError
 
@@ -60,23 +60,11 @@ def open_pictures(data: str, info: "ModelInfo", roots: Sequence[Path] = ()) -> "
     from assay.data.dataset import open_dataset
     from assay.data.manifest import load_manifest
 
-    opened = open_own(own_folder(data, info)) if is_folder(data) else open_dataset(load_manifest(data), roots)
-    refuse_unlabelled(opened)
+    if not is_folder(data):
+        return open_dataset(load_manifest(data), roots)
+    opened = open_own(own_folder(data, info))
+    opened.manifest.require_labels()
     return opened
-
-
-def refuse_unlabelled(data: Any) -> None:
-    """Refuse pictures without labels where these are scored.
-
-    Raises:
-        UserError: so they are.
-    """
-    if not data.manifest.labelled:
-        raise UserError(
-            f"data set {data.manifest.name}: its pictures have no labels (a folder has no class folders); "
-            "put the pictures of each class into a folder of its name, or ask whether the answer stays what it was: "
-            "`assay run` with --set labels=predicted"
-        )
 
 
 def is_folder(data: str) -> bool:

@@ -76,7 +76,9 @@ class SrvrTask(Task[SrvrSpec, "ShapeSet"]):
         chosen_shapes(spec, data)
         if spec.labelled is None:
             return data
-        return with_labelled(data, open_images(replace(source, manifest=spec.labelled)))
+        labelled = open_images(replace(source, manifest=spec.labelled))
+        labelled.manifest.require_labels()
+        return with_labelled(data, labelled)
 
     def not_applicable(self, spec: SrvrSpec, model: "ModelInfo", data: "ShapeSet") -> str | None:
         """See :class:`assay.tasks.base.Task`.
