@@ -42,7 +42,7 @@ def evaluate(
     spec: CorruptionsSpec, model: LoadedModel, data: "Dataset", units: Sequence[Unit], context: RunContext
 ) -> Iterator[Record]:
     """One record a unit."""
-    first = {sample.unit_id for sample in data.samples[: spec.sheets]} if spec.pictures == "made" else set()
+    first = context.first[: spec.sheets] if spec.pictures == "made" else ()
     for unit in units:
         pictures = pictures_of(spec, model, data, unit.payload)
         yield _record(spec, pictures, unit, _Answers(spec, pictures, context, keep=unit.id in first))
