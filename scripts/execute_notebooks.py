@@ -26,6 +26,7 @@ def executed(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
             timeout=LONGEST_CELL_S,
             kernel_name="python3",
             record_timing=False,
+            coalesce_streams=True,  # what is printed in one cell is one output, however it arrives
             resources={"metadata": {"path": folder}},
         )
         return client.execute(env={**os.environ, "PYTHONWARNINGS": "ignore"})

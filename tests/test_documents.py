@@ -11,6 +11,7 @@ from assay.cli import app
 from assay.common.validation import read_yaml, validate
 from assay.data.manifest import DataManifest
 from assay.models.card_file import CardFile
+from assay.tasks.families import MODULES, family
 from assay.training.recipe import Recipe
 from documents_code import FENCED, PAGES, REPOSITORY, blocks, prose, words
 
@@ -54,7 +55,7 @@ def test_every_command_has_a_verb_and_options_that_there_are(page):
 def test_every_line_of_a_shell_is_a_known_program_s(page):
     """What is neither Assay's nor make's: the set-up, the checks of the repository, a scheduler."""
     others = {"pip", "python", "python3", ".venv/bin/pip", ".venv/bin/pytest", ".venv/bin/pre-commit", "pytest",
-              "apt-get", "srun", "."}  # fmt: skip
+              "apt-get", "srun", "export", "."}  # fmt: skip
     for block in blocks(page):
         for command in block.commands:
             program, *rest = words(command)
@@ -86,7 +87,12 @@ def test_every_file_that_a_page_names_is_there(page):
 
 @pytest.mark.parametrize(
     ("page", "model"),
-    [("docs/models.md", CardFile), ("docs/data.md", DataManifest), ("docs/training.md", Recipe)],
+    [
+        ("docs/models.md", CardFile),
+        ("docs/cookbook/own-pictures.md", CardFile),
+        ("docs/data.md", DataManifest),
+        ("docs/training.md", Recipe),
+    ],
 )
 def test_the_documents_shown_are_valid(page, model, tmp_path):
     text = (REPOSITORY / page).read_text(encoding="utf-8")
@@ -95,3 +101,12 @@ def test_the_documents_shown_are_valid(page, model, tmp_path):
     for block in shown:
         (tmp_path / "shown.yaml").write_text(block)
         validate(model, read_yaml(tmp_path / "shown.yaml"), page)
+
+
+@PAGE
+def test_the_specs_shown_are_valid(page, tmp_path):
+    for block in blocks(page):
+        named = re.search(r"^family: (\w+)$", block.body, re.MULTILINE) if block.kind == "yaml" else None
+        if named and named[1] in MODULES:  # docs/families.md shows one of a family of its own
+            (tmp_path / "shown.yaml").write_text(block.body)
+            validate(family(named[1]).spec_type, read_yaml(tmp_path / "shown.yaml"), page.name)

@@ -204,6 +204,7 @@ def test_a_history_that_is_not_utf_8_and_has_odd_authors_is_read(place, tmp_path
     raw = ["hash-object", "-t", "commit", "-w", "--stdin", "--literally"]
     for command in (["init", "-q"], ["add", "leaderboard"]):
         subprocess.run(["git", "-C", repository, *command], check=True)
+    odd.unlink()  # it stays in the history; in the folder it would hide the submission
     link = ["update-index", "--add", "--cacheinfo", f"160000,{'1' * 40},leaderboard/submissions/a-git-link"]
     subprocess.run(["git", "-C", repository, *link], check=True)
     tree = subprocess.check_output(["git", "-C", repository, "write-tree"], text=True).strip()
@@ -380,6 +381,8 @@ def test_a_result_of_before_whose_records_give_no_headline_stays_without_one(pla
     assert build_site(place.board, tmp_path / "site").models == 2
     cell = json.loads((tmp_path / "site" / "leaderboard.json").read_text())["rows"]["digits-linear"][TASK]
     assert cell[0] is None
+    page = (tmp_path / "site" / "models" / "digits-linear.html").read_text()
+    assert "No pictures: its records, made by another version, cannot be drawn by this one" in page
 
 
 def test_the_overview_tells_what_was_proved_from_what_was_looked_for():

@@ -12,6 +12,7 @@ import torch
 
 from assay.data.corrupting.level import Level, corrupted
 from assay.data.corrupting.names import CORRUPTIONS, SEVERITIES
+from assay.data.draw import Draw
 from assay.models.pictures import prepared
 from assay.tasks.base import RunContext
 from assay.tasks.shared.loading import Loader, Prefetcher
@@ -22,7 +23,7 @@ ROUNDS = 3
 
 @pytest.fixture(scope="module")
 def job():
-    return open_job(JobRequest("efficientnet_lite0", "corruptions/imagenet20", limit=2))
+    return open_job(JobRequest("efficientnet_lite0", "corruptions/imagenet20", limit=2, draw=Draw.FIRST))
 
 
 class Spent(NamedTuple):

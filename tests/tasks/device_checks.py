@@ -26,8 +26,11 @@ def records(task_id, model, device, count=2, **changes):
     task = family(spec.family)
     data = task.open_data(spec, DataSource(spec.data, loaded.folder, ()))
     network = load_model(model).to(torch.device(device))
-    context = RunContext("seed", str(device), 4)
-    return list(task.run(spec, network, data, task.units(spec, data)[:count], context))
+    units = task.units(spec, data)[:count]
+    context = RunContext(
+        "seed", str(device), 4, first=lambda some: frozenset(unit.id for unit in units[:some])
+    )
+    return list(task.run(spec, network, data, units, context))
 
 
 def seen(values):

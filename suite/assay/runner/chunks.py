@@ -11,7 +11,7 @@ from assay.runner.environment import environment
 from assay.runner.jobs import JobRequest, OpenJob, open_job
 from assay.runner.precision import apply
 from assay.runner.usage import Usage
-from assay.tasks.base import FIRST_UNITS, NotApplicableError, Record, RunContext, Unit
+from assay.tasks.base import NotApplicableError, Record, RunContext, Unit
 from assay.tasks.shared.loading import LoadedPicture, Loader, Prefetcher
 
 Advance = Callable[[float], None]
@@ -163,9 +163,8 @@ class UnitBlock:
         question = job.question
         progress = _ChunkProgress(self._advance, len(units))
         context = RunContext(
-            job.seed_root, job.request.device, self.batch_size, progress.add, self._loader,
-            tuple(unit.id for unit in job.units[:FIRST_UNITS]),
-        )  # fmt: skip
+            job.seed_root, job.request.device, self.batch_size, progress.add, self._loader, question.first
+        )
         try:
             run = question.task.run(question.spec.spec, self._opened.model, question.data, units, context)
             records = [storable(record) for record in run]

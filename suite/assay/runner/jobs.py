@@ -154,6 +154,10 @@ class JobQuestion:
         """Whether ``--limit`` left units out."""
         return len(self.units) < self.all_units
 
+    def first(self, count: int) -> frozenset[str]:
+        """The ids of the first units; see :class:`assay.tasks.base.RunContext`."""
+        return frozenset(unit.id for unit in self.units[:count])
+
     @property
     def chunk_units(self) -> int:
         """How many units a chunk has."""

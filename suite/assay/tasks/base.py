@@ -75,9 +75,6 @@ class Figure:
     content: str | bytes
 
 
-FIRST_UNITS = 20
-
-
 @dataclass(frozen=True)
 class RunContext:
     """What a task may know of its run. Nothing here is part of the answer but ``seed_root``."""
@@ -87,9 +84,8 @@ class RunContext:
     batch_size: int = 32
     advance: Callable[[float], None] = lambda _units: None  # progress, in units (fractions allowed)
     loader: Loader = field(default_factory=Loader)
-    first: tuple[
-        str, ...
-    ] = ()  # ids of the job's first units, of which pictures may be drawn; :data:`FIRST_UNITS` at most
+    first: Callable[[int], frozenset[str]] = lambda _count: frozenset()
+    """The ids of the first so many units of the whole job, of which a family may draw pictures."""
 
     def seed(self, unit_id: str, stream: str = "") -> int:
         """A 63-bit seed that depends on the job, the unit and the stream's name alone."""

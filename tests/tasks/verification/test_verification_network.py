@@ -3,6 +3,7 @@ import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
+from torch.nn import functional
 
 from assay.common.errors import UserError
 from assay.models.zoo import load_model
@@ -140,8 +141,11 @@ class Residual(nn.Module):
         y = torch.relu(self.first(x)) + self.short(x)
         y = y + self.second(torch.relu(self.norm(y)))
         y += y
-        halves = torch.cat([self.pool(y), self.pool(x), torch.relu(self.pool(y)), self.pool(x)], dim=1)
-        return self.out(halves.view(x.size(0), -1))
+        halves = [self.pool(y), functional.max_pool2d(x, 2), torch.relu(self.pool(y)), self.mean(x)]
+        return self.out(torch.cat(halves, dim=1).reshape((x.shape[0], -1)))
+
+    def mean(self, x):
+        return functional.avg_pool2d(functional.adaptive_avg_pool2d(x, (6, 3)), (2, 1), stride=(2, 1))
 
 
 NETWORKS["functional"] = Functional()

@@ -23,10 +23,12 @@ class Derived:
     Attributes:
         outcomes: each unit's score, by headline metric (:class:`assay.board.submissions.documents.OutcomesDocument`).
         pictures: what ``index.json`` says of each picture, with the picture.
+        lost: why neither can be had, in words; empty where they can.
     """
 
     outcomes: Mapping[str, Any] = field(default_factory=dict)
     pictures: Sequence[tuple[Mapping[str, Any], bytes]] = ()
+    lost: str = ""
 
 
 def derived(entry: Entry, result: Result) -> Derived:
@@ -62,8 +64,9 @@ def _computed(entry: Entry, result: Result) -> Derived:
         document = ResultDocument.model_validate_json(json.dumps(result))
         outcomes = headline_outcomes(implementation, spec, records, document)
         drawn = dict(picture_files(task, implementation.figures(spec, records)))
-    except Exception:  # records of an older program lack what is drawn today, each in its own way
-        return Derived()
+    except Exception as error:  # records of an older program lack what is drawn today, each in its own way
+        what = f"{type(error).__name__}: {error}"
+        return Derived(lost=f"its records, made by another version, cannot be drawn by this one ({what})")
     index = PictureIndex.model_validate_json(drawn.get(f"figures/{task}/index.json", b'{"pictures": []}'))
     pictures = [(each.model_dump(), drawn[f"figures/{task}/{each.file}"]) for each in index.pictures]
     return Derived(outcomes.model_dump(mode="json")["metrics"], pictures)

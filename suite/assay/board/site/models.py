@@ -14,7 +14,7 @@ from assay.board.site.derived import Derived, derived
 from assay.board.site.entries import Entry, Result, UnreadableError, read_entry
 from assay.board.site.headlines import with_headline
 from assay.board.site.history import Commit
-from assay.board.site.pages import Pages, data_script, script_json
+from assay.board.site.pages import PagePictures, Pages, data_script, script_json
 from assay.board.site.tables import long_csv, long_rows
 from assay.board.submissions.documents import TIERS
 
@@ -107,7 +107,10 @@ class ModelWriter:
 
     def _write_files(self, entry: Entry, about: Mapping[str, Any], results: Sequence[Result]) -> None:
         found = {result["task"]: derived(entry, result) for result in results}
-        pictures = {task: self._write_pictures(entry, task, each) for task, each in found.items()}
+        pictures = {
+            task: PagePictures(self._write_pictures(entry, task, each), each.lost)
+            for task, each in found.items()
+        }
         headlines = {task: key for task, (key, _) in self.specs.items()}
         page = _pages().model(entry, about, results, pictures, headlines)
         write_file(self.out / "models" / f"{entry.id}.html", page)

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 from pydantic_core import to_json
@@ -37,6 +37,13 @@ def script_json(value: Any) -> str:
 def data_script(key: str, value: Any) -> str:
     """A script that hands ``value`` to the page; pages that are opened as files can load nothing else."""
     return f"(window.ASSAY??={{}})[{json.dumps(key)}]={script_json(value)};\n"
+
+
+class PagePictures(NamedTuple):
+    """The pictures of one result as a page shows them, and why there are none where they cannot be drawn."""
+
+    shown: Sequence[Mapping[str, Any]]
+    lost: str
 
 
 class Pages:
@@ -74,7 +81,7 @@ class Pages:
         entry: Entry,
         about: Mapping[str, Any],
         results: Sequence[Result],
-        pictures: Mapping[str, Sequence[Mapping[str, Any]]],
+        pictures: Mapping[str, PagePictures],
         headlines: Mapping[str, str],
     ) -> str:
         """A model's page: its headlines (their keys by task), every result, pictures, guards, provenance, command."""
@@ -86,7 +93,8 @@ class Pages:
                 "guards": guard_rows(result["guards"]),
                 "remarks": DataCard.model_validate(result["data"]).remarks,
                 "curves": curve_tables(result["metrics"]),
-                "pictures": pictures[result["task"]],
+                "pictures": pictures[result["task"]].shown,
+                "lost": pictures[result["task"]].lost,
                 "provenance": provenance_rows(_plain(entry.read(f"provenance/{result['task']}.json"))),
                 "tier": entry.tier(result["task"]),
                 "findings": {

@@ -20,7 +20,7 @@ Score = float | None
 _TOLERANCE = 1e-9
 
 
-class Column(NamedTuple):
+class OutcomeColumn(NamedTuple):
     """A metric of each unit alone, and what of these the metric is.
 
     Attributes:
@@ -34,7 +34,7 @@ class Column(NamedTuple):
 
 def unit_columns(
     task: Task[Any, Any], spec: TaskSpec, records: Sequence[Record], metrics: Sequence[str]
-) -> dict[str, Column]:
+) -> dict[str, OutcomeColumn]:
     """Each metric's column, with what the metric makes of it."""
     whole = _metrics(task, spec, records)
     possible = [
@@ -44,7 +44,7 @@ def unit_columns(
     found = {}
     for name in metrics:
         scores = [values.get(name) for values in alone]
-        found[name] = Column(scores, _kind(whole.get(name), scores)) if scores else Column()
+        found[name] = OutcomeColumn(scores, _kind(whole.get(name), scores)) if scores else OutcomeColumn()
     return found
 
 

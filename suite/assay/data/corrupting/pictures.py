@@ -1,7 +1,6 @@
 """Pictures of a corrupted data set."""
 
-from contextlib import suppress
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
 from PIL import Image
 
@@ -12,35 +11,22 @@ from assay.data.corrupting.names import Settings
 from assay.data.layouts.base import Mask
 from assay.data.pixels import ImageError, Pixels
 
-if TYPE_CHECKING:
-    from assay.data.dataset import Dataset
 
-
-def settled(data: "Dataset", corruption: Corruption) -> Corruption:
-    """The corruption with its settings, once they are found to fit the data set's first, middle and last picture.
+def settled(corruption: Corruption, pictures: Sequence[Pixels], data_name: str) -> Corruption:
+    """The corruption with its settings, once they are found to fit some pictures of a data set.
 
     Raises:
         UserError: one of them is refused (:func:`assay.data.corrupting.level.unfit`).
     """
-    pictures = _first_middle_last(data)
     # One set of constants for all pictures: those of small ones where none of the three is large.
     chosen = {corruption.settings_for(picture.shape) for picture in pictures}
     settings: Settings = "cifar-10-c" if chosen == {"cifar-10-c"} else "imagenet-c"
     known = corruption.model_copy(update={"settings": settings})
     for picture in pictures:
-        reason = _refused(picture, known, f"data set {data.manifest.name} has")
+        reason = _refused(picture, known, f"data set {data_name} has")
         if reason is not None:
             raise UserError(f"corruption: {reason}")
     return known
-
-
-def _first_middle_last(data: "Dataset") -> list[Pixels]:
-    """Those that can be read; one that cannot is its unit's own error."""
-    samples, found = data.samples, []
-    for place in sorted({0, len(samples) // 2, len(samples) - 1}):
-        with suppress(ImageError):
-            found.append(data.image_as_stored(samples[place]))
-    return found
 
 
 def corrupted_picture(picture: Pixels, corruption: Corruption, unit_id: str, where: str) -> Pixels:

@@ -38,7 +38,7 @@ def evaluate(
     checks = clean_checks(batch)
     attacks: list[dict[str, dict[str, dict[str, Any]]]] = [{} for _ in units]
     files: list[dict[str, bytes]] = [{} for _ in units]
-    drawn = _drawn(spec, batch)
+    drawn = _drawn(batch)
     adversarial: dict[int, dict[tuple[str, Fraction], tuple[Tensor, Tensor]]] = {row: {} for row in drawn}
     standing = batch.correct
     for each, eps, outcome in _outcomes(batch):
@@ -79,9 +79,9 @@ def evaluate(
     ]
 
 
-def _drawn(spec: AdversarialSpec, batch: CleanBatch) -> list[int]:
+def _drawn(batch: CleanBatch) -> list[int]:
     """The rows of the batch that are among the job's first images; they get a sheet."""
-    first = batch.context.first[: spec.sheets]
+    first = batch.context.first(batch.spec.sheets)
     return [row for row, unit_id in enumerate(batch.unit_ids) if unit_id in first]
 
 

@@ -42,7 +42,7 @@ def evaluate(
     spec: CorruptionsSpec, model: LoadedModel, data: "Dataset", units: Sequence[Unit], context: RunContext
 ) -> Iterator[Record]:
     """One record a unit."""
-    first = context.first[: spec.sheets] if spec.pictures == "made" else ()
+    first = context.first(spec.sheets) if spec.pictures == "made" else frozenset()
     for unit in units:
         pictures = pictures_of(spec, model, data, unit.payload)
         yield _record(spec, pictures, unit, _Answers(spec, pictures, context, keep=unit.id in first))

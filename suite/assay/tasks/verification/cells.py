@@ -109,8 +109,7 @@ def split(cells: Cells, values: Tensor, names: Tensor) -> tuple[Cells, Cells]:
 def _split_polygons(cells: Cells, values: Tensor) -> tuple[Cells, Cells]:
     """Sutherland-Hodgman: walk around each polygon, keep a side's corners, add one on each crossed edge."""
     after, values_after = cells.points.roll(-1, 1), values.roll(-1, 1)
-    crossed = values * values_after < 0
-    crossed |= (values > 0) & (values_after < 0) | (values < 0) & (values_after > 0)  # products may underflow
+    crossed = (values > 0) & (values_after < 0) | (values < 0) & (values_after > 0)  # a product may underflow
     share = torch.where(crossed, values / (values - values_after), 0.0)[..., None]
     slots = torch.stack([cells.points, torch.lerp(cells.points, after, share)], 2).flatten(1, 2)
     used = cells.used

@@ -85,7 +85,7 @@ def _chosen_points(theta: Theta, finding: PropertyFinding) -> list[Tensor]:
 
 
 @dataclass(frozen=True)
-class Column:
+class MapColumn:
     """The image at one point of the range, and its maps summed over channels.
 
     Attributes:
@@ -123,7 +123,9 @@ def saliency_panels(
         moved = theta.apply(image, point)
         actual, expected = saliency_maps(network.module, moved, label), theta.expected(original, point)
         inconsistency = float((actual - expected).norm())
-        columns.append(Column(point_title(point, inconsistency), moved, actual[0].sum(0), expected[0].sum(0)))
+        columns.append(
+            MapColumn(point_title(point, inconsistency), moved, actual[0].sum(0), expected[0].sum(0))
+        )
     draw_columns(columns, target)
 
 
@@ -132,7 +134,7 @@ def point_title(point: Tensor, inconsistency: float) -> str:
     return f"({', '.join(f'{value:.3g}' for value in point.tolist())})\nai = {inconsistency:.2f}"
 
 
-def draw_columns(columns: Sequence[Column], target: Target, method: str = "") -> None:
+def draw_columns(columns: Sequence[MapColumn], target: Target, method: str = "") -> None:
     """Draw columns of image, actual and expected map and their difference; ``method`` names how the maps are made."""
     figure = Figure(figsize=(2.1 * len(columns), 8.4), layout="constrained")
     axes = figure.subplots(4, len(columns), squeeze=False)

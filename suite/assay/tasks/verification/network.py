@@ -131,7 +131,7 @@ def _gives_a_size(node: fx.Node, sizes: set[fx.Node]) -> bool:
 
 def _graph_node(node: fx.Node, module: nn.Module, blocks: Blocks) -> GraphNode:
     values = _values_of(node, blocks)
-    settings = [each for each in _flat(node.args) if not _is_value(each, blocks)]
+    settings = [each for each in node.args if not any(_is_value(part, blocks) for part in _flat(each))]
     if node.op == "call_module":
         what: Any = module.get_submodule(str(node.target))
         label = f"{node.target} ({type(what).__name__})"

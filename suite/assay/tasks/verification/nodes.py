@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -203,7 +203,8 @@ def _flatten(node: GraphNode, _blocks: Blocks) -> AffineValue:
 
 
 def _view(node: GraphNode, blocks: Blocks) -> AffineValue:
-    if len(node.settings) != 2 or node.settings[1] != -1:
+    sizes = node.settings[0] if isinstance(node.settings[0], tuple | list) else node.settings
+    if len(sizes) != 2 or sizes[1] != -1:
         raise node.refused("only flattening is read, as view(batch, -1)")
     return _flatten(node, blocks)
 
@@ -253,6 +254,11 @@ def _shown(node: GraphNode, shapes: list[tuple[int, ...]]) -> str:
     return " and ".join(map(str, (*shapes, *node.settings)))
 
 
+def _as_layer(kind: type[nn.Module]) -> NodeReader:
+    """The reader of a function whose arguments are those of a kind of layer."""
+    return lambda node, blocks: LAYERS[kind](replace(node, what=kind(*node.settings, **node.named)), blocks)
+
+
 NodeReader = Callable[[GraphNode, Blocks], AffineValue]
 LAYERS: dict[type[nn.Module], NodeReader] = {
     nn.Linear: _fully_connected,
@@ -286,6 +292,9 @@ _FUNCTIONS: dict[Any, NodeReader] = {
     operator.add: _add,
     operator.iadd: _add,
     torch.cat: _concatenate,
+    functional.avg_pool2d: _as_layer(nn.AvgPool2d),
+    functional.max_pool2d: _as_layer(nn.MaxPool2d),
+    functional.adaptive_avg_pool2d: _as_layer(nn.AdaptiveAvgPool2d),
     "relu": _relu,
     "flatten": _flatten,
     "view": _view,

@@ -7,7 +7,7 @@ import io
 import torch
 from torch import Tensor
 
-from assay.tasks.verification.figures import Column, draw_columns, draw_ray, label_words, point_title
+from assay.tasks.verification.figures import MapColumn, draw_columns, draw_ray, label_words, point_title
 from assay.tasks.verification.moves import Motions
 from assay.tasks.verification.readings import UnchangedImages, logits_and_maps
 from assay.tasks.verification.search import SearchFinding
@@ -42,7 +42,7 @@ def _saliency(origin: UnchangedImages, motions: Motions, found: SearchFinding) -
     expected = motions.expected(original.expand(len(points), -1, -1, -1, -1), theta)
     inconsistency = (actual - expected).flatten(1).norm(dim=1).tolist()
     columns = [
-        Column(point_title(point, value), *shown)
+        MapColumn(point_title(point, value), *shown)
         for point, value, *shown in zip(
             points, inconsistency, moved.cpu(), _summed(actual), _summed(expected), strict=True
         )

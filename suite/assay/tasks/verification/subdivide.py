@@ -91,9 +91,7 @@ def _descend(
     if depth == len(layers) - 1:
         yield Leaves(cells, trail.patterns, trail.keys, values)
         return
-    tolerance = _ROUNDING * layer.magnitude(_largest(forms, cells))
-    if layer.window and trail.tolerance is not None:  # what is pooled ties where the sums before it do
-        tolerance = tolerance + layer.spread(trail.tolerance)
+    tolerance = rounding_of(layer, _largest(forms, cells), trail.tolerance)
     first_name = sum(len(each.bias) * max(each.window, 1) for each in layers[:depth])
     gates = slice(layer.gates)
     lines = Lines(values[..., gates], layer.splits[gates], tolerance[gates], first_name, layer.window)
@@ -108,6 +106,22 @@ def _descend(
         yield from _descend(
             layers, depth + 1, cells[index], values[source].mul_(passed[:, None]), after, deadline
         )
+
+
+def rounding_of(layer: Layer, largest: Tensor, before: Tensor | None) -> Tensor:
+    """What rounding can do to each output of a block, `(n,)`.
+
+    Args:
+        layer: the block.
+        largest: `(inputs,)` a bound of each input's absolute value.
+        before: `(inputs,)` what rounding can do to each input; None for none.
+    """
+    tolerance = _ROUNDING * layer.magnitude(largest)
+    if before is None or (not layer.window and layer.gates == len(layer.bias)):
+        return tolerance
+    # what is pooled ties where the sums before it do; what passes by without a gate may be pooled later
+    inherited = layer.spread(before)
+    return tolerance + (inherited if layer.window else torch.where(layer.splits, 0.0, inherited))
 
 
 def along_a_curve(points: Tensor) -> Tensor:
