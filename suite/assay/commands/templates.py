@@ -133,7 +133,9 @@ def _commented(
         lines += ["", "# Left out, each as where it is not said:"]
     for name in left:
         lines += _comment(words.get(name, ""))
-        lines += [f"#{line}" for line in _dumped(name, whole.get(name))]
+        default = fields[name].default  # a dump leaves out some fields that are at their default
+        value = whole.get(name, default if isinstance(default, str) else None)
+        lines += [f"#{line}" for line in _dumped(name, value)]
     return "\n".join(lines) + "\n"
 
 

@@ -6,6 +6,7 @@ import json
 import pytest
 from PIL import Image
 
+from assay.data.draw import Draw
 from assay.tasks.corruptions.task import TASK
 
 
@@ -60,3 +61,10 @@ def test_the_worst_corruption_of_two_networks_is_compared_over_images(run_digits
     assert (found.n, found.of) == (12, "images")
     same = TASK.paired(one.spec, one.records, one.records)["worst_corruption_accuracy"]
     assert (same.difference, same.low, same.high, same.p_value) == (0, 0, 0, 1)
+
+
+@pytest.mark.parametrize("draw", [Draw.FIRST, Draw.BALANCED])
+def test_a_sheet_is_drawn_of_a_limited_job_s_first_image(run_digits, draw):
+    """Of a draw, the first of the data set need not be among them: the first drawn has the sheet."""
+    found = run_digits(limit=2, draw=draw)
+    assert [bool(record.files) for record in found.records] == [True, False]
