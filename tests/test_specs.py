@@ -84,7 +84,7 @@ def test_the_hash_ignores_prose_and_writing_but_not_what_changes_the_answer(tmp_
         ({"attacks": "[]"}, "`attacks`"),
         ({"attacks": "[{method: fgms}]"}, "did you mean fgsm"),
         ({"attacks": "[{method: pgd, steps: 4}]"}, "step_size"),
-        ({"attacks": "[{method: pgd, step_size: 0.1 eps}]"}, "needs `steps`"),
+        ({"attacks": "[{method: pgd, step_size: 0.1 eps}]"}, "key `attacks.0.steps` is missing"),
         ({"attacks": "[{method: pgd, steps: 0, step_size: 0.1 eps}]"}, "steps"),
         ({"attacks": "[{method: bim, steps: 4, step_size: 0}]"}, "greater than 0"),
         ({"attacks": "[{method: bim, steps: 4, step_size: 0.1 eps, momentum: 1}]"}, "has no momentum"),

@@ -118,7 +118,8 @@ def test_every_field_of_a_manifest_is_covered_by_the_data_s_hash_or_named_here(t
         "layout": manifest.layout.model_copy(update={"file": "other.csv.gz"}),
     }  # fmt: skip
     where_a_picture_needs_it = {"to_grey", "deep"}  # tests/data/test_data_conversions.py
-    known = only_describe | set(changed) | where_a_picture_needs_it
+    where_the_data_are_corrupted = {"corruption"}  # tests/data/test_data_corrupted.py
+    known = only_describe | set(changed) | where_a_picture_needs_it | where_the_data_are_corrupted
     assert set(DataManifest.model_fields) == known, "say which side the new field is on"
     before = manifest.identity_sha256(hashes)
     for name, value in changed.items():
