@@ -179,7 +179,9 @@ def test_a_proof_is_the_verb_s(digits, tmp_path):
     ):
         assay.verify("digits_fnn", images[0].repeat(3, 1, 1), "brightness:0:0.05")
     net = nn.Sequential(nn.Flatten(), nn.Linear(64, 10), nn.Sigmoid())
-    with pytest.raises(UserError, match="choose a chain of linear layers and ReLUs"):
+    with pytest.raises(
+        UserError, match=r"layer 2 \(Sigmoid\) cannot be verified.*choose a network of linear layers"
+    ):
         assay.verify(net, images[0], "brightness:0:0.05", preprocessing=DESCRIPTION)
 
 

@@ -166,7 +166,7 @@ def test_a_model_card_may_state_a_list(tmp_path, assay):
         "input": {"size": [8, 8], "channels": "grey"},
     }  # fmt: skip
     (tmp_path / "mine.yaml").write_text(json.dumps(card))
-    (job,) = plan_jobs([request(write_spec(tmp_path), model=str(tmp_path / "mine.yaml"))])
+    (job,) = plan_jobs([request(write_spec(tmp_path), model=str(tmp_path / "mine.yaml"), draw=Draw.FIRST)])
     assert len(job.training.units) == 60
     (tmp_path / "mine.yaml").write_text(json.dumps(card | {"trained_on": "nowhere.txt"}))
     code, _, err = assay(
