@@ -1,7 +1,6 @@
 """Keys of recipes, and what papers measure, are written down: a file may be written otherwise and stay the same.
 
-``keys.json`` was made before rules took the place of written-out entries. A change of it is a change of what is trained
-or measured, and belongs into the CHANGELOG.
+A change of ``keys.json`` is a change of what is trained or measured, and belongs into the CHANGELOG.
 """
 
 import json

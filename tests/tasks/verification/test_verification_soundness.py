@@ -88,12 +88,13 @@ def test_cell_count_equals_an_independent_region_walk_in_three_dimensions():
 
 def trained_tiny_net(seed):
     """9-8-6-3, trained for a moment on 'which third of the image is brightest'."""
-    from small_training import fully_connected, train
+    from assay.models.architectures import fully_connected
+    from small_training import train
 
     generator = torch.Generator().manual_seed(seed)
     images = torch.rand(256, 1, 3, 3, generator=generator)
     labels = images.mean(3)[:, 0].argmax(1)
-    return train(fully_connected(9, (8, 6), 3), images, labels, epochs=5, seed=seed).double()
+    return train(fully_connected(8, 6)((1, 3, 3), 3), images, labels, epochs=5, seed=seed).double()
 
 
 def drop_a_line(monkeypatch):
