@@ -7,7 +7,6 @@ import sys
 import time
 from pathlib import Path
 
-from assay.data.draw import Draw
 from assay.runner.assemble import write_report
 from assay.runner.jobs import JobRequest
 from assay.runner.plan import plan_jobs
@@ -37,8 +36,8 @@ def write_spec(folder: Path, name: str = "t", text: str = SPEC) -> str:
 
 
 def request(task: str, **fields) -> JobRequest:
-    """The small job: the first 60 digits in 6 chunks, unless told otherwise."""
-    return JobRequest(**{"model": LINEAR, "task": task, "limit": 60, "draw": Draw.FIRST} | fields)
+    """The small job: 60 digits in 6 chunks, unless told otherwise."""
+    return JobRequest(**{"model": LINEAR, "task": task, "limit": 60} | fields)
 
 
 def run(requests: list[JobRequest], out: Path, runtime: Runtime | None = None) -> RunFolder:

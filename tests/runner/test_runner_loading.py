@@ -13,6 +13,7 @@ from assay.data.dataset import Dataset, ImageError
 from assay.runner.assemble import stored_jobs
 from assay.runner.chunks import ChunkTask
 from assay.runner.executors import InProcess
+from assay.runner.plan import plan_jobs
 from assay.runner.pool import LocalPool, _Workforce
 from assay.runner.run import Runtime
 from assay.runner.worker import Limits, Worker
@@ -135,11 +136,17 @@ def test_a_run_that_loads_nothing_ahead_gives_the_same_bytes(tmp_path, task, und
     assert chunks(tmp_path / "o") == undisturbed
 
 
+def unit_at(task, position):
+    """The id of one unit of the small job, ten of which make a chunk."""
+    return plan_jobs([request(task)])[0].question.units[position].id
+
+
 def test_a_picture_that_cannot_be_decoded_is_its_own_unit_s_error(tmp_path, task, undisturbed, monkeypatch):
+    bad = unit_at(task, 15)
     plain = Dataset.image
 
     def image(self, sample):
-        if sample.unit_id == "00015":
+        if sample.unit_id == bad:
             raise ImageError("planted")
         return plain(self, sample)
 
@@ -147,7 +154,7 @@ def test_a_picture_that_cannot_be_decoded_is_its_own_unit_s_error(tmp_path, task
     folder = run([request(task)], tmp_path / "o")
     (job,) = stored_jobs(folder)
     failed = [record for record in job.records() if record.error]
-    assert [record.unit_id for record in failed] == ["00015"]
+    assert [record.unit_id for record in failed] == [bad]
     assert failed[0].error.endswith("planted")
     found, whole = bodies(chunks(tmp_path / "o")), bodies(undisturbed)
     assert found[:1] + found[2:] == whole[:1] + whole[2:]
@@ -158,7 +165,7 @@ def test_a_decoder_that_hangs_is_ended_by_the_time_out(tmp_path, task, undisturb
     (tmp_path / "hanging_model.py").write_text(
         PLANTED.split("class Waits")[0].replace(
             "(MARKS / sample.unit_id).touch()",
-            "if sample.unit_id == '00025' and not (MARKS / 'hung').exists():\n"
+            f"if sample.unit_id == '{unit_at(task, 25)}' and not (MARKS / 'hung').exists():\n"
             "        (MARKS / 'hung').touch()\n"
             "        time.sleep(1000)",
         )
