@@ -56,17 +56,14 @@ class Paired:
     high: float
     p_value: float
     n: int
-    only_a: int | None
-    only_b: int | None
+    only_a: int | None = None
+    only_b: int | None = None
     of: str = "units"
 
     @classmethod
     def of_estimate(cls, estimate: PairedEstimate) -> "Paired":
         """A figure that no item has a share of, so that none can be counted for a side."""
-        return cls(
-            estimate.test, estimate.difference, estimate.low, estimate.high, estimate.p_value, estimate.n,
-            None, None, estimate.of,
-        )  # fmt: skip
+        return cls(**estimate._asdict())
 
     def times(self, factor: float, of: str) -> "Paired":
         """The same test of a sum instead of a mean."""

@@ -13,7 +13,7 @@ from assay.board.site.boards import AdmittedSpec, TaskBoard
 from assay.board.site.history import history
 from assay.board.site.models import ModelWriter, WrittenModel, write_file
 from assay.board.site.overview import overview, tracks
-from assay.board.site.pages import Pages, chart_key, data_script, script_json, together
+from assay.board.site.pages import Pages, data_script, script_json
 from assay.board.site.tables import LONG_COLUMNS, long_csv, wide_csv
 from assay.board.submissions.check import other_names
 from assay.board.submissions.register import read_register
@@ -122,10 +122,6 @@ class _SiteBuild:
             write_file(
                 out / "data" / "tasks" / f"{board.id}.js", data_script(f"tasks/{board.id}", board.document())
             )
-            chart = together(board, self._models)
-            if chart is not None:
-                script = data_script(chart_key(board), json.loads(str(chart.content)))
-                write_file(out / "data" / f"{chart_key(board)}.js", script)
         for name, page in self._pages.shared(boards, shown, self._models, self._hidden, self._specs):
             write_file(out / name, page)
         write_file(self._board / "leaderboard.csv", wide_csv(self._models, boards))

@@ -1,14 +1,13 @@
 """What a page shows beside a result's document: each unit's outcome, and pictures; both follow from the records."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from assay.board.site.entries import Entry, Result
 from assay.board.submissions.check import read_records
-from assay.board.submissions.documents import PictureIndex
-from assay.board.submissions.folder import open_folder
+from assay.board.submissions.folder import SubmissionFiles, open_folder
 from assay.board.submissions.outcomes import headline_outcomes
 from assay.board.submissions.pictures import picture_files
 from assay.board.submissions.reader import UnreadableError
@@ -31,32 +30,46 @@ class Derived:
     lost: str = ""
 
 
-def derived(entry: Entry, result: Result) -> Derived:
-    """Outcomes and pictures of a result: computed from its records, or as an older submission brings them.
+def derived(entry: Entry, results: Sequence[Result]) -> dict[str, Derived]:
+    """Outcomes and pictures of results, by task: computed from records, or as an older submission brings them.
 
     Those that it brings were compared with its records when it was checked.
 
     Raises:
         UnreadableError: a file is not the one that the manifest lists.
     """
-    if result["status"] == "not_applicable":
-        return Derived()
-    brought = entry.read(f"outcomes/{result['task']}.json")
-    return _computed(entry, result) if brought is None else _brought(entry, result["task"], brought)
+    files: SubmissionFiles | None = None
+    found = {}
+    for result in results:
+        task = result["task"]
+        if result["status"] == "not_applicable":
+            found[task] = Derived()
+        elif (outcomes := entry.read(f"outcomes/{task}.json")) is not None:
+            index = entry.read(f"figures/{task}/index.json")
+            pictures = _pictures(task, index, lambda name: entry.read(name) or b"")
+            found[task] = Derived(json.loads(outcomes)["metrics"], pictures)
+        else:
+            files = files or _opened(entry)  # every file is hashed for it
+            found[task] = _computed(files, result)
+    return found
 
 
-def _brought(entry: Entry, task: str, outcomes: bytes) -> Derived:
-    index = entry.read(f"figures/{task}/index.json")
-    pictures = json.loads(index)["pictures"] if index else ()
-    read = [(picture, entry.read(f"figures/{task}/{picture['file']}") or b"") for picture in pictures]
-    return Derived(json.loads(outcomes)["metrics"], read)
-
-
-def _computed(entry: Entry, result: Result) -> Derived:
-    task = result["task"]
+def _opened(entry: Entry) -> SubmissionFiles:
     files, problems = open_folder(entry.folder)
     if files is None:
         raise UnreadableError(problems[0])
+    return files
+
+
+def _pictures(
+    task: str, index: bytes | None, read: Callable[[str], bytes]
+) -> list[tuple[Mapping[str, Any], bytes]]:
+    known = json.loads(index)["pictures"] if index else ()
+    return [(picture, read(f"figures/{task}/{picture['file']}")) for picture in known]
+
+
+def _computed(files: SubmissionFiles, result: Result) -> Derived:
+    task = result["task"]
     records = read_records(files, task)
     implementation = family(result["family"])
     try:
@@ -67,6 +80,5 @@ def _computed(entry: Entry, result: Result) -> Derived:
     except Exception as error:  # records of an older program lack what is drawn today, each in its own way
         what = f"{type(error).__name__}: {error}"
         return Derived(lost=f"its records, made by another version, cannot be drawn by this one ({what})")
-    index = PictureIndex.model_validate_json(drawn.get(f"figures/{task}/index.json", b'{"pictures": []}'))
-    pictures = [(each.model_dump(), drawn[f"figures/{task}/{each.file}"]) for each in index.pictures]
+    pictures = _pictures(task, drawn.get(f"figures/{task}/index.json"), drawn.__getitem__)
     return Derived(outcomes.model_dump(mode="json")["metrics"], pictures)

@@ -106,7 +106,7 @@ class ModelWriter:
         )
 
     def _write_files(self, entry: Entry, about: Mapping[str, Any], results: Sequence[Result]) -> None:
-        found = {result["task"]: derived(entry, result) for result in results}
+        found = derived(entry, results)
         pictures = {
             task: PagePictures(self._write_pictures(entry, task, each), each.lost)
             for task, each in found.items()

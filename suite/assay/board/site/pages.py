@@ -115,7 +115,7 @@ class Pages:
         hidden: Sequence[tuple[str, str]],
         specs: Mapping[str, AdmittedSpec],
     ) -> Iterator[tuple[str, str]]:
-        """Name and text of every page that shows more than one model."""
+        """Name and text of every page that shows more than one model, and of the charts on them."""
         families = {board.family: _question(board.family) for board in boards}
         common = {"families": families, "hidden": hidden}
         yield (
@@ -129,7 +129,11 @@ class Pages:
             )
             yield f"families/{name}.html", page
         for board in boards:
-            yield f"tasks/{board.id}.html", self._task(board, specs[board.id], together(board, models))
+            chart = together(board, models)
+            yield f"tasks/{board.id}.html", self._task(board, specs[board.id], chart)
+            if chart is not None:
+                key = chart_key(board)
+                yield f"data/{key}.js", data_script(key, json.loads(str(chart.content)))
         papers: dict[str, list[Mapping[str, Any]]] = {}
         for model in models:
             papers.setdefault(paper_id(model["paper_url"]), []).append(model)

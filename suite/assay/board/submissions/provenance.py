@@ -60,7 +60,7 @@ class _Environment(StrictModel):
 
 
 class ProvenanceDocument(StrictModel):
-    """As :class:`assay.runner.provenance.ProvenanceDocument` writes it."""
+    """As :class:`assay.runner.provenance.Provenance` writes it."""
 
     job_key: Sha256
     written_utc: str
