@@ -24,7 +24,6 @@ from assay.commands import (
     training,
     verification,
 )  # fmt: skip
-from assay.common.version import VERSION
 
 GROUPS: Mapping[str, Sequence[ModuleType]] = {
     "Run and read": (running, results, ranking),
@@ -59,5 +58,7 @@ class VerbsInGroups(TyperGroup):
 def print_version(asked: bool) -> None:
     """Print the version and end, where ``--version`` is given."""
     if asked:
+        from assay.common.version import VERSION
+
         print(f"assay {VERSION}")
         raise typer.Exit
