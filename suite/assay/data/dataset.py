@@ -193,8 +193,10 @@ def _files(manifest: DataManifest, roots: Sequence[Path]) -> DataFiles:
     """
     if manifest.files == "unlisted":
         return locate(manifest, roots)
-    places = list(located(manifest, roots))
-    return next((files for files in places if len(places) > 1 and _fits(manifest, files)), places[0])
+    first, *others = located(manifest, roots)
+    if not others:
+        return first
+    return next((files for files in (first, *others) if _fits(manifest, files)), first)
 
 
 def _fits(manifest: DataManifest, files: DataFiles) -> bool:

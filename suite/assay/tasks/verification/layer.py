@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from assay.tasks.verification.branches import Composite
 from assay.tasks.verification.linear import Linear, in_windows
 
 
@@ -51,15 +52,11 @@ class Layer:
 
     def linear(self, rows: Tensor) -> Tensor:
         """The block without its bias, `(N, inputs) -> (N, n)`."""
-        for linear_map in self.maps:
-            rows = linear_map.forward(rows)
-        return rows
+        return Composite(self.maps).forward(rows)
 
     def transpose(self, rows: Tensor) -> Tensor:
         """The adjoint of `linear`, `(N, n) -> (N, inputs)`."""
-        for linear_map in reversed(self.maps):
-            rows = linear_map.transpose(rows)
-        return rows
+        return Composite(self.maps).transpose(rows)
 
     def magnitude(self, bound: Tensor) -> Tensor:
         """The largest sum of absolute terms that an output adds up, given input bounds `(inputs,)`."""
@@ -67,10 +64,7 @@ class Layer:
 
     def spread(self, change: Tensor) -> Tensor:
         """The most that an output can change `(n,)` where the inputs change by as much as this `(inputs,)`."""
-        rows = change[None]
-        for linear_map in self.maps:
-            rows = linear_map.magnitude(rows)
-        return rows[0]
+        return Composite(self.maps).magnitude(change[None])[0]
 
     def affine(self, forms: Tensor) -> Tensor:
         """Carry affine forms `(C, 1 + d, inputs)`, constants first, through the block: `(C, 1 + d, n)`."""
