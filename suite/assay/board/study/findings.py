@@ -11,7 +11,7 @@ from assay.common.statistics import LEAST_UNITS
 
 
 @dataclass(frozen=True)
-class Pair:
+class MeasurePair:
     """Two measures and how they go together; ``p_corrected`` is Holm's, over all pairs of the study."""
 
     a: Measure
@@ -47,7 +47,7 @@ class Pair:
         return f"Models that do better at {self.a.title} do {better} at {self.b.title} ({figure})."
 
 
-def pairs_of(table: StudyTable, seed: int = 0) -> list[Pair]:
+def pairs_of(table: StudyTable, seed: int = 0) -> list[MeasurePair]:
     """All pairs of the table's measures, in the order of its columns. Tau is positive where better goes with better."""
     found = []
     for a, b in combinations(table.measures, 2):
@@ -57,4 +57,4 @@ def pairs_of(table: StudyTable, seed: int = 0) -> list[Pair]:
     tested = [at for at, (_, _, each) in enumerate(found) if each.p_value is not None]
     raw = [each.p_value for _, _, each in found if each.p_value is not None]
     by_pair = dict(zip(tested, corrected(raw), strict=True))
-    return [Pair(a, b, each, by_pair.get(at)) for at, (a, b, each) in enumerate(found)]
+    return [MeasurePair(a, b, each, by_pair.get(at)) for at, (a, b, each) in enumerate(found)]

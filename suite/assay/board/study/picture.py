@@ -14,7 +14,7 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from assay.board.study.findings import Pair
+from assay.board.study.findings import MeasurePair
 from assay.board.study.table import Measure
 
 _CELL = 1.25  # inches
@@ -22,7 +22,7 @@ _HALF = 0.47  # of a cell, with a gap to its neighbours
 _DARK = 0.6  # |tau| above which ink is white
 
 
-def matrix_png(measures: Sequence[Measure], pairs: Sequence[Pair]) -> bytes:
+def matrix_png(measures: Sequence[Measure], pairs: Sequence[MeasurePair]) -> bytes:
     """The matrix: measures along both sides, the pairs below the diagonal.
 
     Args:
@@ -51,7 +51,7 @@ def matrix_png(measures: Sequence[Measure], pairs: Sequence[Pair]) -> bytes:
     return buffer.getvalue()
 
 
-def _coloured(panel: Axes, pairs: Sequence[Pair], at: Mapping[str, int]) -> ScalarMappable:
+def _coloured(panel: Axes, pairs: Sequence[MeasurePair], at: Mapping[str, int]) -> ScalarMappable:
     """Draw a cell per pair; gives what the colour bar is of."""
     scale = ScalarMappable(Normalize(-1, 1), "RdBu")
     for pair in pairs:
@@ -70,7 +70,7 @@ def _cell(panel: Axes, x: int, y: int, **look: Any) -> None:
     panel.add_patch(Rectangle((x - _HALF, y - _HALF), 2 * _HALF, 2 * _HALF, **look))
 
 
-def _words(pair: Pair) -> str:
+def _words(pair: MeasurePair) -> str:
     found = pair.association
     if found.tau is None:
         return f"n {found.clusters}"

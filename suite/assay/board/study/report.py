@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from assay.board.html import environment, png_address, policy
-from assay.board.study.findings import Pair
+from assay.board.study.findings import MeasurePair
 from assay.board.study.picture import matrix_png
 from assay.board.study.table import StudyTable
 from assay.common.statistics import LEAST_UNITS
@@ -19,14 +19,14 @@ _PAIR_COLUMNS = (
 )  # fmt: skip
 
 
-def study_page(track: str, table: StudyTable, pairs: Sequence[Pair]) -> str:
+def study_page(track: str, table: StudyTable, pairs: Sequence[MeasurePair]) -> str:
     """The page as HTML; it loads nothing and runs no script."""
     template = environment(_TEMPLATES).get_template("study.html")
     page: str = template.render(policy=policy([]), **page_values(track, table, pairs))
     return page
 
 
-def page_values(track: str, table: StudyTable, pairs: Sequence[Pair]) -> dict[str, Any]:
+def page_values(track: str, table: StudyTable, pairs: Sequence[MeasurePair]) -> dict[str, Any]:
     """What the templates of a study show, of a folder of runs or of the leaderboard."""
     return {
         "track": track,
@@ -41,7 +41,7 @@ def page_values(track: str, table: StudyTable, pairs: Sequence[Pair]) -> dict[st
     }
 
 
-def pairs_csv(pairs: Sequence[Pair]) -> str:
+def pairs_csv(pairs: Sequence[MeasurePair]) -> str:
     """One row per pair of measures."""
     return csv_text(
         _PAIR_COLUMNS,
