@@ -31,7 +31,7 @@ def matrix_png(measures: Sequence[Measure], pairs: Sequence[MeasurePair]) -> byt
     """
     count = len(measures)
     at = {measure.id: index for index, measure in enumerate(measures)}
-    figure = Figure(figsize=(2.6 + _CELL * (count - 1), 1.6 + _CELL * (count - 1)), layout="constrained")
+    figure = Figure(figsize=(3.6 + _CELL * (count - 1), 1.1 + _CELL * (count - 1)), layout="constrained")
     panel = figure.subplots()
     colours = figure.colorbar(
         _coloured(panel, pairs, at), ax=panel, shrink=0.6, label="Kendall's τ (better goes with better)"
