@@ -92,6 +92,12 @@ def test_claims_have_rules_and_stand_under_their_place():
     assert found[1] == {"place": "Table 1", "id": "sat-a", "text": "SAT"}
 
 
+def test_tables_have_rules_as_claims_have():
+    rule = {"for": {"method": ["sat", "pgd"]}, "put": [{"id": "{method}", "figures": "{method}.csv"}]}
+    found = without_rules({"words": WORDS, "tables": {"Table 1": [rule]}}, "p.yaml")["tables"]
+    assert found == [{"place": "Table 1", "id": name, "figures": f"{name}.csv"} for name in ("sat", "pgd")]
+
+
 @pytest.mark.parametrize(
     ("document", "says"),
     [

@@ -16,8 +16,8 @@ gives four entries, the first ``sat_1: {text: SAT at 1/255, model: sat}``.
 rule may bring names of its own instead, ``{name: text}`` or a list. A name may have several texts. Where it lacks one
 (``{model.recipe}`` of ``sat`` above), the name itself stands there. Other braces are left as they are.
 
-Models and measurements have rules under ``each``. Among claims, a rule stands in the list, and ``put`` is a list too.
-Claims may be gathered by place: ``claims: {PLACE: [claim, …]}``.
+Models and measurements have rules under ``each``. Among tables and claims, a rule stands in the list, and ``put`` is a
+list too. Both may be gathered by place: ``claims: {PLACE: [claim, …]}``.
 """
 
 from collections.abc import Iterator, Mapping
@@ -30,13 +30,14 @@ EACH = "each"
 WORDS = "words"
 _ALL = "all"
 _PLACES = ("models", "measurements")
+_LISTS = ("tables", "claims")
 _FORM = "a rule is written {for: {NAME: values}, put: {key: entry}}"
 
 Words = Mapping[str, Mapping[Any, Any]]
 
 
 def without_rules(document: dict[str, Any], where: str) -> dict[str, Any]:
-    """A paper's document with its rules written out: those of models, measurements, claims and scales.
+    """A paper's document with its rules written out: those of models, measurements, tables, claims and scales.
 
     Raises:
         UserError: a rule is not of the form above, or two rules give one name; ``where`` is the file.
@@ -61,8 +62,7 @@ def without_rules(document: dict[str, Any], where: str) -> dict[str, Any]:
 def _written_out(document: dict[str, Any], words: Words, where: str) -> dict[str, Any]:
     try:
         found = {place: _expanded(document[place], words) for place in _PLACES if place in document}
-        if "claims" in document:
-            found["claims"] = _claims(document["claims"], words)
+        found |= {part: _by_place(document[part], words) for part in _LISTS if part in document}
     except ValueError as error:
         raise UserError(f"{where}: {error}") from error
     return {**document, **found}
@@ -87,13 +87,13 @@ def _expanded(entries: Any, words: Words) -> Any:
     return found | {name: entry for name, entry in entries.items() if name != EACH}
 
 
-def _claims(claims: Any, words: Words) -> Any:
-    """The claims as one list, each with its place; a rule gives all of its claims for one name after the other."""
-    by_place = claims.items() if isinstance(claims, dict) else [(None, claims)]
+def _by_place(listed: Any, words: Words) -> Any:
+    """Claims or tables as one list, each with its place; a rule gives all of its entries for one name after the other."""
+    by_place = listed.items() if isinstance(listed, dict) else [(None, listed)]
     found: list[Any] = []
     for place, entries in by_place:
         if not isinstance(entries, list):
-            return claims
+            return listed
         for entry in entries:
             found += [
                 each if place is None or not isinstance(each, dict) else {"place": place, **each}
@@ -106,8 +106,8 @@ def _one_or_many(entry: Any, words: Words) -> list[Any]:
     if not isinstance(entry, dict) or "put" not in entry:
         return [entry]
     if not isinstance(entry["put"], list) or not entry["put"]:
-        raise ValueError("claims: a rule is written {for: {NAME: values}, put: [claim]}")
-    return [_filled(claim, chosen) for chosen in _chosen(entry, words) for claim in entry["put"]]
+        raise ValueError("tables and claims: a rule is written {for: {NAME: values}, put: [entry]}")
+    return [_filled(each, chosen) for chosen in _chosen(entry, words) for each in entry["put"]]
 
 
 def _chosen(rule: Mapping[str, Any], words: Words) -> Iterator[dict[str, str]]:
