@@ -19,8 +19,9 @@ from assay.tasks.verification import verify as verify_module
 from assay.tasks.verification.evaluate import describe
 from assay.tasks.verification.grammar import parse_theta
 from assay.tasks.verification.network import read_network
+from assay.tasks.verification.problem import ProofQuestion
 from assay.tasks.verification.values import RECORD_VALUES
-from assay.tasks.verification.verify import ProofQuestion, verify
+from assay.tasks.verification.verify import verify
 
 RANGES = {
     "brightness": ["brightness:0:0.5"],

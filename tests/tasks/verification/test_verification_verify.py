@@ -9,7 +9,8 @@ from assay.tasks.verification import table
 from assay.tasks.verification import verify as verify_module
 from assay.tasks.verification.grammar import parse_theta
 from assay.tasks.verification.network import read_network
-from assay.tasks.verification.verify import ProofQuestion, verify
+from assay.tasks.verification.problem import ProofQuestion
+from assay.tasks.verification.verify import verify
 
 PLANE = ["brightness:0:1", "patch:0:1:0:0:1x1"]  # x1 = b + p, x2 = b
 

@@ -88,7 +88,7 @@ def _expanded(entries: Any, words: Words) -> Any:
 
 
 def _by_place(listed: Any, words: Words) -> Any:
-    """Claims or tables as one list, each with its place; a rule gives all of its entries for one name after the other."""
+    """Claims or tables as one list, each with its place; a rule gives all its entries name by name."""
     by_place = listed.items() if isinstance(listed, dict) else [(None, listed)]
     found: list[Any] = []
     for place, entries in by_place:

@@ -16,9 +16,9 @@ from assay.tasks.verification.evaluate import exact_network
 from assay.tasks.verification.grammar import parse_theta
 from assay.tasks.verification.network import PiecewiseNetwork
 from assay.tasks.verification.perturbations import Theta
+from assay.tasks.verification.problem import with_clamp
 from assay.tasks.verification.spec import AUTO_CELLS, AUTO_RELUS, VerificationSpec
 from assay.tasks.verification.subdivide import subdivide
-from assay.tasks.verification.verify import with_clamp
 
 
 class Chooser:

@@ -20,8 +20,9 @@ from assay.tasks.verification.grammar import parse_motions, parse_theta
 from assay.tasks.verification.network import PiecewiseNetwork, read_network
 from assay.tasks.verification.nodes import UnsupportedLayerError
 from assay.tasks.verification.perturbations import Theta
+from assay.tasks.verification.problem import ProofQuestion
 from assay.tasks.verification.spec import VerificationSpec, property_name
-from assay.tasks.verification.verify import ProofQuestion, PropertyFinding, Verification, verify
+from assay.tasks.verification.verify import PropertyFinding, Verification, verify
 
 SHOWN_IMAGES = 2  # how many images of a task get pictures
 

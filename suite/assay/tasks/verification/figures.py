@@ -17,7 +17,8 @@ from torch import Tensor
 from assay.tasks.verification.attention import counted_labels, saliency_maps
 from assay.tasks.verification.network import PiecewiseNetwork
 from assay.tasks.verification.perturbations import Theta
-from assay.tasks.verification.verify import ProofQuestion, PropertyFinding, Verification
+from assay.tasks.verification.problem import ProofQuestion
+from assay.tasks.verification.verify import PropertyFinding, Verification
 
 Target = Path | BinaryIO
 
