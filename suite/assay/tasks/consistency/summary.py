@@ -160,7 +160,7 @@ def _largest(records: Sequence[Record], check: str, limit: float, detail: str) -
 
 
 def rows(spec: ConsistencySpec, records: Sequence[Record]) -> Iterator[Mapping[str, Any]]:
-    """One row a neuron and layer at the headline sigma; a block that failed has one row with its error."""
+    """One row per neuron and layer at the headline sigma; a block that failed has one row with its error."""
     scoring = Scoring.where_possible(spec, clean_records(records))
     if scoring is not None:
         for layer in scoring.layers:

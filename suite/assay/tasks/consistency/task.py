@@ -58,7 +58,7 @@ class ConsistencyTask(Task[ConsistencySpec, "ConsistencyData"]):
             check_layers(load(), spec.layers)
 
     def units(self, spec: ConsistencySpec, data: "ConsistencyData") -> list[Unit]:
-        """One unit a block of consecutive real images, with the adversarial images made from them."""
+        """One unit per block of consecutive real images, with the adversarial images made from them."""
         from assay.tasks.consistency.blocks import BLOCK_IMAGES
 
         count = len(data.real.samples)

@@ -30,7 +30,7 @@ class Image(NamedTuple):
 
 
 def images(spec: CorruptionsSpec, data: "Dataset") -> list[Unit]:
-    """One unit an image, in the data set's order.
+    """One unit per image, in the data set's order.
 
     Raises:
         UserError: published pictures lack one that the spec names.

@@ -120,7 +120,7 @@ class MeshFolderLayout(StrictModel):
         )
 
     def open(self, files: DataFiles) -> tuple[Shape, ...]:
-        """One shape a file, in the order of paths.
+        """One shape per file, in the order of paths.
 
         Raises:
             UserError: a file's class has no label.

@@ -1,4 +1,4 @@
-"""One temperature a network, by which its scores are those of a calibrated one. Numpy alone.
+"""One temperature per network, which makes its scores those of a calibrated one. Numpy alone.
 
 Softmax scores depend on the logits' scale, which changes no decision: a network whose last layer is divided by two is
 half as sure of everything, and its robust regions shrink. Temperature scaling (Guo et al. 2017, section 4.2) divides

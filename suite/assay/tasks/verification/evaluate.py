@@ -1,4 +1,4 @@
-"""Verify a block of images: one record an image and combination of perturbations."""
+"""Verify a block of images: one record per image and combination of perturbations."""
 
 import io
 import re
@@ -117,7 +117,7 @@ def question(spec: VerificationSpec, combination: Sequence[str], seed: int) -> P
 def evaluate(
     spec: VerificationSpec, model: LoadedModel, data: Dataset, units: Sequence[Unit], context: RunContext
 ) -> Iterator[Record]:
-    """One record a unit, in order."""
+    """One record per unit, in order."""
     network = exact_network(model)
     for unit in units:
         sample, combination = unit.payload

@@ -105,7 +105,7 @@ class MapColumn:
 def saliency_panels(
     network: PiecewiseNetwork, image: Tensor, theta: Theta, points: Sequence[Tensor], target: Target
 ) -> None:
-    """Draw the image, its actual and expected saliency map and their difference, a column a point (Fig. 2).
+    """Draw the image, its actual and expected saliency map and their difference, one column per point (Fig. 2).
 
     Maps are those of the predicted label, summed over channels; the titles give ai for that label.
 

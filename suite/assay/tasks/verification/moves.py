@@ -139,7 +139,7 @@ def brightness(lower: float, upper: float, clamp: bool = False) -> Motion:
 
 
 def patch(lower: float, upper: float, square: Square, grey: tuple[float, ...] | None = None) -> Motion:
-    """Add p in [lower, upper] to a rectangle, or with `grey` blend it: (1 - p) x + p grey, a grey value a channel."""
+    """Add p in [lower, upper] to a rectangle, or with `grey` blend it: (1 - p) x + p grey, one grey per channel."""
     check_range("patch", lower, upper)
 
     def move(images: Tensor, theta: Tensor) -> Tensor:

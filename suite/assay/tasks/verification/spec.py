@@ -17,7 +17,7 @@ RELATIVE_SUP = "median_relative_sup"
 GRAMMAR_HELP = """One to three parameters in all; repeat the option to combine. The grammar:
 brightness:LO:HI[:clamp] adds LO..HI to every pixel (clamp: cut to [0, 1]);
 patch:LO:HI:ROW:COLUMN:HxW[:GREY] adds LO..HI to a rectangle, in pixels or all four in per cent of the side
-(40%:40%:20%x20%); GREY, or a grey a channel as R,G,B: blend towards it instead, for the exact verifier only alone;
+(40%:40%:20%x20%); GREY, or one grey per channel as R,G,B: blend towards it instead, for the exact verifier only alone;
 translation:x|y:LO:HI moves by LO..HI pixels right or down, sub-pixel;
 translation:xy:LO:HI both at once, whole LO and HI, interpolated on triangles.
 For the search alone: rotation:LO:HI degrees, scale:LO:HI, contrast:LO:HI about mid-grey, blur:LO:HI pixels."""

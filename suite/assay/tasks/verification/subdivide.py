@@ -3,7 +3,7 @@
 Every output of a block is affine in theta on a cell of the layers before it. So each layer cuts each cell by the
 zero lines of its ReLUs, or by the lines where entries of a pooling window tie; what is left after the last layer is
 the list of all activation regions (Munakata et al., section II, fact (i)). All cells of a chunk are cut at once, in
-rounds: one pending line a cell and round.
+rounds: one pending line per cell and round.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Leaves:
 
     Attributes:
         cells: N cells.
-        patterns: `(N, n)` bool a layer, which outputs pass; for the layers with splits, in order.
+        patterns: `(N, n)` bool per layer: which outputs pass; for the layers with splits, in order.
         keys: `(N,)` int64 a layer, hashes of its pattern; their sum names the activation region.
         logits: `(N, 1 + d, classes)` affine forms of the outputs.
     """
