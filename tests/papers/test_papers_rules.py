@@ -3,8 +3,7 @@
 import pytest
 
 from assay.common.errors import UserError
-from assay.papers.spec.published import with_figures
-from assay.papers.spec.rules import without_rules
+from assay.papers.spec.rules import with_figures, without_rules
 
 RULE = {
     "for": {"model": {"sat": "SAT", "pgd": "PGD"}, "point": [1, 2]},

@@ -1,4 +1,4 @@
-"""Entries of a paper's file that are alike, written once: a rule stands for what it gives for every name.
+"""What a paper's file says once: a rule stands for entries that are alike, and a CSV file for a table's figures.
 
 ::
 
@@ -18,10 +18,14 @@ rule may bring names of its own instead, ``{name: text}`` or a list. A name may 
 
 Models and measurements have rules under ``each``. Among tables and claims, a rule stands in the list, and ``put`` is a
 list too. Both may be gathered by place: ``claims: {PLACE: [claim, …]}``.
+
+``figures: FILE.csv`` of a table stands for its columns and rows; the file lies beside the paper's.
 """
 
+import csv
 from collections.abc import Iterator, Mapping
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 from assay.common.errors import UserError
@@ -149,3 +153,40 @@ def _filled(part: Any, words: Mapping[str, str]) -> Any:
         for word, text in words.items():
             part = part.replace(word, text)
     return part
+
+
+def with_figures(document: dict[str, Any], path: Path) -> dict[str, Any]:
+    """The document of the paper's file ``path`` with the figures of such tables written out.
+
+    The first line of a CSV file names the columns after the first, each other line is a row: its label, then one figure
+    per column, with nothing where the paper has none.
+
+    Raises:
+        UserError: a file cannot be read, or a figure is no number.
+    """
+    tables = document.get("tables")
+    if not isinstance(tables, list):
+        return document
+    return {**document, "tables": [_with_figures(table, path) for table in tables]}
+
+
+def _with_figures(table: Any, path: Path) -> Any:
+    if not isinstance(table, dict) or "figures" not in table:
+        return table
+    rest = {key: value for key, value in table.items() if key != "figures"}
+    return {**rest, **_figures(path.parent / str(table["figures"]))}
+
+
+def _figures(path: Path) -> dict[str, Any]:
+    try:
+        (_, *columns), *rows = csv.reader(path.read_text(encoding="utf-8").splitlines())
+        return {
+            "columns": columns,
+            "rows": {label: [float(cell) if cell else None for cell in cells] for label, *cells in rows},
+        }
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); check `figures` of the table") from error
+    except ValueError as error:
+        raise UserError(
+            f"{path}: expected a line of columns, then a label and numbers in each line ({error})"
+        ) from error
