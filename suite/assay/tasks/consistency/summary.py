@@ -64,7 +64,7 @@ def _metrics(spec: ConsistencySpec, scoring: Scoring) -> Iterator[Metric]:
 
 
 def _guards(scoring: Scoring, records: Sequence[Record]) -> Iterator[Guard]:
-    """The ways in which the figures could be a lie, or say less than they seem to; each is checked in every run."""
+    """Guards: how the figures could be a lie, or say less than they seem to. Every run checks each."""
     real, kept = scoring.counts["real"], scoring.kept
     yield _enough(real, f"{kept['real']} of {real} images stand for a neuron: its figure is mostly sampling")
     yield _worst(scoring, "top_images_decided", scoring.tied_share, TIED_LIMIT,

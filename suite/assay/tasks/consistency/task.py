@@ -33,7 +33,7 @@ class ConsistencyTask(Task[ConsistencySpec, "ConsistencyData"]):
     attackers = "adversarial.ensemble"
 
     def open_data(self, spec: ConsistencySpec, source: DataSource) -> "ConsistencyData":
-        """The real images, the hierarchy, and the adversarial set, of which each unit makes what it lacks."""
+        """The real images, the hierarchy and the adversarial set. A unit makes what the set still lacks."""
         from assay.tasks.consistency.opening import open_data
 
         return open_data(spec, open_images(source), source)

@@ -27,7 +27,7 @@ from assay.tasks.srvr.render import (
 )
 
 EDGE_SUPERSAMPLING = 8
-"""Samples of a pixel along each side by which edges are found: more than an image needs."""
+"""Samples along each side of a pixel when edges are looked for: more than an image needs."""
 _CANDIDATES = 6
 """Edges of the two faces of a pair."""
 _SLACK = 0.01

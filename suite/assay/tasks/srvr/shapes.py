@@ -27,7 +27,7 @@ from assay.tasks.srvr.mesh import EARS, SUFFIXES, TIDIED, Mesh, conversions_of, 
 from assay.tasks.srvr.procedural import EMBEDDED_SHAPES, embedded_mesh
 
 _POLYGONAL = (".obj", ".off", ".ply")  # formats whose faces may have more than three corners
-_READING = 1  # raised whenever `conversions_of` would say otherwise of some file
+_READING = 1  # raised whenever `conversions_of` would answer differently for some file
 
 Labels = Annotated[dict[str, int], Field(min_length=1)]
 

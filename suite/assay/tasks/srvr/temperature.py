@@ -12,7 +12,7 @@ import numpy as np
 
 from assay.tasks.srvr.arrays import FloatArray, IntArray
 
-_ROUNDS = 200  # halvings of the interval in which log T is sought
+_ROUNDS = 200  # how often the interval that holds log T is halved
 _WIDEST = 18.0  # log of how far T may lie from the logits' own spread
 
 

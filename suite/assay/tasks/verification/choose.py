@@ -57,7 +57,7 @@ def within_budget(model: LoadedModel, image: Tensor, combinations: Sequence[Sequ
 
 
 def cells_are_few(network: PiecewiseNetwork, image: Tensor, theta: Theta, most: int) -> bool:
-    """Whether the image has at most so many activation cells; stops counting where it has not."""
+    """Whether the image has at most this many activation cells; stops counting when there are more."""
     layers = with_clamp(network) if theta.clamp else network.layers
     count = 0
     for piece in theta.pieces:

@@ -29,7 +29,7 @@ Shape = tuple[int, int, int]
 Check = Callable[[Shape], None]
 """Takes the picture's (channels, height, width); raises UserError where the range leaves the picture."""
 
-GEOMETRY, FILTER, TONE = range(3)  # the order in which motions act, whatever order they are written in
+GEOMETRY, FILTER, TONE = range(3)  # motions act in this order, however they are written
 _WIDEST = 3  # standard deviations that a Gaussian reaches
 
 
