@@ -7,7 +7,7 @@ import pytest
 from assay.cli import main
 from assay.papers.dry_run import UNKNOWN, plan_text
 from assay.papers.plan import Reproduction
-from assay.papers.spec import load_paper
+from assay.papers.spec.paper import load_paper
 
 
 def plan_of(paper, scale, out):

@@ -23,7 +23,8 @@ from assay.papers.measure import measure, over_seeds
 from assay.papers.nets import Net, train_missing
 from assay.papers.plan import Reproduction
 from assay.papers.report import terminal_text, write
-from assay.papers.spec import RecipeModel, load_paper
+from assay.papers.spec.paper import load_paper
+from assay.papers.spec.scales import RecipeModel
 from assay.results.document import Guard, Status
 from assay.runner.executors import InProcess
 from assay.runner.run import InterruptedRunError, Runtime

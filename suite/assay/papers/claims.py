@@ -25,7 +25,7 @@ from math import hypot
 from typing import TYPE_CHECKING
 
 from assay.papers.intervals import CONFIDENCE, half_over_images, student_interval, welch_interval, z_quantile
-from assay.papers.spec import (
+from assay.papers.spec.claims import (
     AllOf,
     Claim,
     Occurs,
@@ -36,7 +36,7 @@ from assay.papers.spec import (
     Threshold,
     Within,
     names_in,
-)  # fmt: skip
+)
 
 if TYPE_CHECKING:
     from assay.papers.intervals import Scores
