@@ -14,7 +14,7 @@ from scipy import stats
 from assay.common.statistics import wilson_interval
 from assay.papers.claims import MeasuredValue, MissingValue, Verdict, difference_interval, judge_all
 from assay.papers.intervals import half_over_images, student_interval
-from assay.papers.spec import Claim, Test
+from assay.papers.spec.claims import Claim, Test
 
 TESTS = TypeAdapter(Test)
 FIGURES = st.floats(-1e3, 1e3).map(lambda value: round(value, 3))

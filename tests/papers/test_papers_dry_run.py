@@ -1,17 +1,13 @@
 """What a dry run says: what would be trained and run, and times only where they follow from what is done."""
 
 import json
-import shutil
 
 import pytest
 
 from assay.cli import main
 from assay.papers.dry_run import UNKNOWN, plan_text
-from assay.papers.execute import reproduce
 from assay.papers.plan import Reproduction
-from assay.papers.spec import load_paper
-from assay.runner.executors import InProcess
-from assay.runner.run import Runtime
+from assay.papers.spec.paper import load_paper
 
 
 def plan_of(paper, scale, out):
@@ -31,18 +27,6 @@ def test_before_anything_is_done_no_time_is_known_and_nothing_is_written(paper, 
     assert UNKNOWN in text
     assert "unknown" in text
     assert not (tmp_path / "o").exists()
-
-
-def test_what_is_done_has_no_time_to_go_and_gives_the_time_of_its_like(tmp_path):
-    plan = plan_of("munakata", "smoke", tmp_path / "o")
-    reproduce(plan, lambda: Runtime(InProcess(), say=lambda _: None), 1, lambda _: None)
-    text = plan_text(plan)
-    assert "one worker's time to go: 0 s" in text
-    assert UNKNOWN not in text
-    first = plan.nets[0]
-    shutil.rmtree(first.folder)
-    alone = [net.name for net in plan.nets].count(first.name) == 1
-    assert (UNKNOWN in plan_text(plan)) == alone
 
 
 def test_plan_takes_a_paper_too(tmp_path, capsys, monkeypatch):

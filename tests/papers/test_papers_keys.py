@@ -11,7 +11,8 @@ import pytest
 from assay.common.canonical import canonical_sha256
 from assay.common.resources import shipped_folder
 from assay.papers.plan import Reproduction
-from assay.papers.spec import SCALES, load_paper, shipped_papers
+from assay.papers.spec.paper import load_paper, shipped_papers
+from assay.papers.spec.scales import SCALES
 from assay.training.recipe_files import load_recipe, shipped_recipes
 
 KEYS = json.loads(Path(__file__).with_name("keys.json").read_text())

@@ -8,7 +8,7 @@ from assay.papers.claims import MeasuredValue, judge_all
 from assay.papers.execute import PaperOutcome
 from assay.papers.page import difference, number, reproduction_page
 from assay.papers.plan import Reproduction
-from assay.papers.spec import Paper
+from assay.papers.spec.paper import Paper
 from assay.results.document import Coverage, DataCard, Guard, Metric, ModelCard, ResultDocument, Status
 from assay.tasks.base import Figure
 

@@ -7,7 +7,7 @@ import pytest
 
 from assay.papers.archive import figures_of, shape_values
 from assay.papers.measure import over_shapes
-from assay.papers.spec import RegionsMeasurement
+from assay.papers.spec.measurements import RegionsMeasurement
 from assay.tasks.srvr.task import TASK
 
 NETWORKS = ("AlexNet", "VGG", "ResNet50", "Inceptionv3")

@@ -16,14 +16,15 @@ from assay.common.resources import shipped_folder
 from assay.models.trained import read_card, write_card
 from assay.models.zoo import named_in
 from assay.papers.claims import MeasuredValue, MissingValue, Verdict
-from assay.papers.dry_run import plan_text
+from assay.papers.dry_run import UNKNOWN, plan_text
 from assay.papers.execute import reproduce
 from assay.papers.intervals import half_over_images, student_interval
 from assay.papers.measure import measure, over_seeds
 from assay.papers.nets import Net, train_missing
 from assay.papers.plan import Reproduction
 from assay.papers.report import terminal_text, write
-from assay.papers.spec import RecipeModel, load_paper
+from assay.papers.spec.paper import load_paper
+from assay.papers.spec.scales import RecipeModel
 from assay.results.document import Guard, Status
 from assay.runner.executors import InProcess
 from assay.runner.run import InterruptedRunError, Runtime
@@ -174,6 +175,18 @@ def test_a_second_run_computes_nothing(done, home, monkeypatch):
     monkeypatch.setattr("assay.papers.nets._train_wave", None)
     again = carry_out(plan_in(home, outcome.plan.out))
     assert (answers(outcome.plan.out), write(again).figures.read_bytes()) == before
+
+
+def test_what_is_done_has_no_time_to_go_and_gives_the_time_of_its_like(done, home, tmp_path):
+    plan = plan_in(home, shutil.copytree(done[0].plan.out, tmp_path / "o"))
+    text = plan_text(plan)
+    assert "one worker's time to go: 0 s" in text
+    assert UNKNOWN not in text
+    shutil.rmtree(plan.nets[0].folder)
+    assert UNKNOWN not in plan_text(plan)  # there are others of its kind
+    for net in plan.nets[1:]:
+        shutil.rmtree(net.folder)
+    assert UNKNOWN in plan_text(plan)
 
 
 def test_an_interrupted_run_goes_on_and_ends_with_the_same_bytes(done, home, tmp_path):

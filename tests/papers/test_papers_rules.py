@@ -3,8 +3,7 @@
 import pytest
 
 from assay.common.errors import UserError
-from assay.papers.spec.published import with_figures
-from assay.papers.spec.rules import without_rules
+from assay.papers.spec.rules import with_figures, without_rules
 
 RULE = {
     "for": {"model": {"sat": "SAT", "pgd": "PGD"}, "point": [1, 2]},
@@ -90,6 +89,12 @@ def test_claims_have_rules_and_stand_under_their_place():
     assert [claim["id"] for claim in found] == ["first", "sat-a", "sat-b", "pgd-a", "pgd-b", "last"]
     assert [claim["place"] for claim in found] == ["Table 1"] * 5 + ["Fig. 2"]
     assert found[1] == {"place": "Table 1", "id": "sat-a", "text": "SAT"}
+
+
+def test_tables_have_rules_as_claims_have():
+    rule = {"for": {"method": ["sat", "pgd"]}, "put": [{"id": "{method}", "figures": "{method}.csv"}]}
+    found = without_rules({"words": WORDS, "tables": {"Table 1": [rule]}}, "p.yaml")["tables"]
+    assert found == [{"place": "Table 1", "id": name, "figures": f"{name}.csv"} for name in ("sat", "pgd")]
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import csv
 
 import pytest
 
-from assay.papers.spec import shipped_papers
+from assay.papers.spec.paper import shipped_papers
 
 LONG = {"mangla"}  # twenty-seven trainings
 

@@ -7,18 +7,10 @@ from assay.commands.listing import kind_of
 from assay.common.errors import UserError
 from assay.data.manifest import load_manifest
 from assay.papers.plan import Reproduction
-from assay.papers.spec import (
-    SCALES,
-    AlignmentMeasurement,
-    MetricMeasurement,
-    Paper,
-    RecipeModel,
-    ZooModel,
-    load_paper,
-    names_in,
-    shipped_papers,
-    task_at,
-)  # fmt: skip
+from assay.papers.spec.claims import names_in
+from assay.papers.spec.measurements import AlignmentMeasurement, MetricMeasurement
+from assay.papers.spec.paper import Paper, load_paper, shipped_papers, task_at
+from assay.papers.spec.scales import SCALES, RecipeModel, ZooModel
 from assay.tasks.families import load_spec
 from assay.training.recipe_files import load_recipe
 

@@ -14,13 +14,14 @@ from PIL import Image
 
 from assay.runner.chunks import compute
 from assay.runner.executors import InProcess
+from assay.runner.job_store import JobStore
 from assay.runner.jobs import open_job
 from assay.runner.plan import plan_jobs
 from assay.runner.pool import LocalPool
 from assay.runner.precision import apply
 from assay.runner.provenance import used
 from assay.runner.run import Runtime, run_jobs
-from assay.runner.store import JobStore, RunFolder
+from assay.runner.store import RunFolder
 from assay.runner.usage import peak_bytes
 from assay.tasks.base import Record, RunContext
 from assay.tasks.shared.loading import Prefetcher

@@ -22,7 +22,8 @@ from torch import nn
 import small_training as nets
 from assay.tasks.verification.grammar import parse_theta
 from assay.tasks.verification.network import read_network
-from assay.tasks.verification.verify import ProofQuestion, verify
+from assay.tasks.verification.problem import ProofQuestion
+from assay.tasks.verification.verify import verify
 
 MNIST = Path(os.environ.get("ASSAY_SHARED", Path(__file__).parents[2].parent / "shared")) / "data" / "mnist"
 PLANE = ["brightness:0:0.5", "patch:0:0.5:10:10:4x4"]

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from assay.common.errors import UserError
 from assay.runner.files import append_line
-from assay.runner.store import BrokenChunkError, JobStore, RunFolder
+from assay.runner.job_store import BrokenChunkError, JobStore
+from assay.runner.store import RunFolder
 from assay.tasks.base import Record
 
 KEY = "ab" * 32

@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from assay.training.losses import cross_entropy, feature_distance, kl_divergence
+from assay.training.objectives import cross_entropy, feature_distance, kl_divergence
 
 
 def test_cross_entropy_of_probabilities_three_quarters_and_one_half():

@@ -13,7 +13,7 @@ def move_onto(points: Tensor, slopes: Tensor, rise: Tensor, norm: Norm) -> Tenso
     """The shortest moves d with slopes . d = rise, such that points + d stays in [0, 1]; exact.
 
     Each pixel goes in the direction that helps, by min(t * pace, room): at pace 1 for L-infinity, at the size of its
-    slope for L2. What is left is one number t an image, the root of a concave piecewise linear function. Newton's
+    slope for L2. What is left is one number t per image, the root of a concave piecewise linear function. Newton's
     steps from below never pass it, and end when no further pixel has used up its room.
 
     Args:

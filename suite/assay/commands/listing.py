@@ -194,7 +194,7 @@ def kind_of(path: Path) -> str:
         load_manifest(str(path.resolve()))
         return "data manifest"
     if "claims" in document:
-        from assay.papers.spec import load_paper
+        from assay.papers.spec.paper import load_paper
 
         load_paper(str(path))
         return "paper"

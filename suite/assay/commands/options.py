@@ -65,7 +65,7 @@ Models = Annotated[
     list[str] | None,
     typer.Option(
         "--model",
-        help="A model's name, a list with commas, a pattern such as 'nets/*.yaml', @FILE with one a line, or "
+        help="A model's name, a list with commas, a pattern such as 'nets/*.yaml', @FILE with one per line, or "
         "NAME=MODEL@WEIGHTS (repeat it); the task's default model when left out.",
     ),
 ]

@@ -68,7 +68,7 @@ def _planned(
     paper: str, scale: ScaleOption, out: Path | None, data_root: Sequence[Path] | None, device: str
 ) -> "Reproduction":
     from assay.papers.plan import Reproduction
-    from assay.papers.spec import load_paper
+    from assay.papers.spec.paper import load_paper
 
     found, home = load_paper(paper)
     return Reproduction(

@@ -61,7 +61,7 @@ def _lines(path: Path) -> list[str]:
     names = [line.split(" #")[0].strip() for line in lines]
     named = [name for name in names if name and not name.startswith("#")]
     if not named:
-        raise UserError(f"--model @{path}: names no model; write one a line")
+        raise UserError(f"--model @{path}: names no model; write one per line")
     return named
 
 

@@ -45,7 +45,7 @@ def hash_of(data: Dataset, sample: Sample) -> str | None:
 
 
 def write_hashes(path: Path, hashes: Iterable[str]) -> None:
-    """Write a list of hashes, sorted, one a line.
+    """Write a list of hashes, sorted, one per line.
 
     Raises:
         UserError: the disk is full, or the folder cannot be written.

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from assay.common.validation import validate
-from assay.models.card_file import InputPart, ResizePart
+from assay.models.card_parts import InputPart, ResizePart
 from assay.models.info import Layout, Preprocessing
 
 PLAIN = "[0, 1]"

@@ -10,7 +10,8 @@ from torch import nn
 from assay.common.errors import UserError
 from assay.models.adapters import in_layout
 from assay.models.build import assemble
-from assay.models.card_file import CardFile, Kind, file_of, trained_on_of
+from assay.models.card_file import CardFile, file_of, trained_on_of
+from assay.models.card_parts import Kind
 from assay.models.check import LogitsCountError
 from assay.models.checkpoints import StateDict
 from assay.models.entries import timm_names, torchvision_names, user_factory

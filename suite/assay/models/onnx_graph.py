@@ -14,7 +14,7 @@ from onnx2torch.node_converters.registry import _CONVERTER_REGISTRY
 from torch import Tensor, nn
 
 from assay.common.errors import UserError
-from assay.models import onnx_rewrite
+from assay.models import onnx_padding, onnx_rewrite
 from assay.models.adapters import FixedBatch, in_layout
 from assay.models.check import quoted
 from assay.models.image_shape import Shape, image_shape
@@ -142,8 +142,8 @@ def _converted(
 
 
 def _module(model: ModelProto, sizes: tuple[int, ...], shape: Shape, layout: Layout, path: Path) -> nn.Module:
-    onnx_rewrite.explicit_padding(model)
-    onnx_rewrite.even_average_pools(model)
+    onnx_padding.explicit_padding(model)
+    onnx_padding.even_average_pools(model)
     onnx_rewrite.plain_layers(model)
     try:
         graph: nn.Module = convert(model)

@@ -16,13 +16,12 @@ from onnx import ModelProto, NodeProto, helper, inliner, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from assay.common.errors import UserError
+from assay.models.onnx_padding import explicit_padding, inside_counts
 from assay.models.onnx_rewrite import (
     Array,
     Shapes,
     constants_of,
     drop_attribute,
-    explicit_padding,
-    inside_counts,
     lift_constants,
     put_in_place_of,
     settings_of,

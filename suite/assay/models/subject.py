@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from assay.common.errors import UserError
 from assay.models.build import assemble
-from assay.models.card_file import SUFFIXES, CardFile, InputPart, NetworkPart, WeightsPart, read_card_file
+from assay.models.card_file import SUFFIXES, CardFile, read_card_file
+from assay.models.card_parts import InputPart, NetworkPart, WeightsPart
 from assay.models.conventions import Convention, described
 from assay.models.entries import card_file, onnx_file
 from assay.models.from_card import CardNetwork, network_of

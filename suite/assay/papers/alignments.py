@@ -7,7 +7,7 @@ from typing import Any
 
 from assay.papers.claims import MeasuredValue, MissingValue
 from assay.papers.plan import ZOO, Reproduction
-from assay.papers.spec import AlignmentMeasurement
+from assay.papers.spec.measurements import AlignmentMeasurement
 from assay.runner.files import path_name, write_atomically
 
 FORMAT = 2  # of what is kept; raised whenever the same network would give another figure

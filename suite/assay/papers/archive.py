@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from assay.data.hashes import content_sha256
-from assay.papers.spec import RegionsMeasurement
+from assay.papers.spec.measurements import RegionsMeasurement
 from assay.runner.files import write_atomically
 from assay.tasks.base import Task
 

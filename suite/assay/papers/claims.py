@@ -21,17 +21,11 @@ to the last image do not make a difference certain.
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from math import hypot, inf
+from math import hypot
 from typing import TYPE_CHECKING
 
-from assay.papers.intervals import (
-    CONFIDENCE,
-    half_over_images,
-    student_interval,
-    welch_interval,
-    z_quantile,
-)  # fmt: skip
-from assay.papers.spec import (
+from assay.papers.intervals import CONFIDENCE, half_over_images, student_interval, welch_interval, z_quantile
+from assay.papers.spec.claims import (
     AllOf,
     Claim,
     Occurs,
@@ -42,7 +36,7 @@ from assay.papers.spec import (
     Threshold,
     Within,
     names_in,
-)  # fmt: skip
+)
 
 if TYPE_CHECKING:
     from assay.papers.intervals import Scores
@@ -295,11 +289,11 @@ def difference_interval(
             low, high = value - hypot(value - low, half), value + hypot(high - value, half)
             how += f" and the {len(left.by_unit)} images that they share"
         return min(low, value - least), max(high, value + least), how
-    if None in (left.low, left.high, right.low, right.high):
+    if left.low is None or left.high is None or right.low is None or right.high is None:
         raise ValueError("a difference needs repetitions or an interval on both sides")
     wider = z_quantile(confidence) / z_quantile(CONFIDENCE)
-    below = wider * hypot(left.value - _end(left.low), factor * (_end(right.high) - right.value))
-    above = wider * hypot(_end(left.high) - left.value, factor * (right.value - _end(right.low)))
+    below = wider * hypot(left.value - left.low, factor * (right.high - right.value))
+    above = wider * hypot(left.high - left.value, factor * (right.value - right.low))
     return value - below, value + above, "both intervals, squared and added"
 
 
@@ -333,10 +327,6 @@ def _parts(left: MeasuredValue, right: MeasuredValue, factor: float) -> "list[Sc
         return [ones, others]
     names = list(right.samples)
     return [ones + others[:, [names.index(name) for name in left.samples]]]
-
-
-def _end(bound: float | None) -> float:
-    return inf if bound is None else bound
 
 
 def _verdict(kind: str, low: float, high: float, tolerance: float = 0.0) -> Verdict:

@@ -10,7 +10,7 @@ from tabulate import tabulate
 from assay.common.errors import UserError
 from assay.papers.nets import Net
 from assay.papers.plan import PaperTask, Reproduction, bullets
-from assay.papers.spec import task_at
+from assay.papers.spec.paper import task_at
 from assay.runner.estimate import estimates
 from assay.runner.jobs import open_question
 from assay.runner.plan import plan_jobs, survey

@@ -9,7 +9,7 @@ from assay.papers.behind import averaged_behind, units_behind
 from assay.papers.claims import MeasuredValue, MissingValue
 from assay.papers.intervals import half_over_images, student_interval
 from assay.papers.plan import ZOO, Reproduction
-from assay.papers.spec import (
+from assay.papers.spec.measurements import (
     AlignmentMeasurement,
     CurveMeasurement,
     Measurement,

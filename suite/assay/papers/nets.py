@@ -9,7 +9,8 @@ from pathlib import Path
 from assay.common.canonical import canonical_sha256
 from assay.common.children import ChildLostError, made_by_children
 from assay.common.errors import UserError
-from assay.papers.spec import RecipeModel, task_at
+from assay.papers.spec.paper import task_at
+from assay.papers.spec.scales import RecipeModel
 from assay.training.recipe import Recipe
 from assay.training.recipe_files import load_recipe
 from assay.training.threads import one_thread

@@ -13,19 +13,15 @@ from assay.data.draw import Draw
 from assay.models.places import downloads_allowed
 from assay.models.trained import PREFIX
 from assay.papers.nets import Net, missing_data
-from assay.papers.spec import (
+from assay.papers.spec.measurements import (
     AlignmentMeasurement,
     CurveMeasurement,
     Measurement,
     MetricMeasurement,
-    Paper,
-    PaperScale,
-    RecipeModel,
     RegionsMeasurement,
-    ScaleName,
-    ZooModel,
-    task_at,
-)  # fmt: skip
+)
+from assay.papers.spec.paper import Paper, task_at
+from assay.papers.spec.scales import PaperScale, RecipeModel, ScaleName, ZooModel
 from assay.runner.files import write_atomically
 from assay.runner.jobs import JobRequest
 from assay.tasks.families import family, spec_document

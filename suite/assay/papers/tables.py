@@ -5,7 +5,8 @@ from typing import Any
 
 from assay.papers.claims import ClaimFinding, MeasuredValue, MissingValue
 from assay.papers.plan import Reproduction
-from assay.papers.spec import Cell, Paper
+from assay.papers.spec.measurements import Cell
+from assay.papers.spec.paper import Paper
 
 FIGURE_COLUMNS = (
     "paper", "scale", "measurement", "text", "place", "published", "ours", "difference", "ci_low", "ci_high", "unit",

@@ -15,7 +15,8 @@ from assay.common.validation import describe
 from assay.results.document import Coverage, DataCard, ModelCard, ResultDocument, Status, TrainingOverlap
 from assay.results.tables import csv_text, results_csv
 from assay.runner.files import path_name, write_atomically
-from assay.runner.store import BrokenChunkError, JobStore, RunFolder
+from assay.runner.job_store import BrokenChunkError, JobStore
+from assay.runner.store import RunFolder
 from assay.specs.task_spec import TaskSpec
 from assay.tasks.base import Figure, Record, Task, clean_records, summary_of
 from assay.tasks.families import family

@@ -11,8 +11,9 @@ from assay.models.info import same_answers
 from assay.runner.cards import Cards
 from assay.runner.chunks import ChunkTask
 from assay.runner.files import path_name
+from assay.runner.job_store import BrokenChunkError, JobStore
 from assay.runner.jobs import Job, JobRequest, filed, forget, open_question
-from assay.runner.store import BrokenChunkError, JobStore, RunFolder
+from assay.runner.store import RunFolder
 
 Say = Callable[[str], None]
 

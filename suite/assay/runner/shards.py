@@ -9,11 +9,12 @@ from typing import Any
 
 from assay.common.errors import UserError
 from assay.runner.files import append_line, write_atomically
+from assay.runner.job_store import BrokenChunkError
 from assay.runner.jobs import Job
 from assay.runner.lock import exclusive
 from assay.runner.plan import WHOLE, Shard
 from assay.runner.provenance import merge_environments
-from assay.runner.store import BrokenChunkError, RunFolder, checked_key
+from assay.runner.store import RunFolder, checked_key
 
 _MOST = 10**7  # chunks of a job, and shards
 

@@ -7,7 +7,7 @@ from types import TracebackType
 
 from assay.runner.chunks import ChunkResult
 from assay.runner.files import LogFile
-from assay.runner.store import JobStore
+from assay.runner.job_store import JobStore
 
 MOST_WAITING = 32
 

@@ -22,7 +22,7 @@ def maps(
     batch_size: int = 32,
     **settings: Any,
 ) -> "Tensor":
-    """One saliency map an image; see :func:`assay.saliency.compute.maps`."""
+    """One saliency map per image; see :func:`assay.saliency.compute.maps`."""
     from assay.saliency import compute
     from assay.saliency.settings import settings_of
 

@@ -35,7 +35,7 @@ Explain = Callable[[Tensor, Tensor], Tensor]
 def maps(
     network: nn.Module, images: Tensor, target: Tensor, settings: Settings, batch_size: int = 32
 ) -> Tensor:
-    """One saliency map an image: :func:`channel_maps` with the channels summed.
+    """One saliency map per image: :func:`channel_maps` with the channels summed.
 
     Returns:
         (N, H, W), detached, of the images' type and device. Positive where the pixel speaks for the class.

@@ -24,7 +24,7 @@ def saliency(
     device: str = "cpu",
     **settings: Any,
 ) -> "Tensor":
-    """One saliency map an image.
+    """One saliency map per image.
 
     Args:
         model: a name, a card, or a module in memory (see :func:`assay.evaluate`).

@@ -44,7 +44,7 @@ class SmoothGrad(Settings):
     """The gradient's mean over noisy copies (Smilkov et al. 2017).
 
     Attributes:
-        samples: noisy copies an image.
+        samples: noisy copies per image.
         sigma: the noise's standard deviation, in units of pixels in [0, 1]; the paper advises 0.1 to 0.2.
         seed: of the noise, which is the same for every image: a map does not depend on its neighbours.
     """

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -21,9 +21,8 @@ from assay.training.checkpoints import Checkpoints
 from assay.training.draws import LAYERS, METHOD, Order, number
 from assay.training.interrupts import interrupts_waiting
 from assay.training.objectives import Batch, looked_at, objective_of
-from assay.training.optimisers import learning_rate, optimiser_of
 from assay.training.pictures import TrainingPictures
-from assay.training.recipe import Recipe
+from assay.training.recipe import Adadelta, Adam, Optimiser, Recipe, Sgd
 from assay.training.reports import EpochReport, StepReport, silent
 
 _TEST_BATCH = 500
@@ -306,3 +305,24 @@ def accuracy(net: nn.Module, pictures: TrainingPictures, dtype: torch.dtype) -> 
             labels = pictures.labels[rows.to(pictures.device)]
             right += int((net(pictures.images(rows).to(dtype)).argmax(dim=1) == labels).sum())
     return right / len(pictures)
+
+
+def optimiser_of(block: Optimiser, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+    """Torch's optimiser with the block's settings."""
+    if isinstance(block, Sgd):
+        return torch.optim.SGD(
+            parameters,
+            lr=block.lr,
+            momentum=block.momentum,
+            nesterov=block.nesterov,
+            weight_decay=block.weight_decay,
+        )
+    if isinstance(block, Adam):
+        return torch.optim.Adam(parameters, lr=block.lr, betas=block.betas, weight_decay=block.weight_decay)
+    assert isinstance(block, Adadelta)
+    return torch.optim.Adadelta(parameters, lr=block.lr, rho=block.rho, weight_decay=block.weight_decay)
+
+
+def learning_rate(recipe: Recipe, steps: int, steps_per_epoch: int) -> float:
+    """The rate of the step that follows ``steps`` others."""
+    return recipe.optimiser.lr * recipe.schedule.factor(steps / (recipe.epochs * steps_per_epoch))

@@ -117,7 +117,7 @@ BAD = {
     "members of different label spaces": (
         (f"{MODELS}:sharper_detectors", f"{MODELS}:other_labels"), "members have different label spaces"),
     "members of different channels": (
-        (f"{MODELS}:sharper_detectors", f"{MODELS}:one_channel"), "choose models of one kind of image"),
+        (f"{MODELS}:sharper_detectors", f"{MODELS}:one_channel"), "choose models that take the same kind of image"),
     "members that enlarge no picture": (
         (f'"{MODELS}:detectors", "{MODELS}:sharper_detectors"', f'"{MODELS}:large"'),
         "adversarial images: .*large takes 64 x 64 pixels and does not enlarge, the image has 8 x 8"),

@@ -83,7 +83,7 @@ def test_corruptions_that_are_not_there_are_one_sentence_with_those_that_are(run
 
 
 def test_data_without_corruptions_in_their_ids_are_one_sentence(run_digits):
-    with pytest.raises(UserError, match="does not begin CORRUPTION/SEVERITY/; write `pictures: made`"):
+    with pytest.raises(UserError, match="does not begin with CORRUPTION/SEVERITY/; write `pictures: made`"):
         run_digits("pictures: published\ncorruptions: [snow]")
 
 

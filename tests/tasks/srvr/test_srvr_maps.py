@@ -138,7 +138,7 @@ def test_a_file_that_is_no_whole_archive_is_a_clear_error(tmp_path, spoil):
     [
         ({"maps": np.full((1, 1, 4), 50.0)}, "from 50 to 50; give probabilities"),
         ({"maps": np.full((1, 1, 4), np.inf)}, "give probabilities"),
-        ({"maps": np.full((1, 1, 4), "a")}, "holds other than numbers"),
+        ({"maps": np.full((1, 1, 4), "a")}, "holds something other than numbers"),
         ({"maps": np.zeros((0, 1, 4)), "unit_id": np.zeros(0)}, "holds no map"),
         ({"maps": np.zeros((1, 4))}, "call for"),
     ],

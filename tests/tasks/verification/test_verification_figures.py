@@ -5,7 +5,8 @@ from PIL import Image
 
 from assay.tasks.verification import figures
 from assay.tasks.verification.grammar import parse_theta
-from assay.tasks.verification.verify import ProofQuestion, verify
+from assay.tasks.verification.problem import ProofQuestion
+from assay.tasks.verification.verify import verify
 
 
 @pytest.mark.parametrize(

@@ -20,9 +20,10 @@ from assay.tasks.verification.layer import Layer
 from assay.tasks.verification.linear import Dense
 from assay.tasks.verification.network import read_network
 from assay.tasks.verification.nodes import UnsupportedLayerError
+from assay.tasks.verification.problem import ProofQuestion
 from assay.tasks.verification.spec import SearchSettings
 from assay.tasks.verification.subdivide import rounding_of
-from assay.tasks.verification.verify import ProofQuestion, verify
+from assay.tasks.verification.verify import verify
 
 PLANE = ["brightness:0:0.3", "patch:0:0.5:3:3:2x2"]
 SHIFT = ["brightness:0:0.2", "translation:x:0:1"]

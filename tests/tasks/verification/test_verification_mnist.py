@@ -17,7 +17,8 @@ from assay.models.zoo import load_model
 from assay.tasks.verification.evaluate import exact_network
 from assay.tasks.verification.grammar import parse_theta
 from assay.tasks.verification.network import read_network
-from assay.tasks.verification.verify import ProofQuestion, verify
+from assay.tasks.verification.problem import ProofQuestion
+from assay.tasks.verification.verify import verify
 
 SHARED = Path(os.environ.get("ASSAY_SHARED", Path(__file__).parents[3].parent / "shared")) / "data"
 RANGES = {

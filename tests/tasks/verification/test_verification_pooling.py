@@ -19,8 +19,9 @@ from assay.tasks.verification import verify as verify_module
 from assay.tasks.verification.evaluate import describe
 from assay.tasks.verification.grammar import parse_theta
 from assay.tasks.verification.network import read_network
+from assay.tasks.verification.problem import ProofQuestion
 from assay.tasks.verification.values import RECORD_VALUES
-from assay.tasks.verification.verify import ProofQuestion, verify
+from assay.tasks.verification.verify import verify
 
 RANGES = {
     "brightness": ["brightness:0:0.5"],
@@ -240,7 +241,7 @@ def test_ar_is_not_robust_where_the_network_s_own_rounding_breaks_ties(monkeypat
     )  # fmt: skip
     before = verify(network, pictures["first"], question)
     assert [each.verdict for each in before.findings] == ["robust", "robust"]
-    monkeypatch.setattr(verify_module._Problem, "ai_at", lambda *_: before.sup_ai + 1)
+    monkeypatch.setattr(verify_module.Problem, "ai_at", lambda *_: before.sup_ai + 1)
     after = verify(network, pictures["first"], question)
     assert [each.verdict for each in after.findings] == ["unknown", "robust"]
     assert after.complete

@@ -13,10 +13,11 @@ from assay.tasks.base import Record
 from assay.tasks.verification.evaluate import describe
 from assay.tasks.verification.grammar import parse_theta
 from assay.tasks.verification.network import read_network
+from assay.tasks.verification.problem import ProofQuestion
 from assay.tasks.verification.relative import RELATIVE_DELTA
 from assay.tasks.verification.spec import VerificationSpec
 from assay.tasks.verification.task import TASK
-from assay.tasks.verification.verify import ProofQuestion, verify
+from assay.tasks.verification.verify import verify
 
 PLANE = ["brightness:0:0.3", "patch:0:0.5:3:3:2x2"]
 NAME = " + ".join(PLANE)

@@ -14,12 +14,13 @@ from assay.models.zoo import load_model
 from assay.tasks.base import Record
 from assay.tasks.verification.choose import cells_are_few, within_budget
 from assay.tasks.verification.grammar import parse_motions, parse_theta
+from assay.tasks.verification.problem import ProofQuestion
 from assay.tasks.verification.readings import UnchangedImages
 from assay.tasks.verification.search import _INSET, climb, grid, search
 from assay.tasks.verification.search_evaluate import describe, in_float64
 from assay.tasks.verification.spec import SearchSettings, VerificationSpec
 from assay.tasks.verification.task import TASK
-from assay.tasks.verification.verify import ProofQuestion, verify
+from assay.tasks.verification.verify import verify
 from small_training import digits_split
 
 PLANE = ["brightness:0:0.3", "patch:0:0.5:3:3:2x2"]

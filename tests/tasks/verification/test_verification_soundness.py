@@ -11,7 +11,8 @@ from assay.tasks.verification import attention, subdivide, table
 from assay.tasks.verification.grammar import parse_theta
 from assay.tasks.verification.layer import Layer
 from assay.tasks.verification.network import read_network
-from assay.tasks.verification.verify import ProofQuestion, verify
+from assay.tasks.verification.problem import ProofQuestion
+from assay.tasks.verification.verify import verify
 
 RANGES = {
     "brightness": ["brightness:0:0.5"],

@@ -9,7 +9,8 @@ from assay.tasks.verification import table
 from assay.tasks.verification import verify as verify_module
 from assay.tasks.verification.grammar import parse_theta
 from assay.tasks.verification.network import read_network
-from assay.tasks.verification.verify import ProofQuestion, verify
+from assay.tasks.verification.problem import ProofQuestion
+from assay.tasks.verification.verify import verify
 
 PLANE = ["brightness:0:1", "patch:0:1:0:0:1x1"]  # x1 = b + p, x2 = b
 
@@ -148,8 +149,8 @@ def test_delta_star_decides_every_delta(digits_network, digits):
 
 
 def test_every_violation_is_confirmed_by_the_network_itself(digits_network, digits, monkeypatch):
-    monkeypatch.setattr(verify_module._Problem, "ai_at", lambda *_: 0.0)
-    monkeypatch.setattr(verify_module._Problem, "margin_at", lambda *_: 1.0)
+    monkeypatch.setattr(verify_module.Problem, "ai_at", lambda *_: 0.0)
+    monkeypatch.setattr(verify_module.Problem, "margin_at", lambda *_: 1.0)
     question = ProofQuestion(parse_theta(["brightness:0:0.5", "patch:0:1:2:2:3x3"]))
     result = verify(digits_network, digits[0], question)
     assert [each.verdict for each in result.findings] == ["unknown", "unknown"]

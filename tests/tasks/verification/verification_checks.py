@@ -10,8 +10,9 @@ from verification_oracles import autograd_ai, grid
 from assay.tasks.verification.cells import Cells
 from assay.tasks.verification.grammar import parse_theta
 from assay.tasks.verification.network import read_network
+from assay.tasks.verification.problem import ProofQuestion
 from assay.tasks.verification.subdivide import pattern_keys
-from assay.tasks.verification.verify import ProofQuestion, verify
+from assay.tasks.verification.verify import verify
 
 
 def random_points(theta, count, seed=0):

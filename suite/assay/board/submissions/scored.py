@@ -21,7 +21,7 @@ from assay.board.submissions.reader import (
     parse_json,
     refuse,
 )
-from assay.runner.store import StoredFiles
+from assay.runner.job_store import StoredFiles
 
 _MAX_ARRAYS = 1000  # in one archive
 

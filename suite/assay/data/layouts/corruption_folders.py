@@ -16,7 +16,7 @@ class CorruptionFolders(Layout):
 
     Attributes:
         classes: the class folders' names in the order of class indices, as a list or as the name of a text file beside
-            the manifest (one a line).
+            the manifest (one per line).
     """
 
     type: Literal["corruption-folders"]

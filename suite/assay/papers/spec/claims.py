@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from assay.common.validation import StrictModel
-from assay.papers.spec.names import Name
+from assay.papers.spec.measurements import Name
 
 
 class Pair(StrictModel):

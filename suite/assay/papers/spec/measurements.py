@@ -6,6 +6,9 @@ from pydantic import Field
 
 from assay.common.validation import StrictModel
 
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
+"""Of an entry in a paper's file."""
+
 
 class Cell(StrictModel):
     """One published figure; ``scale`` brings it to the unit of ours (0.01 for per cent beside proportions)."""

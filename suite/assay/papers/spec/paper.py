@@ -15,11 +15,10 @@ from assay.papers.spec.measurements import (
     Cell,
     Measurement,
     MetricMeasurement,
+    Name,
     RegionsMeasurement,
 )
-from assay.papers.spec.names import Name
-from assay.papers.spec.published import with_figures
-from assay.papers.spec.rules import without_rules
+from assay.papers.spec.rules import with_figures, without_rules
 from assay.papers.spec.scales import PaperScale, ScaleName
 
 

@@ -1,4 +1,4 @@
-"""Entries of a paper's file that are alike, written once: a rule stands for what it gives for every name.
+"""What a paper's file says once: a rule stands for entries that are alike, and a CSV file for a table's figures.
 
 ::
 
@@ -16,12 +16,16 @@ gives four entries, the first ``sat_1: {text: SAT at 1/255, model: sat}``.
 rule may bring names of its own instead, ``{name: text}`` or a list. A name may have several texts. Where it lacks one
 (``{model.recipe}`` of ``sat`` above), the name itself stands there. Other braces are left as they are.
 
-Models and measurements have rules under ``each``. Among claims, a rule stands in the list, and ``put`` is a list too.
-Claims may be gathered by place: ``claims: {PLACE: [claim, …]}``.
+Models and measurements have rules under ``each``. Among tables and claims, a rule stands in the list, and ``put`` is a
+list too. Both may be gathered by place: ``claims: {PLACE: [claim, …]}``.
+
+``figures: FILE.csv`` of a table stands for its columns and rows; the file lies beside the paper's.
 """
 
+import csv
 from collections.abc import Iterator, Mapping
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 from assay.common.errors import UserError
@@ -30,13 +34,14 @@ EACH = "each"
 WORDS = "words"
 _ALL = "all"
 _PLACES = ("models", "measurements")
+_LISTS = ("tables", "claims")
 _FORM = "a rule is written {for: {NAME: values}, put: {key: entry}}"
 
 Words = Mapping[str, Mapping[Any, Any]]
 
 
 def without_rules(document: dict[str, Any], where: str) -> dict[str, Any]:
-    """A paper's document with its rules written out: those of models, measurements, claims and scales.
+    """A paper's document with its rules written out: those of models, measurements, tables, claims and scales.
 
     Raises:
         UserError: a rule is not of the form above, or two rules give one name; ``where`` is the file.
@@ -61,8 +66,7 @@ def without_rules(document: dict[str, Any], where: str) -> dict[str, Any]:
 def _written_out(document: dict[str, Any], words: Words, where: str) -> dict[str, Any]:
     try:
         found = {place: _expanded(document[place], words) for place in _PLACES if place in document}
-        if "claims" in document:
-            found["claims"] = _claims(document["claims"], words)
+        found |= {part: _by_place(document[part], words) for part in _LISTS if part in document}
     except ValueError as error:
         raise UserError(f"{where}: {error}") from error
     return {**document, **found}
@@ -87,13 +91,13 @@ def _expanded(entries: Any, words: Words) -> Any:
     return found | {name: entry for name, entry in entries.items() if name != EACH}
 
 
-def _claims(claims: Any, words: Words) -> Any:
-    """The claims as one list, each with its place; a rule gives all of its claims for one name after the other."""
-    by_place = claims.items() if isinstance(claims, dict) else [(None, claims)]
+def _by_place(listed: Any, words: Words) -> Any:
+    """Claims or tables as one list, each with its place; a rule gives all its entries name by name."""
+    by_place = listed.items() if isinstance(listed, dict) else [(None, listed)]
     found: list[Any] = []
     for place, entries in by_place:
         if not isinstance(entries, list):
-            return claims
+            return listed
         for entry in entries:
             found += [
                 each if place is None or not isinstance(each, dict) else {"place": place, **each}
@@ -106,8 +110,8 @@ def _one_or_many(entry: Any, words: Words) -> list[Any]:
     if not isinstance(entry, dict) or "put" not in entry:
         return [entry]
     if not isinstance(entry["put"], list) or not entry["put"]:
-        raise ValueError("claims: a rule is written {for: {NAME: values}, put: [claim]}")
-    return [_filled(claim, chosen) for chosen in _chosen(entry, words) for claim in entry["put"]]
+        raise ValueError("tables and claims: a rule is written {for: {NAME: values}, put: [entry]}")
+    return [_filled(each, chosen) for chosen in _chosen(entry, words) for each in entry["put"]]
 
 
 def _chosen(rule: Mapping[str, Any], words: Words) -> Iterator[dict[str, str]]:
@@ -149,3 +153,40 @@ def _filled(part: Any, words: Mapping[str, str]) -> Any:
         for word, text in words.items():
             part = part.replace(word, text)
     return part
+
+
+def with_figures(document: dict[str, Any], path: Path) -> dict[str, Any]:
+    """The document of the paper's file ``path`` with the figures of such tables written out.
+
+    The first line of a CSV file names the columns after the first, each other line is a row: its label, then one figure
+    per column, with nothing where the paper has none.
+
+    Raises:
+        UserError: a file cannot be read, or a figure is no number.
+    """
+    tables = document.get("tables")
+    if not isinstance(tables, list):
+        return document
+    return {**document, "tables": [_with_figures(table, path) for table in tables]}
+
+
+def _with_figures(table: Any, path: Path) -> Any:
+    if not isinstance(table, dict) or "figures" not in table:
+        return table
+    rest = {key: value for key, value in table.items() if key != "figures"}
+    return {**rest, **_figures(path.parent / str(table["figures"]))}
+
+
+def _figures(path: Path) -> dict[str, Any]:
+    try:
+        (_, *columns), *rows = csv.reader(path.read_text(encoding="utf-8").splitlines())
+        return {
+            "columns": columns,
+            "rows": {label: [float(cell) if cell else None for cell in cells] for label, *cells in rows},
+        }
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); check `figures` of the table") from error
+    except ValueError as error:
+        raise UserError(
+            f"{path}: expected a line of columns, then a label and numbers in each line ({error})"
+        ) from error

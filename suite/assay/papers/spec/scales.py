@@ -6,8 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from assay.common.validation import StrictModel
-from assay.papers.spec.measurements import Measurement
-from assay.papers.spec.names import Name
+from assay.papers.spec.measurements import Measurement, Name
 
 ScaleName = Literal["smoke", "cpu", "full"]
 SCALES: tuple[ScaleName, ...] = ("smoke", "cpu", "full")

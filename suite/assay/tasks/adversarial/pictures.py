@@ -61,7 +61,7 @@ Adversarial = Mapping[tuple[str, Fraction], tuple["Tensor", "Tensor"]]
 
 
 def sheet_png(clean: "Tensor", label: int, adversarial: "Adversarial") -> bytes:
-    """The sheet of one image as a PNG: per attack a line of images and a line of differences, a column per radius.
+    """The sheet of one image as a PNG: per attack one line of images and one of differences, per radius one column.
 
     Args:
         clean: the image, (C, H, W) in [0, 1].

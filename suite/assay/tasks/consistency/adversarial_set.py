@@ -90,8 +90,8 @@ class MadeSet:
             _publish_whole(recipe)
         except OSError as error:
             raise UserError(
-                f"{recipe.folder}: the adversarial set cannot be written ({error.strerror}); what is there is whole: "
-                "make room, or set ASSAY_CACHE to another folder, and run the same command again"
+                f"{recipe.folder}: the adversarial set cannot be written ({error.strerror}); what is "
+                "stored is sound: make room, or set ASSAY_CACHE to another folder, and run the same command again"
             ) from error
         sources = [index for index in range(first, end) for _ in range(recipe.versions)]
         rows = [row for index in range(first, end) for row in stored_rows(recipe.folder, index) or ()]

@@ -50,7 +50,7 @@ class ImageStream:
         numbers: the data set's own indices.
         load: some of these to (n, C, H, W) float32 in [0, 1] on the run's device.
         model: as it reads these pictures.
-        kept: top images a neuron keeps of the whole set.
+        kept: how many top images of the whole set a neuron keeps.
     """
 
     numbers: Sequence[int]
@@ -66,7 +66,7 @@ def evaluate(
     units: Sequence[Unit],
     context: RunContext,
 ) -> Iterator[Record]:
-    """One record a block.
+    """One record per block.
 
     Raises:
         NotApplicableError: the network has no convolution and no block to look at.

@@ -85,7 +85,7 @@ def _histogram(axes: Axes, values: Floats, edges: Floats, floor: float, label: s
 
 
 def top_image_sheet(neurons: Sequence[NeuronSheet]) -> Figure:
-    """Two rows a neuron, real above adversarial, the receptive field outlined: the paper's Fig. 2 to 4."""
+    """Two rows per neuron, real above adversarial, the receptive field outlined: the paper's Fig. 2 to 4."""
     rows = [
         (f"{sheet.title}\n{kind}", images)
         for sheet in neurons

@@ -18,7 +18,7 @@ def rows_path(folder: Path, index: int) -> Path:
 
 
 def stored_rows(folder: Path, index: int) -> list[dict[str, Any]] | None:
-    """What became of one source, or None while nobody knows."""
+    """What one source gave, or None while that is not known."""
     try:
         rows: list[dict[str, Any]] = json.loads(rows_path(folder, index).read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):

@@ -123,7 +123,7 @@ def read_recipe(spec: EnsembleSpec, data: Dataset, source: DataSource) -> Advers
         if info.input_shape[0] != first.input_shape[0]:
             raise UserError(
                 f"adversarial: {first.name} takes {first.input_shape[0]} channels and {info.name} "
-                f"{info.input_shape[0]}; choose models of one kind of image"
+                f"{info.input_shape[0]}; choose models that take the same kind of image"
             )
     _check_targets(recipe)
     with naming_the_set():

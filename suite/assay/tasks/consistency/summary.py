@@ -64,7 +64,7 @@ def _metrics(spec: ConsistencySpec, scoring: Scoring) -> Iterator[Metric]:
 
 
 def _guards(scoring: Scoring, records: Sequence[Record]) -> Iterator[Guard]:
-    """The ways in which the figures could be a lie, or say less than they seem to; each is checked in every run."""
+    """Guards: how the figures could be a lie, or say less than they seem to. Every run checks each."""
     real, kept = scoring.counts["real"], scoring.kept
     yield _enough(real, f"{kept['real']} of {real} images stand for a neuron: its figure is mostly sampling")
     yield _worst(scoring, "top_images_decided", scoring.tied_share, TIED_LIMIT,
@@ -160,7 +160,7 @@ def _largest(records: Sequence[Record], check: str, limit: float, detail: str) -
 
 
 def rows(spec: ConsistencySpec, records: Sequence[Record]) -> Iterator[Mapping[str, Any]]:
-    """One row a neuron and layer at the headline sigma; a block that failed has one row with its error."""
+    """One row per neuron and layer at the headline sigma; a block that failed has one row with its error."""
     scoring = Scoring.where_possible(spec, clean_records(records))
     if scoring is not None:
         for layer in scoring.layers:

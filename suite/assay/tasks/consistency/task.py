@@ -33,7 +33,7 @@ class ConsistencyTask(Task[ConsistencySpec, "ConsistencyData"]):
     attackers = "adversarial.ensemble"
 
     def open_data(self, spec: ConsistencySpec, source: DataSource) -> "ConsistencyData":
-        """The real images, the hierarchy, and the adversarial set, of which each unit makes what it lacks."""
+        """The real images, the hierarchy and the adversarial set. A unit makes what the set still lacks."""
         from assay.tasks.consistency.opening import open_data
 
         return open_data(spec, open_images(source), source)
@@ -58,7 +58,7 @@ class ConsistencyTask(Task[ConsistencySpec, "ConsistencyData"]):
             check_layers(load(), spec.layers)
 
     def units(self, spec: ConsistencySpec, data: "ConsistencyData") -> list[Unit]:
-        """One unit a block of consecutive real images, with the adversarial images made from them."""
+        """One unit per block of consecutive real images, with the adversarial images made from them."""
         from assay.tasks.consistency.blocks import BLOCK_IMAGES
 
         count = len(data.real.samples)

@@ -65,7 +65,7 @@ class TopK:
 
     Args:
         n_neurons: rows.
-        k: images kept a neuron.
+        k: images kept per neuron.
     """
 
     def __init__(self, n_neurons: int, k: int) -> None:

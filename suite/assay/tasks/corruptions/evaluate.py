@@ -1,4 +1,4 @@
-"""Ask a network about an image and all its corrupted pictures: plain values, one record an image."""
+"""Ask a network about an image and all its corrupted pictures: plain values, one record per image."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -41,7 +41,7 @@ def pictures_of(
 def evaluate(
     spec: CorruptionsSpec, model: LoadedModel, data: "Dataset", units: Sequence[Unit], context: RunContext
 ) -> Iterator[Record]:
-    """One record a unit."""
+    """One record per unit."""
     first = context.first(spec.sheets) if spec.pictures == "made" else frozenset()
     for unit in units:
         pictures = pictures_of(spec, model, data, unit.payload)

@@ -57,7 +57,7 @@ def _heat_map(spec: CorruptionsSpec, outcomes: CorruptionOutcomes) -> Figure:
 
 
 def _curves(spec: CorruptionsSpec, outcomes: CorruptionOutcomes) -> Figure:
-    """The mean over corruptions, with each of them behind it."""
+    """The mean over corruptions, and each corruption's own figure."""
     chart = go.Figure()
     known = outcomes.clean is not None
     severities = [*([0] if known else []), *spec.severities]

@@ -1,4 +1,4 @@
-"""The ways in which accuracies on corrupted pictures could be a lie; each is looked for in every run."""
+"""Guards: how accuracies on corrupted pictures could be a lie. Every run checks each."""
 
 from collections.abc import Iterator, Sequence
 

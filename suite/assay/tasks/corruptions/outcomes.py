@@ -1,4 +1,4 @@
-"""What is right of which picture: the records as arrays. Without torch."""
+"""Which pictures were answered rightly: the records as arrays. Without torch."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -30,7 +30,7 @@ class Image(NamedTuple):
 
 
 def images(spec: CorruptionsSpec, data: "Dataset") -> list[Unit]:
-    """One unit an image, in the data set's order.
+    """One unit per image, in the data set's order.
 
     Raises:
         UserError: published pictures lack one that the spec names.
@@ -55,8 +55,8 @@ def _place(sample: "Sample", name: str) -> _Place:
     if len(parts) == 3 and parts[1].isdecimal() and int(parts[1]) in SEVERITIES:
         return _Place(parts[0], int(parts[1]), parts[2])
     raise UserError(
-        f"data set {name}: the id {sample.unit_id!r} does not begin CORRUPTION/SEVERITY/; write `pictures: made` to "
-        "corrupt its pictures, or `plain` to score them as they are"
+        f"data set {name}: the id {sample.unit_id!r} does not begin with CORRUPTION/SEVERITY/; write `pictures: made` "
+        "to corrupt its pictures, or `plain` to score them as they are"
     )
 
 

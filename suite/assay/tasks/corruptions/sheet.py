@@ -49,7 +49,7 @@ def sheet(pictures: Sequence[SheetPicture], model: ModelInfo) -> bytes:
 
 
 def _names(model: ModelInfo) -> list[str]:
-    """Each class's name for people; [] where nobody states them."""
+    """Each class's name for people; [] where none is stated."""
     known = class_names(model)
     return (
         []

@@ -77,7 +77,7 @@ class CorruptionsTask(Task[CorruptionsSpec, "Dataset"]):
         return images_in_a_pass(input_shape, device, cpu_values=16 * 3 * 224 * 224, most_on_cpu=100, most=100)
 
     def units(self, spec: CorruptionsSpec, data: "Dataset") -> list[Unit]:
-        """One unit an image, with all its pictures."""
+        """One unit per image, with all its pictures."""
         from assay.tasks.corruptions.sets import images
 
         return images(spec, data)
@@ -142,7 +142,7 @@ class CorruptionsTask(Task[CorruptionsSpec, "Dataset"]):
         return figures(spec, records)
 
     def rows(self, spec: CorruptionsSpec, records: Sequence[Record]) -> Iterable[Mapping[str, Any]]:
-        """One row a picture, the clean one at severity 0; an image that failed has one row with its error."""
+        """One row per picture, the clean one at severity 0; an image that failed has one row with its error."""
         for record in records:
             if record.error is not None:
                 yield {"unit_id": record.unit_id, "error": record.error}

@@ -27,7 +27,7 @@ from assay.tasks.srvr.render import (
 )
 
 EDGE_SUPERSAMPLING = 8
-"""Samples of a pixel along each side by which edges are found: more than an image needs."""
+"""Samples along each side of a pixel when edges are looked for: more than an image needs."""
 _CANDIDATES = 6
 """Edges of the two faces of a pair."""
 _SLACK = 0.01
@@ -150,7 +150,11 @@ def _add_edges(
         found = _find_crossings(surface, here, neighbours, (line, first, along), raster)
         line, first = line[found.index], first[found.index]
         speed = _speed(view, found, along, raster)
+        # An edge is met along rows and along columns. Here it counts by the square of its normal's component along
+        # the line, 1 / (1 + lean^2); the other direction gives the rest.
         step = (light[line, first] - light[line, first + 1]) / (1 + found.lean**2)
+        # Within the height of this line a slanted edge passes `reach` samples; the part beyond the middle of the pair
+        # is the second sample's.
         reach = found.lean.abs().clamp(min=1e-6)
         second = ((found.place - 0.5) / reach + 0.5).clamp(0, 1)
         for column, part in ((first, 1 - second), (first + 1, second)):
@@ -182,15 +186,18 @@ def _find_crossings(
     corners = surface.corners[:, :, neighbours.clamp(min=0).reshape(-1)]
     points = project(corners, here, raster)[:, :, 0].view(3, 3, 2, count)
     begin, end = points, points.roll(-1, dims=1)
+    # Where the edge meets the line of the samples. An edge along that line has no height, and a share that is infinite
+    # or NaN, which does not pass.
     height = end[1 - along] - begin[1 - along]
     share = (line - begin[1 - along]) / height
     width = end[along] - begin[along]
     position = begin[along] + share * width - first
-    depth = begin[2] + share * (end[2] - begin[2])
+    depth = begin[2] + share * (end[2] - begin[2])  # inverse depth, which is linear in the image
     passes = (share >= 0) & (share <= 1) & (position >= -_SLACK) & (position <= 1 + _SLACK)
     depth = torch.where(passes & (neighbours >= 0), depth, torch.full_like(depth, -1.0)).view(
         _CANDIDATES, count
     )
+    # The nearest edge hides the others. A pair without one is cut by the line where two faces meet inside each other.
     nearest, edge = depth.max(0)
     index = (nearest > 0).nonzero()[:, 0]
     edge = edge[index]

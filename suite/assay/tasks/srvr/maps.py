@@ -209,7 +209,7 @@ def load_maps(path: Path) -> SemanticMaps:
         )
     if any(found[name].dtype.kind not in "fiu" for name in ("maps", "azimuth_deg", "elevation_deg")):
         raise UserError(
-            f"semantic maps {path}: holds other than numbers; `assay maps` writes the form expected"
+            f"semantic maps {path}: holds something other than numbers; `assay maps` writes the form expected"
         )
     maps = SemanticMaps(
         maps=found["maps"].astype(np.float64),

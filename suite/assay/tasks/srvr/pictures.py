@@ -129,7 +129,7 @@ def _traces(spec: SrvrSpec, found: Study) -> Iterator[Figure]:
 
 
 def _contact(records: Sequence[Record]) -> Iterator[Figure]:
-    """The renders that the records keep, a shape a row."""
+    """The renders that the records keep, one row per shape."""
     images, captions, columns = [], [], 0
     for record in records:
         kept = record.values.get("renders")

@@ -1,7 +1,7 @@
 """A batched scan-line rasteriser in plain PyTorch, for CPU and CUDA: which face does each sample see?
 
 Faces are cut into rows, rows into fragments (one sample of one face), and the nearest fragment of each sample
-is kept: one int64 key a fragment, inverse depth above and face index below, reduced by maximum. Every stage
+is kept: one int64 key per fragment, inverse depth above and face index below, reduced by maximum. Every stage
 works on pieces of a bounded number of items, so neither the size of a mesh nor that of a batch matters for
 memory; time is linear in views and faces. The result does not depend on how views are batched, bit by bit.
 """
@@ -157,6 +157,7 @@ def _draw(triangles: _Triangles, raster: int, max_items: int, keys: Tensor) -> N
         rows = _cut(triangles, owner, offset, raster)
         for row, step in expand(rows.sample_count, max_items):
             depth = rows.inverse_depth.index_select(0, row) + rows.slope.index_select(0, row) * step
+            # The bits of positive floats are in the order of the floats: one maximum compares depths, then faces.
             key = (depth.view(torch.int32).long() << 32) | rows.face.index_select(0, row)
             keys.scatter_reduce_(0, rows.first_sample.index_select(0, row) + step, key, "amax")
 
@@ -167,6 +168,8 @@ def _cut(triangles: _Triangles, owner: Tensor, offset: Tensor, raster: int) -> _
     edges = triangles.edges.index_select(1, owner)
     top_row, top_column, top_depth, mid_row, mid_column, mid_depth, *slopes = edges
     below_top, below_mid = row - top_row, row - mid_row
+    # The long edge, from the first corner to the third, passes all rows; the two short ones share them at the middle
+    # corner. So a row ends at the long edge and at one of the short ones, and the columns say which is on the left.
     above = below_mid < 0
     column_long = top_column + slopes[0] * below_top
     depth_long = top_depth + slopes[1] * below_top
@@ -175,7 +178,9 @@ def _cut(triangles: _Triangles, owner: Tensor, offset: Tensor, raster: int) -> _
     left, right = torch.minimum(column_long, column_short), torch.maximum(column_long, column_short)
     depth_left = torch.where(column_long <= column_short, depth_long, depth_short)
     depth_right = depth_long + depth_short - depth_left
+    # A row narrower than this holds one sample at the most, for which the slope does not matter.
     slope = (depth_right - depth_left) / (right - left).clamp(min=1e-6)
+    # Samples lie at integers: those from ceil(left) to floor(right) are inside, as far as they are in the picture.
     first = left.ceil().clamp(min=0)
     count = (right.floor().clamp(max=raster - 1) - first + 1).clamp(min=0)
     line = triangles.view.index_select(0, owner) * raster + row.long()

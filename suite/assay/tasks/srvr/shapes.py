@@ -27,7 +27,7 @@ from assay.tasks.srvr.mesh import EARS, SUFFIXES, TIDIED, Mesh, conversions_of, 
 from assay.tasks.srvr.procedural import EMBEDDED_SHAPES, embedded_mesh
 
 _POLYGONAL = (".obj", ".off", ".ply")  # formats whose faces may have more than three corners
-_READING = 1  # raised whenever `conversions_of` would say otherwise of some file
+_READING = 1  # raised whenever `conversions_of` would answer differently for some file
 
 Labels = Annotated[dict[str, int], Field(min_length=1)]
 
@@ -120,7 +120,7 @@ class MeshFolderLayout(StrictModel):
         )
 
     def open(self, files: DataFiles) -> tuple[Shape, ...]:
-        """One shape a file, in the order of paths.
+        """One shape per file, in the order of paths.
 
         Raises:
             UserError: a file's class has no label.

@@ -174,7 +174,9 @@ class SrvrSpec(TaskSpec):
         self.domain.require_inside(self.initial)
         for name in self.periodic:
             if not any(axis.periodic for axis in self.axes if axis.name == name):
-                raise ValueError(f"periodic: {name} is no parameter here whose grid goes all round")
+                raise ValueError(
+                    f"periodic: {name} is not a parameter of this task whose grid goes all the way round"
+                )
         self._check_camera()
         names = [method.settings(self.as_published).method for method in self.methods]
         if len(set(names)) != len(names):

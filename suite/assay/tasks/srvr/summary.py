@@ -156,7 +156,7 @@ def _count(name: str, value: int, n: int, headline: bool = False) -> Metric:
 
 
 def _guards(spec: SrvrSpec, records: Sequence[Record], found: Study) -> Iterator[Guard]:
-    """The ways in which such a number could be a lie; each is checked in every run."""
+    """Guards: how the number could be a lie. Every run checks each."""
     rows = [record.values for record in records if record.values["kind"] == "row"]
     coverage = min((row["checks"]["least_coverage"] for row in rows), default=1.0)
     yield Guard(

@@ -105,7 +105,7 @@ class SrvrTask(Task[SrvrSpec, "ShapeSet"]):
             check_image_size(spec.image_size, load())
 
     def units(self, spec: SrvrSpec, data: "ShapeSet") -> list[Unit]:
-        """One unit a row of a shape's map; for ``function: network`` one a shape and method, too."""
+        """One unit per row of a shape's map; with ``function: network``, one per shape and method, too."""
         from assay.tasks.srvr.work import plan
 
         return plan(spec, data)

@@ -1,4 +1,4 @@
-"""One temperature a network, by which its scores are those of a calibrated one. Numpy alone.
+"""One temperature per network, which makes its scores those of a calibrated one. Numpy alone.
 
 Softmax scores depend on the logits' scale, which changes no decision: a network whose last layer is divided by two is
 half as sure of everything, and its robust regions shrink. Temperature scaling (Guo et al. 2017, section 4.2) divides
@@ -12,7 +12,7 @@ import numpy as np
 
 from assay.tasks.srvr.arrays import FloatArray, IntArray
 
-_ROUNDS = 200  # halvings of the interval in which log T is sought
+_ROUNDS = 200  # how often the interval that holds log T is halved
 _WIDEST = 18.0  # log of how far T may lie from the logits' own spread
 
 

@@ -110,7 +110,7 @@ class Blocks:
         return _section(0, value.shape, total)
 
     def finish(self, value: AffineValue) -> tuple[Layer, ...]:
-        """All blocks, the last of which gives this value and has no gates."""
+        """All blocks; the last one gives this value and has no gates."""
         splits = torch.zeros(value.size, dtype=torch.bool)
         return (*self.layers, Layer(value.maps, value.offset, splits))
 

@@ -1,4 +1,4 @@
-"""Boxes of the unit cube between points that were looked at, the most promising of which are halved."""
+"""Boxes of the unit cube between points that were looked at; the most promising ones are halved."""
 
 from __future__ import annotations
 

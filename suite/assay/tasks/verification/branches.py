@@ -13,7 +13,7 @@ from assay.tasks.verification.linear import Linear
 
 @dataclass(frozen=True)
 class Section:
-    """Some consecutive ones, `start` to `stop`, of so many inputs."""
+    """The inputs from `start` to `stop`, of a given number of inputs."""
 
     start: int
     stop: int

@@ -16,9 +16,9 @@ from assay.tasks.verification.evaluate import exact_network
 from assay.tasks.verification.grammar import parse_theta
 from assay.tasks.verification.network import PiecewiseNetwork
 from assay.tasks.verification.perturbations import Theta
+from assay.tasks.verification.problem import with_clamp
 from assay.tasks.verification.spec import AUTO_CELLS, AUTO_RELUS, VerificationSpec
 from assay.tasks.verification.subdivide import subdivide
-from assay.tasks.verification.verify import with_clamp
 
 
 class Chooser:
@@ -57,7 +57,7 @@ def within_budget(model: LoadedModel, image: Tensor, combinations: Sequence[Sequ
 
 
 def cells_are_few(network: PiecewiseNetwork, image: Tensor, theta: Theta, most: int) -> bool:
-    """Whether the image has at most so many activation cells; stops counting where it has not."""
+    """Whether the image has at most this many activation cells; stops counting when there are more."""
     layers = with_clamp(network) if theta.clamp else network.layers
     count = 0
     for piece in theta.pieces:

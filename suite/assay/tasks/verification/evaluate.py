@@ -1,4 +1,4 @@
-"""Verify a block of images: one record an image and combination of perturbations."""
+"""Verify a block of images: one record per image and combination of perturbations."""
 
 import io
 import re
@@ -20,8 +20,9 @@ from assay.tasks.verification.grammar import parse_motions, parse_theta
 from assay.tasks.verification.network import PiecewiseNetwork, read_network
 from assay.tasks.verification.nodes import UnsupportedLayerError
 from assay.tasks.verification.perturbations import Theta
+from assay.tasks.verification.problem import ProofQuestion
 from assay.tasks.verification.spec import VerificationSpec, property_name
-from assay.tasks.verification.verify import ProofQuestion, PropertyFinding, Verification, verify
+from assay.tasks.verification.verify import PropertyFinding, Verification, verify
 
 SHOWN_IMAGES = 2  # how many images of a task get pictures
 
@@ -116,7 +117,7 @@ def question(spec: VerificationSpec, combination: Sequence[str], seed: int) -> P
 def evaluate(
     spec: VerificationSpec, model: LoadedModel, data: Dataset, units: Sequence[Unit], context: RunContext
 ) -> Iterator[Record]:
-    """One record a unit, in order."""
+    """One record per unit, in order."""
     network = exact_network(model)
     for unit in units:
         sample, combination = unit.payload

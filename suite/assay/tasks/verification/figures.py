@@ -17,7 +17,8 @@ from torch import Tensor
 from assay.tasks.verification.attention import counted_labels, saliency_maps
 from assay.tasks.verification.network import PiecewiseNetwork
 from assay.tasks.verification.perturbations import Theta
-from assay.tasks.verification.verify import ProofQuestion, PropertyFinding, Verification
+from assay.tasks.verification.problem import ProofQuestion
+from assay.tasks.verification.verify import PropertyFinding, Verification
 
 Target = Path | BinaryIO
 
@@ -104,7 +105,7 @@ class MapColumn:
 def saliency_panels(
     network: PiecewiseNetwork, image: Tensor, theta: Theta, points: Sequence[Tensor], target: Target
 ) -> None:
-    """Draw the image, its actual and expected saliency map and their difference, a column a point (Fig. 2).
+    """Draw the image, its actual and expected saliency map and their difference, one column per point (Fig. 2).
 
     Maps are those of the predicted label, summed over channels; the titles give ai for that label.
 

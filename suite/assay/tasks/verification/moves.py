@@ -29,7 +29,7 @@ Shape = tuple[int, int, int]
 Check = Callable[[Shape], None]
 """Takes the picture's (channels, height, width); raises UserError where the range leaves the picture."""
 
-GEOMETRY, FILTER, TONE = range(3)  # the order in which motions act, whatever order they are written in
+GEOMETRY, FILTER, TONE = range(3)  # motions act in this order, however they are written
 _WIDEST = 3  # standard deviations that a Gaussian reaches
 
 
@@ -139,7 +139,7 @@ def brightness(lower: float, upper: float, clamp: bool = False) -> Motion:
 
 
 def patch(lower: float, upper: float, square: Square, grey: tuple[float, ...] | None = None) -> Motion:
-    """Add p in [lower, upper] to a rectangle, or with `grey` blend it: (1 - p) x + p grey, a grey value a channel."""
+    """Add p in [lower, upper] to a rectangle, or with `grey` blend it: (1 - p) x + p grey, one grey per channel."""
     check_range("patch", lower, upper)
 
     def move(images: Tensor, theta: Tensor) -> Tensor:

@@ -160,7 +160,7 @@ def _flat(arguments: object) -> Iterator[object]:
 
 
 def _check_answers(network: PiecewiseNetwork) -> None:
-    """Refuse a network that answers otherwise than the layers that its graph shows (a value changed in place, say)."""
+    """Refuse a network whose answers differ from those of its graph's layers (as when it changes a value in place)."""
     generator = torch.Generator().manual_seed(0)
     images = torch.rand(2, *network.input_shape, generator=generator, dtype=torch.float64)
     rows = images.flatten(1)

@@ -22,7 +22,7 @@ from assay.common.errors import UserError
 from assay.tasks.verification.squares import Square, grey_values
 
 Displacement = Callable[[Tensor], Tensor]
-"""Takes images `(..., H, W)` to displacements `(1 + d, ..., H, W)`: a constant, then a slope a parameter."""
+"""Takes images `(..., H, W)` to displacements `(1 + d, ..., H, W)`: a constant, then one slope per parameter."""
 
 MAX_PARAMETERS = 3
 

@@ -16,7 +16,7 @@ from assay.tasks.verification.lines import CellsToCut, Cuts, Lines, box_bounds, 
 
 
 def screen_windows(cells: Cells, lines: Lines) -> CellsToCut:
-    """Settle the windows of which a cell's bounding box shows the largest entry; the others become pairs."""
+    """Settle the windows whose largest entry a cell's bounding box shows; the others become pairs."""
     middle, reach = (in_windows(each, lines.window) for each in box_bounds(cells, lines))
     lower, upper = middle - reach, middle + reach
     slack = _slack(lines)[:, None]
@@ -31,7 +31,7 @@ def screen_windows(cells: Cells, lines: Lines) -> CellsToCut:
 
 
 def settle_windows(work: CellsToCut, lines: Lines) -> tuple[CellsToCut, Cuts]:
-    """Note the largest entry of the windows that have one throughout their cell; say how to cut for the others."""
+    """Note the largest entry of each window that has one throughout its cell; say how to cut for the others."""
     values = torch.where(work.rivals[:, None], work.values(lines), -torch.inf)
     slack = _slack(lines)[work.pair_unit]
     top = values.amax(2, keepdim=True)

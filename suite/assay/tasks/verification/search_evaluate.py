@@ -1,4 +1,4 @@
-"""Search a block of images: one record an image and combination of perturbations."""
+"""Search a block of images: one record per image and combination of perturbations."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def origins(
 def evaluate(
     spec: VerificationSpec, model: LoadedModel, data: Dataset, units: Sequence[Unit], context: RunContext
 ) -> Iterator[Record]:
-    """One record a unit, in order; images of one combination are looked at together."""
+    """One record per unit, in order; images of one combination are looked at together."""
     samples = list(dict.fromkeys(unit.payload[0] for unit in units))
     pixels = context.loader.batch([LoadedPicture(model, data, sample) for sample in samples], context.device)
     fast, exact = origins(spec, model.module, pixels, context.batch_size)

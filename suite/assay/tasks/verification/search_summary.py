@@ -1,4 +1,4 @@
-"""From what the search found to figures; pure, and without torch. Their names and titles say that nothing is proved."""
+"""Figures of what the search found; pure, without torch. Names and titles say that nothing is proved."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -61,7 +61,7 @@ def _infinite_if_none(ratio: float | None) -> float:
 
 
 def guards(spec: VerificationSpec, records: Sequence[Record]) -> Iterator[Guard]:
-    """The ways in which what was found could be a lie, or nothing was found because nothing could be."""
+    """Guards: how a finding could be a lie, and how nothing could have been found."""
     rows = [record.values for record in records]
     yield Guard.none_found(
         "attention_is_not_zero",

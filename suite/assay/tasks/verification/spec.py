@@ -17,7 +17,7 @@ RELATIVE_SUP = "median_relative_sup"
 GRAMMAR_HELP = """One to three parameters in all; repeat the option to combine. The grammar:
 brightness:LO:HI[:clamp] adds LO..HI to every pixel (clamp: cut to [0, 1]);
 patch:LO:HI:ROW:COLUMN:HxW[:GREY] adds LO..HI to a rectangle, in pixels or all four in per cent of the side
-(40%:40%:20%x20%); GREY, or a grey a channel as R,G,B: blend towards it instead, for the exact verifier only alone;
+(40%:40%:20%x20%); GREY, or one grey per channel as R,G,B: blend towards it instead, for the exact verifier only alone;
 translation:x|y:LO:HI moves by LO..HI pixels right or down, sub-pixel;
 translation:xy:LO:HI both at once, whole LO and HI, interpolated on triangles.
 For the search alone: rotation:LO:HI degrees, scale:LO:HI, contrast:LO:HI about mid-grey, blur:LO:HI pixels."""
@@ -25,7 +25,7 @@ WITHIN_QUARTER_SEEN = "attention_within_quarter_where_looked"
 """The search's figure that ranks: the share of its grid on which ai stays within a quarter. Nothing is proved."""
 RELATIVE_SUP_FOUND = "median_relative_sup_found"
 AUTO_RELUS, AUTO_CELLS = 10_000, 20_000
-"""``auto`` takes the exact verifier up to so many ReLUs, and activation cells of a combination on the first image."""
+"""Limits up to which ``auto`` takes the exact verifier: ReLUs, and cells of a combination on the first image."""
 _SHAPE = re.compile(r"^[a-z]+(:[A-Za-z0-9.,+%-]+)+$")
 
 Verifier = Literal["exact", "search", "auto"]
@@ -74,7 +74,7 @@ class VerificationSpec(TaskSpec):
     labels: Annotated[Literal["predicted", "all", "top5"], IDENTITY] = "all"
     images: Annotated[int | None, IDENTITY] = Field(default=None, ge=1)
     timeout_s: Annotated[float, IDENTITY] = Field(default=600.0, ge=0)
-    # Fields that came after results were published: where they say nothing new they are in no dump, and so in no key.
+    # These fields came after results were published. At their defaults no dump has them, and so no key.
     verifier: Annotated[Verifier, IDENTITY] = Field(
         default="exact", exclude_if=lambda verifier: verifier == "exact"
     )

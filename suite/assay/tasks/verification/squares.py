@@ -63,7 +63,7 @@ class Square:
 
 
 def grey_values(grey: tuple[float, ...], image: Tensor) -> Tensor:
-    """Grey values, one or one a channel, as `(C, 1, 1)` or `(1, 1, 1)` of the image's type.
+    """Grey values, one or one per channel, as `(C, 1, 1)` or `(1, 1, 1)` of the image's type.
 
     Raises:
         UserError: as many as are neither 1 nor the image's channels.
@@ -71,6 +71,6 @@ def grey_values(grey: tuple[float, ...], image: Tensor) -> Tensor:
     channels = image.shape[-3]
     if len(grey) not in (1, channels):
         raise UserError(
-            f"the patch has {len(grey)} grey values for {channels} channels: give one, or one a channel"
+            f"the patch has {len(grey)} grey values for {channels} channels: give one, or one per channel"
         )
     return torch.tensor(grey, dtype=image.dtype, device=image.device)[:, None, None]

@@ -3,7 +3,7 @@
 Every output of a block is affine in theta on a cell of the layers before it. So each layer cuts each cell by the
 zero lines of its ReLUs, or by the lines where entries of a pooling window tie; what is left after the last layer is
 the list of all activation regions (Munakata et al., section II, fact (i)). All cells of a chunk are cut at once, in
-rounds: one pending line a cell and round.
+rounds: one pending line per cell and round.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ class Leaves:
 
     Attributes:
         cells: N cells.
-        patterns: `(N, n)` bool a layer, which outputs pass; for the layers with splits, in order.
-        keys: `(N,)` int64 a layer, hashes of its pattern; their sum names the activation region.
+        patterns: `(N, n)` bool per layer: which outputs pass; for the layers with splits, in order.
+        keys: `(N,)` int64 per layer, hashes of its pattern; their sum names the activation region.
         logits: `(N, 1 + d, classes)` affine forms of the outputs.
     """
 
@@ -92,6 +92,7 @@ def _descend(
         yield Leaves(cells, trail.patterns, trail.keys, values)
         return
     tolerance = rounding_of(layer, _largest(forms, cells), trail.tolerance)
+    # Lines are numbered through all layers, so a number stands for one line.
     first_name = sum(len(each.bias) * max(each.window, 1) for each in layers[:depth])
     gates = slice(layer.gates)
     lines = Lines(values[..., gates], layer.splits[gates], tolerance[gates], first_name, layer.window)
@@ -99,6 +100,7 @@ def _descend(
     pattern = layer.with_ungated(opened)
     keys = pattern_keys(pattern, layer.splits, depth)
     chunk = max(64, int(_CHUNK_BYTES / (8 * forms.shape[1] * max(len(each.bias) for each in layers))))
+    # Cells of a chunk lie near each other, so the bounds that they share are narrow.
     for index in torch.split(along_a_curve(cells.centres), chunk):
         source, passed = parent[index], pattern[index]
         before = trail[source]
@@ -221,6 +223,7 @@ def _cut(work: CellsToCut, cuts: Cuts, active: Tensor) -> CellsToCut:
     )
     if not len(index):
         return work
+    # Pairs stand in the order of cells, so a cell's first pending line is where the cell changes.
     first = torch.ones_like(work.pair_cell, dtype=torch.bool)
     first[1:] = work.pair_cell[1:] != work.pair_cell[:-1]
     halves = split(work.cells, cuts.values[first], cuts.names[first])

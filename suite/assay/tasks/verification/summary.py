@@ -84,7 +84,7 @@ def _quantile(values: Sequence[float], share: float) -> float | None:
 
 
 def _guards(spec: VerificationSpec, records: Sequence[Record]) -> Iterator[Guard]:
-    """The ways in which a verdict could be a lie; each was checked for every image."""
+    """Guards: how a verdict could be a lie. Each was checked for every image."""
     rows = [record.values for record in records]
     cover = max((abs(row["covered"] - 1) for row in rows if row["complete"]), default=0.0)
     yield Guard(

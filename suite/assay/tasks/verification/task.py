@@ -55,7 +55,7 @@ def _caption(record: Record) -> str:
 class VerificationTask(Task[VerificationSpec, "Dataset"]):
     """For which brightness, patch and translation changes is the attention provably unchanged?
 
-    The seconds an image takes are part of this family's answer (a time-out can leave it ``unknown``), so its
+    The seconds that an image takes are part of this family's answer (a time-out can leave it ``unknown``), so its
     records are equal between runs in everything but them.
     """
 
@@ -109,7 +109,7 @@ class VerificationTask(Task[VerificationSpec, "Dataset"]):
         return self.searched_meaning if searched else self.meaning
 
     def units(self, spec: VerificationSpec, data: "Dataset") -> list[Unit]:
-        """One unit an image and combination of perturbations."""
+        """One unit per image and combination of perturbations."""
         return [
             Unit(f"{sample.unit_id} {name}", (sample, index))
             for sample in data.samples[: spec.images]
@@ -165,7 +165,7 @@ class VerificationTask(Task[VerificationSpec, "Dataset"]):
         ]
 
     def rows(self, spec: VerificationSpec, records: Sequence[Record]) -> Iterable[Mapping[str, Any]]:
-        """One row an image, combination and property; theta as a JSON list in the order of the perturbations."""
+        """One row per image, combination and property; theta as a JSON list in the order of the perturbations."""
         for record in records:
             if record.error is not None:
                 yield {"unit_id": record.unit_id, "error": record.error}

@@ -7,60 +7,27 @@ what share of Theta satisfies or violates each property.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import Literal
 
 import torch
 from torch import Tensor
 
-from assay.common.errors import UserError
-from assay.tasks.verification.attention import Labels, counted_labels, heat_space, saliency_maps
+from assay.tasks.verification.attention import heat_space
 from assay.tasks.verification.audit import missed_points
 from assay.tasks.verification.cells import product_cell
-from assay.tasks.verification.layer import Layer
-from assay.tasks.verification.linear import DiagonalMap
 from assay.tasks.verification.network import PiecewiseNetwork
 from assay.tasks.verification.perturbations import Theta
+from assay.tasks.verification.problem import Problem, ProofQuestion
 from assay.tasks.verification.regions import Component, origin_component
-from assay.tasks.verification.relative import Relative, norm_of, relative
+from assay.tasks.verification.relative import Relative, relative
 from assay.tasks.verification.subdivide import OutOfTimeError, subdivide
 from assay.tasks.verification.table import CellQuantity, CellTable, join, tabulate
 
 Verdict = Literal["robust", "violated", "unknown"]
 _COVER = 1e-12  # relative tolerance of the sum of the cells' volumes
-
-
-@dataclass(frozen=True)
-class ProofQuestion:
-    """What is asked of one image.
-
-    Attributes:
-        theta: range of the perturbation parameters.
-        labels: whose maps count in ai: the predicted label's, all labels', or those of the five likeliest.
-        deltas: thresholds of AR, each above 0.
-        timeout_s: seconds after which to report the bounds proved so far.
-        stop_when_violated: stop as soon as AR is known to be violated at every delta asked (a yes/no answer); CR is
-            then known as far as the cells listed go.
-        seed: of the audit's random points.
-    """
-
-    theta: Theta
-    labels: Labels = "all"
-    deltas: tuple[float, ...] = (3.0,)
-    timeout_s: float = math.inf
-    stop_when_violated: bool = False
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if not self.deltas or not all(math.isfinite(delta) and delta > 0 for delta in self.deltas):
-            raise UserError(f"delta must be a number above 0, not {self.deltas}")
-        if self.labels not in get_args(Labels):
-            raise UserError(f"labels must be one of {', '.join(get_args(Labels))}, not {self.labels!r}")
-        if not self.timeout_s >= 0:
-            raise UserError(f"the time-out must be at least 0 seconds, not {self.timeout_s}")
 
 
 @dataclass(frozen=True)
@@ -158,7 +125,7 @@ def verify(network: PiecewiseNetwork, image: Tensor, question: ProofQuestion) ->
             it.
     """
     start = time.monotonic()
-    problem = _Problem.of(network, image, question)
+    problem = Problem.of(network, image, question)
     tables: list[CellTable] = []
     finished = False
     try:
@@ -175,63 +142,7 @@ def verify(network: PiecewiseNetwork, image: Tensor, question: ProofQuestion) ->
     return _conclude(problem, join(tables), finished, start)
 
 
-@dataclass(frozen=True)
-class _Problem:
-    """One image with everything computed once: its label, the labels that count, their maps and the maps' norm."""
-
-    network: PiecewiseNetwork
-    layers: tuple[Layer, ...]
-    image: Tensor
-    question: ProofQuestion
-    label: int
-    labels: Tensor
-    maps: Tensor
-    norm: float
-
-    @staticmethod
-    def of(network: PiecewiseNetwork, image: Tensor, question: ProofQuestion) -> _Problem:
-        image = image.detach().double()
-        if tuple(image.shape) != tuple(network.input_shape):
-            raise UserError(
-                f"the image has the shape {tuple(image.shape)}, the network reads {network.input_shape}"
-            )
-        if not bool(image.isfinite().all()):
-            raise UserError("the image holds NaN or infinite pixels")
-        layers = with_clamp(network) if question.theta.clamp else network.layers
-        logits = network.logits(image[None])[0]
-        label = int(logits.argmax())
-        labels = counted_labels(logits, question.labels)
-        maps = saliency_maps(network.module, image, labels)
-        return _Problem(network, layers, image, question, label, labels, maps, norm_of(maps))
-
-    def ai_at(self, theta: Tensor) -> float:
-        """Inconsistency at one point by automatic differentiation."""
-        actual = saliency_maps(self.network.module, self.question.theta.apply(self.image, theta), self.labels)
-        expected = self.question.theta.expected(self.maps, theta)
-        return float((actual - expected).flatten(1).norm(dim=1).sum())
-
-    def margin_at(self, theta: Tensor) -> float:
-        """f_label - max of the others at one point by a forward pass."""
-        logits = self.network.logits(self.question.theta.apply(self.image, theta)[None])[0]
-        others = torch.cat([logits[: self.label], logits[self.label + 1 :]])
-        return float(logits[self.label] - others.max())
-
-
-def with_clamp(network: PiecewiseNetwork) -> tuple[Layer, ...]:
-    """The network behind min(1, max(0, x)) as two layers of ReLUs: relu(x), then 1 - relu(1 - .)."""
-    first, *rest = network.layers
-    pixels = math.prod(network.input_shape)
-    ones, zeros = torch.ones(pixels, dtype=torch.float64), torch.zeros(pixels, dtype=torch.float64)
-    every = torch.ones(pixels, dtype=torch.bool)
-    floor = Layer((), zeros, every)
-    ceiling = Layer((DiagonalMap(-ones),), ones, every)
-    flipped = replace(
-        first, maps=(DiagonalMap(-ones), *first.maps), bias=first.bias + first.linear(ones[None])[0]
-    )
-    return (floor, ceiling, flipped, *rest)
-
-
-def _tables(problem: _Problem, deadline: float) -> Iterator[CellTable]:
+def _tables(problem: Problem, deadline: float) -> Iterator[CellTable]:
     for number, piece in enumerate(problem.question.theta.pieces):
         cell = product_cell([part.corners for part in piece.parts])
         forms = piece.image_forms(problem.image).flatten(1)[None]
@@ -241,7 +152,7 @@ def _tables(problem: _Problem, deadline: float) -> Iterator[CellTable]:
             yield from tabulate(leaves, reading)
 
 
-def _conclude(problem: _Problem, table: CellTable, finished: bool, start: float) -> Verification:
+def _conclude(problem: Problem, table: CellTable, finished: bool, start: float) -> Verification:
     question = problem.question
     covered = float(table.volumes.sum()) / question.theta.volume
     missed = 0
@@ -278,7 +189,7 @@ _CHECKED = 8  # cells of largest ai whose maps are checked, and as many random o
 _POINTS = 3  # in each
 
 
-def _above_sup(problem: _Problem, table: CellTable) -> int:
+def _above_sup(problem: Problem, table: CellTable) -> int:
     """Count points at which the network's own gradient shows more ai than the table's largest.
 
     Where entries of a pooling window tie over a whole cell, the table lets the first pass. So does torch, but where its
@@ -296,7 +207,7 @@ def _above_sup(problem: _Problem, table: CellTable) -> int:
     return int((values > sup + 1e-9 * (problem.norm + sup)).sum())
 
 
-def _nothing_known(problem: _Problem, seconds: float) -> Verification:
+def _nothing_known(problem: Problem, seconds: float) -> Verification:
     unknown = [
         PropertyFinding(delta, "unknown", 0.0, 0.0, 0.0, None) for delta in (*problem.question.deltas, None)
     ]
@@ -337,7 +248,7 @@ _TRIES = 8  # cells tried for a witness, worst first
 _INWARD = (1e-6, 1e-3, 1e-1, 1.0)  # how far to step from the worst corner to the cell's centre
 
 
-def _confirm_ai(problem: _Problem, table: CellTable, floor: float) -> CellWitness | None:
+def _confirm_ai(problem: Problem, table: CellTable, floor: float) -> CellWitness | None:
     """The confirmed point of largest ai near the worst corners; None if none exceeds the floor."""
     best: CellWitness | None = None
     scale = problem.norm
@@ -352,7 +263,7 @@ def _confirm_ai(problem: _Problem, table: CellTable, floor: float) -> CellWitnes
     return best if best is not None and best.value > floor else None
 
 
-def _confirm_margin(problem: _Problem, table: CellTable) -> CellWitness | None:
+def _confirm_margin(problem: Problem, table: CellTable) -> CellWitness | None:
     worst = table.margin_min.topk(min(_TRIES, len(table)), largest=False).indices
     for i in worst[table.margin_min[worst] < 0].tolist():
         for point in _inward(table, i, table.theta_margin):
@@ -369,7 +280,7 @@ def _inward(table: CellTable, i: int, corners: Tensor) -> Iterator[Tensor]:
         yield torch.lerp(corners[i], centre, step)
 
 
-def _ar_is_violated(problem: _Problem, table: CellTable) -> bool:
+def _ar_is_violated(problem: Problem, table: CellTable) -> bool:
     """Whether these cells alone hold a confirmed violation of AR at every delta asked."""
     largest = max(problem.question.deltas)
     return bool((table.ai_max > largest).any()) and _confirm_ai(problem, table, largest) is not None
