@@ -75,7 +75,7 @@ def is_pretend(device):
 
 
 class PretendGenerator(torch.Generator):
-    """A generator of either device. Operations see it through a handle of its own, so those of the device are listed."""
+    """A generator of either device. Operations see it through a handle of its own, so the device keeps a list."""
 
     ours: ClassVar[set[int]] = set()
 

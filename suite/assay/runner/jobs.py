@@ -277,6 +277,25 @@ class Job:
         """How many chunks the units make."""
         return -(-len(self.units) // self.question.chunk_units)
 
+    @property
+    def host_only(self) -> str | None:
+        """Why the job is computed on the host whatever the device, or None."""
+        return self.question.task.host_only(self.question.spec.spec)
+
+    @property
+    def on_host(self) -> str | None:
+        """What of the work is done on the host whatever the device, in words, or None."""
+        question = self.question
+        return self.host_only or question.task.on_host(question.spec.spec)
+
+    def chunks_together(self, device: str) -> int:
+        """How many chunks fill the passes of a device; a CPU takes them one by one."""
+        if device == "cpu" or self.host_only is not None:
+            return 1
+        task, spec = self.question.task, self.question.spec.spec
+        batch_size = self.request.batch_size or task.batch_size(self.info.input_shape, device)
+        return max(1, task.units_together(spec, batch_size) // self.question.chunk_units)
+
     def chunk(self, index: int) -> Sequence[Unit]:
         """The units of one chunk."""
         size = self.question.chunk_units
