@@ -4,11 +4,9 @@ import json
 
 import pytest
 
-from assay.runner import chunks
-from assay.runner.chunks import ChunkTask, compute
 from assay.runner.executors import InProcess
 from assay.runner.jobs import JobRequest
-from assay.runner.plan import plan_jobs, survey
+from assay.runner.plan import plan_jobs
 from assay.runner.provenance import used
 from assay.runner.run import Runtime, run_jobs
 from pretend_device import DEVICE, pretend_device
@@ -60,8 +58,8 @@ def test_chunks_that_share_passes_are_stored_as_if_each_were_alone(stored, curve
     assert together == alone
 
 
-def test_passes_are_full_until_the_last_images(stored, monkeypatch):
-    found, store = stored("device", DEVICE)
+def test_passes_are_full_until_the_last_images(stored):
+    _, store = stored("device", DEVICE)
     figures = used(store)
     print(json.dumps(figures))
     assert figures["images"] / (figures["passes"] * BATCH) >= 0.9
