@@ -180,6 +180,7 @@ def _register():
     if _LIBRARIES:
         return
     _setup_privateuseone_for_python_backend(NAME)
+    getattr(torch, NAME).get_amp_supported_dtype = lambda: [torch.bfloat16]
     library = torch.library.Library("_", "IMPL", "PrivateUse1")
     library.fallback(lambda function, *args, **kwargs: _run(function, args, kwargs), "PrivateUse1")
     _LIBRARIES.append(library)

@@ -28,6 +28,7 @@ class Dtype(StrEnum):
 
     FLOAT32 = "float32"
     BFLOAT16 = "bfloat16"
+    AUTOCAST = "autocast"
 
 
 def _tasks_beginning(incomplete: str) -> list[str]:
@@ -105,6 +106,9 @@ Dtypes = Annotated[
     typer.Option("--dtype", help="Precision of the network, where the task allows it; in the job's key."),
 ]
 Tf32 = Annotated[bool, typer.Option("--tf32", help="Let CUDA round products to TF32; in the job's key.")]
+ChannelsLast = Annotated[
+    bool, typer.Option("--channels-last", help="Weights in channels-last order; in the job's key.")
+]
 FastThreads = Annotated[
     int, typer.Option("--threads", min=1, help="CPU threads; more than free cores only wait for each other.")
 ]

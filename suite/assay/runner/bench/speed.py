@@ -10,7 +10,7 @@ from itertools import cycle, islice
 from typing import TYPE_CHECKING, Any
 
 from assay.common.errors import UserError
-from assay.runner.precision import Precision, apply, in_dtype
+from assay.runner.precision import AUTOCAST, Precision, apply, computing
 from assay.runner.usage import peak_bytes
 
 if TYPE_CHECKING:
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from assay.models.loaded import LoadedModel
 
 EPS, STEPS = 4 / 255, 20
-ARITHMETIC = {"float32": Precision(), "tf32": Precision(tf32=True), "bfloat16": Precision("bfloat16")}
+ARITHMETIC = {"float32": Precision(), "tf32": Precision(tf32=True), "bfloat16": Precision("bfloat16"),
+              "autocast, channels last": Precision(AUTOCAST, channels_last=True)}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class Speed:
 
     Attributes:
         program: ``assay`` or ``torchattacks``.
-        arithmetic: ``float32``, ``tf32`` or ``bfloat16``.
+        arithmetic: a key of :data:`ARITHMETIC`.
         images_per_second: attacked, in the median round; None where it was not measured.
         peak_device_bytes: the most memory on the device; on a CPU of this process so far.
         waited: the share of a round in which the device computed nothing; None where that is not known.
@@ -142,7 +143,7 @@ def _by_assay(attacked: Attacked, load: Load, device: str, arithmetic: str) -> S
     attack = attack_of("pgd", steps=STEPS, step_size="0.1 eps")
     # Every step is taken, as torchattacks takes them.
     images = AttackedImages.of(
-        in_dtype(model, precision.dtype).module, attacked.images, attacked.labels, list(range(load.batch)),
+        computing(model, precision).module, attacked.images, attacked.labels, list(range(load.batch)),
         early_stop=False, batch_size=load.batch,
     )  # fmt: skip
     with _arithmetic(precision, device):

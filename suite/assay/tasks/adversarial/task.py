@@ -70,7 +70,7 @@ class AdversarialTask(Task[AdversarialSpec, "Dataset"]):
         "stronger one may leave less."
     )
     record_version = 4
-    dtypes = ("float32", "bfloat16")
+    dtypes = ("float32", "bfloat16", "autocast")
     spec_type = AdversarialSpec
     record_columns = (
         "unit_id", "label", "predicted", "clean_correct", "method", "eps", "adversarial_predicted",
