@@ -69,7 +69,8 @@ def test_every_field_of_requests_and_model_cards_is_on_a_side():
 
 def test_precision_and_preprocessing_are_identity_as_a_whole(task):
     (job,) = plan_jobs([request(task)])
-    assert set(job.identity["precision"]) == {field.name for field in fields(Precision)}
+    assert set(job.identity["precision"]) == {"dtype", "tf32", "threads"}
+    assert set(Precision(channels_last=True).identity()) == {field.name for field in fields(Precision)}
     as_published = {"resize", "crop", "interpolation", "mean", "std"}
     assert (
         set(job.identity["model"]["preprocessing"]) == as_published

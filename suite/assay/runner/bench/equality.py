@@ -36,7 +36,7 @@ CASES = (
     Case("adversarial/digits", 10),
     Case("corruptions/digits", 5),
     Case("consistency/digits", 1, ('layers=["4"]', "adversarial.steps=5")),
-    Case("verification/digits", 4, ("verifier=search", "search.grid=5")),
+    Case("verification/digits", 4, ("verifier=search", "search={grid: 5}")),
     Case("verification/digits", 1, ("verifier=exact",)),
     Case("srvr/embedded-network-quick", 1, ("classes=[mug]", "image_size=64"), "efficientnet_lite0"),
 )
