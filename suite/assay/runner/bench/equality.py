@@ -32,11 +32,12 @@ class Case:
     model: str = "digits_fnn"
 
 
+_SEARCHED = "brightness:0:0.3 + patch:0:0.5:3:3:2x2:median_relative_sup_found"
 CASES = (
     Case("adversarial/digits", 10),
     Case("corruptions/digits", 5),
     Case("consistency/digits", 1, ('layers=["4"]', "adversarial.steps=5")),
-    Case("verification/digits", 4, ("verifier=search", "search={grid: 5}")),
+    Case("verification/digits", 4, ("verifier=search", "search={grid: 5}", f"headline={_SEARCHED}")),
     Case("verification/digits", 1, ("verifier=exact",)),
     Case("srvr/embedded-network-quick", 1, ("classes=[mug]", "image_size=64"), "efficientnet_lite0"),
 )

@@ -224,7 +224,7 @@ def _waited(attack: Callable[[], Any], device: str) -> float:
     with profile(activities=[ProfilerActivity.CUDA]) as seen:
         seconds = _timed(attack, device)
     busy = sum(event.self_device_time_total for event in seen.key_averages()) / 1e6
-    return max(0.0, 1 - busy / seconds)
+    return max(0.0, 1 - float(busy) / seconds)
 
 
 def _median(values: Sequence[float]) -> float:
