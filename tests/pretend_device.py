@@ -183,7 +183,9 @@ def _register():
     getattr(torch, NAME).get_amp_supported_dtype = lambda: [torch.bfloat16]
     library = torch.library.Library("_", "IMPL", "PrivateUse1")
     library.fallback(lambda function, *args, **kwargs: _run(function, args, kwargs), "PrivateUse1")
-    _LIBRARIES.append(library)
+    autocast = torch.library.Library("_", "IMPL", "AutocastPrivateUse1")
+    autocast.fallback(torch.library.fallthrough_kernel)
+    _LIBRARIES.extend((library, autocast))
 
 
 @contextmanager

@@ -70,7 +70,7 @@ def computing(model: "LoadedModel", precision: Precision) -> "LoadedModel":
     if precision.channels_last:
         import torch
 
-        model.module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        model.module.to(memory_format=torch.channels_last)
     return in_dtype(model, precision.dtype)
 
 
