@@ -32,8 +32,8 @@ def run_start(attack: AttackSettings, images: AttackedImages, *, first: bool) ->
 def run_pool(attack: AttackSettings, starts: Sequence[AttackedImages]) -> AttackResult:
     """Attack every image from one start after another until one succeeds; `starts` differ in seeds and targets alone.
 
-    On a device the starts share passes: an image that stood takes its next start at once. On a CPU, where a full batch
-    gains nothing, each start waits for the one before, so that passes are of the same images on every machine.
+    Each start waits for the one before. Were an image that stood to take its next start at once, images would be at
+    different steps, and those that end would be judged in passes of a few: more passes in all, by a tenth.
     """
     first = starts[0]
     seeds = torch.stack([start.seeds for start in starts])
@@ -93,12 +93,11 @@ def _run(attack: AttackSettings, starts: StartRows) -> AttackResult:
     """All starts; no image has two of them in the pool."""
     how, images = implementation_of(attack), starts.images
     ended = Ended(AttackResult.blank(torch.empty_like(images.images)), starts)
-    in_rounds = images.images.device.type == "cpu"
     live: LiveImages | None = None
     waiting = torch.arange(len(images))
     while True:
-        if not in_rounds or not (len(waiting) or live):
-            waiting = torch.cat([waiting, ended.take()])
+        if not (len(waiting) or live):
+            waiting = ended.take()
         room = images.batch_size - (0 if live is None else len(live))
         if room and len(waiting):
             fresh = starts.begin(attack, how, waiting[:room].sort().values)
