@@ -2,14 +2,17 @@
 
 They raise when an operation mixes devices, when ``.numpy()`` is asked of them, and when a generator is of another
 device. Made with PyTorch's hook for backends that are written in Python; what a real device rounds differently, or runs
-out of, is not seen here.
+out of, is not seen here. A generator of the device draws what one of the host draws, so that trainings can be compared.
 """
 
 from contextlib import contextmanager
+from typing import ClassVar
 
 import torch
 from torch.utils import _pytree as pytree
 from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
+
+from assay.models import loaded
 
 NAME = "pretend"
 DEVICE = f"{NAME}:0"
@@ -24,6 +27,8 @@ _FACTORIES = (
 class PretendTensor(torch.Tensor):
     """A tensor of the device, around the host tensor that holds its numbers."""
 
+    __module__ = "torch"  # eagerpy, and so foolbox, tells the kinds of tensors by where their type comes from
+
     @staticmethod
     def __new__(cls, host, requires_grad=False):
         made = torch.Tensor._make_wrapper_subclass(
@@ -35,6 +40,12 @@ class PretendTensor(torch.Tensor):
 
     def __repr__(self, **_):
         return f"{NAME}({self.host})"
+
+    def __getitem__(self, index):
+        return super().__getitem__(_with_tensors(index))
+
+    def __setitem__(self, index, values):
+        super().__setitem__(_with_tensors(index), values)
 
     def tolist(self):
         return self.host.tolist()
@@ -52,8 +63,38 @@ class PretendTensor(torch.Tensor):
         return _run(function, args, kwargs or {})
 
 
+def _with_tensors(index):
+    """PyTorch makes a tensor of an index's list within C++, where a device that is written in Python has no say."""
+    if isinstance(index, tuple):
+        return tuple(map(_with_tensors, index))
+    return torch.tensor([*index], device=DEVICE) if isinstance(index, range | list) else index
+
+
 def is_pretend(device):
     return device is not None and torch.device(device).type == NAME
+
+
+class PretendGenerator(torch.Generator):
+    """A generator of either device. Operations see it through a handle of its own, so the device keeps a list."""
+
+    ours: ClassVar[set[int]] = set()
+
+    def __new__(cls, device="cpu"):
+        if not is_pretend(device):
+            return _HOST_GENERATOR(device)
+        made = super().__new__(cls)
+        cls.ours.add(made._cdata)
+        return made
+
+    def __del__(self):
+        self.ours.discard(self._cdata)
+
+
+_HOST_GENERATOR = torch.Generator
+
+
+def _generator_is_pretend(generator):
+    return generator._cdata in PretendGenerator.ours
 
 
 def _run(function, args, kwargs):
@@ -101,7 +142,8 @@ def _refuse_mixed(name, flat):
         raise RuntimeError(
             f"Expected all tensors to be on the same device, but found at least two devices, {DEVICE} and cpu! ({name})"
         )
-    if any(isinstance(value, torch.Generator) and value.device.type != NAME for value in flat):
+    generators = [value for value in flat if isinstance(value, _HOST_GENERATOR)]
+    if not all(map(_generator_is_pretend, generators)):
         raise RuntimeError(f"Expected a '{NAME}' device type for generator but found 'cpu' ({name})")
 
 
@@ -121,7 +163,7 @@ def _on_device(factory):
         if not is_pretend(device):
             return factory(*args, device=device, **kwargs) if device is not None else factory(*args, **kwargs)
         generator = kwargs.get("generator")
-        if generator is not None:
+        if generator is not None and not _generator_is_pretend(generator):
             raise RuntimeError(
                 f"Expected a '{NAME}' device type for generator but found '{generator.device}'"
             )
@@ -138,9 +180,12 @@ def _register():
     if _LIBRARIES:
         return
     _setup_privateuseone_for_python_backend(NAME)
+    getattr(torch, NAME).get_amp_supported_dtype = lambda: [torch.bfloat16]
     library = torch.library.Library("_", "IMPL", "PrivateUse1")
     library.fallback(lambda function, *args, **kwargs: _run(function, args, kwargs), "PrivateUse1")
-    _LIBRARIES.append(library)
+    autocast = torch.library.Library("_", "IMPL", "AutocastPrivateUse1")
+    autocast.fallback(torch.library.fallthrough_kernel)
+    _LIBRARIES.extend((library, autocast))
 
 
 @contextmanager
@@ -154,9 +199,13 @@ def pretend_device():
     )  # a wrapper's numbers cannot be set in place
     for name, factory in before.items():
         setattr(torch, name, _on_device(factory))
+    torch.Generator = PretendGenerator
+    loaded.DEVICE_KINDS.add(NAME)
     try:
         yield torch.device(DEVICE)
     finally:
+        loaded.DEVICE_KINDS.discard(NAME)
+        torch.Generator = _HOST_GENERATOR
         torch.__future__.set_overwrite_module_params_on_conversion(overwritten)
         for name, factory in before.items():
             setattr(torch, name, factory)

@@ -27,6 +27,35 @@ def test_bfloat16_answers_in_float32_and_lets_gradients_through():
     assert torch.allclose(gradient[0], expected, rtol=0.02, atol=0.01)
 
 
+def test_autocast_keeps_weights_in_float32_and_lets_gradients_through():
+    loaded = load_model("digits_fnn")
+    model = precision.in_dtype(loaded, "autocast")
+    images = torch.rand(3, 1, 8, 8, requires_grad=True)
+    logits = model.module(images)
+    plain = loaded.module(images)
+    assert all(weight.dtype == torch.float32 for weight in model.module.parameters())
+    assert logits.dtype == torch.float32
+    assert not torch.equal(logits, plain)
+    assert torch.allclose(logits, plain, rtol=0.05, atol=0.3)
+    (gradient,) = torch.autograd.grad(logits[:, 0].sum(), images)
+    assert gradient.dtype == torch.float32
+    assert gradient.abs().amax() > 0
+
+
+def test_channels_last_moves_the_weights_and_is_named_in_the_key_and_the_command(task):
+    (plain,), (moved,) = (
+        plan_jobs([request(task, precision=Precision(channels_last=asked))]) for asked in (False, True)
+    )
+    assert "channels_last" not in plain.identity["precision"]
+    assert moved.identity["precision"]["channels_last"] is True
+    assert plain.key != moved.key
+    assert "--channels-last" in moved.document()["command"]
+    loaded = precision.computing(load_model("efficientnet_lite0"), Precision(channels_last=True))
+    weights = [weight for weight in loaded.module.parameters() if weight.dim() == 4]
+    assert weights
+    assert all(weight.is_contiguous(memory_format=torch.channels_last) for weight in weights)
+
+
 def test_bfloat16_is_another_job_and_its_result_says_so(tmp_path, task):
     out = tmp_path / "o"
     run([request(task)], out)

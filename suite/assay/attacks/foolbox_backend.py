@@ -81,6 +81,8 @@ def run_with_foolbox(attack: AttackSettings, images: AttackedImages, eps: Fracti
     starts = torch.zeros_like(found.steps_used)
     for restart in range(attack.restarts):
         standing = (~found.success).nonzero().squeeze(1)
+        if not len(standing):
+            break
         for rows in torch.split(standing, images.batch_size):
             batch = images.select(rows)
             batch = replace(batch, seeds=randomness.derive(batch.seeds, restart))
@@ -112,7 +114,8 @@ def run_named(
         raise UserError(f"foolbox attack {attack.method} works within a given radius: give eps")
     wrapped = _foolbox_model(images.model, images.images)
     points, success = [], []
-    with torch.random.fork_rng():
+    device = images.images.device
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         for rows in torch.split(torch.arange(len(images)), images.batch_size):
             part = images.select(rows)

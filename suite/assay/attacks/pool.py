@@ -1,4 +1,4 @@
-"""The live pool: one start of an attack over a data set, spending passes only on images that still stand.
+"""The live pool: the starts of an attack over a data set, spending passes only on images that still stand.
 
 Each pass of the network gives the gradient for the next step and, by the same logits, the verdict on the
 iterate it was taken at. Images that fall leave the batch at once and waiting ones take their places, so that
@@ -7,12 +7,16 @@ the batch stays full while any are left.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
 import torch
 from torch import Tensor
 
 from assay.attacks.balls import BALLS
 from assay.attacks.images import AttackedImages, AttackResult, LiveImages
-from assay.attacks.implementation import Implementation, implementation_of
+from assay.attacks.implementation import Implementation, Start, implementation_of
 from assay.attacks.losses import in_top
 from assay.attacks.settings import AttackSettings
 
@@ -22,23 +26,117 @@ def run_start(attack: AttackSettings, images: AttackedImages, *, first: bool) ->
 
     Methods that start elsewhere after the `first` start do so.
     """
-    how = implementation_of(attack)
-    result = AttackResult.blank(torch.empty_like(images.images))
+    return _run(attack, StartRows(images, images.seeds[None], _row_of(images.targets), first))
+
+
+def run_pool(attack: AttackSettings, starts: Sequence[AttackedImages]) -> AttackResult:
+    """Attack every image from one start after another until one succeeds; `starts` differ in seeds and targets alone.
+
+    Each start waits for the one before. Were an image that stood to take its next start at once, images would be at
+    different steps, and those that end would be judged in passes of a few: more passes in all, by a tenth.
+    """
+    first = starts[0]
+    seeds = torch.stack([start.seeds for start in starts])
+    targets = [start.targets for start in starts if start.targets is not None]
+    return _run(attack, StartRows(first, seeds, torch.stack(targets) if targets else None, True))
+
+
+@dataclass(frozen=True)
+class StartRows:
+    """Every start of every image as rows: row ``k * N + n`` is start ``k`` of image ``n``.
+
+    Attributes:
+        images: N images, whose own seeds and targets are not used.
+        seeds: (starts, N) int64.
+        targets: (starts, N) int64, or None.
+        first: whether start 0 is an image's first one.
+    """
+
+    images: AttackedImages
+    seeds: Tensor
+    targets: Tensor | None
+    first: bool
+
+    def begin(self, attack: AttackSettings, how: Implementation, rows: Tensor) -> LiveImages:
+        """Rows, (n,) int64 on the CPU in ascending order, with their first iterates, as they enter the pool."""
+        if how.restart is None:
+            return self._with_start(attack, how.start, rows)
+        early = rows < (len(self.images) if self.first else 0)
+        parts = ((how.start, rows[early]), (how.restart, rows[~early]))
+        live = [self._with_start(attack, start, some) for start, some in parts if len(some)]
+        return live[0] if len(live) == 1 else live[0].join(live[1])
+
+    def _with_start(self, attack: AttackSettings, start: Start[Any], rows: Tensor) -> LiveImages:
+        image, place = rows % len(self.images), rows.to(self.seeds.device)
+        waiting = replace(
+            self.images.select(image),
+            seeds=self.seeds.flatten()[place],
+            targets=None if self.targets is None else self.targets.flatten()[place],
+        )
+        adversarial, memory = start(waiting, attack)
+        return LiveImages(
+            attacked=waiting,
+            row=rows,
+            adversarial=adversarial,
+            step=torch.zeros(len(rows), dtype=torch.int64),
+            zero_gradient=torch.zeros(len(rows), dtype=torch.bool, device=adversarial.device),
+            memory=memory,
+        )
+
+    def following(self, rows: Tensor, success: Tensor) -> Tensor:
+        """The rows to come after these have ended: the next start of each image that stands and has one."""
+        after = rows[~success.to(rows.device)] + len(self.images)
+        return after[after < self.seeds.numel()]
+
+
+def _run(attack: AttackSettings, starts: StartRows) -> AttackResult:
+    """All starts; no image has two of them in the pool."""
+    how, images = implementation_of(attack), starts.images
+    ended = Ended(AttackResult.blank(torch.empty_like(images.images)), starts)
     live: LiveImages | None = None
-    begun = 0
+    waiting = torch.arange(len(images))
     while True:
+        if not (len(waiting) or live):
+            waiting = ended.take()
         room = images.batch_size - (0 if live is None else len(live))
-        if room and begun < len(images):
-            start = how.start if first or how.restart is None else how.restart
-            waiting = images.select(slice(begun, begun + room))
-            fresh = _with_start(waiting, *start(waiting, attack), begun)
-            begun += len(fresh)
+        if room and len(waiting):
+            fresh = starts.begin(attack, how, waiting[:room].sort().values)
+            waiting = waiting[room:]
             live = fresh if live is None else live.join(fresh)
-        if live is None or not len(live):
-            return result
-        live = _settle_finished(attack, how, live, result)
+        if not live:
+            return ended.result
+        live = _settle_finished(attack, how, live, ended)
         if len(live):
-            live = _take_step(attack, how, live, result)
+            live = _take_step(attack, how, live, ended)
+
+
+@dataclass
+class Ended:
+    """What became of the rows that have left the pool, and the rows that follow from that."""
+
+    result: AttackResult
+    starts: StartRows
+    following: list[Tensor] = field(default_factory=list)
+
+    def note(self, live: LiveImages, success: Tensor) -> None:
+        """Write the outcome of rows that are done; the steps of an image's starts add up."""
+        result, success = self.result, success.to(live.adversarial.device)
+        rows = (live.row % len(self.starts.images)).to(success.device)
+        result.images[rows] = live.adversarial
+        result.success[rows] = success
+        result.steps_used[rows] += live.step.to(success.device)
+        result.zero_gradient[rows] |= live.zero_gradient
+        self.following.append(self.starts.following(live.row, success))
+
+    def take(self) -> Tensor:
+        """(n,) int64 on the CPU, ascending: the rows that have come to wait since the last call."""
+        found = torch.cat([torch.zeros(0, dtype=torch.int64), *self.following]).sort().values
+        self.following.clear()
+        return found
+
+
+def _row_of(targets: Tensor | None) -> Tensor | None:
+    return None if targets is None else targets[None]
 
 
 def succeeded(attack: AttackSettings, logits: Tensor, images: AttackedImages) -> Tensor:
@@ -49,23 +147,8 @@ def succeeded(attack: AttackSettings, logits: Tensor, images: AttackedImages) ->
     return ~in_top(logits, images.labels, images.top_k)
 
 
-def _with_start(
-    images: AttackedImages, adversarial: Tensor, memory: dict[str, Tensor], first_row: int
-) -> LiveImages:
-    """Waiting images with their first iterates, as they enter the pool."""
-    count = len(images)
-    return LiveImages(
-        attacked=images,
-        row=torch.arange(first_row, first_row + count),
-        adversarial=adversarial,
-        step=torch.zeros(count, dtype=torch.int64),
-        zero_gradient=torch.zeros(count, dtype=torch.bool, device=adversarial.device),
-        memory=memory,
-    )
-
-
 def _settle_finished(
-    attack: AttackSettings, how: Implementation, live: LiveImages, result: AttackResult
+    attack: AttackSettings, how: Implementation, live: LiveImages, ended: Ended
 ) -> LiveImages:
     """Judge the images whose steps are used up, by a forward pass alone; the others stay."""
     done = live.step >= attack.step_count
@@ -76,7 +159,7 @@ def _settle_finished(
     if how.end is not None:
         how.end(finished, success)
         success = _judge(attack, how, finished)
-    _record(finished, success, result)
+    ended.note(finished, success)
     return live.select(_rows(~done, live))
 
 
@@ -85,14 +168,12 @@ def _judge(attack: AttackSettings, how: Implementation, live: LiveImages) -> Ten
     return _wins(attack, how.look(live, attack, gradient=False))
 
 
-def _take_step(
-    attack: AttackSettings, how: Implementation, live: LiveImages, result: AttackResult
-) -> LiveImages:
+def _take_step(attack: AttackSettings, how: Implementation, live: LiveImages, ended: Ended) -> LiveImages:
     """One pass: images that have fallen leave, the others take their next step."""
-    live = _look(attack, how, live, result, back=how.step_back is not None)
+    live = _look(attack, how, live, ended, back=how.step_back is not None)
     if len(live) and live.gradient is None and how.step_back is not None:
         how.step_back(live, _wins(attack, live))
-        live = _look(attack, how, live, result, back=False)
+        live = _look(attack, how, live, ended, back=False)
     if len(live):
         if live.gradient is not None:
             live.zero_gradient.logical_or_(live.gradient.flatten(1).abs().amax(dim=1) == 0)
@@ -102,7 +183,7 @@ def _take_step(
 
 
 def _look(
-    attack: AttackSettings, how: Implementation, live: LiveImages, result: AttackResult, *, back: bool
+    attack: AttackSettings, how: Implementation, live: LiveImages, ended: Ended, *, back: bool
 ) -> LiveImages:
     """Look at all iterates; images that have fallen leave.
 
@@ -117,7 +198,7 @@ def _look(
         return not bool(fallen.all())
 
     seen = how.look(live, attack, gradient=attack.uses_gradient, needed=needed)
-    return _drop_fallen(attack, seen, result) if live.attacked.early_stop else seen
+    return _drop_fallen(attack, seen, ended) if live.attacked.early_stop else seen
 
 
 def _wins(attack: AttackSettings, seen: LiveImages) -> Tensor:
@@ -137,24 +218,15 @@ def _fallen(attack: AttackSettings, logits: Tensor, live: LiveImages) -> Tensor:
     return wins
 
 
-def _drop_fallen(attack: AttackSettings, seen: LiveImages, result: AttackResult) -> LiveImages:
+def _drop_fallen(attack: AttackSettings, seen: LiveImages, ended: Ended) -> LiveImages:
     """Record and remove the images whose present iterate succeeds."""
     assert seen.logits is not None
     fallen = _fallen(attack, seen.logits, seen)
     if not fallen.any():
         return seen
     down = seen.unseen().select(fallen.nonzero().squeeze(1))
-    _record(down, torch.ones(len(down), dtype=torch.bool, device=fallen.device), result)
+    ended.note(down, torch.ones(len(down), dtype=torch.bool, device=fallen.device))
     return seen.select((~fallen).nonzero().squeeze(1))
-
-
-def _record(live: LiveImages, success: Tensor, result: AttackResult) -> None:
-    """Write the outcome of rows that are done."""
-    rows = live.row.to(success.device)
-    result.images[rows] = live.adversarial
-    result.success[rows] = success
-    result.steps_used[rows] = live.step.to(success.device)
-    result.zero_gradient[rows] = live.zero_gradient
 
 
 def _rows(mask: Tensor, live: LiveImages) -> Tensor:

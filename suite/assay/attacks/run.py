@@ -1,4 +1,4 @@
-"""Running an attack: the checks, then one pool per start, restarts only for the images that stand."""
+"""Running an attack: the checks, then one pool for all starts, restarts only for the images that stand."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from assay.attacks.images import AttackedImages, AttackResult, Model
 from assay.attacks.observe import clean_logits
-from assay.attacks.pool import run_start
+from assay.attacks.pool import run_pool
 from assay.attacks.settings import AttackSettings, check_ball, check_success
 from assay.common import randomness
 from assay.common.errors import UserError
@@ -62,17 +62,7 @@ def run_starts(attack: AttackSettings, images: AttackedImages) -> AttackResult:
         UserError: More starts than wrong classes, for a method that takes one per class.
         NonFiniteLogitsError: As `run_attack`.
     """
-    result: AttackResult | None = None
-    for number, rows in enumerate(starts(attack, images)):
-        if result is None:
-            result = run_start(attack, rows, first=True)
-            continue
-        standing = (~result.success).nonzero().squeeze(1)
-        if not len(standing):
-            break
-        result = result.merged(standing, run_start(attack, rows.select(standing), first=number == 0))
-    assert result is not None
-    return result
+    return run_pool(attack, list(starts(attack, images)))
 
 
 def starts(attack: AttackSettings, images: AttackedImages) -> Iterator[AttackedImages]:

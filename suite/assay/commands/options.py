@@ -28,6 +28,7 @@ class Dtype(StrEnum):
 
     FLOAT32 = "float32"
     BFLOAT16 = "bfloat16"
+    AUTOCAST = "autocast"
 
 
 def _tasks_beginning(incomplete: str) -> list[str]:
@@ -105,6 +106,9 @@ Dtypes = Annotated[
     typer.Option("--dtype", help="Precision of the network, where the task allows it; in the job's key."),
 ]
 Tf32 = Annotated[bool, typer.Option("--tf32", help="Let CUDA round products to TF32; in the job's key.")]
+ChannelsLast = Annotated[
+    bool, typer.Option("--channels-last", help="Weights in channels-last order; in the job's key.")
+]
 FastThreads = Annotated[
     int, typer.Option("--threads", min=1, help="CPU threads; more than free cores only wait for each other.")
 ]
@@ -117,7 +121,10 @@ BatchSize = Annotated[
 ]
 Devices = Annotated[
     str,
-    typer.Option("--device", help="auto, cpu, cuda, cuda:1, or several: cuda:0,cuda:1 (one worker each)."),
+    typer.Option(
+        "--device",
+        help="auto (every GPU, else cpu), cpu, cuda, cuda:1, or several: cuda:0,cuda:1 (one worker each).",
+    ),
 ]
 DataRoots = Annotated[
     list[Path] | None, typer.Option("--data-root", help="A folder to look for data in (repeat it for more).")
@@ -172,8 +179,13 @@ def pasted(command: str, folder: Path) -> str:
     return f"{command.removesuffix(' --out out')} --out {shlex.quote(str(folder))}"
 
 
+def all_gpus(count: int) -> list[str]:
+    """So many GPUs by their names; one alone is ``cuda``."""
+    return ["cuda"] if count == 1 else [f"cuda:{number}" for number in range(count)]
+
+
 def devices(text: str) -> list[str]:
-    """``auto`` or a list such as ``cuda:0,cuda:1`` as devices that are there.
+    """``auto`` (every GPU, else the CPU) or a list such as ``cuda:0,cuda:1`` as devices that are there.
 
     Raises:
         UserError: an unknown device, or one that is not there.
@@ -181,7 +193,7 @@ def devices(text: str) -> list[str]:
     if text == "auto":
         import torch
 
-        return ["cuda" if torch.cuda.is_available() else "cpu"]
+        return all_gpus(torch.cuda.device_count()) or ["cpu"]
     from assay.models.loaded import torch_device
 
     return [str(torch_device(name.strip())) for name in text.split(",")]

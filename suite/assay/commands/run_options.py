@@ -40,6 +40,7 @@ class RunOptions:
     name: str | None = None
     settings: Sequence[str] = ()
     draw: Draw = Draw.BALANCED
+    channels_last: bool = False
 
     @cached_property
     def chosen(self) -> list[RequestedModel]:
@@ -76,7 +77,7 @@ class RunOptions:
                 weights=model.weights,
                 limit=self.limit,
                 draw=self.draw,
-                precision=Precision(self.dtype.value, self.tf32, self.threads),
+                precision=Precision(self.dtype.value, self.tf32, self.threads, self.channels_last),
                 device=device,
                 batch_size=_batch_size(self.batch_size),
                 data_roots=tuple(str(root) for root in self.data_roots),

@@ -15,6 +15,7 @@ from assay.commands.around_a_run import nothing_ran, refuse_replacing, requests_
 from assay.commands.options import (
     BOARD,
     BatchSize,
+    ChannelsLast,
     DataRoots,
     Devices,
     Draws,
@@ -97,6 +98,7 @@ def run(
     draw: Draws = Draw.BALANCED,
     dtype: Dtypes = Dtype.FLOAT32,
     tf32: Tf32 = False,
+    channels_last: ChannelsLast = False,
     threads: Threads = 1,
     batch_size: BatchSize = "auto",
     data: OwnData = None,
@@ -147,7 +149,7 @@ def run(
     chosen = ["cpu"] if on_cluster else devices(device)
     asked = RunOptions(
         task or (), model or (), weights, limit, dtype, tf32, threads, batch_size,
-        data_root or (), switches, data, trust or (), track or (), scale, name, setting or (), draw,
+        data_root or (), switches, data, trust or (), track or (), scale, name, setting or (), draw, channels_last,
     )  # fmt: skip
     part = Shard.parse(shard)
     places = (device,) if on_cluster else tuple(chosen)
@@ -231,6 +233,7 @@ def plan(
     draw: Draws = Draw.BALANCED,
     dtype: Dtypes = Dtype.FLOAT32,
     tf32: Tf32 = False,
+    channels_last: ChannelsLast = False,
     threads: Threads = 1,
     batch_size: BatchSize = "auto",
     data: OwnData = None,
@@ -262,6 +265,7 @@ def plan(
     asked = RunOptions(
         task or (), model or (), weights, limit, dtype, tf32, threads, batch_size,
         data_root or (), switches, data, trust or (), track or (), name=name, settings=setting or (), draw=draw,
+        channels_last=channels_last,
     )  # fmt: skip
     if paper is not None:
         if asked != RunOptions(data_roots=data_root or ()) or as_json:

@@ -13,6 +13,8 @@ from assay.data.pixels import read_picture
 from assay.models.info import ModelInfo, Preprocessing, Resize
 from assay.models.pictures import prepared
 
+DEVICE_KINDS = {"cpu", "cuda"}  # what a network may be asked to compute on
+
 
 class Normalised(nn.Module):
     """A network behind its normalisation: ``net((pixels - mean) / std)``, with one mean and one std per channel."""
@@ -108,7 +110,7 @@ def torch_device(name: str) -> torch.device:
         device = torch.device(name)
     except RuntimeError as error:
         raise UserError(f"unknown device {name!r}; use cpu, cuda or cuda:1") from error
-    if device.type not in {"cpu", "cuda"}:
+    if device.type not in DEVICE_KINDS:
         raise UserError(f"device {name!r} is not supported; use cpu, cuda or cuda:1")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise UserError(f"device {name!r} is not there ({torch.cuda.device_count()} GPUs seen); use cpu")

@@ -10,7 +10,7 @@ from assay.models.info import Fingerprint, same_answers
 from assay.runner.environment import environment
 from assay.runner.jobs import JobRequest, OpenJob, open_job
 from assay.runner.precision import apply
-from assay.runner.usage import Usage
+from assay.runner.usage import Usage, counted_passes
 from assay.tasks.base import NotApplicableError, Record, RunContext, Unit
 from assay.tasks.shared.loading import LoadedPicture, Loader, Prefetcher
 
@@ -19,11 +19,21 @@ Advance = Callable[[float], None]
 
 @dataclass(frozen=True)
 class ChunkTask:
-    """One chunk to compute; plain values, so that it can travel to another process.
+    """Chunks of one job to compute together; plain values, so that they can travel to another process.
 
-    ``key`` is the job's as planned: a worker that finds another one refuses. ``only`` picks one unit of the chunk.
-    ``ahead`` is the job's chunk that the same worker will most likely be given next, whose pictures it may load.
-    ``fingerprint`` is that of the network as planned.
+    A chunk is what is stored. How many of them share passes of the network is no part of an answer.
+
+    Attributes:
+        request: of the job.
+        key: the job's as planned: a worker that finds another one refuses.
+        chunk: the first one.
+        unit_ids: of all of them, in order.
+        only: picks one unit of the chunk.
+        ahead: the job's chunks that the same worker will most likely be given next, whose pictures it may load.
+        fingerprint: of the network as planned.
+        more: the other chunks.
+        chunk_units: units of each chunk but the last of a job, where there are several.
+        needs_gpu: whether the work is done on the device that the run was given, not on the host whatever it is.
     """
 
     request: JobRequest
@@ -31,26 +41,44 @@ class ChunkTask:
     chunk: int
     unit_ids: tuple[str, ...]
     only: int | None = None
-    ahead: int | None = None
+    ahead: tuple[int, ...] = ()
     fingerprint: Fingerprint | None = None
+    more: tuple[int, ...] = ()
+    chunk_units: int = 1
+    needs_gpu: bool = True
+
+    @property
+    def chunks(self) -> tuple[int, ...]:
+        """All of them."""
+        return (self.chunk, *self.more)
 
     def before(self, following: "ChunkTask | None") -> "ChunkTask":
         """The same task, with what its worker will do next."""
         if following is None or following.key != self.key:
             return self
-        return replace(self, ahead=following.chunk)
+        return replace(self, ahead=following.chunks)
+
+    def by_chunk(self) -> "list[ChunkTask]":
+        """The same work as one task per chunk."""
+        if not self.more:
+            return [self]
+        size = self.chunk_units
+        return [
+            replace(self, chunk=chunk, more=(), ahead=(), unit_ids=self.unit_ids[first : first + size])
+            for chunk, first in zip(self.chunks, range(0, len(self.unit_ids), size), strict=True)
+        ]
 
     def alone(self) -> "list[ChunkTask]":
         """The same chunk as one task per unit."""
         return [
-            replace(self, unit_ids=(unit_id,), only=position, ahead=None)
+            replace(self, unit_ids=(unit_id,), only=position, ahead=())
             for position, unit_id in enumerate(self.unit_ids)
         ]
 
 
 @dataclass(frozen=True)
 class ChunkResult:
-    """A chunk's records in the order of its units, and what is never part of an answer: times and machine.
+    """The records of a task in the order of its units, and what is never part of an answer: times and machine.
 
     ``not_applicable`` says why there are no records: the task has no meaning for this network.
     """
@@ -61,13 +89,35 @@ class ChunkResult:
     environment: Mapping[str, Any]
     not_applicable: str | None = None
 
+    def by_chunk(self) -> "list[ChunkResult]":
+        """One result per chunk; times are shared out by units."""
+        if not self.task.more:
+            return [self]
+        found, first = [], 0
+        for task in self.task.by_chunk():
+            units = len(task.unit_ids)
+            share = units / len(self.records)
+            shared = {
+                name: round(value * share, 6) if name.endswith("_seconds") or name in COUNTED else value
+                for name, value in self.times.items()
+            }
+            times = shared | {"chunk": task.chunk, "units": units, "together": len(self.task.chunks)}
+            records = self.records[first : first + units]
+            found.append(ChunkResult(task, records, times, self.environment))
+            first += units
+        return found
+
+
+COUNTED = ("passes", "images")  # of the network, in the times of a chunk
+
 
 def compute(task: ChunkTask, device: str, advance: Advance, on_start: Callable[[], None]) -> ChunkResult:
-    """Open the job (what this process opened last is kept) and run the chunk; ``on_start`` is called in between.
+    """Open the job (what this process opened last is kept) and run the chunks; ``on_start`` is called in between.
 
     Raises:
         UserError: the job cannot be opened, or is no longer the one that was planned.
     """
+    device = device if task.needs_gpu else "cpu"
     request = replace(task.request, device=device)
     apply(request.precision, device)
     opened = open_job(request)
@@ -77,7 +127,7 @@ def compute(task: ChunkTask, device: str, advance: Advance, on_start: Callable[[
             f"{opened.job.title}: its network, weights, data or spec changed while the run was under way; "
             "run the command again"
         )
-    units = opened.job.chunk(task.chunk)
+    units = [unit for chunk in task.chunks for unit in opened.job.chunk(chunk)]
     if task.only is not None:
         units = units[task.only : task.only + 1]
     on_start()
@@ -86,13 +136,16 @@ def compute(task: ChunkTask, device: str, advance: Advance, on_start: Callable[[
     _pictures_ahead.expect(_pictures(opened, units, task.ahead), device)
     block = UnitBlock(opened, request.batch_size, advance, loader)
     first_batch_size = block.batch_size
-    try:
-        records, reason = tuple(block.run(units)), None
-    except NotApplicableError as error:
-        records, reason = (), str(error)
+    with counted_passes(opened.model.module) as passes:
+        try:
+            records, reason = tuple(block.run(units)), None
+        except NotApplicableError as error:
+            records, reason = (), str(error)
     times = {
         "chunk": task.chunk,
         "units": len(units),
+        "passes": len(passes),
+        "images": sum(passes),
         "batch_size": block.batch_size,
         "batch_halved_from": first_batch_size if block.batch_size < first_batch_size else None,
         "waiting_seconds": round(loader.waited_seconds(), 6),
@@ -109,10 +162,10 @@ def drop_pictures_ahead() -> None:
     _pictures_ahead.close()
 
 
-def _pictures(opened: OpenJob, units: Sequence[Unit], ahead: int | None) -> Iterator[LoadedPicture]:
-    """The pictures of these units, then those of the next chunk."""
+def _pictures(opened: OpenJob, units: Sequence[Unit], ahead: Sequence[int]) -> Iterator[LoadedPicture]:
+    """The pictures of these units, then those of the next chunks."""
     question = opened.job.question
-    for unit in (*units, *(() if ahead is None else opened.job.chunk(ahead))):
+    for unit in (*units, *(unit for chunk in ahead for unit in opened.job.chunk(chunk))):
         yield from question.task.pictures(question.spec.spec, opened.model, question.data, unit)
 
 
@@ -135,7 +188,10 @@ class UnitBlock:
         self.batch_size = batch_size or natural
 
     def run(self, units: Sequence[Unit]) -> list[Record]:
-        """The records of ``units``. If they fail together, each is run alone; those that fail again are errors."""
+        """The records of ``units``.
+
+        If several chunks fail together, each is run alone, and then its units; those that fail again are errors.
+        """
         try:
             return self._run_in_memory(units)
         except NotApplicableError:
@@ -144,7 +200,10 @@ class UnitBlock:
             if len(units) == 1:
                 self._advance(1.0)
                 return [Record(units[0].id, error=describe(error))]
-        return [record for unit in units for record in self.run([unit])]
+        size = self._opened.job.question.chunk_units
+        size = size if len(units) > size else 1
+        parts = [units[first : first + size] for first in range(0, len(units), size)]
+        return [record for part in parts for record in self.run(part)]
 
     def _run_in_memory(self, units: Sequence[Unit]) -> list[Record]:
         """Run, and halve the batch as often as memory does not suffice."""
@@ -163,8 +222,9 @@ class UnitBlock:
         question = job.question
         progress = _ChunkProgress(self._advance, len(units))
         context = RunContext(
-            job.seed_root, job.request.device, self.batch_size, progress.add, self._loader, question.first
-        )
+            job.seed_root, job.request.device, self.batch_size, progress.add, self._loader, question.first,
+            question.chunk_units,
+        )  # fmt: skip
         try:
             run = question.task.run(question.spec.spec, self._opened.model, question.data, units, context)
             records = [storable(record) for record in run]

@@ -23,6 +23,16 @@ class Watch(Protocol):
 class Executor(Protocol):
     """Turns chunks into results, in this process, in worker processes, or on a cluster."""
 
+    @property
+    def device(self) -> str:
+        """What its workers compute on."""
+        ...
+
+    @property
+    def workers(self) -> int:
+        """How many of them there are."""
+        ...
+
     def run(self, tasks: Iterable[ChunkTask], watch: Watch) -> Generator[ChunkResult, None, None]:
         """One result per task, in any order; closing the iterator stops the work.
 
@@ -37,6 +47,7 @@ class InProcess:
     """Computes chunks here, one after another. Nothing protects from a unit that hangs or kills the process."""
 
     device: str = "cpu"
+    workers: int = 1
 
     def run(self, tasks: Iterable[ChunkTask], watch: Watch) -> Generator[ChunkResult, None, None]:
         """See :class:`Executor`."""

@@ -15,7 +15,7 @@ from assay.models.foreign import SHIPPED
 from assay.models.foreign import own as trust_of
 from assay.results.document import TrainingOverlap
 from assay.runner.portion import EVERYTHING, Portion
-from assay.runner.precision import Positive, Precision, check_dtype, in_dtype
+from assay.runner.precision import Positive, Precision, check_dtype, computing
 from assay.specs.task_spec import TaskSpec, shipped_specs
 from assay.tasks.base import Task, Unit
 from assay.tasks.families import LoadedSpec, family, load_spec, option_of
@@ -277,6 +277,25 @@ class Job:
         """How many chunks the units make."""
         return -(-len(self.units) // self.question.chunk_units)
 
+    @property
+    def host_only(self) -> str | None:
+        """Why the job is computed on the host whatever the device, or None."""
+        return self.question.task.host_only(self.question.spec.spec)
+
+    @property
+    def on_host(self) -> str | None:
+        """What of the work is done on the host whatever the device, in words, or None."""
+        question = self.question
+        return self.host_only or question.task.on_host(question.spec.spec)
+
+    def chunks_together(self, device: str) -> int:
+        """How many chunks fill the passes of a device; a CPU takes them one by one."""
+        if device == "cpu" or self.host_only is not None:
+            return 1
+        task, spec = self.question.task, self.question.spec.spec
+        batch_size = self.request.batch_size or task.batch_size(self.info.input_shape, device)
+        return max(1, task.units_together(spec, batch_size) // self.question.chunk_units)
+
     def chunk(self, index: int) -> Sequence[Unit]:
         """The units of one chunk."""
         size = self.question.chunk_units
@@ -395,17 +414,17 @@ def model_of(request: JobRequest) -> "LoadedModel":
     Raises:
         UserError: unknown name or device, missing or wrong weights.
     """
-    return _model(request.model, request.weights, request.device, request.precision.dtype)
+    return _model(request.model, request.weights, request.device, request.precision)
 
 
 @lru_cache(maxsize=2)
-def _model(name: str, weights: str | None, device: str, dtype: str) -> "LoadedModel":
+def _model(name: str, weights: str | None, device: str, precision: Precision) -> "LoadedModel":
     from assay.models.check import probe
     from assay.models.zoo import load_model
 
     loaded = load_model(name, weights=Path(weights) if weights else None, device=device)
     probe(loaded, device)
-    return in_dtype(loaded, dtype)
+    return computing(loaded, precision)
 
 
 def forget() -> None:
@@ -437,6 +456,7 @@ def repeat_command(request: JobRequest) -> str:
     default, chosen = Precision(), request.precision
     words += ["--dtype", chosen.dtype] if chosen.dtype != default.dtype else []
     words += ["--tf32"] if chosen.tf32 else []
+    words += ["--channels-last"] if chosen.channels_last else []
     words += ["--threads", str(chosen.threads)] if chosen.threads != default.threads else []
     words += [word for root in request.data_roots for word in ("--data-root", root)]
     return shlex.join([*words, "--out", "out"])

@@ -98,13 +98,22 @@ class Survey:
     stored: int
     missing: Sequence[int]
 
-    def tasks(self) -> Iterator[ChunkTask]:
-        """The chunks that are missing, ready to be computed."""
-        for chunk in self.missing:
-            unit_ids = tuple(unit.id for unit in self.job.chunk(chunk))
+    def tasks(self, device: str = "cpu", workers: int = 1) -> Iterator[ChunkTask]:
+        """The chunks that are missing, ready to be computed: on a device as many together as fill its passes.
+
+        Args:
+            device: what each worker computes on.
+            workers: how many there are; none is left without work so that another may have full passes.
+        """
+        job = self.job
+        together = min(job.chunks_together(device), max(1, len(self.missing) // workers))
+        for first in range(0, len(self.missing), together):
+            chunk, *more = self.missing[first : first + together]
+            unit_ids = tuple(unit.id for each in (chunk, *more) for unit in job.chunk(each))
             yield ChunkTask(
-                self.job.request, self.job.key, chunk, unit_ids, fingerprint=self.job.info.fingerprint
-            )
+                job.request, job.key, chunk, unit_ids, fingerprint=job.info.fingerprint,
+                more=tuple(more), chunk_units=job.question.chunk_units, needs_gpu=job.host_only is None,
+            )  # fmt: skip
 
     @property
     def missing_units(self) -> int:

@@ -19,6 +19,16 @@ class LocalPool:
     devices: Sequence[str]
     limits: Limits = field(default_factory=Limits)
 
+    @property
+    def device(self) -> str:
+        """The first one."""
+        return self.devices[0]
+
+    @property
+    def workers(self) -> int:
+        """How many devices there are."""
+        return len(self.devices)
+
     def run(self, tasks: Iterable[ChunkTask], watch: Watch) -> Generator[ChunkResult, None, None]:
         """See :class:`assay.runner.executors.Executor`."""
         workforce = _Workforce([Worker(device) for device in self.devices], tasks, self.limits)

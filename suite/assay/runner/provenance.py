@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from assay.common.canonical import canonical_sha256
-from assay.runner.chunks import ChunkResult
+from assay.runner.chunks import COUNTED, ChunkResult
 from assay.runner.files import path_name, write_atomically
 from assay.runner.job_store import JobStore
 from assay.runner.jobs import Job
@@ -41,7 +41,7 @@ class Provenance:
         for key, job in self._jobs.items():
             path = provenance_path(self._folder, *job.names)
             environments = _environments_in(path, key) | self._environments.get(key, {})
-            _write(self._folder, path, key, environments)
+            _write(self._folder, path, key, environments, job.on_host)
 
 
 def merge_environments(sources: Sequence[Path], out: Path, model: str, task: str, key: str) -> None:
@@ -52,11 +52,14 @@ def merge_environments(sources: Sequence[Path], out: Path, model: str, task: str
     _write(out, provenance_path(out, model, task), key, environments)
 
 
-def _write(folder: Path, path: Path, key: str, environments: Mapping[str, Any]) -> None:
+def _write(
+    folder: Path, path: Path, key: str, environments: Mapping[str, Any], host: str | None = None
+) -> None:
     document = {
         "job_key": key,
         "written_utc": datetime.now(UTC).isoformat(timespec="seconds"),
         "environments": environments,
+        **({} if host is None else {"on_host": host}),
         "used": used(RunFolder.job_store(folder, key)),
     }
     write_atomically(path, json.dumps(document, indent=1) + "\n")
@@ -83,6 +86,7 @@ def _environments_in(path: Path, key: str) -> dict[str, Any]:
 def used(store: JobStore) -> dict[str, Any]:
     """Wall, CPU and device seconds of all stored chunks, the highest peaks of memory, and the smallest batch.
 
+    ``images`` went through the network in ``passes``, an image once a pass; ``images_per_second`` is of the wall time.
     ``waiting_seconds`` is how long the device had nothing to do but to wait for pictures (on a CPU: how long loading
     them held up the computation), ``waiting_share`` the share of the wall time that this is.
     """
@@ -91,11 +95,13 @@ def used(store: JobStore) -> dict[str, Any]:
         name: round(sum(entry.get(name, 0.0) for entry in times), 3)
         for name in ("wall_seconds", "cpu_seconds", "device_seconds", "waiting_seconds")
     }
+    counted = {name: round(sum(entry.get(name, 0) for entry in times)) for name in COUNTED}
     wall = totals["wall_seconds"]
+    counted["images_per_second"] = round(counted["images"] / wall, 1) if wall else 0.0
     totals["waiting_share"] = round(totals["waiting_seconds"] / wall, 4) if wall else 0.0
     peaks = {
         name: max((entry.get(name, 0) for entry in times), default=0)
         for name in ("peak_bytes", "peak_device_bytes")
     }
     batches = [entry["batch_size"] for entry in times if "batch_size" in entry]
-    return {"chunks": len(times), **totals, **peaks, "smallest_batch": min(batches, default=None)}
+    return {"chunks": len(times), **totals, **counted, **peaks, "smallest_batch": min(batches, default=None)}

@@ -40,6 +40,11 @@ class RayCluster:
     threads: int
     limits: Limits = field(default_factory=Limits)
 
+    @property
+    def workers(self) -> int:
+        """How many tasks the cluster takes at once, as it is now."""
+        return slots(connect(self.address).cluster_resources(), self.device, self.threads)
+
     def run(self, tasks: Iterable[ChunkTask], watch: Watch) -> Generator[ChunkResult, None, None]:
         """See :class:`assay.runner.executors.Executor`.
 
@@ -59,16 +64,10 @@ class _Session:
 
     def __init__(self, ray: Any, cluster: RayCluster) -> None:
         self._ray, self._cluster = ray, cluster
-        gpus = 1 if cluster.device == "cuda" else 0
+        self._gpus = 1 if cluster.device == "cuda" else 0
         # Without max_calls=0 Ray ends a worker that used a GPU after each task, and its models with it.
-        options = {
-            "num_cpus": cluster.threads,
-            "num_gpus": gpus,
-            "max_retries": RETRIES_BY_RAY,
-            "max_calls": 0,
-        }
+        options = {"num_cpus": cluster.threads, "max_retries": RETRIES_BY_RAY, "max_calls": 0}
         self._remote = ray.remote(**options)(_run_on_worker)
-        self._desk = WorkerSetting(cluster.device, cluster.limits, str(Path.cwd()), tuple(sys.path))
         self._pending: dict[Any, ChunkTask] = {}
         self._lost: dict[tuple[str, int], int] = {}
 
@@ -93,13 +92,15 @@ class _Session:
         return bool(self._pending)
 
     def _slots(self) -> int:
-        resources = self._ray.cluster_resources()
-        if self._cluster.device == "cuda":
-            return max(1, int(resources.get("GPU", 0)))
-        return max(1, int(resources.get("CPU", 0)) // self._cluster.threads)
+        """Those of the tasks under way: such as need no GPU do not wait for one."""
+        pending = self._pending.values()
+        device = self._cluster.device if all(task.needs_gpu for task in pending) else "cpu"
+        return slots(self._ray.cluster_resources(), device, self._cluster.threads)
 
     def _submit(self, task: ChunkTask) -> None:
-        self._pending[self._remote.remote(task, self._desk)] = task
+        gpus, device = (self._gpus, self._cluster.device) if task.needs_gpu else (0, "cpu")
+        desk = WorkerSetting(device, self._cluster.limits, str(Path.cwd()), tuple(sys.path))
+        self._pending[self._remote.options(num_gpus=gpus).remote(task, desk)] = task
 
     def _result(self, reference: Any, task: ChunkTask, watch: Watch) -> ChunkResult | None:
         """The task's result; None where its worker was lost for good and it is handed in again."""
@@ -124,6 +125,13 @@ class _Session:
             raise RuntimeError(f"chunk {task.chunk}: Ray lost its worker again and again: {error}") from error
         watch.event("worker_lost", task, reason=" ".join(str(error).split())[:200])
         self._submit(task)
+
+
+def slots(resources: Mapping[str, float], device: str, threads: int) -> int:
+    """How many tasks a cluster of these resources takes at once, at least one."""
+    if device == "cuda":
+        return max(1, int(resources.get("GPU", 0)))
+    return max(1, int(resources.get("CPU", 0)) // threads)
 
 
 def connect(address: str) -> Any:
@@ -204,7 +212,7 @@ class WorkerSetting:
         sys.path += [place for place in self.path if place not in sys.path]
 
 
-_led: dict[str | None, Worker] = {}
+_led: dict[tuple[str, str | None], Worker] = {}
 
 
 def _run_on_worker(
@@ -223,10 +231,10 @@ def _run_on_worker(
 
 
 def _child(device: str) -> Worker:
-    gpus = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if gpus not in _led:
+    place = device, os.environ.get("CUDA_VISIBLE_DEVICES")
+    if place not in _led:
         for worker in _led.values():
             worker.kill()
         _led.clear()
-        _led[gpus] = Worker(device)
-    return _led[gpus]
+        _led[place] = Worker(device)
+    return _led[place]

@@ -113,23 +113,24 @@ def _compute(folder: RunFolder, surveys: Sequence[Survey], runtime: Runtime) -> 
     host = {"host": socket.gethostname()} if runtime.with_host else {}
     log.write("run_started", pid=os.getpid(), units=sum(found.missing_units for found in surveys), **host)
     with _noted(log, recorder, folder):
-        results = runtime.executor.run(_tasks(surveys, recorder), recorder)
+        results = runtime.executor.run(_tasks(surveys, recorder, runtime.executor), recorder)
         with ChunkWriter(recorder.stored) as writer:
             try:
                 for result in results:
                     if result.not_applicable:
                         recorder.refuse(result.task, result.not_applicable)
-                    else:
-                        writer.store(folder.job(result.task.key), result)
+                        continue
+                    for part in result.by_chunk():
+                        writer.store(folder.job(part.task.key), part)
             finally:
                 results.close()
         log.write("run_finished")
 
 
-def _tasks(surveys: Sequence[Survey], recorder: "_RunRecorder") -> Iterator[ChunkTask]:
+def _tasks(surveys: Sequence[Survey], recorder: "_RunRecorder", executor: Executor) -> Iterator[ChunkTask]:
     """The missing chunks, without jobs that turn out to be not applicable."""
     for found in surveys:
-        for task in found.tasks():
+        for task in found.tasks(executor.device, executor.workers):
             if task.key in recorder.refused:
                 break
             yield task

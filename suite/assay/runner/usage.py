@@ -2,10 +2,15 @@
 
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from assay.tasks.shared.clock import clock_of
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 class Usage:
@@ -35,6 +40,34 @@ class Usage:
         found["wall_seconds"] = round(time.perf_counter() - self._wall, 6)
         found["peak_bytes"] = peak_bytes()
         return found
+
+
+@contextmanager
+def counted_passes(network: "nn.Module") -> Iterator[list[int]]:
+    """The images of each forward pass of ``network`` within the block; copies of it are not counted."""
+    seen = _Counter()
+    handle = network.register_forward_pre_hook(seen)
+    try:
+        yield seen.images
+    finally:
+        handle.remove()
+
+
+class _Counter:
+    """A hook that notes the images of each pass; where the network is copied with it, the copy's notes nothing."""
+
+    def __init__(self) -> None:
+        self.images: list[int] = []
+
+    def __call__(self, _network: Any, given: Any) -> None:
+        self.images.append(len(given[0]))
+
+    def __deepcopy__(self, _known: Any) -> Any:
+        return _ignored
+
+
+def _ignored(*_: Any) -> None:
+    """What a copy's hook does."""
 
 
 def peak_bytes() -> int:

@@ -2,13 +2,13 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from assay.common.children import Child, ChildLostError, answer, taken
-from assay.runner.chunks import ChunkResult, ChunkTask, compute
+from assay.runner.chunks import COUNTED, ChunkResult, ChunkTask, compute
 from assay.tasks.base import Record
 
 ATTEMPTS = 2
@@ -33,7 +33,7 @@ class Limits:
         if self.unit_seconds is not None:
             bounds.append(self.unit_seconds * units)
         if self.chunk_seconds is not None and (task.only is None or not bounds):
-            bounds.append(self.chunk_seconds)
+            bounds.append(self.chunk_seconds * len(task.chunks))
         return min(bounds, default=None)
 
 
@@ -116,18 +116,32 @@ def _message(child: Child, deadline: float | None, limit_seconds: float | None) 
 def run_surely(worker: Worker, task: ChunkTask, limits: Limits, listener: Listener) -> ChunkResult:
     """A result for ``task``, even if the worker hangs or dies.
 
-    A chunk whose worker is lost is tried once more as it is, then unit by unit; a unit that loses its worker
-    alone becomes an error record.
+    Chunks that lose their worker together are tried one by one; a chunk alone is tried once more as it is, then unit by
+    unit; a unit that loses its worker alone becomes an error record.
 
     Raises:
         UserError: the job cannot be opened.
     """
-    for _ in range(ATTEMPTS):
+    for _ in range(1 if task.more else ATTEMPTS):
         try:
             return worker.run(task, limits.of(task), listener)
         except WorkerLostError as error:
             listener.event("worker_lost", task, reason=str(error))
+    if task.more:
+        return _chunk_by_chunk(worker, task, limits, listener)
     return _unit_by_unit(worker, task, limits, listener)
+
+
+def _chunk_by_chunk(worker: Worker, task: ChunkTask, limits: Limits, listener: Listener) -> ChunkResult:
+    results = [run_surely(worker, part, limits, listener) for part in task.by_chunk()]
+    records = tuple(record for result in results for record in result.records)
+    return ChunkResult(task, records, _summed([result.times for result in results]), results[-1].environment)
+
+
+def _summed(times: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The times of parts as those of the whole: of the last part, with the sums of what is spent."""
+    spent = {name for part in times for name in part if name.endswith("_seconds") or name in COUNTED}
+    return {**times[-1], **{name: round(sum(part.get(name, 0) for part in times), 6) for name in spent}}
 
 
 def _unit_by_unit(worker: Worker, task: ChunkTask, limits: Limits, listener: Listener) -> ChunkResult:
@@ -145,16 +159,17 @@ def _unit_by_unit(worker: Worker, task: ChunkTask, limits: Limits, listener: Lis
             listener.event("worker_lost", unit, reason=str(error))
             listener.advance(unit, 1.0)
             records.append(Record(unit.unit_ids[0], error=f"WorkerLost: {error}"))
-    summed = ("cpu_seconds", "device_seconds", "waiting_seconds")
     times = {
-        **(results[-1].times if results else {"device": ""}),
-        **{name: round(sum(result.times[name] for result in results), 6) for name in summed},
+        **(_summed([result.times for result in results]) if results else _NOTHING),
         "chunk": task.chunk,
         "units": len(records),
         "wall_seconds": round(time.perf_counter() - started, 6),
         "alone": True,
     }
     return ChunkResult(task, tuple(records), times, results[-1].environment if results else {})
+
+
+_NOTHING = {"device": "", "cpu_seconds": 0, "device_seconds": 0, "waiting_seconds": 0}
 
 
 def _serve(connection: Connection, device: str) -> None:

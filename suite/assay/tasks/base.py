@@ -86,6 +86,8 @@ class RunContext:
     loader: Loader = field(default_factory=Loader)
     first: Callable[[int], frozenset[str]] = lambda _count: frozenset()
     """The ids of the first so many units of the whole job, of which a family may draw pictures."""
+    chunk_units: int | None = None
+    """Units of a chunk: what a record says of its chunk must not depend on how many chunks are run together."""
 
     def seed(self, unit_id: str, stream: str = "") -> int:
         """A 63-bit seed that depends on the job, the unit and the stream's name alone."""
@@ -271,6 +273,21 @@ class Task(ABC, Generic[SpecT, DataT]):
     def batch_size(self, input_shape: tuple[int, int, int], device: str) -> int:
         """Images in one pass where the user names no number; no part of the answer."""
         return 16
+
+    def units_together(self, spec: SpecT, batch_size: int) -> int:
+        """Units that fill passes of ``batch_size`` images where the device is no CPU; whole chunks are made of them.
+
+        By default a chunk's own, for families that fill a pass with what one unit asks for.
+        """
+        return self.chunk_units(spec)
+
+    def host_only(self, spec: SpecT) -> str | None:
+        """Why all of the work is done on the host whatever the device, or None; such a job is given no GPU."""
+        return None
+
+    def on_host(self, spec: SpecT) -> str | None:
+        """What is computed on the host beside the device, in words for the provenance, or None."""
+        return None
 
     @abstractmethod
     def units(self, spec: SpecT, data: DataT) -> Sequence[Unit]:

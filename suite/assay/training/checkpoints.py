@@ -39,7 +39,7 @@ class Checkpoints:
             UserError: the disk is full, or the folder cannot be written; older checkpoints are whole.
         """
         buffer = io.BytesIO()
-        torch.save({"key": self.key, **state}, buffer)
+        torch.save({"key": self.key, **on_host(state)}, buffer)
         content = buffer.getvalue()
         digest = hashlib.sha256(content).hexdigest().encode()
         path = self.folder / f"{steps:010d}.ckpt"
@@ -100,6 +100,15 @@ class Checkpoints:
             if path not in kept:
                 path.unlink(missing_ok=True)
         self._damaged.clear()
+
+
+def on_host(state: Any) -> Any:
+    """The state with its tensors on the host, so that a training may go on where there is another device."""
+    if isinstance(state, torch.Tensor):
+        return state.cpu()
+    if isinstance(state, dict):
+        return {name: on_host(value) for name, value in state.items()}
+    return [on_host(value) for value in state] if isinstance(state, list) else state
 
 
 def stored(folder: Path) -> list[Path]:

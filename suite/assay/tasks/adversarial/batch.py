@@ -118,14 +118,18 @@ def fresh_logits(model: LoadedModel, images: Tensor, batch_size: int) -> Tensor:
 
 def clean_checks(batch: CleanBatch) -> list[dict[str, Any]]:
     """Per image: do two passes agree, does one alone agree with the batch, is it a probability distribution."""
-    scale = batch.logits.abs().amax().clamp_min(1e-12)
     again = batch.fresh_logits(batch.images)
-    repeat = ((again - batch.logits).abs().amax(1) / scale).tolist()
-    # One image of each pass is enough to see batch statistics at work, at little cost.
+    repeat: list[float] = []
     alone = torch.zeros(len(batch), dtype=batch.logits.dtype)
-    for first in range(0, len(batch), max(batch.context.batch_size, 10)):
-        single = fresh_logits(batch.model, batch.images[first : first + 1], 1)
-        alone[first] = (single - batch.logits[first]).abs().amax() / scale
+    together = batch.context.chunk_units or max(len(batch), 1)
+    for rows in torch.split(torch.arange(len(batch)), together):
+        logits = batch.logits[rows[0] : rows[-1] + 1]
+        scale = logits.abs().amax().clamp_min(1e-12)
+        repeat += ((again[rows[0] : rows[-1] + 1] - logits).abs().amax(1) / scale).tolist()
+        # One image of each pass is enough to see batch statistics at work, at little cost.
+        for row in rows[:: max(batch.context.batch_size, 10)].tolist():
+            single = fresh_logits(batch.model, batch.images[row : row + 1], 1)
+            alone[row] = (single - batch.logits[row]).abs().amax() / scale
     return [
         {
             "repeat_difference": repeat[row],

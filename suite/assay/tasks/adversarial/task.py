@@ -39,6 +39,9 @@ if TYPE_CHECKING:
     from assay.models.loaded import LoadedModel
 
 
+BATCHES_TOGETHER = 4  # on a device: more fill its passes better, and are lost together where a run is killed
+
+
 class SavedPictures(Witness[AdversarialSpec]):
     """Adversarial pictures bear a submission out, and a short attack of our own tries those that are said to stand."""
 
@@ -67,7 +70,7 @@ class AdversarialTask(Task[AdversarialSpec, "Dataset"]):
         "stronger one may leave less."
     )
     record_version = 4
-    dtypes = ("float32", "bfloat16")
+    dtypes = ("float32", "bfloat16", "autocast")
     spec_type = AdversarialSpec
     record_columns = (
         "unit_id", "label", "predicted", "clean_correct", "method", "eps", "adversarial_predicted",
@@ -104,6 +107,10 @@ class AdversarialTask(Task[AdversarialSpec, "Dataset"]):
     def batch_size(self, input_shape: tuple[int, int, int], device: str) -> int:
         """See :func:`assay.tasks.adversarial.demands.attacked_in_a_pass`."""
         return attacked_in_a_pass(input_shape, device)
+
+    def units_together(self, spec: AdversarialSpec, batch_size: int) -> int:
+        """Several batches of images: as some fall, others take their places in the passes."""
+        return BATCHES_TOGETHER * batch_size
 
     def needs_labels(self, spec: AdversarialSpec) -> bool:
         """See :class:`assay.tasks.base.Task`."""

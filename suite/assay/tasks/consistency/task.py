@@ -84,6 +84,10 @@ class ConsistencyTask(Task[ConsistencySpec, "ConsistencyData"]):
 
         yield from evaluate(spec, model, data, units, context)
 
+    def on_host(self, spec: ConsistencySpec) -> str:
+        """See :class:`assay.tasks.base.Task`."""
+        return "each neuron's top images, distances between concepts, and pictures"
+
     def summarise(self, spec: ConsistencySpec, records: Sequence[Record]) -> Summary:
         """See :func:`assay.tasks.consistency.summary.summarise`."""
         from assay.tasks.consistency.summary import summarise

@@ -109,6 +109,10 @@ class CorruptionsTask(Task[CorruptionsSpec, "Dataset"]):
 
         yield from evaluate(spec, model, data, units, context)
 
+    def on_host(self, spec: CorruptionsSpec) -> str:
+        """See :class:`assay.tasks.base.Task`."""
+        return "reading and corrupting pictures"
+
     def summarise(self, spec: CorruptionsSpec, records: Sequence[Record]) -> Summary:
         """See :func:`assay.tasks.corruptions.summary.summarise`."""
         from assay.tasks.corruptions.summary import summarise

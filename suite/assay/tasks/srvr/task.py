@@ -132,6 +132,10 @@ class SrvrTask(Task[SrvrSpec, "ShapeSet"]):
             work = score_row if isinstance(unit.payload, RowWork) else search_network
             yield work(setting, unit.id, unit.payload)
 
+    def on_host(self, spec: SrvrSpec) -> str:
+        """See :class:`assay.tasks.base.Task`."""
+        return "the growth of regions on stored maps, and corruptions of renders"
+
     def summarise(self, spec: SrvrSpec, records: Sequence[Record]) -> Summary:
         """See :func:`assay.tasks.srvr.summary.summarise`."""
         from assay.tasks.srvr.summary import summarise

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from assay.models.loaded import LoadedModel
 
 
+PROVED_ON_HOST = "the proof in float64, which lists and cuts cells and runs no passes of pictures"
+
 _TITLES = {
     "regions.png": "Where the property holds (blue), fails (red), or fails in part of a cell (yellow)",
     "saliency.png": "Saliency maps: actual, expected and their difference",
@@ -102,6 +104,19 @@ class VerificationTask(Task[VerificationSpec, "Dataset"]):
     def batch_size(self, input_shape: tuple[int, int, int], device: str) -> int:
         """Images in one pass of the search; the exact verifier has no passes."""
         return images_in_a_pass(input_shape, device, cpu_values=4 * 3 * 224 * 224, most_on_cpu=512, most=512)
+
+    def host_only(self, spec: VerificationSpec) -> str | None:
+        """See :class:`assay.tasks.base.Task`."""
+        return PROVED_ON_HOST if spec.verifier == "exact" else None
+
+    def on_host(self, spec: VerificationSpec) -> str | None:
+        """See :class:`assay.tasks.base.Task`."""
+        words = "the choice of boxes, points and grids, some numbers for each image"
+        return (
+            f"{words}; where `auto` takes the exact verifier: {PROVED_ON_HOST}"
+            if spec.verifier == "auto"
+            else words
+        )
 
     def means(self, figures: Iterable[str]) -> str:
         """See :class:`assay.tasks.base.Task`; what was proved and what was only looked for are two sentences."""

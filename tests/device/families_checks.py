@@ -6,9 +6,8 @@ import pytest
 import torch
 
 from assay.models.zoo import load_model
-from assay.tasks.base import RunContext
-from assay.tasks.families import family, load_spec
-from assay.tasks.shared.images import DataSource
+from assay.tasks.families import load_spec
+from on_device import records_on, seen
 from pretend_device import DEVICE, PretendTensor, pretend_device
 from small_training import digits_split
 
@@ -21,21 +20,7 @@ def device():
 
 def records(task_id, model, device, count=2, **changes):
     """The first records of a shipped task, computed in this process on a device."""
-    loaded = load_spec(task_id)
-    spec = loaded.spec.model_copy(update=changes)
-    task = family(spec.family)
-    data = task.open_data(spec, DataSource(spec.data, loaded.folder, ()))
-    network = load_model(model).to(torch.device(device))
-    units = task.units(spec, data)[:count]
-    context = RunContext(
-        "seed", str(device), 4, first=lambda some: frozenset(unit.id for unit in units[:some])
-    )
-    return list(task.run(spec, network, data, units, context))
-
-
-def seen(values):
-    """Without the seconds, which no two runs share."""
-    return {name: value for name, value in values.items() if name != "seconds"}
+    return records_on(device, load_spec(task_id), model, count, **changes)
 
 
 @pytest.mark.parametrize(
@@ -56,7 +41,32 @@ def test_the_records_of_a_default_task_are_those_of_the_cpu(task, changes, devic
     here = records(task, "digits_fnn", "cpu", **changes)
     there = records(task, "digits_fnn", DEVICE, **changes)
     assert all(record.error is None for record in here)
-    assert [seen(record.values) for record in there] == [seen(record.values) for record in here]
+    assert [seen(record) for record in there] == [seen(record) for record in here]
+
+
+def test_the_consistency_of_neurons_is_that_of_the_cpu(device, tmp_path, monkeypatch):
+    """Each device makes the adversarial images itself."""
+    made = []
+    for name in ("cpu", DEVICE):
+        monkeypatch.setenv("ASSAY_CACHE", str(tmp_path / name.replace(":", "-")))
+        made.append(records("consistency/digits", "digits_fnn", name, 1, layers=("4",)))
+    (here,), (there,) = made
+    assert here.error is None
+    assert seen(there) == seen(here)
+
+
+@pytest.mark.parametrize("function", ["map", "network"])
+def test_the_views_of_a_shape_are_those_of_the_cpu(function, device):
+    """Rows of a map, and regions grown on the network itself."""
+    settings = ("image_size=32", "classes=[mug]", f"function={function}", "initial=[[130,30],[50,20]]")
+    settings += ("methods=[{method: naive, steps: 3}, {method: OIR_B, steps: 3}, {method: OIR_W, steps: 3}]",)
+    loaded = load_spec("srvr/embedded-network-quick", settings=settings)
+    here, there = (records_on(name, loaded, "views_models:brightness", None) for name in ("cpu", DEVICE))
+    assert all(record.error is None for record in here)
+    assert {record.values["kind"] for record in here} >= {"row"} | (
+        {"searches"} if function == "network" else set()
+    )
+    assert [seen(record) for record in there] == [seen(record) for record in here]
 
 
 def test_a_tensor_made_without_its_device_is_caught(device, monkeypatch):
