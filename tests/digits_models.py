@@ -170,3 +170,26 @@ def too_few_classes():
 
 def all_nan():
     return _AllNaN(), DESCRIPTION
+
+
+class _Changed(_Wrapped):
+    """The same decisions from other logits: all multiplied, and moved, alike."""
+
+    def __init__(self, factor=1.0, constant=0.0):
+        super().__init__()
+        self.factor, self.constant = factor, constant
+
+    def forward(self, images):
+        return self.factor * self.net(images) + self.constant
+
+
+def tiny_logits():
+    return _Changed(factor=1e-4), DESCRIPTION
+
+
+def huge_logits():
+    return _Changed(factor=1e4), DESCRIPTION
+
+
+def moved_logits():
+    return _Changed(constant=7.0), DESCRIPTION

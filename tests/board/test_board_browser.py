@@ -356,6 +356,16 @@ def test_a_phone_scrolls_the_table_and_not_the_page(open_page, name):
     assert page.locator("main h1").is_visible()
 
 
+def test_on_a_phone_the_model_stays_in_sight_while_its_figures_scroll(open_page):
+    phone = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
+    page = open_page("families/adversarial.html", **phone)
+    left = "document.querySelector('#board tbody th').getBoundingClientRect().left"
+    box = "document.querySelector('.scroll')"
+    page.evaluate(f"{box}.scrollLeft = 10000")
+    assert page.evaluate(f"{box}.scrollLeft") > 0
+    assert page.evaluate(f"{left} - {box}.getBoundingClientRect().left") == pytest.approx(1, abs=1)
+
+
 _COMPARED = "families/adversarial.html#compare=invented-0001&compare=invented-0002&open=1"
 
 

@@ -65,6 +65,8 @@ def big(tmp_path_factory):
 
 
 def test_the_site_of_a_thousand_models_is_built_in_time_and_memory(big):
+    # A bound from above: `git`, which this process starts, counts with all that it shared with this process at its
+    # start, so the largest child is as large as this process, though a worker takes 80 MiB.
     one, other = (
         resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
     )

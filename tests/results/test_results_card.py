@@ -84,7 +84,8 @@ def test_a_family_without_a_task_says_why_and_each_family_has_one_sentence():
 @pytest.mark.parametrize("models", [1, 5, 8, 9, 100])
 def test_no_run_is_longer_or_wider_than_a_card(models):
     results = [
-        of(f"model-{number}", reason="x" * 200, status=Status.NOT_APPLICABLE) for number in range(models)
+        of(f"model-{number}-{'y' * 90}", reason="x" * 200, status=Status.NOT_APPLICABLE)
+        for number in range(models)
     ]
     lines = lines_of(results, meanings=[("adversarial", "word " * 60)])
     assert len(lines) <= LINES

@@ -59,7 +59,7 @@ def card(results: Sequence[ResultDocument], background: Background, places: Sequ
     """
     lines: list[str] = []
     for model in dict.fromkeys(result.model.name for result in results):
-        lines.append(model)
+        lines.append(_cut(model))
         own = [result for result in results if result.model.name == model]
         lines += [_line(result.family, finding_of(result, background)) for result in own]
         lines += [_cut(f"  {family:<{_FAMILY}} n/a: {why}") for family, why in background.without.items()]

@@ -3,7 +3,7 @@
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,13 +86,12 @@ class _SiteBuild:
             yield from map(writer.write, names)
             return
         try:
-            written = dict(made_by_children(writer.write, names, processes))
+            yield from _in_order(made_by_children(writer.write, names, processes), names)
         except ChildLostError as error:
             raise UserError(
                 f"{error.item}: its page was not written, for {error}; run the same command again, which keeps the "
                 "pages that are there"
             ) from error
-        yield from (written[name] for name in names)
 
     def _take(self, model: WrittenModel) -> None:
         self._hidden += model.hidden
@@ -128,6 +127,18 @@ class _SiteBuild:
         for name in ("leaderboard.csv", "results_long.csv"):
             _copy(self._board / name, out / name)
         write_file(out / "leaderboard.json", script_json({"models": self._models, **found}) + "\n")
+
+
+def _in_order(written: Iterable[tuple[str, WrittenModel]], names: Sequence[str]) -> Iterator[WrittenModel]:
+    """The models in the order of ``names``; kept is only what came before its turn, since all of it is large."""
+    early: dict[str, WrittenModel] = {}
+    expected = iter(names)
+    name = next(expected, None)
+    for found, model in written:
+        early[found] = model
+        while name in early:
+            yield early.pop(name)
+            name = next(expected, None)
 
 
 def _admitted_specs(board: Path) -> dict[str, AdmittedSpec]:

@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 from assay.results.document import Metric
 from assay.tasks.adversarial.pictures import sheet_name
 from assay.tasks.adversarial.spec import AdversarialSpec
-from assay.tasks.adversarial.summary import headline_metrics
+from assay.tasks.adversarial.summary import curve_points
 from assay.tasks.base import Figure, Record
 
 
@@ -43,7 +43,7 @@ def _sheet(spec: AdversarialSpec, record: Record, number: int) -> Figure:
 def _curves(spec: AdversarialSpec, records: Sequence[Record]) -> Figure:
     """One curve per method with its 95 % Wilson intervals, eps in units of 1/255."""
     curves: dict[str, list[Metric]] = {}
-    for metric in headline_metrics(spec, records):
+    for metric in curve_points(spec, records):
         if metric.series is not None:
             curves.setdefault(metric.series, []).append(metric)
     chart = go.Figure()

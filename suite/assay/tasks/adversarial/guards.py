@@ -4,8 +4,8 @@ An image with NaN or infinite logits never gets here: its record is an error, an
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from itertools import pairwise
-from operator import itemgetter
+from itertools import compress, pairwise
+from operator import ne
 from statistics import fmean
 
 from assay.results.document import Guard
@@ -51,7 +51,7 @@ def all_guards(spec: AdversarialSpec, outcomes: Outcomes) -> Iterator[Guard]:
     yield from _loss_not_flat(spec, outcomes)
     yield from _strength_guards(spec, outcomes)
     yield _confirmed(spec, outcomes)
-    yield _bounded_by_clean(outcomes)
+    yield _bounded_by_clean(spec, outcomes)
     if spec.predicted:
         yield labels_are_answers("clean_accuracy_plausible and clean accuracy")
     if spec.certified:
@@ -62,21 +62,15 @@ def all_guards(spec: AdversarialSpec, outcomes: Outcomes) -> Iterator[Guard]:
 
 def _perturbation_guards(spec: AdversarialSpec, outcomes: Outcomes) -> Iterator[Guard]:
     records = outcomes.records
-    at_zero = [column for _, eps, column in outcomes.columns() if eps == 0]
-    wrong = sum(
-        (row["distance"] != 0)
-        + (row["predicted"] != record.values["predicted"] and not spec.expects_randomness)
-        for column in at_zero
-        for row, record in zip(column, records, strict=True)
-    )
+    at_zero = [fields for _, eps, fields in outcomes.fields if eps == 0]
+    wrong = sum(len(records) - fields.distance.count(0) for fields in at_zero)
+    if not spec.expects_randomness:
+        clean = [record.values["predicted"] for record in records]
+        wrong += sum(sum(map(ne, fields.predicted, clean)) for fields in at_zero)
     yield Guard.none_found(
         "eps_zero_is_clean", wrong, f"{len(at_zero) * len(records)} outcomes at eps 0 equal the clean ones"
     )
-    largest = (
-        max(map(itemgetter("distance"), column)) - float(eps)
-        for _, eps, column in outcomes.columns()
-        if column
-    )
+    largest = (max(fields.distance) - float(eps) for _, eps, fields in outcomes.fields if records)
     excess = max(largest, default=0.0)
     yield Guard(
         name="inside_the_ball",
@@ -85,7 +79,7 @@ def _perturbation_guards(spec: AdversarialSpec, outcomes: Outcomes) -> Iterator[
         limit=BALL_TOLERANCE,
         detail=f"largest excess of the {spec.norm} distance over eps, which is a fraction and exact",
     )
-    outside = sum(len(column) for _, _, column in outcomes.columns()) - outcomes.count("in_box")
+    outside = sum(len(records) - sum(fields.in_box) for _, _, fields in outcomes.fields)
     outside += sum(not record.values["checks"]["in_box"] for record in records)
     yield Guard.none_found(
         "inside_the_pixel_range",
@@ -123,7 +117,7 @@ def _expected(guard: Guard) -> Guard:
 def _gradient_guards(outcomes: Outcomes) -> Iterator[Guard]:
     yield Guard.none_found(
         "loss_not_saturated",
-        outcomes.count("retried"),
+        sum(sum(fields.retried) for _, _, fields in outcomes.fields),
         "outcomes where the loss had a gradient of exactly zero, attacked again with the logit margin",
     )
     yield _little_blind(outcomes)
@@ -168,10 +162,9 @@ def _little_blind(outcomes: Outcomes) -> Guard:
     its gradient. What stands for that reason can raise a figure by its own share at the most, so the limit is a share
     that no interval of a figure is narrower than: one image, or one in a hundred.
     """
-    shares = [
-        fmean(map(itemgetter("zero_gradient"), column)) for _, _, column in outcomes.columns() if column
-    ]
-    share, limit = max(shares, default=0.0), max(MOST_BLIND, 1 / max(len(outcomes.records), 1))
+    count = max(len(outcomes.records), 1)
+    share = max((sum(fields.zero_gradient) / count for _, _, fields in outcomes.fields), default=0.0)
+    limit = max(MOST_BLIND, 1 / count)
     return Guard(
         name="gradient_not_zero",
         passed=share <= limit,
@@ -243,10 +236,12 @@ def _iterated_beats_single_step(spec: AdversarialSpec, outcomes: Outcomes) -> Gu
 
 def _confirmed(spec: AdversarialSpec, outcomes: Outcomes) -> Guard:
     claimed = denied = 0
-    for attack, _, column in outcomes.columns():
-        rows = [row for row in column if row["claimed"]]
-        claimed += len(rows)
-        denied += sum(row["correct"] if attack.targeted == "no" else not row["target_hit"] for row in rows)
+    for attack, eps, fields in outcomes.fields:
+        claimed += sum(fields.claimed)
+        if attack.targeted == "no":
+            denied += sum(compress(outcomes.correct(attack, eps), fields.claimed))
+        else:
+            denied += sum(not row["target_hit"] for row in compress(outcomes.of(attack, eps), fields.claimed))
     limit = DENIED_BY_CHANCE if spec.expects_randomness else RESCORE_LIMIT
     return Guard(
         name="successes_confirmed",
@@ -257,9 +252,12 @@ def _confirmed(spec: AdversarialSpec, outcomes: Outcomes) -> Guard:
     )
 
 
-def _bounded_by_clean(outcomes: Outcomes) -> Guard:
+def _bounded_by_clean(spec: AdversarialSpec, outcomes: Outcomes) -> Guard:
     wrong = [index for index, record in enumerate(outcomes.records) if not record.values["clean_correct"]]
-    restored = sum(column[index]["correct"] for _, _, column in outcomes.columns() for index in wrong)
+    restored = sum(
+        outcomes.correct(attack, eps)[index]
+        for attack in spec.attacks for eps in spec.radii for index in wrong
+    )  # fmt: skip
     return Guard.none_found(
         "clean_errors_stay_errors",
         restored,
@@ -273,8 +271,9 @@ def _proofs_hold(spec: AdversarialSpec, outcomes: Outcomes) -> Guard:
     broken = 0
     for eps in spec.radii:
         holds = [proof is not None and proof["holds"][str(eps)] for proof in proofs]
-        for _, column in outcomes.at(eps):
-            broken += sum(proved and not row["correct"] for proved, row in zip(holds, column, strict=True))
+        for attack in spec.attacks:
+            stood = outcomes.correct(attack, eps)
+            broken += sum(proved and not stands for proved, stands in zip(holds, stood, strict=True))
     known = next((proof for proof in proofs if proof is not None), None)
     how = known["proof"] if known else "none: the network has layers without bounds"
     return Guard.none_found(

@@ -1,9 +1,9 @@
 """What the records of a run hold: the values of one record, and all records as columns. Without torch."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
-from operator import itemgetter
-from typing import Annotated, Any
+from functools import cached_property
+from typing import Annotated, Any, NamedTuple
 
 from pydantic import Field, TypeAdapter
 
@@ -71,31 +71,56 @@ RECORD_VALUES = TypeAdapter(AdversarialValues)
 
 Row = Mapping[str, Any]
 Column = Sequence[Row]
+Place = tuple[str, Fraction]  # a series and a radius
+
+
+class Fields(NamedTuple):
+    """What guards ask of a column, each field in the order of the records."""
+
+    predicted: Sequence[int]
+    claimed: Sequence[bool]
+    distance: Sequence[float]
+    in_box: Sequence[bool]
+    zero_gradient: Sequence[bool]
+    retried: Sequence[bool]
 
 
 class Outcomes:
-    """A column a series and radius, its rows in the order of the records.
+    """A column a series and radius, its values in the order of the records.
 
-    Made once for all figures and guards: a summary of 10,000 images looks at each outcome a dozen times.
+    Made once for all figures and guards. What takes time is to find an outcome in memory, where those of one record lie
+    side by side: so records are gone through one by one, and columns made of what was found.
     """
 
     def __init__(self, spec: AdversarialSpec, records: Sequence[Record]) -> None:
         self.records = records
         self.clean: Sequence[bool] = [bool(record.values["clean_correct"]) for record in records]
         self._spec = spec
-        self._columns: dict[tuple[str, Fraction], Column] = {}
-        self._correct: dict[tuple[str, Fraction], Sequence[bool]] = {}
+        self._correct = {place: column for place, (column,) in self._columns("correct").items()}
         self._stands: dict[Fraction, Sequence[bool]] = {}
-        for attack in spec.attacks:
-            found = [record.values["attacks"][attack.series] for record in records]
-            for eps in spec.eps:
-                name = str(eps)
-                column = self._columns[attack.series, eps] = [outcomes[name] for outcomes in found]
-                self._correct[attack.series, eps] = [row["correct"] for row in column]
+
+    def _columns(self, *fields: str) -> dict[Place, Sequence[Sequence[Any]]]:
+        """For each place a column a field."""
+        places = [(attack.series, eps) for attack in self._spec.attacks for eps in self._spec.radii]
+        names = [str(eps) for eps in self._spec.radii]
+        rows = (
+            [
+                outcomes[name][field]
+                for attack in self._spec.attacks
+                for outcomes in (record.values["attacks"][attack.series],)
+                for name in names
+                for field in fields
+            ]
+            for record in self.records
+        )
+        count = len(fields)
+        columns: Sequence[Sequence[Any]] = list(zip(*rows, strict=True)) or [()] * (count * len(places))
+        return {place: columns[at * count : (at + 1) * count] for at, place in enumerate(places)}
 
     def of(self, attack: AttackSettings, eps: Fraction) -> Column:
         """What the attack did at the radius."""
-        return self._columns[attack.series, eps]
+        name = str(eps)
+        return [record.values["attacks"][attack.series][name] for record in self.records]
 
     def correct(self, attack: AttackSettings, eps: Fraction) -> Sequence[bool]:
         """Which images stood the attack at the radius."""
@@ -108,17 +133,12 @@ class Outcomes:
             self._stands[eps] = [all(each) for each in zip(*columns, strict=True)]
         return self._stands[eps]
 
-    def at(self, eps: Fraction) -> Iterator[tuple[AttackSettings, Column]]:
-        """Each attack's column at one radius."""
-        for attack in self._spec.attacks:
-            yield attack, self.of(attack, eps)
-
-    def count(self, field: str) -> int:
-        """Of how many outcomes a field is true."""
-        return sum(sum(map(itemgetter(field), column)) for column in self._columns.values())
-
-    def columns(self) -> Iterator[tuple[AttackSettings, Fraction, Column]]:
-        """All columns, by attack and then by radius, smallest first."""
-        for attack in self._spec.attacks:
-            for eps in self._spec.radii:
-                yield attack, eps, self.of(attack, eps)
+    @cached_property
+    def fields(self) -> Sequence[tuple[AttackSettings, Fraction, Fields]]:
+        """The fields of all columns, by attack and then by radius, smallest first."""
+        columns = self._columns(*Fields._fields)
+        return [
+            (attack, eps, Fields(*columns[attack.series, eps]))
+            for attack in self._spec.attacks
+            for eps in self._spec.radii
+        ]

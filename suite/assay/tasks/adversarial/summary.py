@@ -35,7 +35,7 @@ _ALONE: dict[str, tuple[str, Direction]] = {
     "certified_accuracy": ("Proved accuracy", "up"),
 }
 
-_HEADLINES = ("robust_accuracy", "worst_case")  # of a spec's ``metrics``
+_CURVES = ("robust_accuracy", "worst_case")  # of a spec's ``metrics``
 
 
 def summarise(spec: AdversarialSpec, records: Sequence[Record]) -> Summary:
@@ -46,20 +46,24 @@ def summarise(spec: AdversarialSpec, records: Sequence[Record]) -> Summary:
     )
 
 
-def headline_metrics(spec: AdversarialSpec, records: Sequence[Record]) -> tuple[Metric, ...]:
-    """The headline metrics of :func:`summarise` alone."""
-    wanted = tuple(name for name in spec.metrics if name in _HEADLINES)
-    headlines = spec.model_copy(update={"metrics": wanted})
-    return tuple(
-        metric for metric in _titled(spec, _metrics(headlines, Outcomes(spec, records))) if metric.headline
-    )
+def curve_points(spec: AdversarialSpec, records: Sequence[Record]) -> tuple[Metric, ...]:
+    """The points of the accuracy-eps curves: those metrics of :func:`summarise` that belong to a series."""
+    wanted = tuple(name for name in spec.metrics if name in _CURVES)
+    curves = spec.model_copy(update={"metrics": wanted})
+    points = _of_attacks(curves, Outcomes(spec, records))
+    return tuple(metric for metric in _titled(spec, points) if metric.headline)
 
 
 def _metrics(spec: AdversarialSpec, outcomes: Outcomes) -> Iterator[Metric]:
-    records = outcomes.records
     yield from _withstood(spec, outcomes)
     if not spec.predicted:
         yield _proportion("clean_accuracy", outcomes.clean, headline=True)
+    yield from _of_attacks(spec, outcomes)
+
+
+def _of_attacks(spec: AdversarialSpec, outcomes: Outcomes) -> Iterator[Metric]:
+    """The figures of each attack, of the worst of all, and of proofs."""
+    records = outcomes.records
     for attack in spec.attacks:
         yield from _of_attack(spec, attack, outcomes)
     if "worst_case" in spec.metrics:
@@ -97,35 +101,38 @@ def _withstood(spec: AdversarialSpec, outcomes: Outcomes) -> Iterator[Metric]:
     """The mean radius (the area under the curve as steps), the area under straight lines, and who stands at the end."""
     radii, n = spec.radii, len(outcomes.records)
     largest = radii[-1]
-    stands = zip(*(outcomes.stands(eps) for eps in radii), strict=True)
-    ends = [withstood(radii, clean, each) for clean, each in zip(outcomes.clean, stands, strict=True)]
+    images = list(zip(outcomes.clean, *(outcomes.stands(eps) for eps in radii), strict=True))
+    ends = {image: withstood(radii, image[0], image[1:]) for image in set(images)}  # few of them differ
     unit, scale = ("1/255", 255.0) if spec.norm == "linf" else ("L2", 1.0)
-    for name, values, most, unit_ in (
-        (HEADLINE, [scale * float(stood) for stood, _ in ends], scale * float(largest), unit),
-        ("worst:curve_area", [float((low + high) / 2 / largest) for low, high in ends], 1.0, "proportion"),
+    radius = {image: scale * float(stood) for image, (stood, _) in ends.items()}
+    area = {image: float((low + high) / 2 / largest) for image, (low, high) in ends.items()}
+    for name, known, most, unit_ in (
+        (HEADLINE, radius, scale * float(largest), unit),
+        ("worst:curve_area", area, 1.0, "proportion"),
     ):
+        values = [known[image] for image in images]
         low, high = mean_interval_in_range(values, 0.0, most) or (None, None)
         value = fmean(values) if values else None
         yield Metric(
             name=name, value=value, ci_low=low, ci_high=high, n=n, unit=unit_, headline=name == HEADLINE
         )
-    yield _proportion("worst:stands_at_largest", [stood == largest for stood, _ in ends])
+    yield _proportion("worst:stands_at_largest", [ends[image][0] == largest for image in images])
 
 
 def _of_attack(spec: AdversarialSpec, attack: AttackSettings, outcomes: Outcomes) -> Iterator[Metric]:
     series, records = attack.series, outcomes.records
     for eps in spec.eps:
-        rows, correct = outcomes.of(attack, eps), outcomes.correct(attack, eps)
+        correct = outcomes.correct(attack, eps)
         if "robust_accuracy" in spec.metrics:
             yield _point(f"{series}:robust_accuracy", series, eps, correct, headline=True)
         if "robust_accuracy_of_correct" in spec.metrics:
             kept = list(compress(correct, outcomes.clean))
             yield _point(f"{series}:robust_accuracy_of_correct", f"{series} (of correct)", eps, kept)
         if attack.targeted != "no":
-            hits = [row["target_hit"] for row in rows]
+            hits = [row["target_hit"] for row in outcomes.of(attack, eps)]
             yield _point(f"{series}:targeted_success", f"{series} (target reached)", eps, hits)
-        rounded = [row["correct_8bit"] for row in rows if "correct_8bit" in row]
-        if rounded:
+        rows = outcomes.of(attack, eps) if spec.save_adversarial else ()
+        if rounded := [row["correct_8bit"] for row in rows if "correct_8bit" in row]:
             yield _point(f"{series}:robust_accuracy_8bit", f"{series} (8 bit)", eps, rounded)
     if "median_eps" in spec.metrics:
         yield _median_eps(series, outcomes, [record.values["smallest_eps"][series] for record in records])
