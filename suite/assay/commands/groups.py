@@ -13,6 +13,7 @@ from assay.commands import (
     board,
     catalogue,
     doctor,
+    exporting,
     making,
     papers,
     ranking,
@@ -27,7 +28,7 @@ from assay.commands import (
 )  # fmt: skip
 
 GROUPS: Mapping[str, Sequence[ModuleType]] = {
-    "Run and read": (running, results, ranking, studying),
+    "Run and read": (running, results, ranking, studying, exporting),
     "What there is": (catalogue, making),
     "One network": (accuracy, doctor, training),
     "One picture, shape or image set": (saliency, adversarial, verification, srvr, srvr_maps),
