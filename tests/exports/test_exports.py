@@ -37,6 +37,11 @@ def test_a_figure_in_doubt_has_another_key_and_says_so_in_its_name(changes, doub
     assert result.status in figure.heading or not doubt
 
 
+def test_a_result_that_has_no_meaning_says_so_with_its_reason():
+    result = ExportedResult(document(status=Status.NOT_APPLICABLE, reason="other pictures", metrics=()))
+    assert (result.doubt, result.explanation) == ("not_applicable", "not_applicable. other pictures")
+
+
 def test_a_figure_carries_all_that_it_rests_on():
     result = ExportedResult(document(headline="clean_accuracy", guards=(FAILED,)), ("0.1.0", "0.2.0"))
     (figure,) = figures_of(result)

@@ -37,7 +37,7 @@ def test_a_model_card_gives_its_evaluation_results_back(exported, results):
             assert each.dataset_args == {"sha256": document.data.sha256}
             assert each.metric_args["weights_sha256"] == document.model.weights_sha256
             assert each.metric_args["n"] == document.metrics[0].n
-    assert "> **seen: complete, guard failed (not_trained_on)" in card.content
+    assert "> **seen:** complete, guard failed (not_trained_on)" in card.content
     marked = [each.metric_name for each in found.values() if each.dataset_config == "seen"]
     assert all("guard failed (not_trained_on)" in name for name in marked)
 

@@ -35,10 +35,12 @@ class ExportedResult:
     def doubt(self) -> str:
         """Why its figures cannot stand for the whole task, in one word; empty where they can.
 
-        The gravest alone: ``guard_failed``, ``demonstration``, ``partial`` or ``limited``.
+        The gravest alone: ``not_applicable`` (there are no figures), ``guard_failed``, ``demonstration``, ``partial``
+        or ``limited``.
         """
         document = self.document
         reasons = {
+            "not_applicable": document.status is Status.NOT_APPLICABLE,
             "guard_failed": bool(document.failed_guards),
             "demonstration": bool(document.spec.get("demonstration")),
             "partial": document.status is Status.PARTIAL,
@@ -56,6 +58,14 @@ class ExportedResult:
     def guards_failed(self) -> str:
         """The sentence of every guard that failed; empty where none did."""
         return "; ".join(f"{guard.name}: {guard.detail}" for guard in self.document.failed_guards)
+
+    @property
+    def explanation(self) -> str:
+        """The status, and why: the guards that failed, and what is missing."""
+        reasons = filter(
+            None, (self.guards_failed, self.document.reason, self.document.spec.get("demonstration"))
+        )
+        return ". ".join([self.status, *reasons])
 
 
 class ExportedFigure(NamedTuple):

@@ -83,11 +83,7 @@ def _eval_result(figure: ExportedFigure) -> Any:
 
 
 def _warnings(results: Sequence[ExportedResult]) -> list[str]:
-    return [
-        f"> **{each.document.task}: {each.status}.** {each.guards_failed or each.document.reason or ''}".rstrip()
-        for each in results
-        if each.doubt
-    ]
+    return [f"> **{each.document.task}:** {each.explanation}" for each in results if each.doubt]
 
 
 def _versions(results: Sequence[ExportedResult]) -> str:

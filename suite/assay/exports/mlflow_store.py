@@ -52,7 +52,7 @@ def _add_run(client: "object", experiment: str, result: ExportedResult) -> None:
         f"figure.{mlflow_key(figure)}": json.dumps(figure.facts, ensure_ascii=False) for figure in figures
     }
     if result.doubt:
-        tags |= {"doubt": result.doubt, "mlflow.note.content": f"{result.status}. {result.guards_failed}"}
+        tags |= {"doubt": result.doubt, "mlflow.note.content": result.explanation}
     client.log_batch(  # type: ignore[attr-defined]
         run.info.run_id,
         metrics=[Metric(key, value, time, 0) for key, value in values.items()],

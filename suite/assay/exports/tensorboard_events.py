@@ -37,7 +37,7 @@ def write(results: Sequence[ExportedResult], out: Path) -> None:
             if bands:
                 writer.add_custom_scalars({document.task: bands})
             if result.doubt:
-                writer.add_text(result.doubt, f"{result.status}. {result.guards_failed}", 0, time)
+                writer.add_text(result.doubt, result.explanation, 0, time)
 
 
 def _scalars(figure: ExportedFigure) -> dict[str, float]:
