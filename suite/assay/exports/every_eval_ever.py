@@ -1,6 +1,6 @@
 """Every Eval Ever: one record for each model and task, checked against the published schema before it is kept.
 
-The schema is that of the package every-eval-ever 0.3.0 (MIT licence, copyright 2026 EvalEval). The package needs Python
+The schema is that of the package every-eval-ever 0.3.0 (its licence lies beside it). The package needs Python
 3.12 and older releases of libraries that are used here, so it is not installed; its schema is what it validates by.
 """
 
