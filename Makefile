@@ -33,7 +33,7 @@ help:
 setup: $(READY)
 
 # Everything pinned by constraints.txt; done again only when what is installed would change. What running needs comes first;
-# linters, tests, browser, Ray and what makes the documentation come with the first target that checks.
+# linters, tests, browser, Ray, what exports need and what makes the documentation come with the first target that checks.
 $(RUNS): pyproject.toml constraints.txt
 	$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11) and 'Assay needs Python 3.11 or newer; choose one with make PYTHON=python3.11')"
 	$(PYTHON) -m venv $(VENV)
@@ -41,7 +41,7 @@ $(RUNS): pyproject.toml constraints.txt
 	touch $(RUNS)
 
 $(READY): $(RUNS)
-	$(INSTALL) '.[dev,docs,ray]'
+	$(INSTALL) '.[dev,docs,export,ray]'
 	touch $(READY)
 
 bench: $(RUNS)

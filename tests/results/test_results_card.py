@@ -1,10 +1,10 @@
 """The card: few lines, none too long, and nothing that a reader must know left out."""
 
 import pytest
-from result_documents import document
 
 from assay.results.card import LINES, WIDTH, Background, card
 from assay.results.document import Coverage, Guard, Metric, Status
+from result_documents import document
 
 PLACES = ["csv:    o/results.csv", "page:   o/index.html", "all:    assay report o --table"]
 

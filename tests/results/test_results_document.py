@@ -7,11 +7,11 @@ from importlib.resources import files
 
 import jsonschema
 import pytest
-from result_documents import document
 
 from assay.common.errors import UserError
 from assay.results.document import Coverage, Guard, Status, read_result, result_schema
 from assay.results.tables import RESULT_COLUMNS, results_csv, terminal_table
+from result_documents import document
 
 
 def test_the_published_schema_is_the_document_s():

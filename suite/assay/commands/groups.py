@@ -14,6 +14,7 @@ from assay.commands import (
     catalogue,
     device,
     doctor,
+    exporting,
     making,
     papers,
     ranking,
@@ -28,7 +29,7 @@ from assay.commands import (
 )  # fmt: skip
 
 GROUPS: Mapping[str, Sequence[ModuleType]] = {
-    "Run and read": (running, results, ranking, studying),
+    "Run and read": (running, results, ranking, studying, exporting),
     "What there is": (catalogue, making),
     "One network": (accuracy, doctor, training),
     "This machine": (device,),
