@@ -84,7 +84,7 @@ def tracks() -> list[Row]:
 
 
 def data(roots: Sequence[Path] = ()) -> list[Row]:
-    """Name, label space, kind (images or shapes), licence, source and availability of every shipped data manifest."""
+    """Name, label space, kind (images or shapes), licence, source of every data manifest, and how it can be had."""
     from assay.data.dataset import is_available
     from assay.data.manifest import list_manifests, load_manifest
 
@@ -101,6 +101,7 @@ def data(roots: Sequence[Path] = ()) -> list[Row]:
             "kind": kind,
             "licence": _short(manifest.licence),
             "available": "no" if missing else "yes",
+            "fetch": "yes" if getattr(manifest, "can_be_fetched", False) else "",
             "source": _short(manifest.source),
         }
         for kind, manifest, missing in found
