@@ -44,10 +44,11 @@ def models() -> list[Row]:
 
 
 def tasks() -> list[Row]:
-    """Id, family, data, default model and title of every shipped task."""
+    """Id, family, data, default model, whether the board takes it, and title of every shipped task."""
+    from assay.board.submissions.register import shipped_register
     from assay.tasks.families import read_spec
 
-    rows = []
+    rows, admitted = [], shipped_register().tasks
     for task, path in shipped_specs().items():
         spec = read_spec(path)
         rows.append(
@@ -56,6 +57,7 @@ def tasks() -> list[Row]:
                 "family": spec.family,
                 "data": spec.data,
                 "default_model": spec.default_model or "",
+                "board": "yes" if task in admitted else "",
                 "title": spec.title,
             }
         )

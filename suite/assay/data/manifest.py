@@ -116,17 +116,24 @@ class DataManifest(ColourPolicy):
         """Whether its pictures have labels."""
         return self.layout.labelled
 
-    def require_labels(self) -> None:
+    def require_labels(self, no_own_answers: str | None = None) -> None:
         """Refuse pictures without labels where these are needed.
+
+        Args:
+            no_own_answers: why the network's own answers cannot stand in for them, or None where they can.
 
         Raises:
             UserError: they have none.
         """
         if not self.labelled:
+            instead = (
+                f" (`labels: predicted` would have no meaning: {no_own_answers})"
+                if no_own_answers
+                else ", or ask whether the answer stays what it was: `assay run` with --set labels=predicted"
+            )
             raise UserError(
                 f"data set {self.name}: its pictures have no labels (a folder has no class folders); put those of each "
-                "class into a folder of its name, or ask whether the answer stays what it was: `assay run` with "
-                "--set labels=predicted"
+                f"class into a folder of its name{instead}"
             )
 
     @property

@@ -31,6 +31,9 @@ class ConsistencyTask(Task[ConsistencySpec, "ConsistencyData"]):
     scored_files = ("blocks/*.npz", "hierarchy.json")
     record_values = RECORD_VALUES
     attackers = "adversarial.ensemble"
+    no_own_answers = (
+        "single neurons are held against what pictures show; the network's answers are made of them"
+    )
 
     def open_data(self, spec: ConsistencySpec, source: DataSource) -> "ConsistencyData":
         """The real images, the hierarchy, and the adversarial set, of which each unit makes what it lacks."""
