@@ -40,7 +40,7 @@ def fetch(manifest: DataManifest, root: Path, advance: Advance | None = None) ->
     if not manifest.can_be_fetched:
         raise UserError(f"data set {manifest.name} cannot be downloaded by itself; {manifest.how_to_get}")
     root = root.expanduser()
-    folder, work = root / manifest.location.folder, root / f".fetch-{manifest.name}"
+    folder, work = root / manifest.location.folder, root / f".fetch-{manifest.name.partition('~')[0]}"
     try:
         if work.exists() or not _is_there(manifest, root):
             with _working_in(work):

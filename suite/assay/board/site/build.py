@@ -130,7 +130,8 @@ class _SiteBuild:
             )
         for name, page in self._pages.shared(boards, shown, self._models, self._hidden, self._specs):
             write_file(out / name, page)
-        write_file(self._board / "leaderboard.csv", wide_csv(self._models, boards))
+        asked = [board for board in boards if board.rows]  # no columns for what nobody was asked
+        write_file(self._board / "leaderboard.csv", wide_csv(self._models, asked))
         for name in ("leaderboard.csv", "results_long.csv"):
             _copy(self._board / name, out / name)
         write_file(out / "leaderboard.json", script_json({"models": self._models, **found}) + "\n")

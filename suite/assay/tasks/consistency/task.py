@@ -39,7 +39,9 @@ class ConsistencyTask(Task[ConsistencySpec, "ConsistencyData"]):
         """The real images, the hierarchy, and the adversarial set, of which each unit makes what it lacks."""
         from assay.tasks.consistency.opening import open_data
 
-        return open_data(spec, open_images(source), source)
+        images = open_images(source)
+        images.manifest.require_labels(self.no_own_answers)
+        return open_data(spec, images, source)
 
     def not_applicable(
         self, spec: ConsistencySpec, model: "ModelInfo", data: "ConsistencyData"
