@@ -174,14 +174,14 @@ def run(
             "--plan: says what to run and in which precision; leave out the options that `assay plan` was given, but "
             "for the --model, --weights, --task, --data, --set and --trust that are your own"
         )
-    jobs = (
-        read_plan(plan, chosen[0], named)
-        if plan
-        else plan_jobs(requests_here(asked, chosen[0], skip_unavailable))
-    )
+    if plan:
+        jobs = read_plan(plan, chosen[0], named)
+    else:
+        requests = requests_here(asked, chosen[0], skip_unavailable)
+        if not quiet:
+            say_board(requests)
+        jobs = plan_jobs(requests)
     refuse_replacing(jobs, out)
-    if not quiet:
-        say_board([job.request for job in jobs])
     runs_on = choice.executor(max(job.request.precision.threads for job in jobs))
     display = progress.display(quiet)
     say_remarks(jobs)
