@@ -1,9 +1,10 @@
 """The verbs as a contributor and a maintainer type them: exit codes, one sentence for what is wrong."""
 
+import gzip
 from importlib.resources import files
 
 import pytest
-from board_place import METADATA, RANK_BY, TASK
+from board_place import METADATA, RANK_BY, TASK, rewrite
 
 from assay.board.submissions.documents import write_schemas
 from assay.board.submissions.register import read_register
@@ -23,6 +24,9 @@ def test_from_a_run_to_a_row(place, assay, tmp_path):
         *board,
     )
     assert (code, "every check passed" in out) == (0, True)
+    assert "the row of mine, as submitted" in out
+    assert f"git add {place.board / 'submissions' / 'mine'}" in out
+    assert "weights: not public" in out
     mine = place.board / "submissions" / "mine"
     assert assay("check-submission", mine, *board)[0] == 0
     assert assay("rescore", mine, *board)[0] == 0
@@ -34,6 +38,58 @@ def test_from_a_run_to_a_row(place, assay, tmp_path):
     assert (code, "3 models" in out) == (0, True)
     row = next(line for line in (place.board / "leaderboard.csv").read_text().splitlines() if "mine," in line)
     assert row.endswith(",submitted")  # no network was asked: arithmetic alone gives no tier
+
+
+def test_what_fails_a_check_is_not_written_and_what_stood_there_stays(place, assay):
+    """A name that looks like another one's is found by the check alone; so is a guard that failed."""
+    submit = ("submit", place.run, "--metadata", place.metadata, "--model", "digits_models:linear")
+    before = sorted(path.name for path in (place.board / "submissions").iterdir())
+    code, out, err = assay(*submit, "--name", "digits-1inear", "--board", place.board)
+    assert code == 2
+    assert "does not look like 'digits-linear'" in err
+    assert "was not written" in err
+    assert "git add" not in out
+    assert sorted(path.name for path in (place.board / "submissions").iterdir()) == before
+
+
+def test_weights_have_an_address_or_are_not_public(place, assay, tmp_path):
+    about = tmp_path / "about.yaml"
+    about.write_text(METADATA + "weights: https://example.org/w.pth\n")
+    arguments = (
+        "submit",
+        place.run,
+        "--model",
+        "digits_models:linear",
+        "--name",
+        "mine",
+        "--board",
+        place.board,
+    )
+    code, out, _ = assay(*arguments, "--metadata", about)
+    assert (code, "weights: not public" in out) == (0, False)
+    assay("leaderboard", "--out", tmp_path / "site", "--board", place.board)
+    assert 'href="https://example.org/w.pth"' in (tmp_path / "site/models/mine.html").read_text()
+    about.write_text(METADATA + "weights: secret\n")
+    code, _, err = assay(*arguments, "--metadata", about)
+    assert (code, "`weights: not public`" in err) == (2, True)
+
+
+def test_the_leaderboard_leaves_out_an_edited_record_with_its_reason(place, assay, tmp_path):
+    """Whether its manifest was made to fit or not: the figures no longer follow."""
+    build = ("leaderboard", "--out", tmp_path / "site", "--board", place.board)
+    code, out, _ = assay(*build)
+    assert (code, "2 models" in out) == (0, True)
+    name = f"records/{TASK}.jsonl.gz"
+    lines = gzip.decompress((place.submission / name).read_bytes()).splitlines(keepends=True)
+    edited = gzip.compress(b"".join([lines[0], lines[0], *lines[2:]]))
+    (place.submission / name).write_bytes(edited)
+    for _ in range(2):
+        code, out, err = assay(*build)
+        assert (code, "1 models" in out) == (0, True)
+        assert "not shown: digits-linear" in err
+        assert f"records/{TASK}.jsonl.gz" in err
+        assert "digits-linear" not in (place.board / "results_long.csv").read_text()
+        rewrite(place.submission, {name: edited})
 
 
 def test_a_broken_submission_has_exit_code_2_and_a_line_a_problem(place, assay):

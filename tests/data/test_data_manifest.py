@@ -128,7 +128,7 @@ ANSWER = {"schema_version", "label_space", "num_classes", "channels", "alpha", "
 WHERE_NEEDED = {"to_grey", "deep"}
 # In the hash of the opened data set: test_data_corrupted.py.
 OF_EVERY_PICTURE = {"corruption"}
-PROSE = {"name", "title", "licence", "source", "get", "location", "urls"}
+PROSE = {"name", "title", "licence", "source", "get", "location", "urls", "archives"}
 
 
 def test_every_field_is_identity_or_prose() -> None:
@@ -151,6 +151,7 @@ def test_every_field_is_identity_or_prose() -> None:
         ({"get": "other"}, False),
         ({"location": {"folder": "x"}}, False),
         ({"urls": {"a.npz": "https://example.org/a.npz"}}, False),
+        ({"archives": [{"url": "https://example.org/a.zip", "hash": f"md5:{'0' * 32}"}]}, False),
     ],
 )
 def test_identity_changes_with_answers_only(change: dict[str, object], is_identity: bool) -> None:

@@ -113,6 +113,7 @@ def test_every_field_of_a_manifest_is_covered_by_the_data_s_hash_or_named_here(t
         "location",
         "files",
         "urls",
+        "archives",
     }
     changed = {
         "label_space": "mnist", "num_classes": 11, "channels": 3, "alpha": "composite", "cmyk": "convert",

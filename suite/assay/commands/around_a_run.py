@@ -38,6 +38,26 @@ def requests_here(asked: RunOptions, device: str, skip: bool) -> "list[JobReques
     return left
 
 
+def say_board(requests: "Sequence[JobRequest]") -> None:
+    """Say which of these the leaderboard takes, before any time is spent on them."""
+    from assay.board.submissions.register import shipped_register
+
+    admitted = shipped_register().tasks
+    whole = {each.task: not (each.limit or each.settings or each.data) for each in requests}
+    takes = [task for task in whole if task in admitted]
+    if not takes:
+        say("leaderboard: takes none of this (`assay list tasks` shows what it takes)")
+    elif not all(whole[task] for task in takes):
+        say(f"leaderboard: takes {_some(takes)}, but no changed or partial run of it")
+    else:
+        others = [task for task in whole if task not in admitted]
+        say(f"leaderboard: takes {_some(takes)}{f'; not {_some(others)}' if others else ''}")
+
+
+def _some(names: Sequence[str], most: int = 6) -> str:
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+
 def refuse_replacing(jobs: "Sequence[Job]", out: Path) -> None:
     """Refuse to put a user's checkpoint in the place of another one's results.
 
@@ -97,4 +117,4 @@ def nothing_ran(results: "Sequence[ResultDocument]") -> bool:
 
 def say(line: str) -> None:
     """Print a line on standard error."""
-    print(line, file=sys.stderr)
+    print(line, file=sys.stderr, flush=True)

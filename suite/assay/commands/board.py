@@ -25,19 +25,55 @@ Submission = Annotated[Path, typer.Argument(help="A submission's folder.")]
 def submit(
     directory: Annotated[Path, typer.Argument(help="A run's folder.")],
     metadata: Annotated[
-        Path, typer.Option("--metadata", help="YAML with paper, code, licence, contact (and name, note).")
+        Path,
+        typer.Option("--metadata", help="YAML with paper, code, licence, contact (and weights, name, note)."),
     ],
     model: Annotated[str | None, typer.Option("--model", help="Only this model of the run.")] = None,
     name: Annotated[str | None, typer.Option("--name", help="The model's name on the leaderboard.")] = None,
     board: BoardFolder = BOARD,
 ) -> None:
-    """Build a submission for each model of a run, ready for a pull request, and run every check on it."""
-    from assay.board.submissions.build import SubmitRequest, build_submissions
-    from assay.board.submissions.register import read_register
+    """Build a submission for each model of a run, run every check on it, and put those that pass into the board."""
+    from assay.board.submissions.build import SubmitRequest
+    from assay.board.submissions.build import submit as build
 
-    read_register(board)  # before anything is written, because every check needs it
-    folders = build_submissions(SubmitRequest(directory, metadata, model, name), board)
-    _check(folders, board)
+    done = build(SubmitRequest(directory, metadata, model, name), board)
+    passed = [each.folder for each in done if _passed(str(each.folder), each.problems)]
+    for folder in passed:
+        print(f"\n{_preview(folder, board)}")
+    if passed:
+        print(f"\n{_next_steps(passed, metadata)}")
+    if len(passed) < len(done):
+        print("assay: what has a problem was not written", file=sys.stderr)
+        raise typer.Exit(2)
+
+
+def _preview(folder: Path, board: Path) -> str:
+    """A submission's row as the board will show it."""
+    from assay.board.background import background_of
+    from assay.results.card import card
+    from assay.results.document import read_result
+
+    results = [read_result(path) for path in sorted((folder / "results").rglob("*.json"))]
+    return card(results, background_of(results, board), [f"the row of {folder.name}, as submitted"])
+
+
+def _next_steps(folders: Sequence[Path], metadata: Path) -> str:
+    """What is left to do, as commands."""
+    from shlex import quote
+
+    names = " ".join(quote(str(folder)) for folder in folders)
+    steps = [
+        "next, in the checkout of Assay:",
+        f"  git switch -c submit-{quote(folders[0].name)}",
+        f"  git add {names}",
+        f"  git commit -m 'Submit {', '.join(printable(folder.name) for folder in folders)}'",
+        "  git push, then open a pull request with these folders and nothing else (leaderboard/README.md)",
+    ]
+    if "\nweights:" not in f"\n{metadata.read_text(encoding='utf-8')}":
+        steps.append(
+            f"{metadata}: may say where the weights are, `weights: https://…` or `weights: not public`"
+        )
+    return "\n".join(steps)
 
 
 @app.command(
@@ -226,10 +262,10 @@ def leaderboard(
     out: Annotated[Path, typer.Option("--out", help="The site's folder.")] = Path("leaderboard/site"),
     board: BoardFolder = BOARD,
 ) -> None:
-    """Write the site and the CSV files from the submissions; only what changed is written again."""
+    """Write the site and the CSV files from the submissions that pass every check; only what changed is made again."""
     from assay.board.site.build import build_site
 
-    report = build_site(board, out)
+    report = build_site(board, out, _against(board))
     for name, reason in report.hidden:
         print(f"not shown: {name}: {reason}", file=sys.stderr)
     print(f"{out / 'index.html'}: {report.models} models, {report.rendered} pages of models written again")

@@ -43,16 +43,28 @@ def list_(
     print(json.dumps(ordered, indent=1) if as_json else tabulate(ordered, headers="keys", tablefmt="simple"))
 
 
-@app.command(epilog="Example: assay fetch mnist-test data")
+@app.command(epilog="Example: assay fetch cifar10-test")
 def fetch(
     manifest: Annotated[str, typer.Argument(help="A data set's name, or a path to a manifest of your own.")],
-    root: Annotated[Path, typer.Argument(help="The folder to put it in; give it to `run` as --data-root.")],
+    root: Annotated[
+        Path | None,
+        typer.Argument(
+            help="The folder to put it in, which is then given to `run` as --data-root; left out, one that is always "
+            "looked in.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
-    """Download a data set from the addresses in its manifest; every file's SHA-256 is checked."""
+    """Download a data set from the addresses in its manifest, verify and unpack it; an interrupted one goes on."""
+    from assay.commands.downloads import shown
     from assay.data.fetch import fetch as fetch_files
     from assay.data.manifest import load_manifest
+    from assay.data.places import fetched_root
 
-    print(f"{fetch_files(load_manifest(manifest), root)}: complete; use it with --data-root {root}")
+    with shown() as advance:
+        folder = fetch_files(load_manifest(manifest), root or fetched_root(), advance)
+    use = f"use it with --data-root {root}" if root else "every verb finds it there"
+    print(f"{folder}: complete; {use}")
 
 
 @app.command(epilog="Example: assay validate my_task.yaml my_data.yaml out/first/results/m/t.json")

@@ -44,10 +44,11 @@ def models() -> list[Row]:
 
 
 def tasks() -> list[Row]:
-    """Id, family, data, default model and title of every shipped task."""
+    """Id, family, data, default model, whether the board takes it, and title of every shipped task."""
+    from assay.board.submissions.register import shipped_register
     from assay.tasks.families import read_spec
 
-    rows = []
+    rows, admitted = [], shipped_register().tasks
     for task, path in shipped_specs().items():
         spec = read_spec(path)
         rows.append(
@@ -56,6 +57,7 @@ def tasks() -> list[Row]:
                 "family": spec.family,
                 "data": spec.data,
                 "default_model": spec.default_model or "",
+                "board": "yes" if task in admitted else "",
                 "title": spec.title,
             }
         )
@@ -84,7 +86,7 @@ def tracks() -> list[Row]:
 
 
 def data(roots: Sequence[Path] = ()) -> list[Row]:
-    """Name, label space, kind (images or shapes), licence, source and availability of every shipped data manifest."""
+    """Name, label space, kind (images or shapes), licence, source of every data manifest, and how it can be had."""
     from assay.data.dataset import is_available
     from assay.data.manifest import list_manifests, load_manifest
 
@@ -101,6 +103,7 @@ def data(roots: Sequence[Path] = ()) -> list[Row]:
             "kind": kind,
             "licence": _short(manifest.licence),
             "available": "no" if missing else "yes",
+            "fetch": "yes" if getattr(manifest, "can_be_fetched", False) else "",
             "source": _short(manifest.source),
         }
         for kind, manifest, missing in found

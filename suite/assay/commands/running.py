@@ -11,7 +11,14 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
-from assay.commands.around_a_run import nothing_ran, refuse_replacing, requests_here, say, say_remarks
+from assay.commands.around_a_run import (
+    nothing_ran,
+    refuse_replacing,
+    requests_here,
+    say,
+    say_board,
+    say_remarks,
+)
 from assay.commands.options import (
     BOARD,
     BatchSize,
@@ -136,6 +143,8 @@ def run(
     """Run tasks on models; only what is not stored yet is computed."""
     # How batch systems announce the end of the time: stop as after Ctrl-C, with the lock freed and the log closed.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if not quiet:
+        say(f"{out}: getting networks and data ready")  # torch alone takes seconds to be there
 
     from assay.runner import progress
     from assay.runner.choice import Choice
@@ -167,11 +176,13 @@ def run(
             "--plan: says what to run and in which precision; leave out the options that `assay plan` was given, but "
             "for the --model, --weights, --task, --data, --set and --trust that are your own"
         )
-    jobs = (
-        read_plan(plan, chosen[0], named)
-        if plan
-        else plan_jobs(requests_here(asked, chosen[0], skip_unavailable))
-    )
+    if plan:
+        jobs = read_plan(plan, chosen[0], named)
+    else:
+        requests = requests_here(asked, chosen[0], skip_unavailable)
+        if not quiet:
+            say_board(requests)
+        jobs = plan_jobs(requests)
     refuse_replacing(jobs, out)
     runs_on = choice.executor(max(job.request.precision.threads for job in jobs))
     display = progress.display(quiet)

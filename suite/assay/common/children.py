@@ -79,8 +79,8 @@ def stops_held_back() -> Iterator[None]:
 def _cause(exit_code: int | None) -> str:
     if exit_code is None or exit_code >= 0:
         return f"its worker process ended by itself (exit code {exit_code})"
-    hint = " (out of memory?)" if -exit_code == signal.SIGKILL else ""
-    return f"its worker process was killed by {signal.Signals(-exit_code).name}{hint}"
+    name = signal.Signals(-exit_code).name  # Windows knows no SIGKILL to compare with
+    return f"its worker process was killed by {name}{' (out of memory?)' if name == 'SIGKILL' else ''}"
 
 
 def _obey(serve: Callable[..., None], connection: Connection, *arguments: Any) -> None:

@@ -7,7 +7,7 @@ _SHIPPED = _PACKAGE / "_shipped"
 
 
 def shipped_folder(name: str) -> Path:
-    """The folder of shipped files called ``name`` (``benchmarks`` or ``data_manifests``).
+    """The folder of shipped files called ``name`` (``benchmarks``, ``data_manifests`` or ``leaderboard``).
 
     Raises:
         FileNotFoundError: if neither the installed package nor a checkout around it holds the folder.

@@ -20,6 +20,7 @@ from assay.common.canonical import canonical_sha256
 from assay.common.errors import UserError
 from assay.common.resources import shipped_folder
 from assay.common.validation import StrictModel, read_yaml, validate
+from assay.data.archive import Archive, Url, safe_folder
 from assay.data.corrupting.corruption import Corruption, split_name
 from assay.data.layouts import AnyLayout
 from assay.data.layouts.base import FileName
@@ -41,14 +42,7 @@ PUBLIC_LABEL_SPACES = {
 
 Slug = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-Url = Annotated[str, StringConstraints(pattern=r"^https?://")]
 Prose = Annotated[str, StringConstraints(min_length=1)]
-
-
-def _safe_folder(folder: str) -> str:
-    if Path(folder).is_absolute() or ".." in Path(folder).parts:
-        raise ValueError("expected a relative folder without `..`")
-    return folder
 
 
 def _files_kind(value: object) -> str:
@@ -72,7 +66,7 @@ class Location(StrictModel):
     """
 
     package: Annotated[str, StringConstraints(pattern=r"^[A-Za-z_]\w*$")] | None = None
-    folder: Annotated[str, AfterValidator(_safe_folder)] = "."
+    folder: Annotated[str, AfterValidator(safe_folder)] = "."
 
 
 class DataManifest(ColourPolicy):
@@ -92,6 +86,7 @@ class DataManifest(ColourPolicy):
         files: relative path to SHA-256 (of the unpacked content, where the file lies as ``PATH.gz``), or
             the word ``unlisted``: then the hashes are computed from the files present.
         urls: relative path to the address that serves it, for files that can be downloaded one by one.
+        archives: packed folders that hold the files, to be unpacked into a data root.
         corruption: what is done to every picture when it is read; none where left out.
     """
 
@@ -107,6 +102,7 @@ class DataManifest(ColourPolicy):
     layout: AnyLayout
     files: Files
     urls: dict[FileName, Url] = Field(default_factory=dict)
+    archives: Annotated[tuple[Archive, ...], Field(strict=False)] = ()
     corruption: Corruption | None = None
     _folder: Path | None = PrivateAttr(default=None)
 
@@ -120,23 +116,37 @@ class DataManifest(ColourPolicy):
         """Whether its pictures have labels."""
         return self.layout.labelled
 
-    def require_labels(self) -> None:
+    def require_labels(self, no_own_answers: str | None = None) -> None:
         """Refuse pictures without labels where these are needed.
+
+        Args:
+            no_own_answers: why the network's own answers cannot stand in for them, or None where they can.
 
         Raises:
             UserError: they have none.
         """
         if not self.labelled:
+            instead = (
+                f" (`labels: predicted` would have no meaning: {no_own_answers})"
+                if no_own_answers
+                else ", or ask whether the answer stays what it was: `assay run` with --set labels=predicted"
+            )
             raise UserError(
                 f"data set {self.name}: its pictures have no labels (a folder has no class folders); put those of each "
-                "class into a folder of its name, or ask whether the answer stays what it was: `assay run` with "
-                "--set labels=predicted"
+                f"class into a folder of its name{instead}"
             )
 
     @property
+    def can_be_fetched(self) -> bool:
+        """Whether it says where all its files can be downloaded."""
+        return bool(self.archives) or (self.files != "unlisted" and set(self.urls) == set(self.files))
+
+    @property
     def how_to_get(self) -> str:
-        """``get`` on one line, for messages."""
-        return " ".join(self.get.split())
+        """``get`` on one line, for messages; the verb that does it first, where there is one."""
+        words = " ".join(self.get.split())
+        named = self.folder is None and self.corruption is None and self.can_be_fetched
+        return f"`assay fetch {self.name}`; by hand: {words}" if named else words
 
     @property
     def colours(self) -> ColourPolicy:
@@ -167,6 +177,9 @@ class DataManifest(ColourPolicy):
         for name in (*self.layout.required(), *self.urls):
             if name not in listed:
                 raise ValueError(f"the file {name!r} is named but not listed in `files`")
+        packed = [archive.name for archive in self.archives]
+        if len(set(packed)) < len(packed):
+            raise ValueError("two of the `archives` have the same file name")
         return self
 
     def identity_sha256(self, file_hashes: Mapping[str, str], conversions: Iterable[Conversion] = ()) -> str:

@@ -6,20 +6,29 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from assay.common.errors import UserError
+from assay.common.resources import cache_folder
 from assay.data.files import DataFiles, stored_path
 from assay.data.manifest import DataManifest
 
 ROOTS_VARIABLE = "ASSAY_DATA"
 
 
+def fetched_root() -> Path:
+    """The data root where `assay fetch` puts data sets when no other is named; it is always looked in."""
+    return cache_folder() / "data"
+
+
 def search_places(manifest: DataManifest, roots: Sequence[Path]) -> list[Path]:
     """The folders to look in, in order and once each.
 
-    The given roots come first, then those in ``ASSAY_DATA``, then the package that ships the data, then the
-    manifest's own folder. In each, the manifest's ``location.folder`` is tried before the folder itself.
+    The given roots come first, then those in ``ASSAY_DATA``, then where `assay fetch` puts data, then the package that
+    ships the data, then the manifest's own folder. In each, the manifest's ``location.folder`` is tried before the
+    folder itself.
     """
     variable = os.environ.get(ROOTS_VARIABLE, "")
     searched = [*roots, *(Path(part) for part in variable.split(os.pathsep) if part)]
+    if fetched_root().is_dir():
+        searched.append(fetched_root())
     inside = manifest.location.folder
     places = [place for root in searched for place in (root / inside, root)]
     package = package_folder(manifest.location.package)

@@ -402,7 +402,7 @@ def _question(
         data = task.open_data(spec.spec, DataSource(absolute(own_data), spec.folder, roots, own, trust))
         spec = spec.on_other_data(data.manifest.name)
     if task.needs_labels(spec.spec):
-        data.manifest.require_labels()
+        data.manifest.require_labels(task.no_own_answers)
     units = list(task.units(spec.spec, data))
     _check_units(units, spec.id)
     return JobQuestion(spec, task, data, portion.of(units, task, spec.spec, data), len(units), portion)

@@ -10,6 +10,8 @@ from rich.progress import BarColumn, TaskID, TextColumn
 from rich.progress import Progress as RichProgress
 
 PLAIN_EVERY_SECONDS = 10.0
+MEANS_SOMETHING_SECONDS = 5.0
+"""Before that, and before anything is stored, no speed and no time to go are told."""
 
 
 @dataclass
@@ -29,19 +31,24 @@ class Line:
         return self.stored >= self.units
 
     def text(self) -> str:
-        """``name: 3/20 units, 0.5 units/s, 6 s, 34 s to go, 1 failed``."""
+        """``name: 3/20 units, 0.5 units/s, 6 s, 34 s to go, 1 failed``; no speed before it means something.
+
+        The first units are slow, for networks warm up in them; and a quick part of a chunk says little of the rest.
+        """
         seconds = time.monotonic() - self.started
         rate = max(self.done, 0.0) / max(seconds, 1e-9)
-        parts = [f"{self.name}: {max(self.done, 0.0):.0f}/{self.units} units", _rate(rate), duration(seconds)]
-        if not self.finished:
-            parts.append(f"{duration(max(self.units - self.done, 0.0) / rate) if rate > 0 else '?'} to go")
+        parts = [f"{self.name}: {max(self.done, 0.0):.0f}/{self.units} units"]
+        known = self.done >= 1 and (self.stored or seconds >= MEANS_SOMETHING_SECONDS)
+        parts += [_rate(rate), duration(seconds)] if known else [duration(seconds)]
+        if known and not self.finished:
+            parts.append(f"{duration(max(self.units - self.done, 0.0) / rate)} to go")
         if self.failed:
             parts.append(f"{self.failed} failed")
         return ", ".join(parts)
 
 
 def _rate(rate: float) -> str:
-    return f"{rate:.3g} units/s" if rate >= 1 or rate == 0 else f"{1 / rate:.3g} s per unit"
+    return f"{rate:.3g} units/s" if rate >= 1 else f"{1 / rate:.3g} s per unit"
 
 
 def duration(seconds: float) -> str:

@@ -212,6 +212,7 @@ class Task(ABC, Generic[SpecT, DataT]):
             records.
         switches: fields of the spec that an option of ``assay run`` may turn on; what is measured stays the same.
         no_own_pictures: why it cannot score a user's own pictures, or None.
+        no_own_answers: why `labels: predicted` has no meaning in it, or None.
         meaning: one plain sentence about its headline, for readers of a run's card.
         witness: how files that a run saved bear out a submission's records, or None.
         data_sets: its own kind of data sets, or None where it takes labelled pictures.
@@ -228,6 +229,7 @@ class Task(ABC, Generic[SpecT, DataT]):
     scored_files: tuple[str, ...] = ()
     switches: tuple[str, ...] = ()
     no_own_pictures: str | None = None
+    no_own_answers: str | None = None
     meaning: str = ""
     witness: Witness[SpecT] | None = None
     data_sets: DataSets | None = None

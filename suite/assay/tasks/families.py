@@ -85,6 +85,10 @@ def load_spec(task: str, switches: Sequence[str] = (), settings: Sequence[str] =
             field.
     """
     task_id, path = locate_spec(task)
+    if "labels=predicted" in settings:
+        why = family(read_spec(path).family).no_own_answers
+        if why is not None:
+            raise UserError(f"--set labels=predicted: has no meaning for {task_id}: {why}")
     spec = read_spec(path, settings)
     for switch in switches:
         if switch not in type(spec).model_fields:

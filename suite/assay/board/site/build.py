@@ -15,7 +15,7 @@ from assay.board.site.models import ModelWriter, WrittenModel, write_file
 from assay.board.site.overview import overview, tracks
 from assay.board.site.pages import Pages, data_script, script_json
 from assay.board.site.tables import LONG_COLUMNS, long_csv, wide_csv
-from assay.board.submissions.check import other_names
+from assay.board.submissions.check import Board, other_names
 from assay.board.submissions.register import read_register
 from assay.board.submissions.results import current_hashes
 from assay.common.children import ChildLostError, made_by_children
@@ -37,20 +37,26 @@ class SiteReport:
     hidden: Sequence[tuple[str, str]]
 
 
-def build_site(board: Path, out: Path) -> SiteReport:
+def build_site(board: Path, out: Path, against: Board | None = None) -> SiteReport:
     """Write ``out`` and, in ``board``, ``leaderboard.csv`` and ``results_long.csv``.
+
+    Args:
+        board: the leaderboard's folder.
+        out: the site's.
+        against: what every submission is checked against, so that what fails is left out with its reason; None where a
+            gate has checked them already.
 
     Raises:
         UserError: the register of tasks is missing or not valid.
     """
-    return _SiteBuild(board, out).build()
+    return _SiteBuild(board, out, against).build()
 
 
 class _SiteBuild:
     """One build: every submission is read once, by as many processes as help, and only headline figures are kept."""
 
-    def __init__(self, board: Path, out: Path) -> None:
-        self._board, self._out = board, out
+    def __init__(self, board: Path, out: Path, against: Board | None) -> None:
+        self._board, self._out, self._against = board, out, against
         self._specs = _admitted_specs(board)
         self._pages = Pages()
         self._before = _read_state(out)
@@ -79,7 +85,7 @@ class _SiteBuild:
 
     def _written_models(self) -> Iterator[WrittenModel]:
         specs = {task: (spec.headline, spec.sha256s) for task, spec in self._specs.items()}
-        writer = ModelWriter(self._board, self._out, history(self._board), specs, self._before)
+        writer = ModelWriter(self._board, self._out, history(self._board), specs, self._before, self._against)
         names = other_names(self._board / "submissions")
         processes = min(_MOST_PROCESSES, os.cpu_count() or 1, len(names) // _MODELS_A_PROCESS)
         if processes < 2:
@@ -123,7 +129,8 @@ class _SiteBuild:
             )
         for name, page in self._pages.shared(boards, shown, self._models, self._hidden, self._specs):
             write_file(out / name, page)
-        write_file(self._board / "leaderboard.csv", wide_csv(self._models, boards))
+        asked = [board for board in boards if board.rows]  # no columns for what nobody was asked
+        write_file(self._board / "leaderboard.csv", wide_csv(self._models, asked))
         for name in ("leaderboard.csv", "results_long.csv"):
             _copy(self._board / name, out / name)
         write_file(out / "leaderboard.json", script_json({"models": self._models, **found}) + "\n")

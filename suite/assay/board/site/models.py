@@ -17,7 +17,10 @@ from assay.board.site.history import Commit
 from assay.board.site.pages import PagePictures, Pages, data_script, script_json
 from assay.board.site.tables import long_csv, long_rows
 from assay.board.study.table import cluster_of
+from assay.board.submissions.check import Board, check_submission
 from assay.board.submissions.documents import TIERS
+from assay.board.submissions.folder import open_folder
+from assay.board.submissions.problems import Problem
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,7 @@ class ModelWriter:
         commits: who and when, by file.
         specs: by admitted task the key of its headline, and the hashes that a current result may name.
         before: the fingerprints of the pages that are there.
+        against: what submissions are checked against; None where a gate has checked them already.
     """
 
     board: Path
@@ -60,13 +64,15 @@ class ModelWriter:
     commits: Mapping[str, tuple[Commit, ...]]
     specs: Mapping[str, tuple[str, Sequence[str]]]
     before: Mapping[str, str]
+    against: Board | None = None
 
     def write(self, name: str) -> WrittenModel:
         """Read a submission and write those of its model's files that must change."""
         hidden: list[tuple[str, str]] = []
         try:
             entry = read_entry(self.board, self.board / "submissions" / name, self.commits, _pages().version)
-            results = list(self._current(entry, hidden))
+            current = list(self._current(entry, hidden))
+            results = list(self._passing(entry, current, hidden))
             return self._written(entry, results, hidden) if results else WrittenModel(name, hidden)
         except (UnreadableError, OSError, ValueError, KeyError) as error:
             return WrittenModel(name, [*hidden, (name, f"cannot be read: {error}")])
@@ -83,12 +89,43 @@ class ModelWriter:
             else:
                 yield with_headline(entry, result, admitted[0])
 
+    def _passing(
+        self, entry: Entry, results: Sequence[Result], hidden: list[tuple[str, str]]
+    ) -> Iterator[Result]:
+        """The results that pass every check; the others are named, with the first of what is wrong.
+
+        What concerns a whole submission leaves all of it out. A page that need not change is of files that passed when
+        it was written, so there only their hashes are looked at.
+        """
+        if self.against is None:
+            yield from results
+            return
+        folder = entry.folder
+        known = self.before.get(entry.id) == self._fingerprint(entry, results)
+        problems = open_folder(folder)[1] if known else check_submission(folder, self.against)
+        wrong: dict[str, Problem] = {}
+        for problem in problems:
+            wrong.setdefault(next((task for task in entry.tasks if _is_of(problem.file, task)), ""), problem)
+        if "" in wrong:
+            hidden.append((entry.id, f"fails a check: {wrong['']}"))
+            return
+        for result in results:
+            task = result["task"]
+            if task in wrong:
+                hidden.append((f"{entry.id} · {task}", f"fails a check: {wrong[task]}"))
+            else:
+                yield result
+
+    def _fingerprint(self, entry: Entry, results: Sequence[Result]) -> str:
+        """Changes whenever the page of these results must change."""
+        current = (f"{result['spec_sha256'][:8]} {self.specs[result['task']][0]}" for result in results)
+        return f"{entry.fingerprint} {' '.join(current)}"
+
     def _written(
         self, entry: Entry, results: Sequence[Result], hidden: list[tuple[str, str]]
     ) -> WrittenModel:
         about = _about(entry, results)
-        current = (f"{result['spec_sha256'][:8]} {self.specs[result['task']][0]}" for result in results)
-        fingerprint = f"{entry.fingerprint} {' '.join(current)}"
+        fingerprint = self._fingerprint(entry, results)
         changed = self.before.get(entry.id) != fingerprint
         if changed:
             self._write_files(entry, about, results)
@@ -132,6 +169,11 @@ class ModelWriter:
         return pictures
 
 
+def _is_of(file: str, task: str) -> bool:
+    """Whether a submission's file belongs to the task."""
+    return file.partition("/")[2].startswith((f"{task}.", f"{task}/"))
+
+
 @cache
 def _pages() -> Pages:
     """The templates, compiled once per process."""
@@ -154,6 +196,7 @@ def _about(entry: Entry, results: Sequence[Result]) -> dict[str, Any]:
         "paper": paper.title if paper else "none",
         "paper_url": paper.url if paper else None,
         "code": metadata.code,
+        "weights": metadata.weights,
         "licence": metadata.licence,
         "tier": tier,
         "tiers": tiers,

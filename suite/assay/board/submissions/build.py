@@ -13,6 +13,7 @@ from typing import Any
 
 import yaml
 
+from assay.board.submissions.check import Board, check_submission, other_names
 from assay.board.submissions.documents import (
     MANIFEST,
     METADATA,
@@ -21,6 +22,8 @@ from assay.board.submissions.documents import (
     Metadata,
     SubmissionManifest,
 )  # fmt: skip
+from assay.board.submissions.problems import Problem
+from assay.board.submissions.register import read_register
 from assay.board.submissions.results import switches_of
 from assay.board.submissions.scored import is_scored, place_of
 from assay.board.submissions.text import folder_name
@@ -40,8 +43,8 @@ from assay.tasks.base import Record
 
 _METADATA_HELP = (
     "it needs `paper: {title: …, url: https://…}` (or `paper: none`), `code: https://…` (or `code: assay` where this "
-    "program trains the model), `licence: …` and `contact: an address`; `name: …`, `submitter: …` and `note: …` are "
-    "optional"
+    "program trains the model), `licence: …` and `contact: an address`; `weights: https://…` (or `weights: not "
+    "public`), `name: …`, `submitter: …` and `note: …` are optional"
 )
 
 
@@ -56,19 +59,55 @@ class SubmitRequest:
 
 
 def build_submissions(request: SubmitRequest, board: Path) -> list[Path]:
-    """Write the submission of each model of the run under ``board/submissions`` and return the folders.
+    """Write the submission of each model of the run under ``board/submissions`` unchecked, and return the folders.
 
     Results of other tasks that a model's folder holds already are kept, when they are of the same weights.
 
     Raises:
         UserError: the run holds no such model, a result is partial or limited, or the metadata are not valid.
     """
+    built = _contents(request, board)
+    for target, files in built.items():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".") as temporary:
+            _move_in(_written(Path(temporary) / "new", files), target, Path(temporary))
+    return list(built)
+
+
+@dataclass(frozen=True)
+class Submitted:
+    """One model's submission: its folder, and why it was not written there, if it was not."""
+
+    folder: Path
+    problems: Sequence[Problem]
+
+
+def submit(request: SubmitRequest, board: Path) -> list[Submitted]:
+    """As :func:`build_submissions`, but each is built aside, and moved in only where every check passes.
+
+    Raises:
+        UserError: as there, and where ``board`` has no register; nothing is written then.
+    """
+    against, found = Board(read_register(board), other_names(board / "submissions")), []
+    for target, files in _contents(request, board).items():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=".") as temporary:
+            # The folder's name is checked too.
+            aside = _written(Path(temporary) / "new" / target.name, files)
+            problems = check_submission(aside, against)
+            if not problems:
+                _move_in(aside, target, Path(temporary))
+            found.append(Submitted(target, problems))
+    return found
+
+
+def _contents(request: SubmitRequest, board: Path) -> dict[Path, dict[str, bytes]]:
+    """Folder to its files by name, of each model."""
     folder = RunFolder.existing(request.run)
     jobs: dict[str, list[StoredJob]] = {}
     for job in stored_jobs(folder):
         jobs.setdefault(job.document["model"]["name"], []).append(job)
-    chosen = _chosen(jobs, request)
-    return [_build(request, board, model, jobs[model]) for model in chosen]
+    return dict(_content(request, board, model, jobs[model]) for model in _chosen(jobs, request))
 
 
 def _chosen(jobs: Mapping[str, Sequence[StoredJob]], request: SubmitRequest) -> list[str]:
@@ -95,7 +134,9 @@ def read_submitter_metadata(path: Path, model: str, name: str | None) -> Metadat
         raise UserError(f"{error}; {_METADATA_HELP}") from error
 
 
-def _build(request: SubmitRequest, board: Path, model: str, jobs: Sequence[StoredJob]) -> Path:
+def _content(
+    request: SubmitRequest, board: Path, model: str, jobs: Sequence[StoredJob]
+) -> tuple[Path, dict[str, bytes]]:
     metadata = read_submitter_metadata(request.metadata, model, request.name)
     target = board / "submissions" / folder_name(metadata.name)
     files = _kept_files(target, jobs)
@@ -108,8 +149,7 @@ def _build(request: SubmitRequest, board: Path, model: str, jobs: Sequence[Store
     for job in jobs:
         files = {name: data for name, data in files.items() if not _is_of(name, job.document["task"])}
         files |= dict(_job_files(request.run, job))
-    _write_folder(target, files)
-    return target
+    return target, files
 
 
 def _model_card(model: str, jobs: Sequence[StoredJob]) -> dict[str, bytes]:
@@ -218,15 +258,18 @@ def manifest_of(files: Mapping[str, bytes]) -> SubmissionManifest:
     return SubmissionManifest(assay=VERSION, files=entries)
 
 
-def _write_folder(target: Path, files: Mapping[str, bytes]) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
+def _written(fresh: Path, files: Mapping[str, bytes]) -> Path:
+    """The new folder with the files and their manifest."""
     manifest = manifest_of(files).model_dump_json(indent=1, by_alias=True) + "\n"
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".") as temporary:
-        fresh = Path(temporary) / "new"
-        for name, data in {**files, MANIFEST: manifest.encode()}.items():
-            path = fresh / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(data)
-        if target.exists():
-            shutil.move(target, Path(temporary) / "old")
-        fresh.rename(target)
+    for name, data in {**files, MANIFEST: manifest.encode()}.items():
+        path = fresh / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    return fresh
+
+
+def _move_in(fresh: Path, target: Path, temporary: Path) -> None:
+    """Let the folder ``fresh`` be ``target``; what was there goes into ``temporary``."""
+    if target.exists():
+        shutil.move(target, temporary / "old")
+    fresh.rename(target)

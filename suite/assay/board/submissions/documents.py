@@ -55,7 +55,8 @@ class Metadata(StrictModel):
 
     ``paper`` is the word ``none`` where no paper describes the model, ``code`` the word ``assay`` where this program
     builds and trains it, ``contact`` the word ``maintainers`` where they submit it themselves. ``submitter`` is a name
-    for people; the contact stands in for it.
+    for people; the contact stands in for it. ``weights`` is the address where they can be had, or the words ``not
+    public``; nobody fetches them.
     """
 
     schema_version: Literal[1] = Field(default=1, alias="schema")
@@ -63,6 +64,7 @@ class Metadata(StrictModel):
     model: Name
     paper: PaperReference | Literal["none"]
     code: Url | Literal["assay"]
+    weights: Url | Literal["not public"] | None = None
     licence: PlainText
     contact: Contact
     submitter: Annotated[PlainText, Field(max_length=80)] | None = None

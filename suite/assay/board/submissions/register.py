@@ -10,6 +10,7 @@ from pydantic import Field
 from assay.board.submissions.documents import Sha256
 from assay.common.canonical import canonical_sha256
 from assay.common.errors import UserError
+from assay.common.resources import shipped_folder
 from assay.common.validation import StrictModel, read_yaml, validate
 from assay.runner.files import write_atomically
 
@@ -60,6 +61,14 @@ def read_register(board: Path) -> Register:
     return validate(Register, read_yaml(path), str(path))
 
 
+def shipped_register() -> Register:
+    """The register that came with this installation; an empty one where none did."""
+    try:
+        return read_register(shipped_folder("leaderboard"))
+    except (FileNotFoundError, UserError):
+        return Register()
+
+
 def unit_ids_sha256(unit_ids: Sequence[str]) -> str:
     """The hash of the ids in order."""
     return canonical_sha256(list(unit_ids))
@@ -102,7 +111,9 @@ def _headline(loaded: "LoadedSpec", task: "Task[Any, Any]") -> tuple[str, Better
     Raises:
         UserError: the spec has none.
     """
-    key = loaded.spec.headline_key
+    key, shown = loaded.spec.headline_key, loaded.spec.demonstration
+    if shown is not None:
+        raise UserError(f"{loaded.id}: its spec shows no figure, so nothing could rank: {shown}")
     if key is None:
         raise UserError(
             f"{loaded.id}: its spec has no headline, so no figure of it could rank; name one of its metrics as "

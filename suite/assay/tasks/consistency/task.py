@@ -31,12 +31,17 @@ class ConsistencyTask(Task[ConsistencySpec, "ConsistencyData"]):
     scored_files = ("blocks/*.npz", "hierarchy.json")
     record_values = RECORD_VALUES
     attackers = "adversarial.ensemble"
+    no_own_answers = (
+        "single neurons are held against what pictures show; the network's answers are made of them"
+    )
 
     def open_data(self, spec: ConsistencySpec, source: DataSource) -> "ConsistencyData":
         """The real images, the hierarchy and the adversarial set. A unit makes what the set still lacks."""
         from assay.tasks.consistency.opening import open_data
 
-        return open_data(spec, open_images(source), source)
+        images = open_images(source)
+        images.manifest.require_labels(self.no_own_answers)
+        return open_data(spec, images, source)
 
     def not_applicable(
         self, spec: ConsistencySpec, model: "ModelInfo", data: "ConsistencyData"

@@ -62,6 +62,9 @@ class SrvrTask(Task[SrvrSpec, "ShapeSet"]):
         "azimuth_low_deg", "azimuth_high_deg", "elevation_low_deg", "elevation_high_deg", "volume_ratio",
         "steps", "converged", "error",
     )  # fmt: skip
+    no_own_answers = (
+        "a shape has one class from all sides, where the network's answer changes from view to view"
+    )
     no_own_pictures = "it renders 3-D shapes; give its spec a manifest of shapes"
     record_values = RECORD_VALUES
     data_sets = ShapeSets()

@@ -4,8 +4,10 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from assay.data.layouts.base import UNLABELLED
 from assay.results.document import Guard, Metric
 from assay.tasks.base import Record, Summary
+from assay.tasks.shared.own_answers import labels_are_answers
 from assay.tasks.verification import search_summary
 from assay.tasks.verification.metrics import median, plain, rate, share
 from assay.tasks.verification.spec import RELATIVE_SUP, WITHIN_QUARTER, VerificationSpec, property_name
@@ -28,7 +30,15 @@ def summarise(spec: VerificationSpec, records: Sequence[Record]) -> Summary:
         for name in spec.names
         for metric in combination([r.values for r in records if r.values["perturbation"] == name], name, spec)
     ]
-    return Summary(metrics=tuple(titled(spec, metrics)), guards=tuple(guards(spec, records)))
+    found = [*guards(spec, records)]
+    if without_labels(records):
+        found.append(labels_are_answers("clean_accuracy_plausible"))
+    return Summary(metrics=tuple(titled(spec, metrics)), guards=tuple(found))
+
+
+def without_labels(records: Sequence[Record]) -> bool:
+    """Whether the pictures had no labels; the question needs none, a guard does."""
+    return bool(records) and all(record.values["label"] == UNLABELLED for record in records)
 
 
 def _combination(rows: Sequence[Mapping[str, Any]], name: str, spec: VerificationSpec) -> Iterator[Metric]:

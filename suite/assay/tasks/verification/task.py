@@ -4,13 +4,14 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from assay.data.layouts.base import UNLABELLED
 from assay.results.document import Guard
 from assay.tasks.base import Figure, Record, RunContext, Summary, Task, Unit
 from assay.tasks.shared.images import DataSource, label_space_mismatch, open_images
 from assay.tasks.shared.passes import images_in_a_pass
 from assay.tasks.shared.plausible import ExpectedAccuracy, plausible_accuracy
 from assay.tasks.verification.spec import WITHIN_QUARTER_SEEN, VerificationSpec
-from assay.tasks.verification.summary import summarise
+from assay.tasks.verification.summary import summarise, without_labels
 from assay.tasks.verification.values import RECORD_VALUES
 
 if TYPE_CHECKING:
@@ -131,6 +132,10 @@ class VerificationTask(Task[VerificationSpec, "Dataset"]):
             for index, name in enumerate(spec.names)
         ]
 
+    def needs_labels(self, spec: VerificationSpec) -> bool:
+        """Never: it asks whether the network's own answer and attention stay; labels are there for a guard alone."""
+        return False
+
     def shown(self, data: "Dataset", unit: Unit) -> "list[tuple[Dataset, Sample]]":
         """The unit's image."""
         return [(data, unit.payload[0])]
@@ -158,9 +163,11 @@ class VerificationTask(Task[VerificationSpec, "Dataset"]):
 
     def plausible(
         self, spec: VerificationSpec, records: Sequence[Record], expected: ExpectedAccuracy
-    ) -> Guard:
+    ) -> Guard | None:
         """See :class:`assay.tasks.base.Task`; an image counts once, however many combinations it has."""
         images = {record.values["image"]: record.values for record in records}
+        if without_labels(records):
+            return None
         return plausible_accuracy(
             [values["label"] == values["predicted"] for values in images.values()], expected
         )
@@ -194,6 +201,7 @@ def _row_of(values: Mapping[str, Any], name: str, verdict: str) -> dict[str, Any
     """The columns of a property that a proof and a search share."""
     return {
         "unit_id": values["image"],
+        "label": None if values["label"] == UNLABELLED else values["label"],
         "property": name,
         "verdict": verdict,
         "theta_sup": json.dumps(values["theta_sup"]),
@@ -203,14 +211,14 @@ def _row_of(values: Mapping[str, Any], name: str, verdict: str) -> dict[str, Any
 
 def _proved_columns(values: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
     shares = {f"share_{part}": found[part] for part in ("satisfied", "violated", "partial")}
-    own = ("label", "perturbation", "sup_ai", "min_margin", "cells", "seconds")
+    own = ("perturbation", "sup_ai", "min_margin", "cells", "seconds")
     return shares | {column: values[column] for column in own}
 
 
 def _searched_columns(values: Mapping[str, Any], found: Mapping[str, Any]) -> dict[str, Any]:
     """The columns of what was proved stay empty: what was looked for has no share of the range."""
     own = (
-        "label", "perturbation", "sup_ai", "min_margin", "verifier", "saliency", "sup_ai_relative", "points",
+        "perturbation", "sup_ai", "min_margin", "verifier", "saliency", "sup_ai_relative", "points",
     )  # fmt: skip
     return {"share_seen": found["seen"]} | {column: values[column] for column in own}
 
