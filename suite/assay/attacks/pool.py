@@ -95,7 +95,8 @@ def _take_step(
         live = _look(attack, how, live, result, back=False)
     if len(live):
         if live.gradient is not None:
-            live.zero_gradient.logical_or_(live.gradient.flatten(1).abs().amax(dim=1) == 0)
+            size = torch.linalg.vector_norm(live.gradient.flatten(1), ord=1, dim=1)
+            live.zero_gradient.logical_or_(size == 0)
         how.advance(live, attack)
         live.step.add_(1)
     return live.unseen()
@@ -109,15 +110,22 @@ def _look(
     Where all have fallen at once, as in small batches they often do, the backward pass is saved. So it is where some
     are to step `back` first, for then all are looked at again.
     """
+    fallen: Tensor | None = None
 
     def needed(logits: Tensor) -> bool:
+        nonlocal fallen
         fallen = _fallen(attack, logits, live)
         if back and bool((succeeded(attack, logits, live.attacked) & ~fallen).any()):
             return False
         return not bool(fallen.all())
 
     seen = how.look(live, attack, gradient=attack.uses_gradient, needed=needed)
-    return _drop_fallen(attack, seen, result) if live.attacked.early_stop else seen
+    if not live.attacked.early_stop:
+        return seen
+    if fallen is None:
+        assert seen.logits is not None
+        fallen = _fallen(attack, seen.logits, seen)
+    return _drop(seen, fallen, result)
 
 
 def _wins(attack: AttackSettings, seen: LiveImages) -> Tensor:
@@ -137,10 +145,8 @@ def _fallen(attack: AttackSettings, logits: Tensor, live: LiveImages) -> Tensor:
     return wins
 
 
-def _drop_fallen(attack: AttackSettings, seen: LiveImages, result: AttackResult) -> LiveImages:
-    """Record and remove the images whose present iterate succeeds."""
-    assert seen.logits is not None
-    fallen = _fallen(attack, seen.logits, seen)
+def _drop(seen: LiveImages, fallen: Tensor, result: AttackResult) -> LiveImages:
+    """Record and remove the images whose present iterate succeeds, (n,) bool."""
     if not fallen.any():
         return seen
     down = seen.unseen().select(fallen.nonzero().squeeze(1))
