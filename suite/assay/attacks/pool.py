@@ -60,6 +60,7 @@ def _with_start(
         adversarial=adversarial,
         step=torch.zeros(count, dtype=torch.int64),
         zero_gradient=torch.zeros(count, dtype=torch.bool, device=adversarial.device),
+        passes=torch.zeros(count, 2, dtype=torch.int64),
         memory=memory,
     )
 
@@ -82,6 +83,7 @@ def _settle_finished(
 
 def _judge(attack: AttackSettings, how: Implementation, live: LiveImages) -> Tensor:
     """(n,) bool: whether the attack has what it wants at the present iterates."""
+    live.passes[:, 0] += attack.draws
     return _wins(attack, how.look(live, attack, gradient=False))
 
 
@@ -89,12 +91,17 @@ def _take_step(
     attack: AttackSettings, how: Implementation, live: LiveImages, result: AttackResult
 ) -> LiveImages:
     """One pass: images that have fallen leave, the others take their next step."""
+    live.passes[:, 0] += attack.draws
     live = _look(attack, how, live, result, back=how.step_back is not None)
     if len(live) and live.gradient is None and how.step_back is not None:
-        how.step_back(live, _wins(attack, live))
+        wrong = _wins(attack, live)
+        how.step_back(live, wrong)
+        live.passes[wrong.cpu(), 0] += 1
         live = _look(attack, how, live, result, back=False)
     if len(live):
         if live.gradient is not None:
+            assert live.logits is not None
+            live.passes[:, 1] += live.logits.shape[1] if how.slope_per_class else attack.draws
             size = torch.linalg.vector_norm(live.gradient.flatten(1), ord=1, dim=1)
             live.zero_gradient.logical_or_(size == 0)
         how.advance(live, attack)
@@ -161,6 +168,7 @@ def _record(live: LiveImages, success: Tensor, result: AttackResult) -> None:
     result.success[rows] = success
     result.steps_used[rows] = live.step.to(success.device)
     result.zero_gradient[rows] = live.zero_gradient
+    result.passes[rows] = live.passes.to(success.device)
 
 
 def _rows(mask: Tensor, live: LiveImages) -> Tensor:

@@ -72,6 +72,8 @@ def run_starts(attack: AttackSettings, images: AttackedImages) -> AttackResult:
             break
         result = result.merged(standing, run_start(attack, rows.select(standing), first=number == 0))
     assert result is not None
+    if attack.aims_at_runners_up:
+        result.passes[:, 0] += 1  # the clean pass that names the classes
     return result
 
 

@@ -1,5 +1,6 @@
 """Compute one chunk of a job in this process: the one place where a task is run, for every executor."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -96,6 +97,7 @@ def compute(task: ChunkTask, device: str, advance: Advance, on_start: Callable[[
         "batch_size": block.batch_size,
         "batch_halved_from": first_batch_size if block.batch_size < first_batch_size else None,
         "waiting_seconds": round(loader.waited_seconds(), 6),
+        **block.work,
         **usage.measured(),
     }
     return ChunkResult(task, records, times, environment(device), reason)
@@ -133,6 +135,7 @@ class UnitBlock:
         job = opened.job
         natural = job.question.task.batch_size(job.info.input_shape, job.request.device)
         self.batch_size = batch_size or natural
+        self.work: Counter[str] = Counter()
 
     def run(self, units: Sequence[Unit]) -> list[Record]:
         """The records of ``units``. If they fail together, each is run alone; those that fail again are errors."""
@@ -176,6 +179,7 @@ class UnitBlock:
                 f"the family {question.task.family} gave records for other units than asked for"
             )
         progress.finish()
+        self.work.update(context.work)
         return records
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from assay.common.children import Child, ChildLostError, answer, taken
 from assay.runner.chunks import ChunkResult, ChunkTask, compute
+from assay.runner.work import told
 from assay.tasks.base import Record
 
 ATTEMPTS = 2
@@ -149,6 +150,7 @@ def _unit_by_unit(worker: Worker, task: ChunkTask, limits: Limits, listener: Lis
     times = {
         **(results[-1].times if results else {"device": ""}),
         **{name: round(sum(result.times[name] for result in results), 6) for name in summed},
+        **told(result.times for result in results),
         "chunk": task.chunk,
         "units": len(records),
         "wall_seconds": round(time.perf_counter() - started, 6),
