@@ -23,6 +23,8 @@ READ_ONLY = {
     "docs/measured.md": "how the figures were measured: hours, on data that are not here",
     "docs/models.md": "names networks that the reader has; the cookbook runs it",
     "docs/results.md": "capitals stand for what the reader has",
+    "docs/search.md": "its run takes minutes, on networks of which one is not here",
+    "docs/study.md": "names networks that the reader has; tests/board/test_board_study.py runs the verb",
 }
 """Pages whose commands are only held against the command line, and why."""
 RUN = [

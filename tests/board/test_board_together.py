@@ -6,8 +6,9 @@ import re
 import pytest
 
 from assay.board.page import run_page
-from assay.board.together import MOST, chart_of_models, charts_together
+from assay.board.together import MOST, chart_of_models, charts_together, pictures_beside
 from assay.runner.assemble import write_report
+from assay.tasks.base import Figure
 from assay.tasks.corruptions.task import TASK
 from assay.tasks.shared.curves import CurvePoint
 from small_jobs import JobRequest, run, write_spec
@@ -68,3 +69,32 @@ def test_a_hostile_name_is_no_markup_in_the_legend():
     curve = [CurvePoint(1, 0.5, None, None, 9)]
     figure = chart_of_models(TASK.curves, {"<a href='x'>": curve, "b": curve}, "T")
     assert "<a href" not in figure.content
+
+
+def picture(name, content):
+    return Figure(name, f"Title of {name}", "A caption.", "png", content)
+
+
+def test_pictures_of_one_thing_stand_side_by_side_and_a_models_own_do_not():
+    chart = Figure("curve", "Curve", "", "plotly", "{}")
+    rows = pictures_beside(
+        {"a": [picture("x", b"a"), chart, picture("only a", b"a")], "b": [picture("x", b"b"), chart], "c": []}
+    )
+    assert [(row.name, [(model, figure.content) for model, figure in row.pictures]) for row in rows] == [
+        ("x", [("a", b"a"), ("b", b"b")])
+    ]
+    assert pictures_beside({"a": [picture("x", b"a")]}) == []
+
+
+def test_the_page_shows_each_picture_in_one_place_beside_the_other_models(report):
+    own = {
+        (result.model.name, result.task): [picture("x", result.model.name.encode()), picture("y", b"y")]
+        for result in report.results[:2]
+    }
+    page = run_page(report.results, own)
+    family = page.partition('<details class="family" id="corruptions">')[2]
+    rows = re.findall(r'<div class="beside".*?</div>', family, re.DOTALL)
+    assert [len(re.findall("<img", row)) for row in rows] == [2, 2]
+    assert len(re.findall("<img", family)) == 4
+    for model, _ in own:
+        assert f"{model}: Title of x" in rows[0]

@@ -12,7 +12,7 @@ from plotly.offline import get_plotlyjs
 
 from assay.board.headings import column_headings, family_title, unit_and_direction
 from assay.board.html import environment, inside_a_script, png_address, policy, scripts_of
-from assay.board.together import charts_together
+from assay.board.together import Beside, charts_together, pictures_beside
 from assay.results.card import Background, finding_of, headline_of
 from assay.results.document import ResultDocument, Status
 from assay.results.tables import format_interval, format_value, result_rows
@@ -101,29 +101,43 @@ def _cell(result: ResultDocument | None, background: Background) -> dict[str, An
 
 
 def _family(name: str, results: Sequence[ResultDocument], pictures: Pictures) -> dict[str, Any]:
-    """A family's part of the page; its first picture stands on the first screen and not here again."""
+    """A family's part of the page; its first picture stands on the first screen and not here again.
+
+    Pictures of one thing by several models stand side by side, and not among a model's own.
+    """
     shown = {
-        (result.model.name, result.task): [
-            _figure(figure) for figure in pictures.get((result.model.name, result.task), ())
-        ]
+        (result.model.name, result.task): list(pictures.get((result.model.name, result.task), ()))
         for result in results
     }
-    first = next((own for own in shown.items() if own[1]), None)
+    first = next(((model, own[0]) for (model, _), own in shown.items() if own), None)
+    beside = [
+        row
+        for task in dict.fromkeys(result.task for result in results)
+        for row in pictures_beside({model: own for (model, of), own in shown.items() if of == task})
+    ]
+    apart = {id(figure) for row in beside for _, figure in row.pictures} | (
+        {id(first[1])} if first else set()
+    )
     failed = dict.fromkeys(guard.name for result in results for guard in result.failed_guards)
     return {
         "name": name,
         "title": family_title(name),
         "together": [_figure(figure) for figure in charts_together(results)],
         "failed": list(failed),
-        "pictured": first[0][0] if first else "",
-        "picture": first[1].pop(0) if first else None,
+        "beside": [_row_of_pictures(row) for row in beside],
+        "pictured": first[0] if first else "",
+        "picture": _figure(first[1]) if first else None,
         "sections": [
             {
                 "result": result,
                 "status": "complete, limited"
                 if result.coverage.limited and result.status is Status.COMPLETE
                 else result.status.value,
-                "figures": shown[result.model.name, result.task],
+                "figures": [
+                    _figure(figure)
+                    for figure in shown[result.model.name, result.task]
+                    if id(figure) not in apart
+                ],
                 "numbers": [
                     (metric, format_value(metric), format_interval(metric).strip(" []"))
                     for metric in result.metrics
@@ -133,6 +147,10 @@ def _family(name: str, results: Sequence[ResultDocument], pictures: Pictures) ->
             for result in results
         ],
     }
+
+
+def _row_of_pictures(row: Beside) -> dict[str, Any]:
+    return {"title": row.title, "pictures": [(model, _figure(figure)) for model, figure in row.pictures]}
 
 
 def _table(results: Sequence[ResultDocument]) -> str:

@@ -1,7 +1,8 @@
-"""One chart of several models on one task."""
+"""Several models on one task: one chart of them all, and their pictures of one thing side by side."""
 
 from collections.abc import Mapping, Sequence
 from html import escape
+from typing import NamedTuple
 
 import plotly.graph_objects as go
 
@@ -15,6 +16,14 @@ MOST = 12
 
 Curves = Mapping[str, Sequence[CurvePoint]]
 """By model."""
+
+
+class Beside(NamedTuple):
+    """Pictures of one thing, each with its model's name; ``name`` and ``title`` are the first one's."""
+
+    name: str
+    title: str
+    pictures: tuple[tuple[str, Figure], ...]
 
 
 def charts_together(results: Sequence[ResultDocument]) -> list[Figure]:
@@ -56,6 +65,20 @@ def chart_of_models(curves: ModelCurves, models: Curves, task: str) -> Figure | 
         showlegend=True,
     )
     return Figure("together", curves.title, _caption(known, shown, task), "plotly", str(chart.to_json()))
+
+
+def pictures_beside(figures: Mapping[str, Sequence[Figure]]) -> list[Beside]:
+    """The pictures that two models or more have of one thing, in the order of the first of them.
+
+    Args:
+        figures: each model's, of one task; a picture is of one thing where its name is the same.
+    """
+    found: dict[str, list[tuple[str, Figure]]] = {}
+    for model, own in figures.items():
+        for figure in own:
+            if figure.kind == "png":
+                found.setdefault(figure.name, []).append((model, figure))
+    return [Beside(name, held[0][1].title, tuple(held)) for name, held in found.items() if len(held) > 1]
 
 
 def _curve(model: str, points: Sequence[CurvePoint]) -> go.Scatter:

@@ -21,12 +21,13 @@ from assay.commands import (
     saliency,
     srvr,
     srvr_maps,
+    studying,
     training,
     verification,
 )  # fmt: skip
 
 GROUPS: Mapping[str, Sequence[ModuleType]] = {
-    "Run and read": (running, results, ranking),
+    "Run and read": (running, results, ranking, studying),
     "What there is": (catalogue, making),
     "One network": (accuracy, doctor, training),
     "One picture, shape or image set": (saliency, adversarial, verification, srvr, srvr_maps),

@@ -30,8 +30,13 @@ def rank(
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
     """Set the models of runs in order, task by task; models whose intervals overlap share places."""
+    from assay.runner.assemble import stored_results
+
     results = [
-        each for directory in directories for each in _results(directory) if not task or each.task in task
+        each
+        for directory in directories
+        for each in stored_results(directory)
+        if not task or each.task in task
     ]
     tables = [_table(group, by) for group in _comparable(results)]
     rows = [row for table in tables for row in table]
@@ -41,14 +46,6 @@ def rank(
         print(json.dumps(rows, indent=1))
         return
     print("\n\n".join(_shown(table) for table in tables if table))
-
-
-def _results(directory: Path) -> "list[ResultDocument]":
-    """The results of a run, as they follow from what is stored."""
-    from assay.runner.assemble import stored_jobs
-    from assay.runner.store import RunFolder
-
-    return [job.result(job.records()) for job in stored_jobs(RunFolder.existing(directory))]
 
 
 def _comparable(results: "Iterable[ResultDocument]") -> "list[list[ResultDocument]]":

@@ -143,6 +143,15 @@ def stored_jobs(folder: RunFolder) -> Iterator[StoredJob]:
         yield StoredJob(store.read_job((entry["model"], entry["task"])), store)
 
 
+def stored_results(directory: Path) -> list[ResultDocument]:
+    """The results of a run's folder, as they follow from what is stored.
+
+    Raises:
+        UserError: it is no folder of a run.
+    """
+    return [job.result(job.records()) for job in stored_jobs(RunFolder.existing(directory))]
+
+
 def result_path(folder: Path, model: str, task: str) -> Path:
     """``DIR/results/<model>/<task>.json``, with characters that a path can't carry replaced by ``_``."""
     return folder / "results" / path_name(model) / f"{path_name(task)}.json"

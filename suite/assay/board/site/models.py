@@ -16,6 +16,7 @@ from assay.board.site.headlines import with_headline
 from assay.board.site.history import Commit
 from assay.board.site.pages import PagePictures, Pages, data_script, script_json
 from assay.board.site.tables import long_csv, long_rows
+from assay.board.study.table import cluster_of
 from assay.board.submissions.documents import TIERS
 
 
@@ -149,6 +150,7 @@ def _about(entry: Entry, results: Sequence[Result]) -> dict[str, Any]:
         "architecture": card["architecture"],
         "label_space": card["label_space"],
         "weights_sha256": card["weights_sha256"],
+        "cluster": cluster_of(card["source"], card["weights_sha256"]),
         "paper": paper.title if paper else "none",
         "paper_url": paper.url if paper else None,
         "code": metadata.code,

@@ -18,6 +18,7 @@ from assay.board.site.documents import curve_tables, guard_rows, headline, prove
 from assay.board.site.entries import Entry, Result
 from assay.board.site.history import history
 from assay.board.site.overview import ShownTrack
+from assay.board.site.studies import studies
 from assay.board.together import chart_of_models
 from assay.common.version import VERSION
 from assay.results.document import DataCard
@@ -117,7 +118,8 @@ class Pages:
     ) -> Iterator[tuple[str, str]]:
         """Name and text of every page that shows more than one model, and of the charts on them."""
         families = {board.family: _question(board.family) for board in boards}
-        common = {"families": families, "hidden": hidden}
+        studied = dict(studies(shown, models))
+        common = {"families": families, "hidden": hidden, "studied": studied}
         yield (
             "index.html",
             self._render("board.html", "", family=None, boards=boards, tracks=shown, models=models, **common),
@@ -134,6 +136,8 @@ class Pages:
             if chart is not None:
                 key = chart_key(board)
                 yield f"data/{key}.js", data_script(key, json.loads(str(chart.content)))
+        for track, values in studied.items():
+            yield f"studies/{track}.html", self.study(values)
         papers: dict[str, list[Mapping[str, Any]]] = {}
         for model in models:
             papers.setdefault(paper_id(model["paper_url"]), []).append(model)
@@ -145,6 +149,10 @@ class Pages:
         for paper, own_models in papers.items():
             page = self._render("paper.html", "../", models=own_models, paper=own_models[0], counts=counts)
             yield f"papers/{paper}.html", page
+
+    def study(self, values: Mapping[str, Any]) -> str:
+        """The page that says how a track's measures go together, of :func:`assay.board.site.studies.studies`."""
+        return self._render("study.html", "../", **values)
 
     def _task(self, board: TaskBoard, spec: AdmittedSpec, chart: Figure | None) -> str:
         loaded = spec.loaded
