@@ -1,6 +1,7 @@
 """What holds for every attack: the ball and the box, seeds, restarts, and refusals."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -277,3 +278,36 @@ def test_inputs_that_do_not_fit_are_refused() -> None:
         run_attack("bim", net, images, labels, asked, range(11))
     with pytest.raises(UserError, match="expected logits"):
         run_attack("bim", lambda x: x, images, labels, asked, range(12))
+
+
+@pytest.mark.parametrize(
+    ("method", "parameters"),
+    [
+        ("pgd", {"step_size": 0.004, "steps": 6, "restarts": 3}),
+        ("apgd", {"steps": 6, "draws": 2}),
+        ("apgd_t", {"steps": 6, "restarts": 3, "loss": "margin"}),
+        ("square", {"steps": 20, "loss": "margin"}),
+        ("fab", {"steps": 6, "restarts": 2, "loss": "margin"}),
+        ("fab_t", {"steps": 6, "restarts": 3, "loss": "margin"}),
+    ],
+)
+def test_passes_are_those_of_an_image_alone_however_it_is_batched(
+    method: str, parameters: dict[str, Any]
+) -> None:
+    net, images, labels = net_and_batch()
+    asked = Asked(eps=0.02, **parameters)
+    many = run_attack(method, net, images, labels, asked, range(12), batch_size=5)
+    forwards: list[int] = []
+
+    def counting(pixels: Tensor) -> Tensor:
+        forwards.append(len(pixels))
+        return net(pixels)
+
+    for row in range(12):
+        forwards.clear()
+        one = run_attack(method, counting, images[row : row + 1], labels[row : row + 1], asked, [row])
+        assert torch.equal(one.passes[0], many.passes[row])
+        assert int(one.passes[0, 0]) == sum(forwards)
+    gradients = many.passes[:, 1]
+    per_look = {"apgd": 2, "fab": 10, "square": 0}.get(method, 1)
+    assert torch.equal(gradients, many.steps_used * per_look)

@@ -1,7 +1,8 @@
 """Attacks against foolbox, torchattacks and their own passes: ratios of CPU time in one run, on one thread.
 
 torchattacks is no dependency of the project; where it is installed it is measured too. On a slow machine take fewer
-images: ASSAY_PERF_IMAGES (60 of Lite0) and ASSAY_PERF_DIGITS (1,000 of the robust net).
+images: ASSAY_PERF_IMAGES (60 of Lite0), ASSAY_PERF_DIGITS (1,000 of the robust net) and of these
+ASSAY_PERF_AUTOATTACK (60), in ASSAY_PERF_PAIRS (5).
 """
 
 import csv
@@ -10,6 +11,7 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +25,10 @@ from torch import Tensor
 from assay.attacks.curve import bisect
 from assay.attacks.foolbox_backend import run_with_foolbox
 from assay.attacks.images import AttackedImages
+from assay.attacks.methods import attack_of
 from assay.attacks.run import run_attack
 from assay.models.zoo import load_model
+from assay.tasks.adversarial.spec import AUTOATTACK as STANDARD
 from assay.tasks.adversarial.task import TASK
 from assay.tasks.base import RunContext
 from attacked import Asked, run_on
@@ -39,6 +43,8 @@ LITE = {
 }
 ROBUST = Asked(eps=0.1, step_size=0.01, steps=40, restarts=3)
 IMAGES = int(os.environ.get("ASSAY_PERF_IMAGES", "60"))
+AUTOATTACK_IMAGES = int(os.environ.get("ASSAY_PERF_AUTOATTACK", "60"))
+PAIRS = int(os.environ.get("ASSAY_PERF_PAIRS", "5"))
 DIGITS = int(os.environ.get("ASSAY_PERF_DIGITS", "1000"))
 AUTOATTACK = {
     "apgd": "{method: apgd, steps: 50}",
@@ -213,17 +219,28 @@ def bare_passes(model: Any, calls: list[tuple[Tensor, bool]]) -> None:
                 model(pixels)
 
 
-@pytest.mark.parametrize("net", ["undefended", "robust"])
-def test_overhead_over_the_bare_passes(net: str, request: pytest.FixtureRequest, benchmark: Any) -> None:
+OVERHEAD = {
+    "undefended-pgd": (LITE["pgd"], 1.08),
+    "robust-pgd": (replace(ROBUST, restarts=1), 1.1),
+    "robust-apgd": (Asked(eps=0.1, steps=100), 1.15),
+    "robust-apgd_t": (Asked(eps=0.1, steps=100, restarts=2, loss="dlr"), 1.15),
+    "robust-square": (Asked(eps=0.1, steps=1000, loss="margin"), 1.5),
+}
+"""What is asked, and the most that it may take of the time of its bare passes."""
+
+
+@pytest.mark.parametrize("case", OVERHEAD)
+def test_overhead_over_the_bare_passes(case: str, request: pytest.FixtureRequest, benchmark: Any) -> None:
+    net, method = case.split("-")
     job = first(request.getfixturevalue(net), 20 if net == "undefended" else 200)
-    settings = LITE["pgd"] if net == "undefended" else replace(ROBUST, restarts=1)
+    settings, at_most = OVERHEAD[case]
     recorder = Recorder(job.model)
-    run_on("pgd", replace(job, model=recorder), settings)
+    run_on(method, replace(job, model=recorder), settings)
 
     def ratio() -> float:
         rounds = [
             (
-                cpu_s(lambda: run_on("pgd", job, settings))[0],
+                cpu_s(lambda: run_on(method, job, settings))[0],
                 cpu_s(lambda: bare_passes(job.model, recorder.calls))[0],
             )
             for _ in range(5)
@@ -231,8 +248,35 @@ def test_overhead_over_the_bare_passes(net: str, request: pytest.FixtureRequest,
         return min(ours for ours, _ in rounds) / min(bare for _, bare in rounds)
 
     found = benchmark.pedantic(ratio, rounds=1)
-    print(f"\n{net}: {found:.3f} of the bare passes' time")
-    assert found <= 1.08
+    print(f"\n{case}: {found:.3f} of the bare passes' time")
+    assert found <= at_most
+
+
+def test_autoattack_as_a_whole_against_its_authors_code(robust: AttackedImages, benchmark: Any) -> None:
+    """The standard list with its whole budgets, on the same images in batches of the same size, in turn."""
+    original = pytest.importorskip("pyautoattack").AutoAttack
+    job = first(robust, AUTOATTACK_IMAGES)
+
+    def theirs() -> Tensor:
+        attack = original(job.model, norm="Linf", eps=0.1, seed=0)
+        found, _ = attack.run_standard_evaluation(job.images, job.labels, batch_size=job.batch_size)
+        return job.model(found).argmax(1) != job.labels
+
+    def ours() -> Tensor:
+        stands = torch.arange(len(job))
+        for one in STANDARD["standard"]:
+            stands = stands[~run_attack(attack_of(**one), job.select(stands), Fraction(1, 10)).success]
+        return torch.ones(len(job), dtype=torch.bool).index_fill(0, stands, False)
+
+    pairs = benchmark.pedantic(lambda: [(cpu_s(theirs), cpu_s(ours)) for _ in range(PAIRS)], rounds=1)
+    ratio = float(np.median([one[0] / other[0] for one, other in pairs]))
+    fell, fell_here = pairs[0][0][1], pairs[0][1][1]
+    print(
+        f"\nAutoAttack: theirs over ours {ratio:.2f}; broken: {int(fell.sum())}, here {int(fell_here.sum())}"
+    )
+    assert not (fell & ~fell_here).any()
+    # The aim is 1 at least; .95 was measured on 20 images, where Square's small operations weigh most.
+    assert ratio >= 0.9
 
 
 @pytest.mark.parametrize("net", ["undefended", "robust"])

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from assay.attacks.balls import BALLS, per_image
-from assay.attacks.images import AttackedImages, LiveImages, Memory
+from assay.attacks.images import AttackedImages, LiveImages, Memory, copy_rows_
 from assay.attacks.implementation import implements
 from assay.attacks.methods import ApgdAttack, ApgdTargetedAttack
 from assay.attacks.settings import AttackSettings
@@ -42,25 +42,30 @@ def ascend(live: LiveImages, attack: AttackSettings) -> None:
     loss, gradient = live.seen()
     _note_best(live.memory, live.adversarial, gradient, loss)
     halved = _halve_where_stalled(live, attack.step_count)
-    _copy_rows(live.adversarial, live.memory["best"], halved)
-    _copy_rows(gradient, live.memory["best_gradient"], halved)
+    if halved is not None:
+        copy_rows_(live.adversarial, live.memory["best"], halved)
+        copy_rows_(gradient, live.memory["best_gradient"], halved)
     _move(live, gradient)
 
 
 def _note_best(memory: Memory, points: Tensor, gradient: Tensor, loss: Tensor) -> None:
     """Keep the highest loss so far, where it was, and how often the loss rose since the last checkpoint."""
-    better = loss > memory["best_loss"]
-    _copy_rows(memory["best"], points, better)
-    _copy_rows(memory["best_gradient"], gradient, better)
-    memory["best_loss"].copy_(torch.maximum(memory["best_loss"], loss))
-    memory["rises"].add_((loss > memory["last_loss"]) & memory["last_loss"].isfinite())
+    better = (loss > memory["best_loss"]).nonzero().squeeze(1)
+    copy_rows_(memory["best"], points, better)
+    copy_rows_(memory["best_gradient"], gradient, better)
+    torch.maximum(memory["best_loss"], loss, out=memory["best_loss"])
+    # The first loss is no rise: the last one is then minus infinity.
+    memory["rises"].add_((loss > memory["last_loss"]) & (memory["last_loss"] > -torch.inf))
     memory["last_loss"].copy_(loss)
 
 
-def _halve_where_stalled(live: LiveImages, steps: int) -> Tensor:
-    """(n,) bool: rows at a checkpoint that meet condition 1 or 2 of section 3.2; their step is halved."""
+def _halve_where_stalled(live: LiveImages, steps: int) -> Tensor | None:
+    """Rows at a checkpoint that meet condition 1 or 2 of section 3.2; their step is halved. None: no checkpoint."""
     memory = live.memory
-    interval = torch.tensor(checkpoint_intervals(steps))[live.step].to(live.adversarial.device)
+    interval = _intervals(steps)[live.step]
+    if not interval.any():
+        return None
+    interval = interval.to(live.adversarial.device)
     checked = interval > 0
     seldom = memory["rises"] < _ENOUGH_RISES * interval
     stuck = ~memory["just_halved"] & (memory["best_loss"] <= memory["checkpoint_loss"])
@@ -69,7 +74,7 @@ def _halve_where_stalled(live: LiveImages, steps: int) -> Tensor:
     memory["just_halved"].copy_(torch.where(checked, halved, memory["just_halved"]))
     memory["checkpoint_loss"].copy_(torch.where(checked, memory["best_loss"], memory["checkpoint_loss"]))
     memory["rises"].masked_fill_(checked, 0)
-    return halved
+    return halved.nonzero().squeeze(1)
 
 
 def _move(live: LiveImages, gradient: Tensor) -> None:
@@ -83,7 +88,7 @@ def _move(live: LiveImages, gradient: Tensor) -> None:
     drift = (here - live.memory["previous"]).mul_(per_image(1 - weight, here))
     live.adversarial.add_(ahead.sub_(here).mul_(per_image(weight, here))).add_(drift)
     ball.project_(live.adversarial, images, eps)
-    live.memory["previous"].copy_(here)
+    live.memory["previous"] = here
 
 
 @lru_cache(maxsize=16)
@@ -102,6 +107,7 @@ def checkpoint_intervals(steps: int) -> tuple[int, ...]:
     return tuple(intervals)
 
 
-def _copy_rows(into: Tensor, source: Tensor, rows: Tensor) -> None:
-    """Copy the marked rows."""
-    into[rows] = source[rows]
+@lru_cache(maxsize=16)
+def _intervals(steps: int) -> Tensor:
+    """(steps + 1,) int64 on the CPU: :func:`checkpoint_intervals`, to be looked up by step."""
+    return torch.tensor(checkpoint_intervals(steps))

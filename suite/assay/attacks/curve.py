@@ -57,3 +57,4 @@ def _note(found: AttackResult, rows: Tensor, result: AttackResult) -> None:
     found.images[rows[result.success]] = result.images[result.success]
     found.steps_used[rows] += result.steps_used
     found.zero_gradient[rows] |= result.zero_gradient
+    found.passes[rows] += result.passes

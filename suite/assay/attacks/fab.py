@@ -98,7 +98,13 @@ def bring_back(live: LiveImages, wrong: Tensor) -> None:
 
 
 @implements(
-    FabAttack, start=at_image, restart=near_image, look=look_at_nearest, step_back=step_back, end=bring_back
+    FabAttack,
+    start=at_image,
+    restart=near_image,
+    look=look_at_nearest,
+    step_back=step_back,
+    end=bring_back,
+    slope_per_class=True,
 )
 @implements(FabTargetedAttack, start=at_image, look=look_at_target, step_back=step_back, end=bring_back)
 def cross(live: LiveImages, attack: AttackSettings) -> None:

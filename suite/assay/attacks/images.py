@@ -135,6 +135,7 @@ class LiveImages:
         adversarial: (n, C, H, W), the iterates.
         step: (n,) int64 on the CPU, steps that led to these iterates.
         zero_gradient: (n,) bool, whether some gradient so far was exactly zero.
+        passes: (n, 2) int64 on the CPU, forward and backward passes that each image has needed.
         memory: what the method remembers.
         logits: (n, K), detached: what the model said when it was last asked; None before, and after a step.
         loss: (n,), detached: what the attacker wants high, of those logits.
@@ -146,6 +147,7 @@ class LiveImages:
     adversarial: Tensor
     step: Tensor
     zero_gradient: Tensor
+    passes: Tensor
     memory: Memory
     logits: Tensor | None = None
     loss: Tensor | None = None
@@ -172,6 +174,7 @@ class LiveImages:
             self.adversarial[rows],
             self.step[rows.cpu()],
             self.zero_gradient[rows],
+            self.passes[rows.cpu()],
             {name: values[rows] for name, values in self.memory.items()},
             *(_pick(values, rows) for values in (self.logits, self.loss, self.gradient)),
         )
@@ -184,6 +187,7 @@ class LiveImages:
             torch.cat([self.adversarial, other.adversarial]),
             torch.cat([self.step, other.step]),
             torch.cat([self.zero_gradient, other.zero_gradient]),
+            torch.cat([self.passes, other.passes]),
             {name: torch.cat([values, other.memory[name]]) for name, values in self.memory.items()},
         )
 
@@ -200,6 +204,8 @@ class AttackResult:
         zero_gradient: (N,) bool: the loss gradient was exactly zero at some step before success, so that a gradient
             method was blind there. Always False for black-box methods.
         retried: (N,) bool: its loss was flat, so that it was attacked again with the logit margin.
+        passes: (N, 2) int64: forward passes (a black box's queries) and backward passes that the image needed,
+            however it was batched: one that has fallen needs no gradient. 0 where foolbox's loops made it.
     """
 
     images: Tensor
@@ -207,12 +213,14 @@ class AttackResult:
     steps_used: Tensor
     zero_gradient: Tensor
     retried: Tensor
+    passes: Tensor
 
     @classmethod
     def blank(cls, images: Tensor) -> AttackResult:
         """A result to be filled, of ``images`` (N, C, H, W) that no attack has broken."""
         no = torch.zeros(len(images), dtype=torch.bool, device=images.device)
-        return cls(images, no, torch.zeros_like(no, dtype=torch.int64), no.clone(), no.clone())
+        steps = torch.zeros_like(no, dtype=torch.int64)
+        return cls(images, no, steps, no.clone(), no.clone(), steps.new_zeros(len(images), 2))
 
     def merged(self, rows: Tensor, again: AttackResult) -> AttackResult:
         """This result with some rows replaced by those of a later start; steps add up."""
@@ -224,7 +232,14 @@ class AttackResult:
                 0, rows, again.zero_gradient | self.zero_gradient[rows]
             ),
             retried=self.retried,
+            passes=self.passes.index_add(0, rows, again.passes),
         )
+
+
+def copy_rows_(into: Tensor, source: Tensor, rows: Tensor) -> None:
+    """Copy some rows, in place; rows as (m,) indices, half the cost of a mask on a CPU."""
+    if len(rows):
+        into.index_copy_(0, rows, source.index_select(0, rows))
 
 
 def _pick(values: Tensor | None, rows: Tensor | slice) -> Any:

@@ -47,6 +47,7 @@ class Implementation:
         look: How the model is asked.
         step_back: Called before a step where iterates are misclassified that have not fallen; all are then looked at
             once more. For methods that leave the ball.
+        slope_per_class: Whether a look takes one backward pass per class, not one.
         end: Called with the last iterates, which are then judged once more.
     """
 
@@ -56,6 +57,7 @@ class Implementation:
     look: Look = observe
     step_back: Judged | None = None
     end: Judged | None = None
+    slope_per_class: bool = False
 
 
 _IMPLEMENTATIONS: dict[type[AttackSettings], Implementation] = {}
@@ -69,11 +71,14 @@ def implements(
     look: Look = observe,
     step_back: Judged | None = None,
     end: Judged | None = None,
+    slope_per_class: bool = False,
 ) -> Callable[[Advance[MethodT]], Advance[Any]]:
     """Register the decorated function as the step of a method, with its other parts."""
 
     def register(advance: Advance[MethodT]) -> Advance[Any]:
-        _IMPLEMENTATIONS[method] = Implementation(start, advance, restart, look, step_back, end)
+        _IMPLEMENTATIONS[method] = Implementation(
+            start, advance, restart, look, step_back, end, slope_per_class
+        )
         return advance
 
     return register

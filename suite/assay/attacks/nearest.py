@@ -64,6 +64,7 @@ def _nearer(images: AttackedImages, first: AttackResult, second: AttackResult) -
         steps_used=first.steps_used + second.steps_used,
         zero_gradient=first.zero_gradient | second.zero_gradient,
         retried=first.retried,
+        passes=first.passes + second.passes,
     )
 
 
@@ -80,6 +81,7 @@ def _take_back(images: AttackedImages, found: AttackResult) -> None:
             wrong = _misclassified(part, _between(part.images, outer, middle))
             low, high = torch.where(wrong, low, middle), torch.where(wrong, middle, high)
         found.images[rows] = _between(part.images, outer, high)
+        found.passes[rows, 0] += _HALVINGS
 
 
 def _between(images: Tensor, outer: Tensor, share: Tensor) -> Tensor:

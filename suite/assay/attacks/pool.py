@@ -80,6 +80,7 @@ class StartRows:
             adversarial=adversarial,
             step=torch.zeros(len(rows), dtype=torch.int64),
             zero_gradient=torch.zeros(len(rows), dtype=torch.bool, device=adversarial.device),
+            passes=torch.zeros(len(rows), 2, dtype=torch.int64),
             memory=memory,
         )
 
@@ -119,13 +120,14 @@ class Ended:
     following: list[Tensor] = field(default_factory=list)
 
     def note(self, live: LiveImages, success: Tensor) -> None:
-        """Write the outcome of rows that are done; the steps of an image's starts add up."""
+        """Write the outcome of rows that are done; the steps and passes of an image's starts add up."""
         result, success = self.result, success.to(live.adversarial.device)
         rows = (live.row % len(self.starts.images)).to(success.device)
         result.images[rows] = live.adversarial
         result.success[rows] = success
         result.steps_used[rows] += live.step.to(success.device)
         result.zero_gradient[rows] |= live.zero_gradient
+        result.passes[rows] += live.passes.to(success.device)
         self.following.append(self.starts.following(live.row, success))
 
     def take(self) -> Tensor:
@@ -165,18 +167,25 @@ def _settle_finished(
 
 def _judge(attack: AttackSettings, how: Implementation, live: LiveImages) -> Tensor:
     """(n,) bool: whether the attack has what it wants at the present iterates."""
+    live.passes[:, 0] += attack.draws
     return _wins(attack, how.look(live, attack, gradient=False))
 
 
 def _take_step(attack: AttackSettings, how: Implementation, live: LiveImages, ended: Ended) -> LiveImages:
     """One pass: images that have fallen leave, the others take their next step."""
+    live.passes[:, 0] += attack.draws
     live = _look(attack, how, live, ended, back=how.step_back is not None)
     if len(live) and live.gradient is None and how.step_back is not None:
-        how.step_back(live, _wins(attack, live))
+        wrong = _wins(attack, live)
+        how.step_back(live, wrong)
+        live.passes[wrong.cpu(), 0] += 1
         live = _look(attack, how, live, ended, back=False)
     if len(live):
         if live.gradient is not None:
-            live.zero_gradient.logical_or_(live.gradient.flatten(1).abs().amax(dim=1) == 0)
+            assert live.logits is not None
+            live.passes[:, 1] += live.logits.shape[1] if how.slope_per_class else attack.draws
+            size = torch.linalg.vector_norm(live.gradient.flatten(1), ord=1, dim=1)
+            live.zero_gradient.logical_or_(size == 0)
         how.advance(live, attack)
         live.step.add_(1)
     return live.unseen()
@@ -190,15 +199,22 @@ def _look(
     Where all have fallen at once, as in small batches they often do, the backward pass is saved. So it is where some
     are to step `back` first, for then all are looked at again.
     """
+    fallen: Tensor | None = None
 
     def needed(logits: Tensor) -> bool:
+        nonlocal fallen
         fallen = _fallen(attack, logits, live)
         if back and bool((succeeded(attack, logits, live.attacked) & ~fallen).any()):
             return False
         return not bool(fallen.all())
 
     seen = how.look(live, attack, gradient=attack.uses_gradient, needed=needed)
-    return _drop_fallen(attack, seen, ended) if live.attacked.early_stop else seen
+    if not live.attacked.early_stop:
+        return seen
+    if fallen is None:
+        assert seen.logits is not None
+        fallen = _fallen(attack, seen.logits, seen)
+    return _drop(seen, fallen, ended)
 
 
 def _wins(attack: AttackSettings, seen: LiveImages) -> Tensor:
@@ -218,10 +234,8 @@ def _fallen(attack: AttackSettings, logits: Tensor, live: LiveImages) -> Tensor:
     return wins
 
 
-def _drop_fallen(attack: AttackSettings, seen: LiveImages, ended: Ended) -> LiveImages:
-    """Record and remove the images whose present iterate succeeds."""
-    assert seen.logits is not None
-    fallen = _fallen(attack, seen.logits, seen)
+def _drop(seen: LiveImages, fallen: Tensor, ended: Ended) -> LiveImages:
+    """Record and remove the images whose present iterate succeeds, (n,) bool."""
     if not fallen.any():
         return seen
     down = seen.unseen().select(fallen.nonzero().squeeze(1))

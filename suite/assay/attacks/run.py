@@ -62,7 +62,10 @@ def run_starts(attack: AttackSettings, images: AttackedImages) -> AttackResult:
         UserError: More starts than wrong classes, for a method that takes one per class.
         NonFiniteLogitsError: As `run_attack`.
     """
-    return run_pool(attack, list(starts(attack, images)))
+    result = run_pool(attack, list(starts(attack, images)))
+    if attack.aims_at_runners_up:
+        result.passes[:, 0] += 1  # the clean pass that names the classes
+    return result
 
 
 def starts(attack: AttackSettings, images: AttackedImages) -> Iterator[AttackedImages]:

@@ -10,15 +10,19 @@ import torch
 from torch import Tensor
 
 from assay.attacks.balls import BALLS, per_image, unit_
-from assay.attacks.images import AttackedImages, LiveImages, Memory
+from assay.attacks.images import AttackedImages, LiveImages, Memory, copy_rows_
 from assay.attacks.implementation import implements
 from assay.attacks.methods import SquareAttack
+from assay.attacks.settings import Norm
 from assay.common import randomness
 
 _FIRST_SHARE = 0.8
 _HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 """Of 10,000 queries: after each of these the squares' share of the image halves (section 3.2)."""
 _TILES = 5
+_AHEAD = 32  # steps whose random numbers are drawn at once
+_PLACE = 3  # random numbers of a window: its row, its column, and how it lies
+_WINDOWS: dict[Norm, int] = {"linf": 1, "l2": 2}
 
 
 def at_pattern(given: AttackedImages, attack: SquareAttack) -> tuple[Tensor, Memory]:
@@ -29,7 +33,9 @@ def at_pattern(given: AttackedImages, attack: SquareAttack) -> tuple[Tensor, Mem
     start = images + pattern.mul_(per_image(given.eps, images))
     BALLS[given.norm].project_(start, images, given.eps)
     lowest = torch.full((len(given),), -torch.inf, dtype=images.dtype, device=images.device)
-    return start, {"best": start.clone(), "best_loss": lowest}
+    numbers = _PLACE * _WINDOWS[given.norm] + images.shape[1]
+    drawn = torch.zeros((len(given), _AHEAD, numbers), device=images.device)
+    return start, {"best": start.clone(), "best_loss": lowest, "drawn": drawn}
 
 
 @implements(SquareAttack, start=at_pattern)
@@ -37,14 +43,12 @@ def propose(live: LiveImages, attack: SquareAttack) -> None:
     """Keep the last proposal where its loss is higher, and change a random square of the best point."""
     assert live.loss is not None
     given, loss, memory = live.attacked, live.loss, live.memory
-    better = loss > memory["best_loss"]
-    memory["best"][better] = live.adversarial[better]
-    memory["best_loss"].copy_(torch.maximum(memory["best_loss"], loss))
+    copy_rows_(memory["best"], live.adversarial, (loss > memory["best_loss"]).nonzero().squeeze(1))
+    torch.maximum(memory["best_loss"], loss, out=memory["best_loss"])
     height, width = live.adversarial.shape[2:]
-    sides = torch.tensor(square_sides(attack.step_count, height, width, given.norm == "l2"))[live.step]
-    seeds = randomness.derive(given.seeds, live.step.to(loss.device) + 1)
-    change = _flip_squares if given.norm == "linf" else _move_mass
-    live.adversarial.copy_(change(live, seeds, sides.to(loss.device)))
+    sides = _sides(attack.step_count, height, width, given.norm == "l2")[live.step].to(loss.device)
+    change_ = _flip_squares_ if given.norm == "linf" else _move_mass_
+    change_(live, _drawn(live), sides)
     BALLS[given.norm].project_(live.adversarial, given.images, given.eps)
 
 
@@ -59,6 +63,32 @@ def square_sides(steps: int, height: int, width: int, odd: bool) -> tuple[int, .
             side = max(side, 3) | 1
         sides.append(min(side, height, width))
     return tuple(sides)
+
+
+@lru_cache(maxsize=16)
+def _sides(steps: int, height: int, width: int, odd: bool) -> Tensor:
+    """(steps,) int64 on the CPU: `square_sides`, to be looked up by step."""
+    return torch.tensor(square_sides(steps, height, width, odd))
+
+
+def _drawn(live: LiveImages) -> Tensor:
+    """(n, 3 a window + C) uniform numbers for each image's present step: its windows' places, then a sign a channel.
+
+    Those of many steps are drawn at once: of a few numbers, a draw costs dozens of operations all the same.
+    """
+    device, drawn = live.adversarial.device, live.memory["drawn"]
+    ahead = (live.step % _AHEAD).to(device)
+    due = (ahead == 0).nonzero().squeeze(1)
+    if len(due):
+        steps = live.step.to(device)[due, None] + torch.arange(1, _AHEAD + 1, device=device)
+        seeds = randomness.derive(live.attacked.seeds[due, None], steps).flatten()
+        counts = (*(_PLACE,) * _WINDOWS[live.attacked.norm], live.adversarial.shape[1])
+        parts = [
+            randomness.uniform(randomness.derive(seeds, stream), (count,), torch.float32)
+            for stream, count in enumerate(counts, 1)
+        ]
+        drawn[due] = torch.cat(parts, dim=1).view(len(due), _AHEAD, -1)
+    return drawn[torch.arange(len(drawn), device=device), ahead]
 
 
 def _stripes(images: Tensor, seeds: Tensor) -> Tensor:
@@ -77,29 +107,28 @@ def _tiles(images: Tensor, seeds: Tensor) -> Tensor:
     return unit_(torch.nn.functional.pad(grid, (0, width - columns * side, 0, height - rows * side)), 2)
 
 
-def _flip_squares(live: LiveImages, seeds: Tensor, sides: Tensor) -> Tensor:
-    """The best points with one square of each channel set to plus or minus eps."""
+def _flip_squares_(live: LiveImages, drawn: Tensor, sides: Tensor) -> None:
+    """Go to the best points with one square of each channel moved by plus or minus two eps."""
     best = live.memory["best"]
-    inside = _windows(best, randomness.derive(seeds, 1), sides).inside
-    jump = _signs(randomness.derive(seeds, 2), (best.shape[1], 1, 1), best)
-    return best + inside * jump.mul_(per_image(2 * live.attacked.eps, best))
+    windows = _windows(best, drawn[:, :_PLACE], sides)
+    jump = _as_signs(drawn[:, _PLACE:], best)[:, :, None, None] * per_image(2 * live.attacked.eps, best)
+    rows, columns = windows.rows[:, None, :, None], windows.columns[:, None, None, :]
+    torch.addcmul(best, rows * jump, columns.to(best.dtype), out=live.adversarial)
 
 
-def _move_mass(live: LiveImages, seeds: Tensor, sides: Tensor) -> Tensor:
-    """The best points with the perturbation of one window moved, as a bump, into another (Algorithm 3)."""
+def _move_mass_(live: LiveImages, drawn: Tensor, sides: Tensor) -> None:
+    """Go to the best points with the perturbation of one window moved, as a bump, into another (Algorithm 3)."""
     images = live.attacked.images
     delta = live.memory["best"] - images
-    windows = _windows(images, randomness.derive(seeds, 1), sides)
-    target, source = windows.inside, _windows(images, randomness.derive(seeds, 2), sides).inside
+    windows = _windows(images, drawn[:, :_PLACE], sides)
+    target, source = windows.inside, _windows(images, drawn[:, _PLACE : 2 * _PLACE], sides).inside
     unused = (live.attacked.eps.to(delta.dtype).square() - delta.square().sum((1, 2, 3))).clamp_min_(0)
     in_both = (delta * (target | source)).square().sum((2, 3), keepdim=True)
     available = (in_both + per_image(unused / delta.shape[1], delta)).sqrt()
     there = delta * target
     there = there / _channel_length(there)
-    mass = there + _bumps(windows, images) * _signs(
-        randomness.derive(seeds, 3), (delta.shape[1], 1, 1), delta
-    )
-    return images + delta * ~(target | source) + mass / _channel_length(mass) * available
+    mass = there + _bumps(windows, images) * _as_signs(drawn[:, 2 * _PLACE :], delta)[:, :, None, None]
+    live.adversarial.copy_(images + delta * ~(target | source) + mass / _channel_length(mass) * available)
 
 
 @dataclass(frozen=True)
@@ -107,41 +136,39 @@ class _Windows:
     """A random square of each of n images.
 
     Attributes:
-        top: (n,) int64, the first row.
-        left: (n,) int64, the first column.
+        corner: (n, 2) int64, the first row and the first column.
         sides: (n,) int64.
         turned: (n,) bool, whether a bump there lies on its side.
-        inside: (n, 1, H, W) bool.
+        rows: (n, H) bool, those that it covers.
+        columns: (n, W) bool, those that it covers.
     """
 
-    top: Tensor
-    left: Tensor
+    corner: Tensor
     sides: Tensor
     turned: Tensor
-    inside: Tensor
+    rows: Tensor
+    columns: Tensor
+
+    @property
+    def inside(self) -> Tensor:
+        """(n, 1, H, W) bool."""
+        return self.rows[:, None, :, None] & self.columns[:, None, None, :]
 
 
-def _windows(images: Tensor, seeds: Tensor, sides: Tensor) -> _Windows:
-    """A random square of each row's side."""
+def _windows(images: Tensor, place: Tensor, sides: Tensor) -> _Windows:
+    """Squares of the given sides; place (n, 3), uniform in [0, 1), says their row, their column and how they lie."""
     height, width = images.shape[2:]
-    place = randomness.uniform(seeds, (3,), torch.float64)
-    top = (place[:, 0] * (height - sides + 1)).long()
-    left = (place[:, 1] * (width - sides + 1)).long()
-    rows, columns = _span(top, sides, height), _span(left, sides, width)
-    inside = rows[:, None, :, None] & columns[:, None, None, :]
-    return _Windows(top, left, sides, place[:, 2] > 0.5, inside)
-
-
-def _span(first: Tensor, length: Tensor, count: int) -> Tensor:
-    """(n, count) bool: the places from `first` on, `length` of them."""
-    place = torch.arange(count, device=first.device)
-    return (place >= first[:, None]) & (place < (first + length)[:, None])
+    size = torch.tensor([height, width], device=images.device)
+    corner = (place[:, :2].double() * (size - sides[:, None] + 1)).long()
+    at, first = torch.arange(max(height, width), device=images.device), corner[:, :, None]
+    covered = (at >= first) & (at < first + sides[:, None, None])
+    return _Windows(corner, sides, place[:, 2] > 0.5, covered[:, 0, :height], covered[:, 1, :width])
 
 
 def _bumps(windows: _Windows, images: Tensor) -> Tensor:
     """(n, 1, H, W): a bump in each window, 0 elsewhere."""
     bumps = torch.zeros_like(images[:, :1])
-    corners = torch.stack([windows.top, windows.left, windows.sides, windows.turned], dim=1).tolist()
+    corners = torch.stack([*windows.corner.T, windows.sides, windows.turned], dim=1).tolist()
     for row, (y, x, side, turned) in enumerate(corners):
         shape = bump(side, images.dtype)
         bumps[row, 0, y : y + side, x : x + side] = shape.T if turned else shape
@@ -169,7 +196,12 @@ def _hill(height: int, width: int, dtype: torch.dtype) -> Tensor:
 
 def _signs(seeds: Tensor, shape: tuple[int, ...], like: Tensor) -> Tensor:
     """(n, *shape) of -1 and 1."""
-    return torch.where(randomness.uniform(seeds, shape, torch.float32) < 0.5, -1.0, 1.0).to(like.dtype)
+    return _as_signs(randomness.uniform(seeds, shape, torch.float32), like)
+
+
+def _as_signs(drawn: Tensor, like: Tensor) -> Tensor:
+    """-1 and 1 from uniform numbers, in the type of `like`."""
+    return torch.where(drawn < 0.5, -1.0, 1.0).to(like.dtype)
 
 
 def _channel_length(difference: Tensor) -> Tensor:

@@ -17,11 +17,21 @@ from assay.results.tables import csv_text, results_csv
 from assay.runner.files import path_name, write_atomically
 from assay.runner.job_store import BrokenChunkError, JobStore
 from assay.runner.store import RunFolder
+from assay.runner.work import as_text, told
 from assay.specs.task_spec import TaskSpec
 from assay.tasks.base import Figure, Record, Task, clean_records, summary_of
 from assay.tasks.families import family
 
-TIME_COLUMNS = ("model", "task", "chunks", "wall_seconds", "cpu_seconds", "waiting_seconds", "devices")
+TIME_COLUMNS = (
+    "model",
+    "task",
+    "chunks",
+    "wall_seconds",
+    "cpu_seconds",
+    "waiting_seconds",
+    "devices",
+    "passes",
+)
 
 
 @dataclass(frozen=True)
@@ -192,6 +202,7 @@ def _time_row(result: ResultDocument, store: JobStore) -> dict[str, Any]:
         "cpu_seconds": round(sum(entry["cpu_seconds"] for entry in times), 3),
         "waiting_seconds": round(sum(entry.get("waiting_seconds", 0.0) for entry in times), 3),
         "devices": " ".join(sorted({entry["device"] for entry in times})),
+        "passes": as_text(told(times)),
     }
 
 

@@ -1,5 +1,6 @@
 """Compute one chunk of a job in this process: the one place where a task is run, for every executor."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -11,6 +12,7 @@ from assay.runner.environment import environment
 from assay.runner.jobs import JobRequest, OpenJob, open_job
 from assay.runner.precision import apply
 from assay.runner.usage import Usage, counted_passes
+from assay.runner.work import part_of, told
 from assay.tasks.base import NotApplicableError, Record, RunContext, Unit
 from assay.tasks.shared.loading import LoadedPicture, Loader, Prefetcher
 
@@ -101,6 +103,7 @@ class ChunkResult:
                 name: round(value * share, 6) if name.endswith("_seconds") or name in COUNTED else value
                 for name, value in self.times.items()
             }
+            shared |= part_of(told([self.times]), first, first + units, len(self.records))
             times = shared | {"chunk": task.chunk, "units": units, "together": len(self.task.chunks)}
             records = self.records[first : first + units]
             found.append(ChunkResult(task, records, times, self.environment))
@@ -149,6 +152,7 @@ def compute(task: ChunkTask, device: str, advance: Advance, on_start: Callable[[
         "batch_size": block.batch_size,
         "batch_halved_from": first_batch_size if block.batch_size < first_batch_size else None,
         "waiting_seconds": round(loader.waited_seconds(), 6),
+        **block.work,
         **usage.measured(),
     }
     return ChunkResult(task, records, times, environment(device), reason)
@@ -186,6 +190,7 @@ class UnitBlock:
         job = opened.job
         natural = job.question.task.batch_size(job.info.input_shape, job.request.device)
         self.batch_size = batch_size or natural
+        self.work: Counter[str] = Counter()
 
     def run(self, units: Sequence[Unit]) -> list[Record]:
         """The records of ``units``.
@@ -236,6 +241,7 @@ class UnitBlock:
                 f"the family {question.task.family} gave records for other units than asked for"
             )
         progress.finish()
+        self.work.update(context.work)
         return records
 
 

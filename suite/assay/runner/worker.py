@@ -9,6 +9,7 @@ from typing import Any
 
 from assay.common.children import Child, ChildLostError, answer, taken
 from assay.runner.chunks import COUNTED, ChunkResult, ChunkTask, compute
+from assay.runner.work import told
 from assay.tasks.base import Record
 
 ATTEMPTS = 2
@@ -141,7 +142,8 @@ def _chunk_by_chunk(worker: Worker, task: ChunkTask, limits: Limits, listener: L
 def _summed(times: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The times of parts as those of the whole: of the last part, with the sums of what is spent."""
     spent = {name for part in times for name in part if name.endswith("_seconds") or name in COUNTED}
-    return {**times[-1], **{name: round(sum(part.get(name, 0) for part in times), 6) for name in spent}}
+    sums = {name: round(sum(part.get(name, 0) for part in times), 6) for name in spent}
+    return {**times[-1], **sums, **told(times)}
 
 
 def _unit_by_unit(worker: Worker, task: ChunkTask, limits: Limits, listener: Listener) -> ChunkResult:

@@ -2,6 +2,7 @@
 
 import hashlib
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -88,6 +89,13 @@ class RunContext:
     """The ids of the first so many units of the whole job, of which a family may draw pictures."""
     chunk_units: int | None = None
     """Units of a chunk: what a record says of its chunk must not depend on how many chunks are run together."""
+    work: Counter[str] = field(default_factory=Counter)
+    """Passes that :meth:`worked` was told of, kept beside the times."""
+
+    def worked(self, name: str, forward: int, backward: int) -> None:
+        """Tell of forward and backward passes of one unit each, made for ``name``."""
+        self.work[f"forward:{name}"] += forward
+        self.work[f"backward:{name}"] += backward
 
     def seed(self, unit_id: str, stream: str = "") -> int:
         """A 63-bit seed that depends on the job, the unit and the stream's name alone."""

@@ -95,6 +95,36 @@ class _RoundedLogits(_Wrapped):
         return (self.net(images) * 8).round() / 8
 
 
+class _TiredAfterQuestions(_Wrapped):
+    """Answers as it is until it was asked about 300 images, then about slightly brighter ones."""
+
+    def __init__(self):
+        super().__init__()
+        self.asked = 0
+
+    def forward(self, images):
+        self.asked += len(images)
+        return self.net(images + 0.05 * (self.asked > 300))
+
+
+class _Purifying(_Wrapped):
+    """Takes a step along a gradient of its own before it answers, as defences by purification do."""
+
+    def forward(self, images):
+        with torch.enable_grad():
+            points = images.detach().clone().requires_grad_()
+            (slope,) = torch.autograd.grad(self.net(points).logsumexp(1).sum(), points)
+        return self.net(images + 0.01 * slope.sign())
+
+
+def tired_after_questions():
+    return _TiredAfterQuestions(), DESCRIPTION
+
+
+def purifying():
+    return _Purifying(), DESCRIPTION
+
+
 def random_noise():
     return _RandomNoise(), DESCRIPTION
 

@@ -133,6 +133,22 @@ def test_a_defence_that_hides_its_gradient_falls_to_square_and_is_told(run_digit
     assert not run.guards["gradient_not_zero"].passed
 
 
+@pytest.mark.parametrize("model", ["tired_after_questions", "purifying"])
+def test_a_defence_that_changes_with_what_it_is_asked_is_told(run_digits, model):
+    run = run_digits(
+        f"adversarial_models:{model}", "eps: [0, 1/20]\nprotocol: autoattack\nversion: rand", limit=2
+    )
+    assert not run.guards["no_dynamic_defence"].passed
+    assert run.guards["no_dynamic_defence"].value == 2
+    assert run.guards["repeat_agrees"].value < 1e-4
+
+
+def test_a_network_that_does_not_change_has_no_trace_of_it(run_digits):
+    run = run_digits(LINEAR, "eps: [0, 1/20]\nprotocol: autoattack\nversion: rand", limit=2)
+    assert run.guards["no_dynamic_defence"].passed
+    assert not any("dynamic" in record.values["checks"] for record in run.records)
+
+
 def test_a_random_network_is_told_of_the_version_for_it(run_digits):
     run = run_digits(
         "adversarial_models:random_noise", "eps: [0, 1/2]\nprotocol: autoattack\nprobe_queries: 0", limit=10

@@ -1,6 +1,6 @@
 """A batch of images, and what clean passes say of it: is it answered rightly, alike twice, alone, and in logits?"""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ from assay.attacks.losses import in_top
 from assay.data.dataset import Dataset, Sample
 from assay.models.check import check_logits, looks_like_probabilities
 from assay.models.loaded import LoadedModel
+from assay.tasks.adversarial.guards import REPEAT_TOLERANCE
 from assay.tasks.adversarial.spec import AdversarialSpec
 from assay.tasks.base import RunContext
 from assay.tasks.shared.loading import LoadedPicture
@@ -138,6 +139,30 @@ def clean_checks(batch: CleanBatch) -> list[dict[str, Any]]:
             "in_box": bool(((batch.images[row] >= 0) & (batch.images[row] <= 1)).all()),
         }
         for row in range(len(batch))
+    ]
+
+
+@torch.no_grad()
+def dynamic(batch: CleanBatch, checks: Sequence[Mapping[str, Any]]) -> list[bool]:
+    """Per image: does the network change with what it is asked? To be called after the attacks.
+
+    Such a network answers its clean image otherwise than before the attacks, though two passes side by side agreed
+    (``checks``, of :func:`clean_checks`), or runs a backward pass of its own inside a forward pass.
+    """
+    backward: list[bool] = []
+
+    def unpack(saved: Tensor) -> Tensor:
+        backward.append(True)
+        return saved
+
+    # Gradients are off, so what is saved for a backward pass is saved for one that the network runs itself.
+    with torch.autograd.graph.saved_tensors_hooks(lambda saved: saved, unpack):
+        after = batch.fresh_logits(batch.images)
+    scale = batch.logits.abs().amax().clamp_min(1e-12)
+    moved = ((after - batch.logits).abs().amax(1) / scale).tolist()
+    return [
+        bool(backward) or (length > REPEAT_TOLERANCE >= check["repeat_difference"])
+        for length, check in zip(moved, checks, strict=True)
     ]
 
 

@@ -19,7 +19,7 @@ from assay.attacks.relu_chain import Chain, chain_of
 from assay.common.errors import UserError
 from assay.data.dataset import Dataset
 from assay.models.loaded import LoadedModel
-from assay.tasks.adversarial.batch import CleanBatch, certainty, clean_checks, load_batch
+from assay.tasks.adversarial.batch import CleanBatch, certainty, clean_checks, dynamic, load_batch
 from assay.tasks.adversarial.levels import EachLevel, ScoredImages, levels_of, norm_of, targets_of
 from assay.tasks.adversarial.pictures import png_bytes, png_name, rounded, sheet_name, sheet_png
 from assay.tasks.adversarial.spec import AdversarialSpec
@@ -51,6 +51,8 @@ def evaluate(
             standing = standing & ~outcome.fell(batch)
         for row in drawn:
             adversarial[row][series, eps] = outcome.images[row], outcome.logits[row]
+    if spec.protocol is not None:
+        _note_dynamic(batch, checks)
     probes, proofs = probe_outcomes(batch, standing), certificates(batch)
     for row in drawn:
         sheet = sheet_png(batch.images[row], int(batch.labels[row]), adversarial[row])
@@ -77,6 +79,13 @@ def evaluate(
         )
         for row, unit in enumerate(units)
     ]
+
+
+def _note_dynamic(batch: CleanBatch, checks: Sequence[dict[str, Any]]) -> None:
+    """Mark the images for which the network changed; the others' records say nothing of it."""
+    for check, changed in zip(checks, dynamic(batch, checks), strict=True):
+        if changed:
+            check["dynamic"] = True
 
 
 def _drawn(batch: CleanBatch) -> list[int]:

@@ -285,6 +285,12 @@ def _protocol_guards(spec: AdversarialSpec, outcomes: Outcomes) -> Iterator[Guar
     """What AutoAttack's authors warn of beyond what is looked for in every run."""
     if any(attack.method == "square" for attack in spec.attacks):
         yield _square_breaks_little(spec, outcomes)
+    yield Guard.none_found(
+        "no_dynamic_defence",
+        sum(record.values["checks"].get("dynamic", False) for record in outcomes.records),
+        "images that the network answered otherwise after the attacks than before, or for which it ran a backward pass "
+        "of its own; AutoAttack does not adapt to such a defence: attack it in a way of its own",
+    )
     yield _fits_classes(spec, outcomes)
 
 

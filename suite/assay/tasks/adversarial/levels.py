@@ -114,6 +114,7 @@ class EachLevel:
     def scored(self, rows: Tensor, found: AttackResult) -> ScoredImages:
         """The clean outcome with what was found for some rows, scored in a fresh pass."""
         clean = self.clean
+        self._tell(found)
         logits = self.batch.fresh_logits(found.images)
         # What fools the attacked model is no claim about another one that scores the image.
         claimed = found.success if self.attack.transfer_from is None else torch.zeros_like(found.success)
@@ -126,6 +127,12 @@ class EachLevel:
             retried=clean.retried.index_copy(0, rows, found.retried),
             carried=clean.carried,
         )
+
+    def _tell(self, found: AttackResult) -> None:
+        """Tell the run what the attack cost, where its loops are our own."""
+        if self.attack.backend == "assay":
+            forward, backward = found.passes.sum(0).tolist()
+            self.batch.context.worked(self.attack.series, forward, backward)
 
 
 @dataclass
@@ -208,6 +215,7 @@ def _by_bisection(each: EachLevel, rows: Tensor) -> WholeCurve:
         level[flat], again = bisect(margin, each.attacked(rows[flat], "curve"), radii)
         found.images[flat], found.success[flat] = again.images, again.success
         found.steps_used[flat] += again.steps_used
+        found.passes[flat] += again.passes
         found.zero_gradient[flat] = again.zero_gradient
         found.retried[flat] = True
     values = torch.tensor([*map(float, radii), torch.inf], dtype=torch.float64, device=rows.device)

@@ -36,12 +36,13 @@ class OutcomeValues(StrictModel):
 
 
 class CheckValues(StrictModel):
-    """What clean passes said."""
+    """What clean passes said; ``dynamic`` is there where the network changed with what it was asked."""
 
     repeat_difference: Size
     alone_difference: Size
     probabilities: bool
     in_box: bool
+    dynamic: bool = False
 
 
 class ProofValues(StrictModel):
