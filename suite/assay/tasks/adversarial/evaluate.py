@@ -15,7 +15,7 @@ from assay.attacks.bounds import relaxed_margins
 from assay.attacks.closed_form import linear_part, linear_worst_margin
 from assay.attacks.losses import in_top
 from assay.attacks.probe import black_box_probe
-from assay.attacks.relu_chain import Chain, chain_of
+from assay.attacks.relu_graph import ReluGraph, chain_of
 from assay.common.errors import UserError
 from assay.data.dataset import Dataset
 from assay.models.loaded import LoadedModel
@@ -185,7 +185,7 @@ def certificates(batch: CleanBatch) -> list[dict[str, Any] | None]:
     ]
 
 
-def _holds(batch: CleanBatch, chain: Chain, eps: float) -> Tensor:
+def _holds(batch: CleanBatch, chain: ReluGraph, eps: float) -> Tensor:
     """(N,) bool: whether the label provably holds in the ball of one radius."""
     if eps == 0:
         return batch.correct
