@@ -1,4 +1,4 @@
-"""Bounds of networks that branch, interval bounds and Lipschitz products: never above what is seen, and worked by hand."""
+"""Bounds of networks that branch, of intervals and of Lipschitz products: never above what is seen, and by hand."""
 
 from pathlib import Path
 

@@ -17,6 +17,7 @@ MetricName = Literal["robust_accuracy", "robust_accuracy_of_correct", "worst_cas
 Curve = Literal["each", "ascending", "bisect"]
 Protocol = Literal["autoattack"]
 Version = Literal["standard", "plus", "rand"]
+Proofs = Literal["first"]
 
 HEADLINE = "worst:mean_radius"
 
@@ -68,6 +69,8 @@ class AdversarialSpec(TaskSpec):
             (AutoAttack's protocol); a curve is then that of the attacks up to this one together.
         top_k: an image counts as correct while its label is among the ``top_k`` highest logits.
         certified: also prove a lower bound of the accuracy, where the network allows it.
+        proofs: ``first``: what is proved at a radius is not attacked there, and what a quick attack breaks is not
+            bounded, so that every image is broken, proved or undecided. The quick attack counts as one of the list.
         probe_queries: forward passes of the random search that checks what stands at the largest radius.
         save_adversarial: keep every adversarial image as an 8-bit PNG, and score it after rounding.
         labels: ``data``: the images' own; ``predicted``: the network's clean answer, for images without labels. Then
@@ -91,6 +94,7 @@ class AdversarialSpec(TaskSpec):
     top_k: Annotated[int, IDENTITY] = Field(default=1, ge=1)
     attacks: Annotated[tuple[Attack, ...], IDENTITY] = Field(default_factory=_listed, min_length=1)
     certified: Annotated[bool, IDENTITY] = False
+    proofs: Annotated[Proofs | None, IDENTITY] = Field(default=None, exclude_if=lambda how: how is None)
     probe_queries: Annotated[int, IDENTITY] = Field(default=50, ge=0)
     save_adversarial: Annotated[bool, IDENTITY] = False
     sheets: Annotated[int, IDENTITY] = Field(default=3, ge=0, le=20)
@@ -114,14 +118,21 @@ class AdversarialSpec(TaskSpec):
             keys += [f"worst:robust_accuracy@{eps}" for eps in self.eps]
         if "median_eps" in self.metrics:
             keys += [f"{one}:median_eps" for one in series]
-        if self.certified:
+        if self.proves:
             keys += [f"certified_accuracy@{eps}" for eps in self.eps]
+        if self.proofs is not None:
+            keys += [f"undecided@{eps}" for eps in self.eps]
         return tuple(as_agreement(key) for key in keys) if self.predicted else tuple(keys)
 
     @property
     def predicted(self) -> bool:
         """Whether the network's own clean answers stand in for labels."""
         return self.labels == "predicted"
+
+    @property
+    def proves(self) -> bool:
+        """Whether records say what is proved."""
+        return self.certified or self.proofs is not None
 
     @property
     def expects_randomness(self) -> bool:
@@ -168,6 +179,28 @@ class AdversarialSpec(TaskSpec):
                     f"attacks: two curves would be called {name!r}; give one a `name` of its own"
                 )
         self._check_attacks()
+        return self
+
+    @model_validator(mode="after")
+    def _proofs_come_first(self) -> "AdversarialSpec":
+        if self.proofs is None:
+            return self
+        if not self.in_turn:
+            raise ValueError(
+                "proofs: `first` judges an image for the whole list, so it needs `in_turn: true`"
+            )
+        if self.certified:
+            raise ValueError("proofs: `first` proves what can be proved already; leave `certified` out")
+        if self.top_k != 1 or self.expects_randomness:
+            raise ValueError(
+                "proofs: `first` proves the one highest logit of a network that is not random, so it goes with neither "
+                "`top_k` above 1 nor `draws` above 1"
+            )
+        if any(attack.only_foolbox_has or attack.targeted != "no" for attack in self.attacks):
+            raise ValueError(
+                "proofs: `first` goes with attacks of Assay's own that aim at no given class; leave the others out, "
+                "or leave `proofs` out"
+            )
         return self
 
     def _check_attacks(self) -> None:

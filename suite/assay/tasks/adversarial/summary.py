@@ -13,7 +13,7 @@ from assay.common.statistics import mean_interval_in_range, wilson_interval
 from assay.results.document import Direction, Metric
 from assay.results.tables import in_255ths
 from assay.tasks.adversarial.guards import all_guards
-from assay.tasks.adversarial.records import Outcomes
+from assay.tasks.adversarial.records import Outcomes, state
 from assay.tasks.adversarial.spec import HEADLINE, AdversarialSpec
 from assay.tasks.base import Record, Summary
 from assay.tasks.shared.own_answers import as_agreement
@@ -33,6 +33,7 @@ _OF_SERIES: dict[str, tuple[str, Direction]] = {
 _ALONE: dict[str, tuple[str, Direction]] = {
     "clean_accuracy": ("Clean accuracy", "up"),
     "certified_accuracy": ("Proved accuracy", "up"),
+    "undecided": ("Neither broken nor proved", "down"),
 }
 
 _HEADLINES = ("robust_accuracy", "worst_case")  # of a spec's ``metrics``
@@ -67,8 +68,12 @@ def _metrics(spec: AdversarialSpec, outcomes: Outcomes) -> Iterator[Metric]:
             yield _point("worst:robust_accuracy", "worst", eps, outcomes.stands(eps), headline=True)
     if "median_eps" in spec.metrics:
         yield _median_eps("worst", outcomes, [worst_smallest_eps(spec, record) for record in records])
-    if spec.certified:
+    if spec.proves:
         yield from _certified(spec, records)
+    if spec.proofs is not None:
+        for eps in spec.eps:
+            left = [state(record, eps) == "undecided" for record in records]
+            yield _point("undecided", "undecided", eps, left)
 
 
 def withstood(radii: Sequence[Fraction], clean: bool, stands: Sequence[bool]) -> tuple[Fraction, Fraction]:

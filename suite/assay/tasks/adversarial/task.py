@@ -14,7 +14,7 @@ from assay.tasks.adversarial.demands import (
     with_sources,
 )
 from assay.tasks.adversarial.guards import casts_doubt
-from assay.tasks.adversarial.records import RECORD_VALUES
+from assay.tasks.adversarial.records import RECORD_VALUES, state
 from assay.tasks.adversarial.spec import AdversarialSpec
 from assay.tasks.adversarial.summary import outcome, summarise, worst_outcome, worst_smallest_eps
 from assay.tasks.base import (
@@ -180,9 +180,17 @@ def _csv_rows(spec: AdversarialSpec, record: Record) -> Iterator[Mapping[str, An
         found = {eps: outcome(record, attack.series, eps) for eps in spec.eps}
         smallest = record.values["smallest_eps"][attack.series]
         yield from _method_rows(head | {"method": attack.series}, smallest, found)
-    if len(spec.attacks) > 1:
+    if len(spec.attacks) > 1 or spec.proofs is not None:
         worst = {eps: worst_outcome(spec, record, eps) for eps in spec.eps}
-        yield from _method_rows(head | {"method": "worst"}, worst_smallest_eps(spec, record), worst)
+        rows = _method_rows(head | {"method": "worst"}, worst_smallest_eps(spec, record), worst)
+        for eps, row in zip(spec.eps, rows, strict=True):
+            yield row if spec.proofs is None else {**row, **_known(record, eps)}
+
+
+def _known(record: Record, eps: Fraction) -> Mapping[str, Any]:
+    """What is known of an image at a radius: broken, proved or undecided, and by which proof."""
+    by = (record.values["certified"] or {}).get("by") or {}
+    return {"state": state(record, eps), "proof": by.get(str(eps))}
 
 
 def _method_rows(
