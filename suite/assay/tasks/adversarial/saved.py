@@ -279,7 +279,7 @@ def _must_have_been_attacked(spec: AdversarialSpec, picture: _Picture) -> bool:
     attacked = picture.eps > 0 and claims_to_stand(picture.record, picture.attack, picture.eps)
     if spec.proofs is not None and proved(picture.record, picture.eps):
         return False  # the proof is made again, see `_unproved`
-    return attacked and picture.attack.white_box and spec.curve != "bisect"
+    return attacked and picture.attack.white_box and spec.curve not in ("bisect", "exact")
 
 
 def _clean_answers(

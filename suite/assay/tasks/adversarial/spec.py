@@ -14,7 +14,7 @@ from assay.specs.task_spec import TaskSpec
 from assay.tasks.shared.own_answers import Labels, as_agreement
 
 MetricName = Literal["robust_accuracy", "robust_accuracy_of_correct", "worst_case", "median_eps"]
-Curve = Literal["each", "ascending", "bisect"]
+Curve = Literal["each", "ascending", "bisect", "exact"]
 Protocol = Literal["autoattack"]
 Version = Literal["standard", "plus", "rand"]
 Proofs = Literal["first"]
@@ -62,7 +62,8 @@ class AdversarialSpec(TaskSpec):
         protocol: a list of attacks that others have agreed on, in place of ``attacks``; in turn, radii ascending.
         version: which of the protocol's lists, AutoAttack's ``standard`` when left out.
         curve: ``each`` attacks every image at every radius; ``ascending`` carries on what fell at a smaller
-            one; ``bisect`` finds each image's smallest radius by binary search.
+            one; ``bisect`` finds each image's smallest radius by binary search; ``exact`` the distance of its
+            nearest adversarial image, no radius of ``eps`` but up to the largest, which the mean radius then rests on.
             Attacks that look for the nearest adversarial image (fab, fab_t, some of foolbox) give the whole curve
             at once, whatever ``curve`` is; in turn, they are made at each radius.
         in_turn: each attack meets only images that all attacks before it left standing at the same radius
@@ -116,6 +117,8 @@ class AdversarialSpec(TaskSpec):
         keys += [f"{one}:{name}@{eps}" for one in series[:-1] for name in wanted for eps in self.eps]
         if "worst_case" in self.metrics:
             keys += [f"worst:robust_accuracy@{eps}" for eps in self.eps]
+        if self.curve == "exact":
+            keys += ["worst:median_distance"]
         if "median_eps" in self.metrics:
             keys += [f"{one}:median_eps" for one in series]
         if self.proves:
@@ -168,9 +171,15 @@ class AdversarialSpec(TaskSpec):
             raise ValueError("eps: a radius is given twice")
         if max(self.eps) == 0:
             raise ValueError("eps: 0 alone attacks nothing; add a radius such as 4/255")
-        if self.in_turn and self.curve == "bisect":
+        if self.in_turn and self.curve in ("bisect", "exact"):
             raise ValueError(
-                "curve: bisect takes each attack alone, so it does not go with in_turn; use ascending"
+                f"curve: {self.curve} takes each attack alone, so it does not go with in_turn; use ascending"
+            )
+        if self.curve == "exact" and any(
+            each.backend != "assay" or each.transfer_from for each in self.attacks
+        ):
+            raise ValueError(
+                "curve: exact goes with attacks of Assay's own on the network itself; use ascending"
             )
         series = [attack.series for attack in self.attacks]
         for name in series:

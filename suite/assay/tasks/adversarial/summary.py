@@ -66,6 +66,10 @@ def _metrics(spec: AdversarialSpec, outcomes: Outcomes) -> Iterator[Metric]:
     if "worst_case" in spec.metrics:
         for eps in spec.eps:
             yield _point("worst:robust_accuracy", "worst", eps, outcomes.stands(eps), headline=True)
+    if spec.curve == "exact":
+        yield _median(
+            "worst:median_distance", [nearest_of(each) for each in compress(records, outcomes.clean)]
+        )
     if "median_eps" in spec.metrics:
         yield _median_eps("worst", outcomes, [worst_smallest_eps(spec, record) for record in records])
     if spec.proves:
@@ -100,13 +104,17 @@ def withstood(radii: Sequence[Fraction], clean: bool, stands: Sequence[bool]) ->
 
 def _withstood(spec: AdversarialSpec, outcomes: Outcomes) -> Iterator[Metric]:
     """The mean radius (the area under the curve as steps), the area under straight lines, and who stands at the end."""
-    radii, n = spec.radii, len(outcomes.records)
+    radii, records, n = spec.radii, outcomes.records, len(outcomes.records)
     largest = radii[-1]
     stands = zip(*(outcomes.stands(eps) for eps in radii), strict=True)
     ends = [withstood(radii, clean, each) for clean, each in zip(outcomes.clean, stands, strict=True)]
+    stood_to = [float(stood) for stood, _ in ends]
+    if spec.curve == "exact":
+        # The distance of the nearest adversarial image itself, where one lies within the largest radius.
+        stood_to = [min(nearest_of(record), float(largest)) for record in records]
     unit, scale = ("1/255", 255.0) if spec.norm == "linf" else ("L2", 1.0)
     for name, values, most, unit_ in (
-        (HEADLINE, [scale * float(stood) for stood, _ in ends], scale * float(largest), unit),
+        (HEADLINE, [scale * stood for stood in stood_to], scale * float(largest), unit),
         ("worst:curve_area", [float((low + high) / 2 / largest) for low, high in ends], 1.0, "proportion"),
     ):
         low, high = mean_interval_in_range(values, 0.0, most) or (None, None)
@@ -115,6 +123,17 @@ def _withstood(spec: AdversarialSpec, outcomes: Outcomes) -> Iterator[Metric]:
             name=name, value=value, ci_low=low, ci_high=high, n=n, unit=unit_, headline=name == HEADLINE
         )
     yield _proportion("worst:stands_at_largest", [stood == largest for stood, _ in ends])
+
+
+def nearest_of(record: Record) -> float:
+    """The distance of the nearest adversarial image that any attack found; 0 where the clean one is misclassified.
+
+    Infinite where none was found up to the largest radius (by those that look farther, at all).
+    """
+    if not record.values["clean_correct"]:
+        return 0.0
+    found = (row.get("nearest") for by_eps in record.values["attacks"].values() for row in by_eps.values())
+    return min((one for one in found if one is not None), default=inf)
 
 
 def _of_attack(spec: AdversarialSpec, attack: AttackSettings, outcomes: Outcomes) -> Iterator[Metric]:
@@ -136,7 +155,7 @@ def _of_attack(spec: AdversarialSpec, attack: AttackSettings, outcomes: Outcomes
         yield _median_eps(series, outcomes, [record.values["smallest_eps"][series] for record in records])
     if attack.only_foolbox_has:
         yield _mean_relative_l2(attack, outcomes, max(spec.eps))
-    if attack.leaves_ball and not spec.in_turn:
+    if (attack.leaves_ball and not spec.in_turn) or spec.curve == "exact":
         yield _median_distance(attack, outcomes, max(spec.eps))
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from assay.results.document import Guard
@@ -16,7 +17,7 @@ from assay.tasks.adversarial.demands import (
 from assay.tasks.adversarial.guards import casts_doubt
 from assay.tasks.adversarial.records import RECORD_VALUES, state
 from assay.tasks.adversarial.spec import AdversarialSpec
-from assay.tasks.adversarial.summary import outcome, summarise, worst_outcome, worst_smallest_eps
+from assay.tasks.adversarial.summary import nearest_of, outcome, summarise, worst_outcome, worst_smallest_eps
 from assay.tasks.base import (
     Figure,
     Inspected,
@@ -180,15 +181,20 @@ def _csv_rows(spec: AdversarialSpec, record: Record) -> Iterator[Mapping[str, An
         found = {eps: outcome(record, attack.series, eps) for eps in spec.eps}
         smallest = record.values["smallest_eps"][attack.series]
         yield from _method_rows(head | {"method": attack.series}, smallest, found)
-    if len(spec.attacks) > 1 or spec.proofs is not None:
+    if len(spec.attacks) > 1 or spec.proofs is not None or spec.curve == "exact":
         worst = {eps: worst_outcome(spec, record, eps) for eps in spec.eps}
         rows = _method_rows(head | {"method": "worst"}, worst_smallest_eps(spec, record), worst)
         for eps, row in zip(spec.eps, rows, strict=True):
-            yield row if spec.proofs is None else {**row, **_known(record, eps)}
+            yield {**row, **_known(spec, record, eps)}
 
 
-def _known(record: Record, eps: Fraction) -> Mapping[str, Any]:
-    """What is known of an image at a radius: broken, proved or undecided, and by which proof."""
+def _known(spec: AdversarialSpec, record: Record, eps: Fraction) -> Mapping[str, Any]:
+    """What some specs tell of an image: the nearest adversarial image, or whether it is broken or proved."""
+    if spec.curve == "exact":
+        nearest = nearest_of(record)
+        return {"nearest": nearest if isfinite(nearest) else None}
+    if spec.proofs is None:
+        return {}
     by = (record.values["certified"] or {}).get("by") or {}
     return {"state": state(record, eps), "proof": by.get(str(eps))}
 
