@@ -5,7 +5,7 @@ from fractions import Fraction
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
-from assay.results.document import Guard
+from assay.results.document import Guard, Metric
 from assay.tasks.adversarial.demands import (
     attacked_in_a_pass,
     check_classes,
@@ -58,6 +58,20 @@ class SavedPictures(Witness[AdversarialSpec]):
         from assay.tasks.adversarial.spot import spot_check
 
         return spot_check(sent, rank_by, seed)
+
+    def challenge(self, sent: SentRecords[AdversarialSpec]) -> Mapping[str, float]:
+        """See :func:`assay.tasks.adversarial.challenge.distances`."""
+        from assay.tasks.adversarial.challenge import distances
+
+        return distances(sent)
+
+    def lowered(
+        self, spec: AdversarialSpec, records: Sequence[Record], found: Mapping[str, float]
+    ) -> tuple[Sequence[Metric], Sequence[str]]:
+        """See :func:`assay.tasks.adversarial.challenge.lowered`."""
+        from assay.tasks.adversarial.challenge import lowered
+
+        return lowered(spec, records, found)
 
 
 class AdversarialTask(Task[AdversarialSpec, "Dataset"]):
