@@ -119,7 +119,8 @@ def joined_steps_of(module: nn.Module, known: Collection[type[nn.Module]]) -> li
         if node.op == "placeholder" and not values:
             values[node] = 0
         elif node.op == "output":
-            if values.get(node.args[0]) != len(steps):
+            last = node.args[0]
+            if not isinstance(last, fx.Node) or values.get(last) != len(steps):
                 raise NotAChainError(node.name, "the network gives something else than its last layer")
         elif node.op != "get_attr":  # constants of an ONNX graph (the shape of a reshape)
             what = module.get_submodule(str(node.target)) if node.op == "call_module" else node.target
