@@ -295,7 +295,9 @@ def metric(name, direction="up"):
 
 
 def board_of(task, family, headline, values, better="higher"):
-    admitted = AdmittedTask(rank_by=headline, better=better, units=100, data_sha256="d" * 64, unit_ids_sha256="d" * 64)
+    admitted = AdmittedTask(
+        rank_by=headline, better=better, units=100, data_sha256="d" * 64, unit_ids_sha256="d" * 64
+    )
     board = TaskBoard(task, "T", family, admitted, headline)
     for model, (clean, value) in values.items():
         direction = "down" if better == "lower" else "up"
