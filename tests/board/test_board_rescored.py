@@ -57,7 +57,7 @@ def honest_run(tmp_path_factory, benchmarks):
 def _here(request, monkeypatch):
     """Look at pictures in this process, which takes a tenth of the time; one test takes the way through others."""
     if request.function is not test_an_honest_run_s_pictures_give_the_tier:
-        monkeypatch.setattr(images, "_elsewhere", lambda look, sent: look(sent))
+        monkeypatch.setattr(images, "elsewhere", lambda look, sent: look(sent))
 
 
 @pytest.fixture

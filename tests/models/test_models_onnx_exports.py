@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
-from assay.attacks.relu_chain import chain_of
+from assay.attacks.relu_graph import chain_of
 from assay.common.errors import UserError
 from assay.models.onnx_graph import network
 from assay.models.onnx_model import read

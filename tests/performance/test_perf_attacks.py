@@ -46,6 +46,8 @@ IMAGES = int(os.environ.get("ASSAY_PERF_IMAGES", "60"))
 AUTOATTACK_IMAGES = int(os.environ.get("ASSAY_PERF_AUTOATTACK", "60"))
 PAIRS = int(os.environ.get("ASSAY_PERF_PAIRS", "5"))
 DIGITS = int(os.environ.get("ASSAY_PERF_DIGITS", "1000"))
+PROVED = int(os.environ.get("ASSAY_PERF_PROVED", "200"))
+PROOF_PAIRS = int(os.environ.get("ASSAY_PERF_PROOF_PAIRS", "1"))
 AUTOATTACK = {
     "apgd": "{method: apgd, steps: 50}",
     "apgd_t": "{method: apgd_t, steps: 50, restarts: 9, loss: dlr}",
@@ -326,6 +328,34 @@ def test_autoattack_protocol_costs_less_than_its_parts(shared: Path, tmp_path: P
     fallen = [sum(not r.values["attacks"][name]["1/10"]["correct"] for r in records) for name in AUTOATTACK]
     print(f"misclassified of 50 after each: {fallen}")
     assert whole <= 1.1 * sum(parts.values())
+
+
+def test_autoattack_with_proofs_first(shared: Path, tmp_path: Path, benchmark: Any) -> None:
+    """AutoAttack on a net that most images provably withstand: with proofs first, and without."""
+
+    def run_s(lines: str) -> tuple[float, Any]:
+        spec = tmp_path / "spec.yaml"
+        spec.write_text(
+            "schema: 1\nfamily: adversarial\ntitle: t\ndata: mnist-test\neps: [1/10]\nprotocol: autoattack\n"
+            f"probe_queries: 0\nsheets: 0\nchunk_units: {PROVED}\n{lines}"
+        )
+        weights = str(shared / "data" / "nets" / "wk_mnist.safetensors")
+        job = open_job(
+            JobRequest(
+                "wk_mnist", str(spec), weights=weights, limit=PROVED, data_roots=(str(shared / "data"),)
+            )
+        )
+        context = RunContext(job.key, batch_size=100)
+        return cpu_s(lambda: list(TASK.run(job.spec.spec, job.model, job.data, job.chunk(0), context)))
+
+    def pairs() -> list[tuple[tuple[float, Any], tuple[float, Any]]]:
+        return [(run_s("proofs: first\n"), run_s("")) for _ in range(PROOF_PAIRS)]
+
+    found = benchmark.pedantic(pairs, rounds=1)
+    ratios = sorted(without / first for (first, _), (without, _) in found)
+    print(f"\nproofs first, {PROVED} images: {[f'{ratio:.1f}' for ratio in ratios]} times as fast")
+    # The list's steps cost a fixed time however few images are left, so more images show a larger ratio.
+    assert ratios[len(ratios) // 2] >= 3.5
 
 
 def test_outcomes_image_by_image_against_foolbox_from_the_same_starts(robust: AttackedImages) -> None:

@@ -1,6 +1,6 @@
 """Passes beside the times: they do not depend on batches, add up over chunks, and are in no record."""
 
-from assay.runner.work import as_text, told
+from assay.runner.work import as_text, part_of, told
 from assay.tasks.base import RunContext
 from opened_jobs import JobRequest, open_job
 
@@ -39,3 +39,9 @@ def test_chunks_add_up_and_what_is_no_count_is_left_out():
         {"chunk": 2, "forward:pgd": "many"},
     ]
     assert as_text(told(chunks)) == "pgd 18+16; square 5+0"
+
+
+def test_the_parts_of_chunks_that_shared_passes_add_up():
+    whole = {"forward:pgd": 10, "backward:pgd": 7}
+    parts = [part_of(whole, first, min(first + 3, 8), 8) for first in (0, 3, 6)]
+    assert {name: sum(part[name] for part in parts) for name in whole} == whole

@@ -5,12 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from assay.attacks.relu_chain import Chain, through_affine
+from assay.attacks.affine_layers import through_affine
+from assay.attacks.relu_graph import ReluGraph
 from assay.attacks.settings import Norm
 
 
 @torch.no_grad()
-def linear_part(chain: Chain, images: Tensor) -> tuple[Tensor, Tensor]:
+def linear_part(chain: ReluGraph, images: Tensor) -> tuple[Tensor, Tensor]:
     """Weight (K, C * H * W) and bias (K,) of an affine chain as one linear layer, in the images' type."""
     classes = chain.shapes[-1][0]
     slopes = torch.eye(classes, dtype=images.dtype, device=images.device)[None]

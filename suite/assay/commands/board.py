@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -165,6 +166,14 @@ def rescore(
     weights: Annotated[
         Path | None, typer.Option("--weights", help="The checkpoint that answers about the images.")
     ] = None,
+    challenge: Annotated[
+        bool,
+        typer.Option(
+            "--challenge",
+            help="--images are adversarial images that somebody else found: an npz file, or a folder of PNGs.",
+        ),
+    ] = False,
+    by: Annotated[str | None, typer.Option("--by", help="With --challenge: who found them.")] = None,
     data_root: DataRoots = None,
     board: BoardFolder = BOARD,
 ) -> None:
@@ -172,9 +181,17 @@ def rescore(
 
     With --images, the network is asked about every saved adversarial image, in a process that knows of no attack, and
     some of the images that are said to stand are attacked: that is what the tier re-scored means.
+
+    With --challenge, images from elsewhere lower the row's figures, if each lies in its ball and fools the network.
     """
     from assay.board.submissions import tiers
     from assay.board.submissions.images import SavedImages
+
+    if challenge:
+        if images is None or by is None:
+            raise UserError("--challenge: needs the images with --images, and who found them with --by")
+        _challenge(submission, board, tuple(data_root or ()), (images, by, model, weights))
+        return
 
     saved = SavedImages(images, tiers.model_of(submission, model), weights) if images else None
     finding = tiers.rescore(submission, _against(board), tuple(data_root or ()), saved)
@@ -216,6 +233,28 @@ def rerun(
     )
     finding = tiers.rerun(submission, _against(board), request, out)
     _report_finding(tiers.write_finding(board, submission, finding), finding)
+
+
+def _challenge(
+    submission: Path,
+    board: Path,
+    roots: tuple[Path, ...],
+    given: tuple[Path, str, str | None, Path | None],
+) -> None:
+    """Hold images from elsewhere against a submission, and print what they lower."""
+    from assay.board.submissions import challenges, tiers
+
+    images, by, model, weights = given
+    today = datetime.now(UTC).date().isoformat()
+    sent = challenges.Sent(images, by, today, tiers.model_of(submission, model), weights)
+    path = challenges.place_of(board, submission)
+    document = challenges.challenge(submission, _against(board), roots, sent, path)
+    challenges.write_challenges(path, document)
+    for task, found in document.tasks.items():
+        print(f"{task}: {len(found.best)} images taken, {len(found.earlier)} break what stood")
+        for name, figure in found.figures.items():
+            print(f"lowered: {task}: {name}: {figure.stated} to {figure.value}")
+    print(f"written: {path}; commit it")
 
 
 def _report_finding(path: Path, finding: Any) -> None:

@@ -1,7 +1,10 @@
 """Reads a network as a graph of layers, and as a plain chain of them; ONNX graphs too."""
 
+import operator
 from collections.abc import Collection
+from typing import Any
 
+import torch
 from torch import fx, nn
 
 from assay.common.errors import UserError
@@ -12,6 +15,12 @@ ONNX_FLATTENS = frozenset({"OnnxFlatten", "OnnxReshape"})
 
 Step = tuple[str, object]
 """A layer's name, and the layer, the function or the name of the method that is called."""
+
+
+JoinedStep = tuple[Step, tuple[int, ...]]
+"""A step, and which values it reads: 0 is the image, k + 1 what the k-th step gives."""
+
+_ADDS = (operator.add, operator.iadd, torch.add, "add")
 
 
 class NotAChainError(UserError):
@@ -90,3 +99,43 @@ def steps_of(module: nn.Module, known: Collection[type[nn.Module]]) -> list[Step
             steps.append((node.name, node.target))
         previous = node
     return steps
+
+
+def joined_steps_of(module: nn.Module, known: Collection[type[nn.Module]]) -> list[JoinedStep]:
+    """The steps of a module in order, each with what it reads; two values where it adds them, else one.
+
+    Args:
+        module: from pixels to logits, which the last step gives.
+        known: the kinds of layers that the caller reads.
+
+    Raises:
+        NotAChainError: it cannot be traced, or values are joined in another way than by adding two.
+    """
+    if type(module) in known:
+        return [((type(module).__name__, module), (0,))]
+    values: dict[fx.Node, int] = {}
+    steps: list[JoinedStep] = []
+    for node in graph_of(module, known).nodes:
+        if node.op == "placeholder" and not values:
+            values[node] = 0
+        elif node.op == "output":
+            last = node.args[0]
+            if not isinstance(last, fx.Node) or values.get(last) != len(steps):
+                raise NotAChainError(node.name, "the network gives something else than its last layer")
+        elif node.op != "get_attr":  # constants of an ONNX graph (the shape of a reshape)
+            what = module.get_submodule(str(node.target)) if node.op == "call_module" else node.target
+            read = tuple(values[each] for each in node.args if isinstance(each, fx.Node) and each in values)
+            plain = len(read) == len([each for each in node.all_input_nodes if each in values])
+            added = len(read) == len(node.args) == 2 and not node.kwargs and _adds(what)
+            if not (added or (plain and len(read) == 1)):
+                raise NotAChainError(node.name, "joins values in another way than by adding two of them")
+            steps.append(((str(node.target) if node.op == "call_module" else node.name, what), read))
+            values[node] = len(steps)
+    return steps
+
+
+def _adds(what: Any) -> bool:
+    """Whether a step with two inputs gives their sum."""
+    if type(what).__name__ == "OnnxBinaryMathOperation":
+        return bool(what.math_op_function is torch.add)
+    return what in _ADDS

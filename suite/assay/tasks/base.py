@@ -179,6 +179,20 @@ class Witness(ABC, Generic[SpecT]):
             UserError: as :meth:`look`.
         """
 
+    def challenge(self, sent: SentRecords[SpecT]) -> Mapping[str, float]:
+        """The distance of each foreign adversarial image at ``sent.files``, by unit; none that fails a fresh pass.
+
+        Raises:
+            UserError: an image is refused, or the family takes none.
+        """
+        raise UserError("challenge: the family takes no adversarial images; leave --challenge out")
+
+    def lowered(
+        self, spec: SpecT, records: Sequence[Record], found: Mapping[str, float]
+    ) -> tuple[Sequence[Metric], Sequence[str]]:
+        """The figures that such images change, and the units that they break earlier than the run did."""
+        return (), ()
+
 
 class DataSets(ABC):
     """Data sets of a family's own kind, beside those of labelled pictures.

@@ -9,11 +9,13 @@ from typing import Any
 from pydantic_core import from_json
 
 from assay.board.site.history import Commit
+from assay.board.submissions.challenges import CHALLENGES
 from assay.board.submissions.documents import (
     MANIFEST,
     METADATA,
     SUBMITTED,
     TIERS,
+    ChallengesDocument,
     Metadata,
     SubmissionManifest,
     TierDocument,
@@ -40,6 +42,7 @@ class Entry:
         findings: the maintainers' documents that still apply, by tier.
         commits: who and when, by tier (``submitted`` included), where it is committed.
         fingerprint: changes whenever the model's page must change.
+        challenges: adversarial images that somebody else found, and what they lower; None where there are none.
     """
 
     folder: Path
@@ -48,6 +51,7 @@ class Entry:
     findings: Mapping[str, TierDocument]
     commits: Mapping[str, Commit]
     fingerprint: str
+    challenges: ChallengesDocument | None = None
 
     @property
     def id(self) -> str:
@@ -84,9 +88,23 @@ class Entry:
         return data
 
     def result(self, task: str) -> Result:
-        """A result document."""
+        """A result document, with the figures that challenges leave of it."""
         result: Result = from_json(self.read(f"results/{task}.json") or b"{}", cache_strings="all")
-        return result
+        challenged = self.challenges.tasks.get(task) if self.challenges else None
+        if challenged is None:
+            return result
+        metrics = [
+            {**metric, **challenged.figures[metric["name"]].model_dump(exclude={"stated"})}
+            if metric["name"] in challenged.figures
+            else metric
+            for metric in result["metrics"]
+        ]
+        return {**result, "metrics": metrics}
+
+    def challenged_by(self, task: str) -> list[str]:
+        """Who broke how many units of a result that stood every attack of its run, and when."""
+        found = self.challenges.tasks.get(task) if self.challenges else None
+        return found.credits() if found else []
 
 
 def read_entry(board: Path, folder: Path, commits: Mapping[str, tuple[Commit, ...]], version: str) -> Entry:
@@ -109,7 +127,13 @@ def read_entry(board: Path, folder: Path, commits: Mapping[str, tuple[Commit, ..
                 findings[tier] = finding
                 if made := commits.get(name):
                     seen[tier] = made[0]
-    parts = [version, sha256, *(finding.model_dump_json() for finding in findings.values()), repr(seen)]
+    challenges: ChallengesDocument | None = None
+    name = f"tiers/{folder.name}/{CHALLENGES}"
+    if (board / name).is_file():
+        found = parse_document(ChallengesDocument, name, read_bytes(board, name, MIB))
+        challenges = found if found.manifest_sha256 == sha256 else None
+    documents = [*findings.values(), *([challenges] if challenges else [])]
+    parts = [version, sha256, *(document.model_dump_json() for document in documents), repr(seen)]
     return Entry(
         folder=folder,
         metadata=read_metadata(Metadata, folder, METADATA),
@@ -117,6 +141,7 @@ def read_entry(board: Path, folder: Path, commits: Mapping[str, tuple[Commit, ..
         findings=findings,
         commits=seen,
         fingerprint=hashlib.sha256("\0".join(parts).encode()).hexdigest(),
+        challenges=challenges,
     )
 
 

@@ -13,6 +13,7 @@
         provenance/<family>/<task>.json        versions, commit, device, times
         figures/<family>/<task>/index.json     titles and captions of the pictures that follow from the records
     leaderboard/tiers/<name>/<tier>.json       what a maintainer found; never part of a submission
+    leaderboard/tiers/<name>/challenges.json   adversarial images that somebody else found, and what they lower
 """
 
 import json
@@ -168,6 +169,65 @@ class TierDocument(StrictModel):
     environment: dict[str, Any] = Field(default_factory=dict)
 
 
+Day = Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")]
+
+
+class Challenge(StrictModel):
+    """An adversarial image that somebody else found.
+
+    Attributes:
+        by: who.
+        date: when.
+        distance: from the clean image, in the task's norm.
+        images_sha256: of the file that was sent; of a folder, of the names and hashes of its files.
+    """
+
+    by: Annotated[PlainText, Field(max_length=80)]
+    date: Day
+    distance: Annotated[float, Field(ge=0, le=1e9)]
+    images_sha256: Sha256
+
+
+class LoweredFigure(StrictModel):
+    """A figure as it was stated, and what challenges leave of it."""
+
+    stated: float | None
+    value: float | None
+    ci_low: float | None
+    ci_high: float | None
+
+
+class TaskChallenge(StrictModel):
+    """What challenges did to one result.
+
+    Attributes:
+        best: by unit, the nearest image of all challenges.
+        earlier: the units that it breaks at a smaller radius than every attack of the run did.
+        figures: by metric, those that it changes.
+    """
+
+    best: dict[PlainText, Challenge]
+    earlier: tuple[PlainText, ...]
+    figures: dict[PlainText, LoweredFigure]
+
+    def credits(self) -> list[str]:
+        """Who broke how many units, and when, for people."""
+        counts: dict[tuple[str, str], int] = {}
+        for unit in self.earlier:
+            one = self.best[unit]
+            counts[one.by, one.date] = counts.get((one.by, one.date), 0) + 1
+        return [f"{count} broken by {by} on {date}" for (by, date), count in sorted(counts.items())]
+
+
+class ChallengesDocument(StrictModel):
+    """All challenges of a submission; they count only while its manifest has the hash that was looked at."""
+
+    schema_version: Literal[1] = Field(default=1, alias="schema")
+    assay: PlainText
+    manifest_sha256: Sha256
+    tasks: dict[str, TaskChallenge]
+
+
 def schemas() -> dict[str, dict[str, Any]]:
     """The JSON Schema of each document of a submission, by file name."""
     return {
@@ -178,6 +238,7 @@ def schemas() -> dict[str, dict[str, Any]]:
             ("outcomes", OutcomesDocument),
             ("figures", PictureIndex),
             ("tier", TierDocument),
+            ("challenges", ChallengesDocument),
         )
     }
 

@@ -99,8 +99,8 @@ def _look(
         files=job.store.path / "files",
     )
     salt = images.salt or secrets.token_hex(8)
-    looked = _elsewhere(witness.look, sent)
-    spot = _elsewhere(
+    looked = elsewhere(witness.look, sent)
+    spot = elsewhere(
         partial(
             witness.spot_check, rank_by=checked.admitted.rank_by, seed=seed_of(files.manifest_sha256, salt)
         ),
@@ -137,7 +137,7 @@ def _other_job(result: ResultDocument, job: StoredJob, run: Path) -> Iterator[st
             yield f"the job of {run} has another `{field}` than the submission"
 
 
-def _elsewhere(look: Callable[[SentRecords[Any]], Any], sent: SentRecords[Any]) -> Any:
+def elsewhere(look: Callable[[SentRecords[Any]], Any], sent: SentRecords[Any]) -> Any:
     """What ``look`` finds, in a process of its own.
 
     Raises:

@@ -46,10 +46,10 @@ def rescore(
     Raises:
         UserError: the submission does not pass the checks, the data are not here, or the run is of none of its jobs.
     """
-    files = _opened(folder, board)
+    files = opened(folder, board)
     found = {task: _rescore_task(files, task, board, roots) for task in files.tasks}
     if images is not None:
-        results = [_checked(files, task, board) for task in files.tasks]
+        results = [checked_task(files, task, board) for task in files.tasks]
         found |= {
             task: _with_images(finding, found[task])
             for task, finding in rescored_images(files, results, images, roots).items()
@@ -57,7 +57,12 @@ def rescore(
     return TierDocument(tier=RE_SCORED, assay=VERSION, manifest_sha256=files.manifest_sha256, tasks=found)
 
 
-def _opened(folder: Path, board: Board) -> SubmissionFiles:
+def opened(folder: Path, board: Board) -> SubmissionFiles:
+    """The files of a submission that passes the checks.
+
+    Raises:
+        UserError: it does not.
+    """
     require_good(folder, board)
     files, _ = open_folder(folder)
     if files is None:
@@ -66,7 +71,7 @@ def _opened(folder: Path, board: Board) -> SubmissionFiles:
 
 
 def _rescore_task(files: SubmissionFiles, task: str, board: Board, roots: Sequence[Path]) -> TaskFinding:
-    checked = _checked(files, task, board)
+    checked = checked_task(files, task, board)
     if checked.result.status is Status.NOT_APPLICABLE:
         return TaskFinding(differences=(), figures_compared=0, units_compared=0)
     records = read_records(files, task)
@@ -80,7 +85,8 @@ def _rescore_task(files: SubmissionFiles, task: str, board: Board, roots: Sequen
     )
 
 
-def _checked(files: SubmissionFiles, task: str, board: Board) -> CheckedResult:
+def checked_task(files: SubmissionFiles, task: str, board: Board) -> CheckedResult:
+    """A result of a submission that passes the checks."""
     file = f"results/{task}.json"
     return checked_result(file, parse_result(file, files.read(file)), task, board.register.tasks[task])
 
@@ -122,8 +128,8 @@ def rerun(folder: Path, board: Board, request: JobRequest, out: Path) -> TierDoc
     Raises:
         UserError: the submission does not pass the checks, or its job cannot be opened here as the same job.
     """
-    files = _opened(folder, board)
-    stated = {task: _checked(files, task, board).result for task in files.tasks}
+    files = opened(folder, board)
+    stated = {task: checked_task(files, task, board).result for task in files.tasks}
     requests = [
         JobRequest(
             model=request.model, task=task, weights=request.weights, device=request.device,

@@ -11,22 +11,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from assay.attacks.bounds import relaxed_margins
-from assay.attacks.closed_form import linear_part, linear_worst_margin
 from assay.attacks.losses import in_top
 from assay.attacks.probe import black_box_probe
-from assay.attacks.relu_chain import Chain, chain_of
-from assay.common.errors import UserError
 from assay.data.dataset import Dataset
 from assay.models.loaded import LoadedModel
 from assay.tasks.adversarial.batch import CleanBatch, certainty, clean_checks, dynamic, load_batch
 from assay.tasks.adversarial.levels import EachLevel, ScoredImages, levels_of, norm_of, targets_of
 from assay.tasks.adversarial.pictures import png_bytes, png_name, rounded, sheet_name, sheet_png
+from assay.tasks.adversarial.proofs import ProofsFirst, certificates
 from assay.tasks.adversarial.spec import AdversarialSpec
 from assay.tasks.base import Record, RunContext, Unit
-
-_ROUNDING = 1e-4  # of the largest logit, whatever its unit: what is left for float32 sums
-CLOSED_FORM, RELAXATION = "closed form", "linear relaxation"
 
 
 def evaluate(
@@ -40,8 +34,9 @@ def evaluate(
     files: list[dict[str, bytes]] = [{} for _ in units]
     drawn = _drawn(batch)
     adversarial: dict[int, dict[tuple[str, Fraction], tuple[Tensor, Tensor]]] = {row: {} for row in drawn}
-    standing = batch.correct
-    for each, eps, outcome in _outcomes(batch):
+    standing, clean = batch.correct, ScoredImages.of_clean(batch)
+    first = ProofsFirst.of(batch, clean) if spec.proofs is not None else None
+    for each, eps, outcome in _outcomes(batch, clean, first):
         series = each.attack.series
         for row, values in enumerate(_values(each, outcome)):
             attacks[row].setdefault(series, {})[str(eps)] = values
@@ -53,7 +48,8 @@ def evaluate(
             adversarial[row][series, eps] = outcome.images[row], outcome.logits[row]
     if spec.protocol is not None:
         _note_dynamic(batch, checks)
-    probes, proofs = probe_outcomes(batch, standing), certificates(batch)
+    proofs = certificates(batch) if first is None else first.records()
+    probes = probe_outcomes(batch, standing & ~_proved(proofs, spec.radii[-1], standing))
     for row in drawn:
         sheet = sheet_png(batch.images[row], int(batch.labels[row]), adversarial[row])
         files[row][sheet_name(units[row].id)] = sheet
@@ -94,22 +90,30 @@ def _drawn(batch: CleanBatch) -> list[int]:
     return [row for row, unit_id in enumerate(batch.unit_ids) if unit_id in first]
 
 
-def _outcomes(batch: CleanBatch) -> Iterator[tuple[EachLevel, Fraction, ScoredImages]]:
-    """Every attack at every radius, smallest radius first."""
-    spec, clean = batch.spec, ScoredImages.of_clean(batch)
+def _outcomes(
+    batch: CleanBatch, clean: ScoredImages, first: ProofsFirst | None
+) -> Iterator[tuple[EachLevel, Fraction, ScoredImages]]:
+    """Every attack at every radius, smallest radius first; what is proved ``first`` is left out."""
+    spec, spared = batch.spec, torch.zeros_like(batch.correct)
     attacks = [EachLevel(attack, batch, clean, targets_of(attack, batch)) for attack in spec.attacks]
     ways = [(each, levels_of(each)) for each in attacks]
     share = len(batch) / (len(ways) * len(spec.eps))
     for eps in spec.radii:
         before: ScoredImages | None = None
-        for each, way in ways:
+        if first is not None:
+            before, spared = first.at(eps)
+        for number, (each, way) in enumerate(ways):
             fallen = torch.zeros_like(batch.correct) if before is None else before.fell(batch)
-            outcome = way.at(eps, fallen)
+            # The list's first attack tries some of what is proved all the same, to hold the proofs to account.
+            tried = spared & first.tried if first is not None and number == 0 else torch.zeros_like(spared)
+            outcome = way.at(eps, fallen | (spared & ~tried))
             if spec.in_turn and before is not None:
                 outcome = outcome.with_carried(fallen, before)
             yield each, eps, outcome
             batch.context.advance(share)
             before = outcome if spec.in_turn else None
+        if first is not None and before is not None:
+            first.note(before)
 
 
 def _values(each: EachLevel, outcome: ScoredImages) -> list[dict[str, Any]]:
@@ -150,6 +154,12 @@ def _smallest(spec: AdversarialSpec, by_eps: dict[str, dict[str, Any]]) -> str |
     return next((str(eps) for eps in spec.radii if not by_eps[str(eps)]["correct"]), None)
 
 
+def _proved(proofs: Sequence[dict[str, Any] | None], eps: Fraction, like: Tensor) -> Tensor:
+    """(N,) bool: which images were not attacked at a radius, for they are proved there."""
+    spared = [proof is not None and "by" in proof and proof["holds"][str(eps)] for proof in proofs]
+    return torch.tensor(spared, device=like.device)
+
+
 def probe_outcomes(batch: CleanBatch, standing: Tensor) -> list[bool | None]:
     """Whether a short random search breaks an image that every attack left standing at the largest radius.
 
@@ -169,44 +179,3 @@ def probe_outcomes(batch: CleanBatch, standing: Tensor) -> list[bool | None]:
     for row, stands in zip(rows.tolist(), in_top(logits, batch.labels[rows], spec.top_k), strict=True):
         outcomes[row] = not bool(stands)
     return outcomes
-
-
-def certificates(batch: CleanBatch) -> list[dict[str, Any] | None]:
-    """For each radius whether the label provably holds in the whole ball, and by which proof.
-
-    Returns:
-        One mapping per image (``proof``, then one outcome per radius); None where nothing was asked for, or the
-        network has a layer that cannot be bounded.
-    """
-    spec = batch.spec
-    nothing: list[dict[str, Any] | None] = [None] * len(batch)
-    if not spec.certified or spec.top_k != 1:
-        return nothing
-    try:
-        chain = chain_of(batch.model.module, batch.images)
-    except UserError:
-        return nothing
-    proof = CLOSED_FORM if chain.is_affine else RELAXATION
-    holds = {str(eps): _holds(batch, chain, float(eps)).tolist() for eps in spec.radii}
-    return [
-        {"proof": proof, "holds": {eps: column[row] for eps, column in holds.items()}}
-        for row in range(len(batch))
-    ]
-
-
-def _holds(batch: CleanBatch, chain: Chain, eps: float) -> Tensor:
-    """(N,) bool: whether the label provably holds in the ball of one radius."""
-    if eps == 0:
-        return batch.correct
-    sure = torch.zeros_like(batch.correct)
-    rows = batch.correct.nonzero().squeeze(1)
-    if not len(rows):
-        return sure
-    images, labels, norm = batch.images[rows], batch.labels[rows], batch.spec.norm
-    if chain.is_affine:
-        margins = linear_worst_margin(*linear_part(chain, images), images, labels, eps, norm)
-    else:
-        margins = relaxed_margins(chain, images, labels, eps, norm)
-    # A proof in float32 is one up to rounding, so the margin must exceed what rounding could take.
-    sure[rows] = margins > _ROUNDING * batch.logits[rows].abs().amax(1)
-    return sure

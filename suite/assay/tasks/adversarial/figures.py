@@ -6,9 +6,12 @@ import plotly.graph_objects as go
 
 from assay.results.document import Metric
 from assay.tasks.adversarial.pictures import sheet_name
+from assay.tasks.adversarial.records import state
 from assay.tasks.adversarial.spec import AdversarialSpec
 from assay.tasks.adversarial.summary import curve_points
 from assay.tasks.base import Figure, Record
+
+_STATES = {"proved": "#2a7f62", "undecided": "#b8b8b8", "broken": "#b5473c"}
 
 
 def figures(spec: AdversarialSpec, records: Sequence[Record]) -> list[Figure]:
@@ -19,7 +22,8 @@ def figures(spec: AdversarialSpec, records: Sequence[Record]) -> list[Figure]:
             record for record in records if sheet_name(record.unit_id) in record.files
         )
     ]
-    return [_curves(spec, records), *sheets]
+    known = [_known(spec, records)] if spec.proofs is not None else []
+    return [_curves(spec, records), *known, *sheets]
 
 
 def _sheet(spec: AdversarialSpec, record: Record, number: int) -> Figure:
@@ -63,6 +67,30 @@ def _curves(spec: AdversarialSpec, records: Sequence[Record]) -> Figure:
     turn = " In turn: each curve is that of the attacks up to it, together." if spec.in_turn else ""
     caption = f"Accuracy over eps on {len(records)} images, 95 % Wilson intervals.{turn}{worst}"
     return Figure("accuracy-eps", "Accuracy under attack", caption, "plotly", str(chart.to_json()))
+
+
+def _known(spec: AdversarialSpec, records: Sequence[Record]) -> Figure:
+    """At each eps the shares that are proved, undecided and broken, one bar."""
+    chart = go.Figure()
+    shares = {}
+    for name, colour in _STATES.items():
+        shares[name] = [
+            sum(state(record, eps) == name for record in records) / max(len(records), 1) for eps in spec.radii
+        ]
+        eps_shown = [f"{_scale(spec) * float(eps):.4g}" for eps in spec.radii]
+        chart.add_trace(go.Bar(name=name, x=eps_shown, y=shares[name], marker_color=colour))
+    chart.update_layout(
+        barmode="stack",
+        xaxis_title="eps (units of 1/255)" if spec.norm == "linf" else "eps (L2, pixels in [0, 1])",
+        xaxis_type="category",
+        yaxis_title="share of images",
+        yaxis_tickformat=".0%",
+        template="plotly_white",
+        margin={"t": 30},
+    )
+    last = ", ".join(f"{name} {values[-1]:.1%}" for name, values in shares.items())
+    caption = f"What is known of {len(records)} images at each eps. At the largest: {last}."
+    return Figure("proved-or-broken", "Proved, undecided or broken", caption, "plotly", str(chart.to_json()))
 
 
 def _scale(spec: AdversarialSpec) -> float:

@@ -3,7 +3,7 @@
 Every image that an attack changes is scored again in a fresh forward pass, once.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Protocol
@@ -23,6 +23,7 @@ from assay.attacks.settings import AttackSettings, Norm, Targeted
 from assay.tasks.adversarial.batch import CleanBatch
 from assay.tasks.adversarial.demands import source_model
 
+_STEPS_OF_EXACT = 256  # radii of equal distance up to the largest, among which the nearest image is searched
 _TOLERANCE = 1e-6  # pixel units: a distance that is measured may exceed the radius that it was found at
 
 
@@ -179,7 +180,8 @@ class WholeCurve:
         # One search found all radii, so no radius has steps of its own: they are told once, at the largest.
         if eps == each.batch.spec.radii[-1]:
             here = replace(here, steps=found.steps, zero_gradient=found.zero_gradient, retried=found.retried)
-        return replace(here, nearest=self.smallest) if each.attack.leaves_ball else here
+        tells = each.attack.leaves_ball or each.batch.spec.curve == "exact"
+        return replace(here, nearest=self.smallest) if tells else here
 
 
 def levels_of(each: EachLevel) -> Levels:
@@ -193,7 +195,12 @@ def levels_of(each: EachLevel) -> Levels:
             return _by_distance(each, rows, found)
     own = attack.backend == "assay" and attack.transfer_from is None
     if spec.curve == "bisect" and own and len(rows):
-        return _by_bisection(each, rows)
+        return _by_bisection(each, rows, [eps for eps in spec.radii if eps > 0])
+    if spec.curve == "exact" and len(rows):
+        largest = spec.radii[-1]
+        return _by_bisection(
+            each, rows, [largest * k / _STEPS_OF_EXACT for k in range(1, _STEPS_OF_EXACT + 1)]
+        )
     return each if spec.curve == "each" else Ascending(each, each.clean)
 
 
@@ -204,9 +211,12 @@ def _by_distance(each: EachLevel, rows: Tensor, found: AttackResult) -> WholeCur
     return WholeCurve(each, _everywhere(each.batch, rows, smallest), each.scored(rows, found))
 
 
-def _by_bisection(each: EachLevel, rows: Tensor) -> WholeCurve:
-    """The curve by binary search for each image's smallest radius."""
-    attack, radii = each.attack, [eps for eps in each.batch.spec.radii if eps > 0]
+def _by_bisection(each: EachLevel, rows: Tensor, radii: Sequence[Fraction]) -> WholeCurve:
+    """The curve by binary search for each image's smallest radius among some that ascend.
+
+    An exact curve has the distance of the image that was found there, which may be less than the radius.
+    """
+    attack = each.attack
     level, found = bisect(attack, each.attacked(rows, "curve"), radii)
     # What stood at every radius while the loss had no slope is searched again, on the margin.
     flat = found.zero_gradient & ~found.success
@@ -219,7 +229,11 @@ def _by_bisection(each: EachLevel, rows: Tensor) -> WholeCurve:
         found.zero_gradient[flat] = again.zero_gradient
         found.retried[flat] = True
     values = torch.tensor([*map(float, radii), torch.inf], dtype=torch.float64, device=rows.device)
-    return WholeCurve(each, _everywhere(each.batch, rows, values[level]), each.scored(rows, found))
+    smallest = values[level]
+    if each.batch.spec.curve == "exact":
+        length = norm_of(found.images - each.batch.images[rows], each.batch.spec.norm)
+        smallest = length.double().masked_fill(~found.success, torch.inf)
+    return WholeCurve(each, _everywhere(each.batch, rows, smallest), each.scored(rows, found))
 
 
 def _everywhere(batch: CleanBatch, rows: Tensor, values: Tensor) -> Tensor:

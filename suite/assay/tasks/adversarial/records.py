@@ -46,10 +46,11 @@ class CheckValues(StrictModel):
 
 
 class ProofValues(StrictModel):
-    """For each radius whether the label provably holds."""
+    """For each radius whether the label provably holds; with proofs first, how it was proved there."""
 
     proof: str
     holds: dict[str, bool]
+    by: dict[str, str | None] | None = None
 
 
 class AdversarialValues(StrictModel):
@@ -68,6 +69,24 @@ class AdversarialValues(StrictModel):
 
 
 RECORD_VALUES = TypeAdapter(AdversarialValues)
+
+
+def proved(record: Record, eps: Fraction) -> bool:
+    """Whether the label provably holds in the whole ball of a radius."""
+    proof = record.values["certified"]
+    return proof is not None and bool(proof["holds"][str(eps)])
+
+
+def state(record: Record, eps: Fraction) -> str:
+    """``broken``, ``proved`` or ``undecided``: what is known of an image at a radius.
+
+    An image that an attack broke is broken, whatever a proof says.
+    """
+    name = str(eps)
+    stands = all(by_eps[name]["correct"] for by_eps in record.values["attacks"].values())
+    if not (stands and record.values["clean_correct"]):
+        return "broken"
+    return "proved" if proved(record, eps) else "undecided"
 
 
 Row = Mapping[str, Any]

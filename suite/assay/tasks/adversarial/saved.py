@@ -17,6 +17,7 @@ from assay.common.errors import UserError
 from assay.models.check import check_logits
 from assay.models.loaded import LoadedModel
 from assay.tasks.adversarial.pictures import png_name, read_png
+from assay.tasks.adversarial.records import proved
 from assay.tasks.adversarial.spec import AdversarialSpec
 from assay.tasks.base import Inspected, Record, ReferenceNetwork, SentRecords, clean_records
 from assay.tasks.shared.images import open_images
@@ -197,6 +198,8 @@ def look(sent: SentRecords[AdversarialSpec]) -> Inspected:
         clean = [model.prepare(data.image(sample)) for sample in samples[first : first + _BATCH]]
         for complaint, unit_id in _clean_answers(model, sent.spec, records, clean):
             found.setdefault(complaint, []).append(unit_id)
+        for complaint, unit_id in _unproved(model, sent.spec, records, clean):
+            found.setdefault(complaint, []).append(unit_id)
         for attack in sent.spec.attacks:
             for eps in sent.spec.radii:
                 pictures = []
@@ -274,7 +277,9 @@ def _must_have_been_attacked(spec: AdversarialSpec, picture: _Picture) -> bool:
     A gradient of zero is no way out: a guard refuses a submission that has any.
     """
     attacked = picture.eps > 0 and claims_to_stand(picture.record, picture.attack, picture.eps)
-    return attacked and picture.attack.white_box and spec.curve != "bisect"
+    if spec.proofs is not None and proved(picture.record, picture.eps):
+        return False  # the proof is made again, see `_unproved`
+    return attacked and picture.attack.white_box and spec.curve not in ("bisect", "exact")
 
 
 def _clean_answers(
@@ -284,6 +289,27 @@ def _clean_answers(
         if right is not None and right != bool(record.values["clean_correct"]):
             said = "right" if record.values["clean_correct"] else "wrong"
             yield f"clean: the network's answer is not {said}, as the record says", record.unit_id
+
+
+@torch.no_grad()
+def _unproved(
+    model: LoadedModel, spec: AdversarialSpec, records: Sequence[Record], clean: Sequence[Tensor]
+) -> Iterator[tuple[str, str]]:
+    """Images that were not attacked because they are said to be proved, and that no bound proves here."""
+    from assay.tasks.adversarial.proofs import unproved
+
+    for eps in spec.radii if spec.proofs is not None else ():
+        said = [row for row, record in enumerate(records) if eps > 0 and proved(record, eps)]
+        if not said:
+            continue
+        images = torch.stack([clean[row] for row in said])
+        labels = torch.tensor([records[row].values["label"] for row in said])
+        try:
+            lacking = unproved(model.module, images, labels, model.module(images), float(eps), spec.norm)
+        except UserError:
+            lacking = range(len(said))
+        for row in lacking:
+            yield f"{eps}: an image is said to be proved, but no bound proves it", records[said[row]].unit_id
 
 
 def _right(

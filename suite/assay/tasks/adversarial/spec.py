@@ -14,9 +14,10 @@ from assay.specs.task_spec import TaskSpec
 from assay.tasks.shared.own_answers import Labels, as_agreement
 
 MetricName = Literal["robust_accuracy", "robust_accuracy_of_correct", "worst_case", "median_eps"]
-Curve = Literal["each", "ascending", "bisect"]
+Curve = Literal["each", "ascending", "bisect", "exact"]
 Protocol = Literal["autoattack"]
 Version = Literal["standard", "plus", "rand"]
+Proofs = Literal["first"]
 
 HEADLINE = "worst:mean_radius"
 
@@ -61,13 +62,16 @@ class AdversarialSpec(TaskSpec):
         protocol: a list of attacks that others have agreed on, in place of ``attacks``; in turn, radii ascending.
         version: which of the protocol's lists, AutoAttack's ``standard`` when left out.
         curve: ``each`` attacks every image at every radius; ``ascending`` carries on what fell at a smaller
-            one; ``bisect`` finds each image's smallest radius by binary search.
+            one; ``bisect`` finds each image's smallest radius by binary search; ``exact`` the distance of its
+            nearest adversarial image, no radius of ``eps`` but up to the largest, which the mean radius then rests on.
             Attacks that look for the nearest adversarial image (fab, fab_t, some of foolbox) give the whole curve
             at once, whatever ``curve`` is; in turn, they are made at each radius.
         in_turn: each attack meets only images that all attacks before it left standing at the same radius
             (AutoAttack's protocol); a curve is then that of the attacks up to this one together.
         top_k: an image counts as correct while its label is among the ``top_k`` highest logits.
         certified: also prove a lower bound of the accuracy, where the network allows it.
+        proofs: ``first``: what is proved at a radius is not attacked there, and what a quick attack breaks is not
+            bounded, so that every image is broken, proved or undecided. The quick attack counts as one of the list.
         probe_queries: forward passes of the random search that checks what stands at the largest radius.
         save_adversarial: keep every adversarial image as an 8-bit PNG, and score it after rounding.
         labels: ``data``: the images' own; ``predicted``: the network's clean answer, for images without labels. Then
@@ -91,6 +95,7 @@ class AdversarialSpec(TaskSpec):
     top_k: Annotated[int, IDENTITY] = Field(default=1, ge=1)
     attacks: Annotated[tuple[Attack, ...], IDENTITY] = Field(default_factory=_listed, min_length=1)
     certified: Annotated[bool, IDENTITY] = False
+    proofs: Annotated[Proofs | None, IDENTITY] = Field(default=None, exclude_if=lambda how: how is None)
     probe_queries: Annotated[int, IDENTITY] = Field(default=50, ge=0)
     save_adversarial: Annotated[bool, IDENTITY] = False
     sheets: Annotated[int, IDENTITY] = Field(default=3, ge=0, le=20)
@@ -112,16 +117,25 @@ class AdversarialSpec(TaskSpec):
         keys += [f"{one}:{name}@{eps}" for one in series[:-1] for name in wanted for eps in self.eps]
         if "worst_case" in self.metrics:
             keys += [f"worst:robust_accuracy@{eps}" for eps in self.eps]
+        if self.curve == "exact":
+            keys += ["worst:median_distance"]
         if "median_eps" in self.metrics:
             keys += [f"{one}:median_eps" for one in series]
-        if self.certified:
+        if self.proves:
             keys += [f"certified_accuracy@{eps}" for eps in self.eps]
+        if self.proofs is not None:
+            keys += [f"undecided@{eps}" for eps in self.eps]
         return tuple(as_agreement(key) for key in keys) if self.predicted else tuple(keys)
 
     @property
     def predicted(self) -> bool:
         """Whether the network's own clean answers stand in for labels."""
         return self.labels == "predicted"
+
+    @property
+    def proves(self) -> bool:
+        """Whether records say what is proved."""
+        return self.certified or self.proofs is not None
 
     @property
     def expects_randomness(self) -> bool:
@@ -157,9 +171,15 @@ class AdversarialSpec(TaskSpec):
             raise ValueError("eps: a radius is given twice")
         if max(self.eps) == 0:
             raise ValueError("eps: 0 alone attacks nothing; add a radius such as 4/255")
-        if self.in_turn and self.curve == "bisect":
+        if self.in_turn and self.curve in ("bisect", "exact"):
             raise ValueError(
-                "curve: bisect takes each attack alone, so it does not go with in_turn; use ascending"
+                f"curve: {self.curve} takes each attack alone, so it does not go with in_turn; use ascending"
+            )
+        if self.curve == "exact" and any(
+            each.backend != "assay" or each.transfer_from for each in self.attacks
+        ):
+            raise ValueError(
+                "curve: exact goes with attacks of Assay's own on the network itself; use ascending"
             )
         series = [attack.series for attack in self.attacks]
         for name in series:
@@ -168,6 +188,28 @@ class AdversarialSpec(TaskSpec):
                     f"attacks: two curves would be called {name!r}; give one a `name` of its own"
                 )
         self._check_attacks()
+        return self
+
+    @model_validator(mode="after")
+    def _proofs_come_first(self) -> "AdversarialSpec":
+        if self.proofs is None:
+            return self
+        if not self.in_turn:
+            raise ValueError(
+                "proofs: `first` judges an image for the whole list, so it needs `in_turn: true`"
+            )
+        if self.certified:
+            raise ValueError("proofs: `first` proves what can be proved already; leave `certified` out")
+        if self.top_k != 1 or self.expects_randomness:
+            raise ValueError(
+                "proofs: `first` proves the one highest logit of a network that is not random, so it goes with neither "
+                "`top_k` above 1 nor `draws` above 1"
+            )
+        if any(attack.only_foolbox_has or attack.targeted != "no" for attack in self.attacks):
+            raise ValueError(
+                "proofs: `first` goes with attacks of Assay's own that aim at no given class; leave the others out, "
+                "or leave `proofs` out"
+            )
         return self
 
     def _check_attacks(self) -> None:

@@ -13,7 +13,7 @@ from assay.common.statistics import mean_interval_in_range, wilson_interval
 from assay.results.document import Direction, Metric
 from assay.results.tables import in_255ths
 from assay.tasks.adversarial.guards import all_guards
-from assay.tasks.adversarial.records import Outcomes
+from assay.tasks.adversarial.records import Outcomes, state
 from assay.tasks.adversarial.spec import HEADLINE, AdversarialSpec
 from assay.tasks.base import Record, Summary
 from assay.tasks.shared.own_answers import as_agreement
@@ -33,6 +33,7 @@ _OF_SERIES: dict[str, tuple[str, Direction]] = {
 _ALONE: dict[str, tuple[str, Direction]] = {
     "clean_accuracy": ("Clean accuracy", "up"),
     "certified_accuracy": ("Proved accuracy", "up"),
+    "undecided": ("Neither broken nor proved", "down"),
 }
 
 _CURVES = ("robust_accuracy", "worst_case")  # of a spec's ``metrics``
@@ -69,10 +70,18 @@ def _of_attacks(spec: AdversarialSpec, outcomes: Outcomes) -> Iterator[Metric]:
     if "worst_case" in spec.metrics:
         for eps in spec.eps:
             yield _point("worst:robust_accuracy", "worst", eps, outcomes.stands(eps), headline=True)
+    if spec.curve == "exact":
+        yield _median(
+            "worst:median_distance", [nearest_of(each) for each in compress(records, outcomes.clean)]
+        )
     if "median_eps" in spec.metrics:
         yield _median_eps("worst", outcomes, [worst_smallest_eps(spec, record) for record in records])
-    if spec.certified:
+    if spec.proves:
         yield from _certified(spec, records)
+    if spec.proofs is not None:
+        for eps in spec.eps:
+            left = [state(record, eps) == "undecided" for record in records]
+            yield _point("undecided", "undecided", eps, left)
 
 
 def withstood(radii: Sequence[Fraction], clean: bool, stands: Sequence[bool]) -> tuple[Fraction, Fraction]:
@@ -104,19 +113,34 @@ def _withstood(spec: AdversarialSpec, outcomes: Outcomes) -> Iterator[Metric]:
     images = list(zip(outcomes.clean, *(outcomes.stands(eps) for eps in radii), strict=True))
     ends = {image: withstood(radii, image[0], image[1:]) for image in set(images)}  # few of them differ
     unit, scale = ("1/255", 255.0) if spec.norm == "linf" else ("L2", 1.0)
-    radius = {image: scale * float(stood) for image, (stood, _) in ends.items()}
+    stood_to = {image: float(stood) for image, (stood, _) in ends.items()}
     area = {image: float((low + high) / 2 / largest) for image, (low, high) in ends.items()}
-    for name, known, most, unit_ in (
+    if spec.curve == "exact":
+        # The distance of the nearest adversarial image itself, where one lies within the largest radius.
+        radius = [scale * min(nearest_of(record), float(largest)) for record in outcomes.records]
+    else:
+        radius = [scale * stood_to[image] for image in images]
+    for name, values, most, unit_ in (
         (HEADLINE, radius, scale * float(largest), unit),
-        ("worst:curve_area", area, 1.0, "proportion"),
+        ("worst:curve_area", [area[image] for image in images], 1.0, "proportion"),
     ):
-        values = [known[image] for image in images]
         low, high = mean_interval_in_range(values, 0.0, most) or (None, None)
         value = fmean(values) if values else None
         yield Metric(
             name=name, value=value, ci_low=low, ci_high=high, n=n, unit=unit_, headline=name == HEADLINE
         )
     yield _proportion("worst:stands_at_largest", [ends[image][0] == largest for image in images])
+
+
+def nearest_of(record: Record) -> float:
+    """The distance of the nearest adversarial image that any attack found; 0 where the clean one is misclassified.
+
+    Infinite where none was found up to the largest radius (by those that look farther, at all).
+    """
+    if not record.values["clean_correct"]:
+        return 0.0
+    found = (row.get("nearest") for by_eps in record.values["attacks"].values() for row in by_eps.values())
+    return min((one for one in found if one is not None), default=inf)
 
 
 def _of_attack(spec: AdversarialSpec, attack: AttackSettings, outcomes: Outcomes) -> Iterator[Metric]:
@@ -138,7 +162,7 @@ def _of_attack(spec: AdversarialSpec, attack: AttackSettings, outcomes: Outcomes
         yield _median_eps(series, outcomes, [record.values["smallest_eps"][series] for record in records])
     if attack.only_foolbox_has:
         yield _mean_relative_l2(attack, outcomes, max(spec.eps))
-    if attack.leaves_ball and not spec.in_turn:
+    if (attack.leaves_ball and not spec.in_turn) or spec.curve == "exact":
         yield _median_distance(attack, outcomes, max(spec.eps))
 
 

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
-from assay.results.document import Guard
+from assay.results.document import Guard, Metric
 from assay.tasks.adversarial.demands import (
     attacked_in_a_pass,
     check_classes,
@@ -14,9 +15,9 @@ from assay.tasks.adversarial.demands import (
     with_sources,
 )
 from assay.tasks.adversarial.guards import casts_doubt
-from assay.tasks.adversarial.records import RECORD_VALUES
+from assay.tasks.adversarial.records import RECORD_VALUES, state
 from assay.tasks.adversarial.spec import AdversarialSpec
-from assay.tasks.adversarial.summary import outcome, summarise, worst_outcome, worst_smallest_eps
+from assay.tasks.adversarial.summary import nearest_of, outcome, summarise, worst_outcome, worst_smallest_eps
 from assay.tasks.base import (
     Figure,
     Inspected,
@@ -60,6 +61,20 @@ class SavedPictures(Witness[AdversarialSpec]):
         from assay.tasks.adversarial.spot import spot_check
 
         return spot_check(sent, rank_by, seed)
+
+    def challenge(self, sent: SentRecords[AdversarialSpec]) -> Mapping[str, float]:
+        """See :func:`assay.tasks.adversarial.challenge.distances`."""
+        from assay.tasks.adversarial.challenge import distances
+
+        return distances(sent)
+
+    def lowered(
+        self, spec: AdversarialSpec, records: Sequence[Record], found: Mapping[str, float]
+    ) -> tuple[Sequence[Metric], Sequence[str]]:
+        """See :func:`assay.tasks.adversarial.challenge.lowered`."""
+        from assay.tasks.adversarial.challenge import lowered
+
+        return lowered(spec, records, found)
 
 
 class AdversarialTask(Task[AdversarialSpec, "Dataset"]):
@@ -187,9 +202,22 @@ def _csv_rows(spec: AdversarialSpec, record: Record) -> Iterator[Mapping[str, An
         found = {eps: outcome(record, attack.series, eps) for eps in spec.eps}
         smallest = record.values["smallest_eps"][attack.series]
         yield from _method_rows(head | {"method": attack.series}, smallest, found)
-    if len(spec.attacks) > 1:
+    if len(spec.attacks) > 1 or spec.proofs is not None or spec.curve == "exact":
         worst = {eps: worst_outcome(spec, record, eps) for eps in spec.eps}
-        yield from _method_rows(head | {"method": "worst"}, worst_smallest_eps(spec, record), worst)
+        rows = _method_rows(head | {"method": "worst"}, worst_smallest_eps(spec, record), worst)
+        for eps, row in zip(spec.eps, rows, strict=True):
+            yield {**row, **_known(spec, record, eps)}
+
+
+def _known(spec: AdversarialSpec, record: Record, eps: Fraction) -> Mapping[str, Any]:
+    """What some specs tell of an image: the nearest adversarial image, or whether it is broken or proved."""
+    if spec.curve == "exact":
+        nearest = nearest_of(record)
+        return {"nearest": nearest if isfinite(nearest) else None}
+    if spec.proofs is None:
+        return {}
+    by = (record.values["certified"] or {}).get("by") or {}
+    return {"state": state(record, eps), "proof": by.get(str(eps))}
 
 
 def _method_rows(

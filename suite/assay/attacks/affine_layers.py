@@ -1,103 +1,14 @@
-"""Small networks as chains of affine layers and ReLUs, and linear functions carried backwards through them."""
+"""Affine layers in the work of bounds: boxes carried forwards through them, linear functions backwards."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from assay.attacks.images import Model
-from assay.common.errors import UserError
-from assay.models.chain import ONNX_FLATTENS, NotAChainError, Step, steps_of, with_normalisation_as_layer
-
-_KNOWN = (nn.Linear, nn.Conv2d, nn.BatchNorm1d, nn.BatchNorm2d, nn.ReLU, nn.Flatten, nn.Unflatten)
-_AT_REST = (nn.Identity, nn.Dropout)
-_RELUS = (torch.relu, nn.functional.relu, "relu")
-_FLATTENS = (torch.flatten, "flatten")
-_SAME = 1e-4  # of the largest logit: what another order of sums may change
-
 Shape = tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Chain:
-    """A network that can be bounded.
-
-    Attributes:
-        layers: Linear, Conv2d, BatchNorm in eval mode, ReLU, Flatten and Unflatten, from pixels in [0, 1] to logits.
-        shapes: the shape of an image before each layer, and after the last.
-    """
-
-    layers: tuple[nn.Module, ...]
-    shapes: tuple[Shape, ...]
-
-    @property
-    def is_affine(self) -> bool:
-        """Whether it has no ReLU."""
-        return not any(isinstance(layer, nn.ReLU) for layer in self.layers)
-
-
-@torch.no_grad()
-def chain_of(model: Model, images: Tensor) -> Chain:
-    """A model's layers in order, a normalisation in front and ONNX graphs included.
-
-    Args:
-        model: Pixels in [0, 1] to logits, in eval mode.
-        images: (N, C, H, W), on which the chain must answer as the model does; one is enough.
-
-    Raises:
-        UserError: The model is no chain, has a layer that cannot be bounded (named), or answers otherwise.
-    """
-    if not isinstance(model, nn.Module):
-        raise UserError("bounds: the model is no torch module, so that its layers cannot be read")
-    try:
-        steps = steps_of(with_normalisation_as_layer(model), (*_KNOWN, *_AT_REST))
-    except NotAChainError as error:
-        raise UserError(f"bounds: {error}") from error
-    layers = tuple(_layer(step) for step in steps if not isinstance(step[1], _AT_REST))
-    values, shapes = images[:1], [tuple(images.shape[1:])]
-    try:
-        for layer in layers:
-            values = layer(values)
-            shapes.append(tuple(values.shape[1:]))
-    except RuntimeError as error:  # a reshape that does not flatten
-        raise UserError(
-            f"bounds: the network is not the plain chain that its layers make ({error})"
-        ) from error
-    logits = model(images[:1])
-    if values.shape != logits.shape or not (values - logits).abs().max() <= _SAME * logits.abs().max():
-        raise UserError("bounds: the chain of the network's layers does not answer as the network does")
-    return Chain(layers, tuple(shapes))
-
-
-def _layer(step: Step) -> nn.Module:
-    name, what = step
-    if isinstance(what, nn.Module):
-        if type(what).__name__ in ONNX_FLATTENS:
-            return nn.Flatten()
-        if isinstance(what, _KNOWN) and _is_plain(what):
-            return what
-    elif what in _RELUS:
-        return nn.ReLU()
-    elif what in _FLATTENS:
-        return nn.Flatten()
-    kind = type(what).__name__ if isinstance(what, nn.Module) else name
-    raise UserError(
-        f"bounds: cannot bound a layer {kind}: only chains of Linear, Conv2d with zero padding, BatchNorm with "
-        "running statistics, ReLU and Flatten"
-    )
-
-
-def _is_plain(layer: nn.Module) -> bool:
-    """Whether it is affine at evaluation, and alike at every place."""
-    if isinstance(layer, nn.Conv2d):
-        return layer.padding_mode == "zeros" and not isinstance(layer.padding, str)
-    if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
-        return layer.running_mean is not None and not layer.training
-    return True
 
 
 def interval(layer: nn.Module, low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
@@ -109,7 +20,7 @@ def interval(layer: nn.Module, low: Tensor, high: Tensor) -> tuple[Tensor, Tenso
         geometry = layer.stride, cast(tuple[int, ...], layer.padding), layer.dilation, layer.groups
         spread = torch.nn.functional.conv2d(spread, layer.weight.abs(), None, *geometry)
     elif isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
-        spread = spread * _factor(layer, spread.dim() - 1).abs()
+        spread = spread * channel_factor(layer, spread.dim() - 1).abs()
     else:
         spread = layer(spread)
     middle = layer(middle)
@@ -132,7 +43,7 @@ def through_affine(slopes: Tensor, layer: nn.Module, shape: Shape) -> tuple[Tens
     if isinstance(layer, nn.Conv2d):
         return _transposed(slopes, layer, shape), _bias_term(slopes.sum((3, 4)), layer.bias)
     if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
-        factor = _factor(layer, len(shape))
+        factor = channel_factor(layer, len(shape))
         shift = layer(torch.zeros((1, *shape), dtype=slopes.dtype, device=slopes.device))
         return slopes * factor, (slopes * shift).flatten(2).sum(2)
     return slopes.reshape(*slopes.shape[:2], *shape), slopes.new_zeros(slopes.shape[:2])
@@ -195,7 +106,7 @@ def _patches(layer: nn.Conv2d, rows: Tensor, before: Shape, after: Shape) -> tup
     return slopes, slopes.new_zeros((1, len(rows))) if layer.bias is None else layer.bias[channel][None]
 
 
-def _factor(layer: nn.BatchNorm1d | nn.BatchNorm2d, dims: int) -> Tensor:
+def channel_factor(layer: nn.BatchNorm1d | nn.BatchNorm2d, dims: int) -> Tensor:
     """What a batch norm multiplies an image of so many dimensions with, one value per channel."""
     factor = torch.rsqrt(cast(Tensor, layer.running_var) + layer.eps)
     if layer.affine:

@@ -1,0 +1,168 @@
+"""Challenges: adversarial images that somebody else found lower a row's figures, with who and when.
+
+They lie in ``leaderboard/tiers/<name>/challenges.json``, written by maintainers, and hold for one manifest. What was
+sent is data and is never run; it is looked at in a process of its own.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from assay.board.submissions import images
+from assay.board.submissions.check import Board, read_records
+from assay.board.submissions.documents import Challenge, ChallengesDocument, LoweredFigure, TaskChallenge
+from assay.board.submissions.folder import SubmissionFiles
+from assay.board.submissions.reader import MIB, parse_document, read_bytes
+from assay.board.submissions.results import CheckedResult
+from assay.board.submissions.tiers import checked_task, opened
+from assay.common.errors import UserError
+from assay.common.version import VERSION
+from assay.results.document import Status
+from assay.runner.files import write_atomically
+from assay.tasks.base import ReferenceNetwork, SentRecords
+from assay.tasks.families import family
+from assay.tasks.shared.images import DataSource
+
+CHALLENGES = "challenges.json"
+
+
+@dataclass(frozen=True)
+class Sent:
+    """Images that somebody sent, and what the maintainer typed of them.
+
+    Attributes:
+        images: an npz file, or a folder of PNGs.
+        by: who found them.
+        date: when, as ``2026-11-27``.
+        model: the network that answers; vetted by :func:`assay.board.submissions.tiers.model_of`.
+        weights: its checkpoint, where it is not the published one.
+    """
+
+    images: Path
+    by: str
+    date: str
+    model: str
+    weights: Path | None = None
+
+
+def challenge(
+    folder: Path, board: Board, roots: Sequence[Path], sent: Sent, before: Path
+) -> ChallengesDocument:
+    """Hold images against every result of the submission that has their units, and lower the figures.
+
+    Args:
+        folder: the submission.
+        board: what it is checked against.
+        roots: where data sets are.
+        sent: the images.
+        before: the document of earlier challenges, which need not be there.
+
+    Raises:
+        UserError: the submission does not pass the checks; an image is refused (named); or no result has its units.
+    """
+    files = opened(folder, board)
+    if not sent.images.exists():
+        raise UserError(f"{sent.images}: no such file or folder; give the challenge's images")
+    earlier = _earlier(before, files.manifest_sha256)
+    tasks: dict[str, TaskChallenge] = dict(earlier.tasks) if earlier else {}
+    said: list[UserError] = []
+    taken = 0
+    for task in files.tasks:
+        checked = checked_task(files, task, board)
+        witness = family(checked.spec.spec.family).witness
+        if witness is None or checked.result.status is not Status.COMPLETE:
+            continue
+        try:
+            found: Mapping[str, float] = images.elsewhere(
+                witness.challenge, _sent_records(files, checked, sent, roots)
+            )
+        except UserError as error:
+            said.append(error)
+            continue
+        tasks[task] = _lowered(files, checked, sent, found, tasks.get(task))
+        taken += 1
+    if not taken:
+        raise said[0] if said else UserError(f"{folder}: has no result that adversarial images could lower")
+    return ChallengesDocument(assay=VERSION, manifest_sha256=files.manifest_sha256, tasks=tasks)
+
+
+def _sent_records(
+    files: SubmissionFiles, checked: CheckedResult, sent: Sent, roots: Sequence[Path]
+) -> SentRecords[Any]:
+    loaded = checked.spec
+    return SentRecords(
+        spec=loaded.spec,
+        data=DataSource(loaded.spec.data, loaded.folder, tuple(roots)),
+        network=ReferenceNetwork(sent.model, sent.weights, checked.result.model.model_dump(mode="json")),
+        records=read_records(files, checked.result.task),
+        files=sent.images,
+    )
+
+
+def _lowered(
+    files: SubmissionFiles,
+    checked: CheckedResult,
+    sent: Sent,
+    found: Mapping[str, float],
+    before: TaskChallenge | None,
+) -> TaskChallenge:
+    """What this challenge and all before it leave; each unit's best is the nearest image, the first where two tie."""
+    best = dict(before.best) if before else {}
+    for unit, distance in found.items():
+        if unit not in best or distance < best[unit].distance:
+            best[unit] = Challenge(
+                by=sent.by, date=sent.date, distance=distance, images_sha256=_sha256(sent.images)
+            )
+    witness = family(checked.spec.spec.family).witness
+    assert witness is not None
+    metrics, earlier = witness.lowered(
+        checked.spec.spec,
+        read_records(files, checked.result.task),
+        {unit: each.distance for unit, each in best.items()},
+    )
+    stated = {metric.name: metric for metric in checked.result.metrics}
+    return TaskChallenge(
+        best=best,
+        earlier=tuple(earlier),
+        figures={
+            metric.name: LoweredFigure(
+                stated=stated[metric.name].value,
+                value=metric.value,
+                ci_low=metric.ci_low,
+                ci_high=metric.ci_high,
+            )
+            for metric in metrics
+            if metric.name in stated
+        },
+    )
+
+
+def _sha256(place: Path) -> str:
+    """Of the file; of a folder, of its PNGs' names and hashes."""
+    if place.is_file():
+        return hashlib.sha256(place.read_bytes()).hexdigest()
+    lines = (
+        f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}\n"
+        for path in sorted(place.glob("*.png"))
+    )
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _earlier(path: Path, manifest_sha256: str) -> ChallengesDocument | None:
+    """Challenges of before, of exactly this submission."""
+    if not path.is_file():
+        return None
+    document = parse_document(ChallengesDocument, path.name, read_bytes(path.parent, path.name, MIB))
+    return document if document.manifest_sha256 == manifest_sha256 else None
+
+
+def place_of(board: Path, folder: Path) -> Path:
+    """Where the challenges of a submission lie."""
+    return board / "tiers" / folder.resolve().name / CHALLENGES
+
+
+def write_challenges(path: Path, document: ChallengesDocument) -> None:
+    """Store them where the site looks for them."""
+    write_atomically(path, document.model_dump_json(indent=1, by_alias=True) + "\n")

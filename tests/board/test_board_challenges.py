@@ -1,0 +1,189 @@
+"""Adversarial images from elsewhere: they lower a row if they hold, and are refused with one sentence if not."""
+
+import json
+import pickle
+
+import numpy as np
+import pytest
+from board_place import METADATA, use_specs
+from sent_runs import TASK, copy_of, saved_run, write_task
+
+from assay.board.site.build import build_site
+from assay.board.submissions import images
+from assay.board.submissions.build import SubmitRequest, build_submissions
+from assay.board.submissions.challenges import Sent, challenge, place_of, write_challenges
+from assay.board.submissions.check import Board, other_names, read_records
+from assay.board.submissions.folder import open_folder
+from assay.board.submissions.register import admit, read_register
+from assay.common.errors import UserError
+from assay.models.zoo import load_model
+from assay.tasks.adversarial.pictures import png_bytes
+
+RANKED = "worst:robust_accuracy@1/10"
+
+
+@pytest.fixture(scope="module")
+def benchmarks(tmp_path_factory):
+    return write_task(tmp_path_factory.mktemp("specs"))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _data(benchmarks):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ASSAY_DATA", str(benchmarks))
+        yield
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, benchmarks):
+    with pytest.MonkeyPatch.context() as patch:
+        use_specs(patch, benchmarks)
+        return saved_run(tmp_path_factory.mktemp("honest") / "run")
+
+
+@pytest.fixture(autouse=True)
+def _here(monkeypatch):
+    monkeypatch.setattr(images, "elsewhere", lambda look, sent: look(sent))
+
+
+@pytest.fixture
+def place(run, tmp_path):
+    """A board with one submission whose first attacks alone were told: PGD's outcomes are those of FGSM."""
+    from sent_runs import forge
+
+    def weaker(record):
+        values = json.loads(json.dumps(dict(record.values)))
+        for series in ("bim", "pgd"):
+            values["attacks"][series] = values["attacks"]["fgsm"]
+            values["smallest_eps"][series] = values["smallest_eps"]["fgsm"]
+        return type(record)(record.unit_id, values, files=record.files)
+
+    sent = copy_of(run, tmp_path / "run")
+    forge(sent, weaker)
+    board = tmp_path / "leaderboard"
+    admit(board, TASK, ())
+    (tmp_path / "about.yaml").write_text(METADATA)
+    (folder,) = build_submissions(SubmitRequest(sent, tmp_path / "about.yaml", name="digits_fnn"), board)
+    return board, folder, Board(read_register(board), other_names(board / "submissions"))
+
+
+def records_of(folder):
+    files, _ = open_folder(folder)
+    return read_records(files, TASK)
+
+
+def clean_and_broken(folder, benchmarks, eps):
+    """For units that stand at 1/10 by the records and fall to a long attack: the name, clean and adversarial images."""
+    import torch
+
+    from assay.attacks.images import AttackedImages
+    from assay.attacks.methods import attack_of
+    from assay.attacks.run import run_attack
+
+    model = load_model("digits_fnn")
+    with np.load(benchmarks / "few" / "few.npz") as data:
+        pixels = data["images"]
+    rows = [
+        (row, record)
+        for row, record in enumerate(records_of(folder))
+        if record.values["clean_correct"] and record.values["attacks"]["fgsm"]["1/10"]["correct"]
+    ]
+    clean = torch.stack([model.prepare(pixels[row][..., None]) for row, _ in rows])
+    labels = torch.tensor([record.values["label"] for _, record in rows])
+    given = AttackedImages.of(model.module, clean, labels, range(len(rows)), batch_size=100)
+    found = run_attack(attack_of("apgd", steps=50, loss="margin"), given, eps)
+    return [
+        (rows[at][1].unit_id, clean[at], found.images[at])
+        for at in found.success.nonzero().flatten().tolist()
+    ]
+
+
+def npz(path, found):
+    np.savez(path, unit_ids=[name for name, _, _ in found], images=[image.numpy() for _, _, image in found])
+    return path
+
+
+def challenged(place, path, by="Ada"):
+    board, folder, against = place
+    document = place_of(board, folder)
+    answer = challenge(folder, against, (), Sent(path, by, "2026-11-27", "digits_fnn"), document)
+    write_challenges(document, answer)
+    return answer.tasks[TASK]
+
+
+def test_images_from_elsewhere_lower_the_row_with_who_and_when(place, benchmarks, tmp_path):
+    board, folder, _ = place
+    found = clean_and_broken(folder, benchmarks, 1 / 10)
+    assert len(found) >= 3
+    answer = challenged(place, npz(tmp_path / "sent.npz", found))
+    assert set(answer.earlier) == {name for name, _, _ in found}
+    figure = answer.figures[RANKED]
+    records = records_of(folder)
+    assert figure.value == pytest.approx(figure.stated - len(found) / len(records))
+    assert "worst:mean_radius" in answer.figures
+    assert answer.credits() == [f"{len(found)} broken by Ada on 2026-11-27"]
+    build_site(board, tmp_path / "site")
+    page = (tmp_path / "site" / "models" / "digits_fnn.html").read_text()
+    assert f"{len(found)} broken by Ada on 2026-11-27" in page
+
+
+def test_a_second_challenge_adds_to_the_first_and_the_nearest_image_is_named(place, benchmarks, tmp_path):
+    _, folder, _ = place
+    found = clean_and_broken(folder, benchmarks, 1 / 10)
+    first = challenged(place, npz(tmp_path / "first.npz", found[:2]))
+    again = challenged(place, npz(tmp_path / "again.npz", found[1:]), by="Emmy")
+    assert len(first.earlier) == 2
+    assert set(again.earlier) == {name for name, _, _ in found}
+    assert [again.best[found[at][0]].by for at in (0, 1, 2)] == ["Ada", "Ada", "Emmy"]
+
+
+def test_pngs_of_8_bit_are_taken_where_they_lie_in_the_ball(place, benchmarks, tmp_path):
+    _, folder, _ = place
+    found = clean_and_broken(folder, benchmarks, 0.09)
+    sent = tmp_path / "pngs"
+    sent.mkdir()
+    for name, _, image in found[:1]:
+        (sent / f"{name.replace('/', '%2F')}.png").write_bytes(png_bytes(image))
+    answer = challenged(place, sent)
+    assert answer.earlier == (found[0][0],)
+    assert answer.best[found[0][0]].distance <= 0.1
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (lambda name, clean, _bad: (name, clean, clean), "answered as labelled"),
+        (lambda name, clean, _bad: (name, clean, 1 - clean), "the largest ball has the radius 1/10"),
+        (lambda name, clean, bad: (name, clean, bad * float("nan")), r"not in \[0, 1\]"),
+        (lambda name, clean, bad: (name, clean, bad + 1), r"not in \[0, 1\]"),
+        (lambda name, clean, bad: (name, clean, bad[:, :7]), "has the shape"),
+        (lambda _name, clean, bad: ("no such", clean, bad), "no unit of the submission"),
+    ],
+)
+def test_an_image_that_does_not_hold_is_refused_and_named(place, benchmarks, tmp_path, change, complaint):
+    board, folder, _ = place
+    found = clean_and_broken(folder, benchmarks, 1 / 10)[:1]
+    with pytest.raises(UserError, match=complaint) as caught:
+        challenged(place, npz(tmp_path / "sent.npz", [change(*one) for one in found]))
+    assert "\n" not in str(caught.value)
+    assert not place_of(board, folder).exists()
+
+
+def test_what_is_pickled_is_not_opened(place, tmp_path):
+    np.savez(tmp_path / "sent.npz", unit_ids=np.array(["a"], dtype=object), images=np.zeros((1, 1, 8, 8)))
+    with pytest.raises(UserError, match="nothing pickled"):
+        challenged(place, tmp_path / "sent.npz")
+    (tmp_path / "bare.npz").write_bytes(pickle.dumps({"unit_ids": []}))
+    with pytest.raises(UserError, match="expected a folder of PNGs, or an npz"):
+        challenged(place, tmp_path / "bare.npz")
+
+
+def test_challenges_of_another_manifest_do_not_count(place, benchmarks, tmp_path):
+    board, folder, _ = place
+    found = clean_and_broken(folder, benchmarks, 1 / 10)
+    challenged(place, npz(tmp_path / "sent.npz", found))
+    path = place_of(board, folder)
+    document = json.loads(path.read_text())
+    path.write_text(json.dumps({**document, "manifest_sha256": "0" * 64}))
+    build_site(board, tmp_path / "site")
+    assert "Challenged" not in (tmp_path / "site" / "models" / "digits_fnn.html").read_text()
