@@ -67,6 +67,8 @@ class StoredJob:
         """Say in one sentence that records cannot be read: those of a run that somebody sent may hold anything."""
         try:
             yield
+        except UserError:
+            raise
         except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
             raise UserError(
                 f"{self.store.path}: its records are not what a run of this version writes ({type(error).__name__}: "
@@ -201,7 +203,7 @@ def _time_row(result: ResultDocument, store: JobStore) -> dict[str, Any]:
         "wall_seconds": round(sum(entry["wall_seconds"] for entry in times), 3),
         "cpu_seconds": round(sum(entry["cpu_seconds"] for entry in times), 3),
         "waiting_seconds": round(sum(entry.get("waiting_seconds", 0.0) for entry in times), 3),
-        "devices": " ".join(sorted({entry["device"] for entry in times})),
+        "devices": " ".join(sorted({str(entry.get("device", "")) for entry in times})),
         "passes": as_text(told(times)),
     }
 
