@@ -241,7 +241,7 @@ def test_ar_is_not_robust_where_the_network_s_own_rounding_breaks_ties(monkeypat
     )  # fmt: skip
     before = verify(network, pictures["first"], question)
     assert [each.verdict for each in before.findings] == ["robust", "robust"]
-    monkeypatch.setattr(verify_module.Problem, "ai_at", lambda *_: before.sup_ai + 1)
+    monkeypatch.setattr(verify_module.ProofProblem, "ai_at", lambda *_: before.sup_ai + 1)
     after = verify(network, pictures["first"], question)
     assert [each.verdict for each in after.findings] == ["unknown", "robust"]
     assert after.complete

@@ -149,8 +149,8 @@ def test_delta_star_decides_every_delta(digits_network, digits):
 
 
 def test_every_violation_is_confirmed_by_the_network_itself(digits_network, digits, monkeypatch):
-    monkeypatch.setattr(verify_module.Problem, "ai_at", lambda *_: 0.0)
-    monkeypatch.setattr(verify_module.Problem, "margin_at", lambda *_: 1.0)
+    monkeypatch.setattr(verify_module.ProofProblem, "ai_at", lambda *_: 0.0)
+    monkeypatch.setattr(verify_module.ProofProblem, "margin_at", lambda *_: 1.0)
     question = ProofQuestion(parse_theta(["brightness:0:0.5", "patch:0:1:2:2:3x3"]))
     result = verify(digits_network, digits[0], question)
     assert [each.verdict for each in result.findings] == ["unknown", "unknown"]

@@ -49,7 +49,7 @@ class ProofQuestion:
 
 
 @dataclass(frozen=True)
-class Problem:
+class ProofProblem:
     """One image with everything computed once: its label, the labels that count, their maps and the maps' norm."""
 
     network: PiecewiseNetwork
@@ -62,7 +62,7 @@ class Problem:
     norm: float
 
     @staticmethod
-    def of(network: PiecewiseNetwork, image: Tensor, question: ProofQuestion) -> Problem:
+    def of(network: PiecewiseNetwork, image: Tensor, question: ProofQuestion) -> ProofProblem:
         """Read the image in float64, and answer it once.
 
         Raises:
@@ -80,7 +80,7 @@ class Problem:
         label = int(logits.argmax())
         labels = counted_labels(logits, question.labels)
         maps = saliency_maps(network.module, image, labels)
-        return Problem(network, layers, image, question, label, labels, maps, norm_of(maps))
+        return ProofProblem(network, layers, image, question, label, labels, maps, norm_of(maps))
 
     def ai_at(self, theta: Tensor) -> float:
         """Inconsistency at one point by automatic differentiation."""

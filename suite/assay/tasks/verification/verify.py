@@ -20,7 +20,7 @@ from assay.tasks.verification.audit import missed_points
 from assay.tasks.verification.cells import product_cell
 from assay.tasks.verification.network import PiecewiseNetwork
 from assay.tasks.verification.perturbations import Theta
-from assay.tasks.verification.problem import Problem, ProofQuestion
+from assay.tasks.verification.problem import ProofProblem, ProofQuestion
 from assay.tasks.verification.regions import Component, origin_component
 from assay.tasks.verification.relative import Relative, relative
 from assay.tasks.verification.subdivide import OutOfTimeError, subdivide
@@ -125,7 +125,7 @@ def verify(network: PiecewiseNetwork, image: Tensor, question: ProofQuestion) ->
             it.
     """
     start = time.monotonic()
-    problem = Problem.of(network, image, question)
+    problem = ProofProblem.of(network, image, question)
     tables: list[CellTable] = []
     finished = False
     try:
@@ -142,7 +142,7 @@ def verify(network: PiecewiseNetwork, image: Tensor, question: ProofQuestion) ->
     return _conclude(problem, join(tables), finished, start)
 
 
-def _tables(problem: Problem, deadline: float) -> Iterator[CellTable]:
+def _tables(problem: ProofProblem, deadline: float) -> Iterator[CellTable]:
     for number, piece in enumerate(problem.question.theta.pieces):
         cell = product_cell([part.corners for part in piece.parts])
         forms = piece.image_forms(problem.image).flatten(1)[None]
@@ -152,7 +152,7 @@ def _tables(problem: Problem, deadline: float) -> Iterator[CellTable]:
             yield from tabulate(leaves, reading)
 
 
-def _conclude(problem: Problem, table: CellTable, finished: bool, start: float) -> Verification:
+def _conclude(problem: ProofProblem, table: CellTable, finished: bool, start: float) -> Verification:
     question = problem.question
     covered = float(table.volumes.sum()) / question.theta.volume
     missed = 0
@@ -189,7 +189,7 @@ _CHECKED = 8  # cells of largest ai whose maps are checked, and as many random o
 _POINTS = 3  # in each
 
 
-def _above_sup(problem: Problem, table: CellTable) -> int:
+def _above_sup(problem: ProofProblem, table: CellTable) -> int:
     """Count points at which the network's own gradient shows more ai than the table's largest.
 
     Where entries of a pooling window tie over a whole cell, the table lets the first pass. So does torch, but where its
@@ -207,7 +207,7 @@ def _above_sup(problem: Problem, table: CellTable) -> int:
     return int((values > sup + 1e-9 * (problem.norm + sup)).sum())
 
 
-def _nothing_known(problem: Problem, seconds: float) -> Verification:
+def _nothing_known(problem: ProofProblem, seconds: float) -> Verification:
     unknown = [
         PropertyFinding(delta, "unknown", 0.0, 0.0, 0.0, None) for delta in (*problem.question.deltas, None)
     ]
@@ -248,7 +248,7 @@ _TRIES = 8  # cells tried for a witness, worst first
 _INWARD = (1e-6, 1e-3, 1e-1, 1.0)  # how far to step from the worst corner to the cell's centre
 
 
-def _confirm_ai(problem: Problem, table: CellTable, floor: float) -> CellWitness | None:
+def _confirm_ai(problem: ProofProblem, table: CellTable, floor: float) -> CellWitness | None:
     """The confirmed point of largest ai near the worst corners; None if none exceeds the floor."""
     best: CellWitness | None = None
     scale = problem.norm
@@ -263,7 +263,7 @@ def _confirm_ai(problem: Problem, table: CellTable, floor: float) -> CellWitness
     return best if best is not None and best.value > floor else None
 
 
-def _confirm_margin(problem: Problem, table: CellTable) -> CellWitness | None:
+def _confirm_margin(problem: ProofProblem, table: CellTable) -> CellWitness | None:
     worst = table.margin_min.topk(min(_TRIES, len(table)), largest=False).indices
     for i in worst[table.margin_min[worst] < 0].tolist():
         for point in _inward(table, i, table.theta_margin):
@@ -280,7 +280,7 @@ def _inward(table: CellTable, i: int, corners: Tensor) -> Iterator[Tensor]:
         yield torch.lerp(corners[i], centre, step)
 
 
-def _ar_is_violated(problem: Problem, table: CellTable) -> bool:
+def _ar_is_violated(problem: ProofProblem, table: CellTable) -> bool:
     """Whether these cells alone hold a confirmed violation of AR at every delta asked."""
     largest = max(problem.question.deltas)
     return bool((table.ai_max > largest).any()) and _confirm_ai(problem, table, largest) is not None
