@@ -21,8 +21,8 @@ from assay.board.submissions.documents import (
     SubmissionManifest,
 )  # fmt: skip
 from assay.board.submissions.problems import Problem
-from assay.board.submissions.register import read_register
 from assay.board.submissions.reader import UnreadableError, parse_json
+from assay.board.submissions.register import read_register
 from assay.board.submissions.results import switches_of
 from assay.board.submissions.scored import is_scored, place_of
 from assay.board.submissions.text import folder_name, option_in
