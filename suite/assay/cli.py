@@ -1,9 +1,11 @@
 """The command line. Nothing heavy is imported before a verb needs it, so that ``assay --help`` answers at once."""
 
 import sys
-from typing import Annotated
+from functools import cache
+from typing import Annotated, Any
 
 import typer
+from typer.main import get_command
 
 from assay.commands.ending import run_to_exit
 from assay.commands.groups import GROUPS, VerbsInGroups, print_version
@@ -32,9 +34,15 @@ def _options(
     """Hold the options that stand before a verb."""
 
 
+@cache
+def _command() -> Any:
+    """The parser of all verbs, made once in a process: to make it takes longer than many verbs do."""
+    return get_command(app)
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line; what a user can mend is one line on standard error and exit code 2."""
-    run_to_exit(lambda: app(args=arguments, standalone_mode=False))
+    run_to_exit(lambda: _command()(args=arguments, standalone_mode=False))
 
 
 if __name__ == "__main__":
