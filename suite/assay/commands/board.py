@@ -10,6 +10,7 @@ import typer
 from assay.board.submissions.problems import Problem, printable
 from assay.commands.options import BOARD
 from assay.common.errors import UserError
+from assay.common.shown import on_one_line
 
 app = typer.Typer()
 
@@ -189,7 +190,7 @@ def _report_finding(path: Path, finding: Any) -> None:
         count = len(found.differences) or "no"
         print(f"{task}: {found.figures_compared} figures, {found.units_compared} units, {count} differences")
     for task, text in differences:
-        print(f"differs: {task}: {text}", file=sys.stderr)
+        print(f"differs: {on_one_line(f'{task}: {text}')}", file=sys.stderr)
     print(f"written: {path}; commit it, the commit says who and when")
     if differences:
         raise typer.Exit(1)
@@ -231,7 +232,7 @@ def leaderboard(
 
     report = build_site(board, out)
     for name, reason in report.hidden:
-        print(f"not shown: {name}: {reason}", file=sys.stderr)
+        print(f"not shown: {on_one_line(name)}: {on_one_line(reason)}", file=sys.stderr)
     print(f"{out / 'index.html'}: {report.models} models, {report.rendered} pages of models written again")
 
 

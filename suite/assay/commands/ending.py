@@ -4,11 +4,13 @@ import io
 import os
 import sys
 from collections.abc import Callable
-from typing import Any
+from contextlib import redirect_stdout
+from typing import Any, TextIO, cast
 
 import typer
 
 from assay.common.errors import UserError
+from assay.common.shown import PlainStream
 
 INTERRUPTED = 130  # a shell's code for what SIGINT ended
 
@@ -20,7 +22,9 @@ def run_to_exit(command: Callable[[], Any]) -> None:
         SystemExit: always, unless the process was interrupted and has ended.
     """
     _print_anything()
-    code = _guarded(command)
+    # The progress bars on standard error do steer a terminal; what is printed there of strangers is escaped on its way.
+    with redirect_stdout(cast(TextIO, PlainStream(sys.stdout))):
+        code = _guarded(command)
     if code == INTERRUPTED:
         # Everything is stored and closed. An orderly exit would spend a second or more on torch, and would wait for
         # a thread that hangs on a picture.

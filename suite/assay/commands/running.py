@@ -41,6 +41,7 @@ from assay.commands.options import (
 from assay.commands.papers import ScaleOption, print_plan
 from assay.commands.run_options import RunOptions
 from assay.common.errors import UserError
+from assay.common.shown import on_one_line
 from assay.data.draw import Draw
 from assay.specs.tracks import Scale
 
@@ -316,6 +317,7 @@ def print_report(folder: Any, table: bool = False) -> None:
         print(card(written.results, background, [*places, f"all:    assay report {folder.path} --table"]))
     partial = [result for result in written.results if result.status is Status.PARTIAL]
     for result in partial:
-        print(f"partial: {result.model.name} · {result.task}: {result.reason}", file=sys.stderr)
+        why = on_one_line(f"{result.model.name} · {result.task}: {result.reason}")
+        print(f"partial: {why}", file=sys.stderr)
     if partial or nothing_ran(written.results):
         raise typer.Exit(1)

@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from assay.common import shown
+
 _SHOWN = 160  # characters of a value; a hostile one may be long
 
 
@@ -26,7 +28,4 @@ class Problem:
 def printable(value: object) -> str:
     """A value for a terminal: one line, shortened, with control and bidirectional characters escaped."""
     text = value if isinstance(value, str) else repr(value)
-    shown = text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…"
-    return "".join(
-        character if character.isprintable() else f"\\u{ord(character):04x}" for character in shown
-    )
+    return shown.on_one_line(text if len(text) <= _SHOWN else text[: _SHOWN - 1] + "…")
