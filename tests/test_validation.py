@@ -23,6 +23,21 @@ def read(text: str, folder: Path) -> object:
     return read_yaml(folder / "a.yaml")["value"]
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["2026-13-45", "!!timestamp x", "!!bool x", "!!int x", "!!float x", "{[a]: b}", "!!binary é", "[*gone]"],
+)
+def test_what_is_not_what_it_looks_like_is_one_sentence(text: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is not valid YAML") as caught:
+        read(text, tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_path_with_a_null_byte_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="correct the path"):
+        read_yaml(tmp_path / "a\0.yaml")
+
+
 # --- numbers
 
 

@@ -3,6 +3,7 @@
 import difflib
 import json
 import re
+from collections.abc import Hashable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -29,10 +30,23 @@ class _Loader(yaml.SafeLoader):
     and a sign.
     """
 
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, LookupError, AttributeError, TypeError) as error:
+            # `2026-13-45` looks like a date and is none; PyYAML lets Python's own complaint through.
+            raise yaml.constructor.ConstructorError(
+                None, None, f"a value that is not what it looks like ({error})", node.start_mark
+            ) from error
+
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen = set()
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, Hashable):
+                raise yaml.constructor.ConstructorError(
+                    None, None, "a key that is a list", key_node.start_mark
+                )
             if key in seen:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"the key {key!r} is given twice", key_node.start_mark
@@ -68,6 +82,8 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: is not UTF-8 text; save it as UTF-8") from error
     except (yaml.YAMLError, RecursionError) as error:
         raise UserError(f"{path}: is not valid YAML: {' '.join(str(error).split())}") from error
+    except ValueError as error:  # a null byte in the path
+        raise UserError(f"{path}: cannot be read ({error}); correct the path") from error
     if not isinstance(document, dict):
         raise UserError(f"{path}: expected a mapping of keys to values, found {type(document).__name__}")
     return document
