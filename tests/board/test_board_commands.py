@@ -1,9 +1,11 @@
 """The verbs as a contributor and a maintainer type them: exit codes, one sentence for what is wrong."""
 
+import json
 from importlib.resources import files
 
 import pytest
-from board_place import METADATA, RANK_BY, TASK
+from board_place import METADATA, RANK_BY, RESULT, TASK
+from sent_runs import copy_of, job_files
 
 from assay.board.submissions.documents import write_schemas
 from assay.board.submissions.register import read_register
@@ -83,6 +85,34 @@ def test_other_weights_never_replace_a_model_s_results(place, assay):
     assert code == 2
     assert "other weights" in err
     assert place.check() == []
+
+
+@pytest.mark.parametrize("damage", ["[]", "{}", "\x00", '{"model": {}}'])
+def test_a_result_that_cannot_be_read_is_named_and_nothing_is_replaced(place, assay, damage):
+    path = place.submission / RESULT
+    path.write_text(damage)
+    arguments = ("--metadata", place.metadata, "--board", place.board, "--name", "digits-linear")
+    code, _, err = assay("submit", place.run, "--model", "digits_models:linear", *arguments)
+    assert code == 2
+    assert (
+        err
+        == f"assay: {path}: is not a result as `assay submit` writes it; remove it, or choose another --name\n"
+    )
+    assert path.read_text() == damage
+
+
+@pytest.mark.parametrize("command", ["", "assay run --model", "assay run --model 'a", "--model 'a\0.yaml'"])
+def test_a_run_whose_command_names_no_model_is_submitted_without_a_card(place, assay, tmp_path, command):
+    run = copy_of(place.run, tmp_path / "run")
+    for path in job_files(run):
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"command": command}))
+    arguments = ("--metadata", place.metadata, "--board", place.board, "--name", "digits-linear")
+    code, _, err = assay("submit", run, "--model", "digits_models:linear", *arguments)
+    if "\0" in command:
+        assert (code, err.count("\n")) == (2, 1)
+    else:
+        assert (code, err) == (0, "")
+        assert not (place.submission / "card.yaml").exists()
 
 
 def test_a_folder_without_a_register_is_a_sentence(assay, tmp_path):

@@ -18,6 +18,7 @@ from assay.board.site.pages import PagePictures, Pages, data_script, script_json
 from assay.board.site.tables import long_csv, long_rows
 from assay.board.study.table import cluster_of
 from assay.board.submissions.documents import TIERS
+from assay.board.submissions.text import option_in
 
 
 @dataclass(frozen=True)
@@ -174,11 +175,8 @@ def _command_for_any_task(command: str, model: str) -> str:
 
     ``command`` made one of the model's results, and names its weights.
     """
-    weights: list[str] = []
-    with suppress(ValueError):
-        words = shlex.split(command)
-        if "--weights" in words[:-1]:
-            weights = ["--weights", words[words.index("--weights") + 1]]
+    named = option_in(command, "--weights")
+    weights = [] if named is None else ["--weights", named]
     return shlex.join(["assay", "run", "--model", model, "--task", "TASK", *weights, "--out", "out"])
 
 

@@ -2,8 +2,6 @@
 
 import gzip
 import hashlib
-import json
-import shlex
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,9 +19,10 @@ from assay.board.submissions.documents import (
     Metadata,
     SubmissionManifest,
 )  # fmt: skip
+from assay.board.submissions.reader import UnreadableError, parse_json
 from assay.board.submissions.results import switches_of
 from assay.board.submissions.scored import is_scored, place_of
-from assay.board.submissions.text import folder_name
+from assay.board.submissions.text import folder_name, option_in
 from assay.common.canonical import canonical_json
 from assay.common.errors import UserError
 from assay.common.validation import read_yaml, validate
@@ -118,8 +117,7 @@ def _model_card(model: str, jobs: Sequence[StoredJob]) -> dict[str, bytes]:
     Raises:
         UserError: it is gone, now describes another model, or names files outside its folder.
     """
-    commands = (shlex.split(job.document["command"]) for job in jobs)
-    named = next((words[words.index("--model") + 1] for words in commands), "")
+    named = option_in(jobs[0].document["command"], "--model") or ""
     if not named.endswith(SUFFIXES):
         return {}
     path = card_path(named)
@@ -135,7 +133,12 @@ def _kept_files(target: Path, jobs: Sequence[StoredJob]) -> dict[str, bytes]:
         return {}
     weights = jobs[0].document["model"]["weights_sha256"]
     for path in sorted((target / "results").rglob("*.json")):
-        found = json.loads(path.read_bytes())["model"]["weights_sha256"]
+        try:
+            found = str(parse_json(path.name, path.read_bytes())["model"]["weights_sha256"])
+        except (UnreadableError, TypeError, KeyError) as error:
+            raise UserError(
+                f"{path}: is not a result as `assay submit` writes it; remove it, or choose another --name"
+            ) from error
         if found != weights:
             raise UserError(
                 f"{target}: holds results of other weights ({found[:12]}…, this run's are {weights[:12]}…); "
@@ -187,8 +190,7 @@ def _refuse_unfinished(run: Path, result: ResultDocument) -> None:
 
 def canonical_result(result: ResultDocument) -> ResultDocument:
     """The result with the command that repeats it anywhere: no folder of the machine that it ran on."""
-    words = shlex.split(result.command)
-    weights = words[words.index("--weights") + 1] if "--weights" in words else None
+    weights = option_in(result.command, "--weights")
     request = JobRequest(
         result.model.name,
         result.task,

@@ -1,7 +1,6 @@
 """Checks of one result: its spec is current, its units are the data's, its figures follow from its records."""
 
 import math
-import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from pydantic import ValidationError
 from assay.board.submissions.problems import Problem
 from assay.board.submissions.reader import UnreadableError, check_text, parse_json
 from assay.board.submissions.register import AdmittedTask, unit_ids_sha256
+from assay.board.submissions.text import option_in
 from assay.common.canonical import canonical_sha256
 from assay.results.document import Guard, Metric, ResultDocument, Status
 from assay.runner.jobs import JobRequest, job_identity, question_identity, repeat_command
@@ -117,11 +117,7 @@ def identity_problems(checked: CheckedResult) -> Iterator[Problem]:
 
 def _command_problems(checked: CheckedResult) -> Iterator[Problem]:
     result = checked.result
-    try:
-        words = shlex.split(result.command)
-        weights = words[words.index("--weights") + 1] if "--weights" in words else None
-    except (ValueError, IndexError):
-        weights = None
+    weights = option_in(result.command, "--weights")
     if weights is not None and ("/" in weights or "\\" in weights or weights.startswith(("-", "."))):
         weights = "FILE"
     switches = switches_of(result.spec, checked.spec.id)

@@ -1,6 +1,7 @@
 """Rules for text from strangers: no markup, no control characters, no names that look like another's."""
 
 import re
+import shlex
 import unicodedata
 from typing import Annotated
 
@@ -44,6 +45,15 @@ def skeleton(name: str) -> str:
 def folder_name(name: str) -> str:
     """The folder of a model's submission: its name, with ``/`` and ``:`` written ``--``."""
     return re.sub(r"[/:]", "--", name)
+
+
+def option_in(command: str, option: str) -> str | None:
+    """The word behind ``option`` in a command of a run or a submission; None where there is none."""
+    try:
+        words = shlex.split(command)
+        return words[words.index(option) + 1]
+    except (ValueError, IndexError):
+        return None
 
 
 def plain_text(text: str) -> str:
