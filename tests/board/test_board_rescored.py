@@ -2,8 +2,10 @@
 
 import csv
 import json
+from dataclasses import replace
 
 import pytest
+import torch
 from board_place import METADATA, use_specs
 from sent_runs import (
     TASK,
@@ -29,6 +31,7 @@ from assay.board.submissions.tiers import rerun, rescore, write_finding
 from assay.common.errors import UserError
 from assay.runner.jobs import JobRequest
 from assay.runner.store import RunFolder
+from assay.tasks.adversarial.pictures import png_bytes
 
 RANKED = "worst:robust_accuracy@1/10"
 
@@ -153,6 +156,30 @@ def test_pictures_that_are_missing_or_damaged(send):
     differences = looked_at(sent).differences
     assert any("cannot be read" in text for text in differences)
     assert any("no picture was sent" in text for text in differences)
+
+
+TWICE_AS_WIDE = png_bytes(torch.zeros(1, 8, 16))
+
+
+@pytest.mark.parametrize("picture", [b"", b"<svg onload=alert(1)>", TWICE_AS_WIDE[:60], TWICE_AS_WIDE])
+def test_a_damaged_picture_of_the_hash_that_its_record_states_is_one_sentence(
+    honest_run, tmp_path, assay, picture
+):
+    run = copy_of(honest_run, tmp_path / "run")
+    forge(run, lambda record: replace(record, files=dict.fromkeys(record.files, picture)))
+    code, out, err = assay("verify-adversarial", run)
+    assert (code, out) == (2, "")
+    assert "a picture" in err
+    assert err.count("\n") == 1
+
+
+@pytest.mark.parametrize("top_k", ["1", 1.5, None, -1, [1]])
+def test_a_spec_of_a_sent_job_is_read_as_strictly_as_any(honest_run, tmp_path, assay, top_k):
+    run = copy_of(honest_run, tmp_path / "run")
+    edit_job(run, lambda document: document["spec"].update(top_k=top_k))
+    code, out, err = assay("verify-adversarial", run)
+    assert (code, out) == (2, "")
+    assert "top_k" in err
 
 
 @pytest.mark.parametrize(

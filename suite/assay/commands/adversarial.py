@@ -1,15 +1,15 @@
 """`assay verify-adversarial`: saved adversarial images, scored again. Nothing heavy is imported before it is used."""
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
 from assay.common.errors import UserError
 
 if TYPE_CHECKING:
-    from assay.tasks.base import Record
+    from assay.runner.assemble import StoredJob
+    from assay.tasks.adversarial.spec import AdversarialSpec
 
 app = typer.Typer()
 
@@ -35,16 +35,11 @@ def verify_adversarial(
     jobs = [job for job in stored if job.document["spec"]["family"] == "adversarial"]
     if not jobs:
         raise UserError(f"{directory}: holds no adversarial task; give the folder of a run that has one")
-    if sum(_verify(directory, job.document, job.records(), (model, weights)) for job in jobs):
+    if sum(_verify(directory, job, (model, weights)) for job in jobs):
         raise typer.Exit(1)
 
 
-def _verify(
-    directory: Path,
-    document: Mapping[str, Any],
-    records: "Sequence[Record]",
-    typed: tuple[str | None, Path | None],
-) -> int:
+def _verify(directory: Path, job: "StoredJob", typed: tuple[str | None, Path | None]) -> int:
     """Print one job's table; returns how many outcomes differ from the stored ones.
 
     ``typed`` are the network's name and checkpoint as the user gave them: anybody may have made the run.
@@ -55,10 +50,12 @@ def _verify(
     from assay.tasks.adversarial.saved import verify
 
     model, weights = typed
+    document, spec = job.document, cast("AdversarialSpec", job.spec)
     name = document["model"]["name"]
     trust = NamePolicy(named=frozenset([model] if model else []))
     network = load_named(model or name, str(directory), trust, weights=weights)
-    verified = list(verify(document, records, network))
+    with job.understood():
+        verified = list(verify(document, spec, job.records(), network))
     print(f"{name} · {document['task']}")
     rows = [
         [each.series, each.eps, each.images, f"{each.stored / each.images:.1%}",

@@ -56,6 +56,8 @@ class StoredJob:
         """Say in one sentence that records cannot be read: those of a run that somebody sent may hold anything."""
         try:
             yield
+        except UserError:
+            raise
         except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
             raise UserError(
                 f"{self.store.path}: its records are not what a run of this version writes ({type(error).__name__}: "

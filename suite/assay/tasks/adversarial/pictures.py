@@ -48,10 +48,17 @@ def png_bytes(image: "Tensor") -> bytes:
 
 
 def read_png(content: bytes) -> "Tensor":
-    """(C, H, W) float32 in [0, 1], as :func:`png_bytes` wrote it."""
+    """(C, H, W) float32 in [0, 1], as :func:`png_bytes` wrote it.
+
+    Raises:
+        ValueError: it is no whole picture.
+    """
     import torch
 
-    pixels = np.asarray(Image.open(io.BytesIO(content)))
+    try:
+        pixels = np.asarray(Image.open(io.BytesIO(content), formats=["PNG"]))
+    except Exception as error:  # Pillow raises many kinds on damaged files
+        raise ValueError("a picture that is no whole PNG") from error
     pixels = pixels[:, :, None] if pixels.ndim == 2 else pixels
     return torch.from_numpy(pixels.transpose(2, 0, 1).astype(np.float32)) / 255
 

@@ -54,11 +54,14 @@ class Verified:
     differing: tuple[str, ...]
 
 
-def verify(document: Mapping[str, Any], records: Sequence[Record], model: LoadedModel) -> Iterator[Verified]:
+def verify(
+    document: Mapping[str, Any], spec: AdversarialSpec, records: Sequence[Record], model: LoadedModel
+) -> Iterator[Verified]:
     """Score what a job saved.
 
     Args:
         document: the job's document.
+        spec: the one in it, as it was read.
         records: its records with their files.
         model: the job's model, on the CPU.
 
@@ -72,7 +75,7 @@ def verify(document: Mapping[str, Any], records: Sequence[Record], model: Loaded
         kept = [record for record in good if png_name(attack, Fraction(eps), record.unit_id) in record.files]
         if kept:
             saved = True
-            yield _verified(kept, attack, eps, model, document["spec"]["top_k"])
+            yield _verified(kept, attack, eps, model, spec.top_k)
     if not saved:
         raise UserError(
             f"{document['task']}: no adversarial image was saved; run it again with --save-adversarial"
@@ -112,6 +115,8 @@ def _correct(records: Sequence[Record], series: str, eps: str, model: LoadedMode
     The lower class wins a tie, as in the run.
     """
     images = [read_png(record.files[png_name(series, Fraction(eps), record.unit_id)]) for record in records]
+    if any(image.shape != model.info.input_shape for image in images):
+        raise ValueError("a picture of another size than the network's input")
     logits = model.module(torch.stack(images))
     check_logits(logits, model.info.num_classes)
     best = logits.argsort(dim=1, descending=True, stable=True)[:, :top_k].tolist()
@@ -226,7 +231,7 @@ def _read(
         image = read_png(path.read_bytes())
     except FileNotFoundError:
         return "no picture was sent"
-    except Exception:  # Pillow raises many kinds on damaged files
+    except (OSError, ValueError):
         return "the picture cannot be read"
     if image.shape != clean.shape:
         return "the picture is of another size than the network's input"
