@@ -102,6 +102,20 @@ def test_the_newest_times_of_a_chunk_count_and_torn_ones_do_not(store):
     assert [entry["wall_seconds"] for entry in store.read_times()] == [1, 2]
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"wall_seconds": 10**400}, {"wall_seconds": float("inf")}, {"cpu_seconds": float("nan")}, {"chunk": True},
+        {"waiting_seconds": "1"}, {"waiting_seconds": None}, {"peak_bytes": 2**60}, {"units": [1]}, {"device": ["cpu"]},
+    ],
+)  # fmt: skip
+def test_times_that_no_run_writes_count_as_none(store, wrong):
+    right = {"chunk": 0, "wall_seconds": 1, "cpu_seconds": 1.0, "device": "cpu"}
+    append_line(store.times_path, right)
+    append_line(store.times_path, right | {"chunk": 1} | wrong)
+    assert store.read_times() == [right]
+
+
 def test_sweeping_leaves_only_what_is_whole(store):
     (store.path / "chunks" / ".000004.jsonl.12.tmp").write_text("half")
     store.sweep()

@@ -192,7 +192,7 @@ def _time_row(result: ResultDocument, store: JobStore) -> dict[str, Any]:
         "wall_seconds": round(sum(entry["wall_seconds"] for entry in times), 3),
         "cpu_seconds": round(sum(entry["cpu_seconds"] for entry in times), 3),
         "waiting_seconds": round(sum(entry.get("waiting_seconds", 0.0) for entry in times), 3),
-        "devices": " ".join(sorted({entry["device"] for entry in times})),
+        "devices": " ".join(sorted({str(entry.get("device", "")) for entry in times})),
     }
 
 

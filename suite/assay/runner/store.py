@@ -35,6 +35,7 @@ from assay.tasks.base import Record
 _KEY = re.compile(r"[0-9a-f]{64}")
 _CHUNK_NAME = re.compile(r"\d{6}\.jsonl")
 FORMAT = {"kind": "assay-run", "schema": 1}
+_MOST = 2**53  # of seconds, bytes and counts in a log of times
 
 
 _ODD = (
@@ -415,10 +416,17 @@ class JobStore:
                     raise BrokenChunkError(f"its file {name} is missing or altered")
 
 
+_NEEDED = ("chunk", "wall_seconds", "cpu_seconds")
+_COUNTED = re.compile("chunk|units|batch_size|.*_seconds|.*_bytes")
+
+
 def _is_time(entry: Mapping[str, Any]) -> bool:
-    numbers = ("chunk", "wall_seconds", "cpu_seconds")
-    return all(type(entry.get(name)) in (int, float) for name in numbers) and all(
-        value is None or isinstance(value, int | float | str) for value in entry.values()
+    """Whether a line is one that a run writes: sums of its numbers are numbers."""
+    return all(name in entry for name in _NEEDED) and all(
+        type(value) in (int, float) and abs(value) < _MOST
+        if _COUNTED.fullmatch(name)
+        else value is None or isinstance(value, int | float | str)
+        for name, value in entry.items()
     )
 
 
