@@ -57,15 +57,15 @@ def net():
 """
 
 
-def write_task(folder: Path) -> Path:
+def write_task(folder: Path, spec: str = SAVING, units: int = UNITS) -> Path:
     """The task and its data, as if they shipped in ``folder``; with ``ASSAY_DATA`` set to it the data are found."""
     pixels, labels = load_digits(return_X_y=True)
-    images = (pixels[-UNITS:].reshape(-1, 8, 8) * 255 / 16).round().astype(np.uint8)
+    images = (pixels[-units:].reshape(-1, 8, 8) * 255 / 16).round().astype(np.uint8)
     for place in ("adversarial", "few"):
         (folder / place).mkdir(parents=True)
-    np.savez(folder / "few" / "few.npz", images=images, labels=labels[-UNITS:])
+    np.savez(folder / "few" / "few.npz", images=images, labels=labels[-units:])
     (folder / "adversarial" / "few.yaml").write_text(MANIFEST)
-    (folder / f"{TASK}.yaml").write_text(SAVING)
+    (folder / f"{TASK}.yaml").write_text(spec)
     return folder
 
 
