@@ -89,6 +89,13 @@ def test_an_image_that_a_resize_leaves_no_pixel_of_is_refused() -> None:
         model(contained).prepare(noise(1, 50, 1))
 
 
+@pytest.mark.parametrize("resize", [2**14 + 1, 10**12, 10**20, (8, 10**20)])
+def test_a_resize_that_no_memory_holds_is_refused(resize: int | tuple[int, int]) -> None:
+    huge = Preprocessing(resize=resize, crop=(8, 8), mean=(0.0,), std=(1.0,))
+    with pytest.raises(UserError, match="more than 16384 pixels a side"):
+        model(huge).prepare(noise(8, 8, 1))
+
+
 def test_an_image_of_the_crops_size_is_kept_to_the_pixel() -> None:
     plain = replace(model(Preprocessing(crop=(28, 28), mean=(0.0,), std=(1.0,))))
     image = noise(28, 28, 1)

@@ -16,6 +16,8 @@ _FILTERS = {
     "hamming": Image.Resampling.HAMMING,
 }
 
+_MOST = 2**14  # pixels a side after a resize; more would fill the memory before anything is said
+
 
 def prepared(image: NDArray[np.uint8], preprocessing: Preprocessing, name: str) -> NDArray[np.uint8]:
     """One image at a network's size, (C, H, W) uint8: channels, resize, crop.
@@ -57,6 +59,10 @@ def _resized(image: NDArray[np.uint8], preprocessing: Preprocessing, name: str) 
         raise UserError(
             f"{name} keeps the aspect ratio, and the image of {height} x {width} would have no pixel left; "
             "leave it out"
+        )
+    if max(target) > _MOST:
+        raise UserError(
+            f"{name} resizes the image of {height} x {width} to more than {_MOST} pixels a side; correct its card"
         )
     resample = _FILTERS[preprocessing.interpolation]
     picture = Image.fromarray(image[:, :, 0] if image.shape[2] == 1 else image)
