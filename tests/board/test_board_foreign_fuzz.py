@@ -128,7 +128,7 @@ def workplace(tmp_path_factory, benchmarks):
     with pytest.MonkeyPatch.context() as patch:
         use_specs(patch, benchmarks)
         patch.setattr(
-            images, "_elsewhere", lambda look, sent: look(sent)
+            images, "elsewhere", lambda look, sent: look(sent)
         )  # a process for each would take seconds
         patch.setenv("ASSAY_DATA", str(benchmarks))
         root.mkdir(parents=True)
