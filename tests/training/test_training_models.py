@@ -35,6 +35,14 @@ def test_a_trained_network_is_a_zoo_entry(trained):
     assert model.info.piecewise_linear
 
 
+@pytest.mark.parametrize(
+    "odd", [{"data": 3}, {"data": {"train": []}}, {"data": {"train": {"manifest": 2.5}}}, {}]
+)
+def test_a_recipe_in_a_card_that_holds_something_else_names_no_data(trained, tmp_path, odd):
+    card = trained.card.model_copy(update={"recipe": odd, "trained_on_sha256": "0" * 64})
+    assert card.card("trained:mine", tmp_path).trained_on.data == "its recipe's data"
+
+
 def test_what_it_answers_is_what_was_measured_while_training(trained):
     from assay.data.dataset import open_dataset
     from assay.data.manifest import load_manifest

@@ -83,7 +83,10 @@ class TrainedCard(StrictModel):
             folder: where it lies, with the list of its training images; None where nobody asks for them.
         """
         known = folder is not None and self.trained_on_sha256 is not None
-        data = ((self.recipe or {}).get("data") or {}).get("train", {}).get("manifest", "its recipe's data")
+        found: Any = self.recipe
+        for key in ("data", "train", "manifest"):
+            found = found.get(key) if isinstance(found, dict) else None
+        data = found if isinstance(found, str) else "its recipe's data"
         return Card(
             name=name,
             source=f"trained by Assay: {self.title} (recipe {self.recipe_sha256}, data {self.data_sha256})",
