@@ -10,6 +10,7 @@ from typer.core import TyperGroup
 from assay.commands import (
     accuracy,
     adversarial,
+    attacking,
     board,
     catalogue,
     device,
@@ -33,7 +34,7 @@ GROUPS: Mapping[str, Sequence[ModuleType]] = {
     "What there is": (catalogue, making),
     "One network": (accuracy, doctor, training),
     "This machine": (device,),
-    "One picture, shape or image set": (saliency, adversarial, verification, srvr, srvr_maps),
+    "One picture, shape or image set": (attacking, saliency, adversarial, verification, srvr, srvr_maps),
     "Papers": (papers,),
     "The leaderboard": (board,),
 }

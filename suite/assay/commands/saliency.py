@@ -7,14 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from assay.commands.options import DataRoots, Weights, devices
+from assay.commands.one_picture import loaded_model, picture_pixels, setting
+from assay.commands.options import DataRoots, Weights
 from assay.common.errors import UserError
 
 if TYPE_CHECKING:
-    import numpy as np
     from torch import Tensor
 
-    from assay.models.info import ModelInfo
     from assay.models.loaded import LoadedModel
     from assay.saliency.picture import Caption, Floats
 
@@ -71,8 +70,8 @@ def saliency(
     asked = _methods(method or [], every, setting or [])
     for name, settings in asked.items():
         settings_of(name, settings)
-    loaded = _loaded(model, weights, device)
-    prepared = loaded.prepare(_pixels(image, data, data_root or [], loaded.info))
+    loaded = loaded_model(model, weights, device)
+    prepared = loaded.prepare(picture_pixels(image, data, data_root or [], loaded.info))
     caption, label = _caption(loaded, prepared, target, Path(image).name)
     maps, left_out = _maps(loaded, prepared, label, asked, batch_size, every)
     from assay.saliency.picture import draw
@@ -114,7 +113,7 @@ def alignment(
     from assay.saliency.alignment import alignment_of_many, summarise
     from assay.tasks.shared.own_pictures import open_pictures
 
-    loaded = _loaded(model, weights, device)
+    loaded = loaded_model(model, weights, device)
     opened = open_pictures(data, loaded.info, data_root or [])
     images = (loaded.prepare(opened.image(sample)) for sample in opened.part(limit))
     values = alignment_of_many(loaded.module, images, score=score.value, batch_size=batch_size)
@@ -140,49 +139,7 @@ def _methods(names: list[str], every: bool, given: list[str]) -> dict[str, dict[
     if given and len(names) != 1:
         raise UserError("--set: belongs to exactly one method; name it with one --method")
     chosen = list(METHODS) if every else names
-    return {name: dict(_setting(text) for text in given) for name in chosen}
-
-
-def _setting(text: str) -> tuple[str, Any]:
-    """``samples=100`` as a key and a number, or text where it is none."""
-    key, equals, value = text.partition("=")
-    if not (key and equals and value):
-        raise UserError(f"--set: expected KEY=VALUE, found {text!r}")
-    try:
-        return key, json.loads(value)
-    except ValueError:
-        return key, value
-
-
-def _loaded(model: str, weights: Path | None, device: str) -> "LoadedModel":
-    from assay.models.zoo import load_model
-
-    return load_model(model, weights=weights, device=devices(device)[0])
-
-
-def _pixels(image: str, data: str | None, roots: list[Path], info: "ModelInfo") -> "np.ndarray[Any, Any]":
-    """The picture, uint8 (H, W, C)."""
-    from assay.data.pixels import read_picture
-
-    if data is not None:
-        return _sample(image, data, roots, info)
-    if not Path(image).is_file():
-        raise UserError(f"{image}: no such file; give a picture's path, or a sample's id with --data NAME")
-    return read_picture(Path(image), info.input_shape[0])
-
-
-def _sample(unit_id: str, data: str, roots: list[Path], info: "ModelInfo") -> "np.ndarray[Any, Any]":
-    import difflib
-
-    from assay.tasks.shared.own_pictures import open_pictures
-
-    opened = open_pictures(data, info, roots)
-    known = {sample.unit_id: sample for sample in opened.samples}
-    if unit_id not in known:
-        padded = [name for name in known if name.lstrip("0") == unit_id]
-        near = padded or difflib.get_close_matches(unit_id, known, n=3, cutoff=0.3) or list(known)[:3]
-        raise UserError(f"data set {data} has no sample {unit_id!r}; it has {', '.join(near)} and others")
-    return opened.image(known[unit_id])
+    return {name: dict(setting(text) for text in given) for name in chosen}
 
 
 def _caption(
