@@ -33,7 +33,7 @@ def attack_png(image: Tensor, adversarial: Tensor, words: AttackWords) -> bytes:
     largest = float(change.abs().max())
     amplified = 0.5 + 0.5 * change / largest if largest else change + 0.5
     factor = f"difference, x {0.5 / largest:.3g}" if largest else "no difference"
-    figure = Figure(figsize=(3 * _PANEL_INCHES, _PANEL_INCHES + 1), dpi=_DPI, layout="constrained")
+    figure = Figure(figsize=(3 * _PANEL_INCHES, _PANEL_INCHES + 0.5), dpi=_DPI, layout="constrained")
     figure.suptitle(words.title, fontsize=10)
     panels = ((image, words.before), (amplified, factor), (adversarial, words.after))
     for panel, (pixels, title) in zip(figure.subplots(1, 3), panels, strict=True):
