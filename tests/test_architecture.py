@@ -14,7 +14,9 @@ SUITE = Path(assay.__file__).parent
 LOADS_AS_NAMED = {
     "models/foreign.py:load_named": "the rule itself: after require_trusted",
     "runner/jobs.py:_model": "requests come from the command line; read_plan and rerun look at theirs before",
-    "commands/saliency.py:_loaded": "an argument of `assay saliency` and `assay alignment`",
+    "commands/one_picture.py:loaded_model": "an argument of `assay attack`, `assay saliency` and `assay alignment`",
+    "runner/bench/equality.py:records_of": "a network of the file of cases beside it, which ships",
+    "runner/bench/speed.py:opened": "one of the networks that `assay bench-device` knows, which ship",
     "commands/doctor.py:_open": "an argument of `assay doctor`",
     "commands/accuracy.py:accuracy": "`assay accuracy`'s own argument",
     "models/zoo.py:label_space_of": "`--model` of `assay run` and `assay plan`, to find its track",

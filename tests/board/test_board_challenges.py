@@ -17,7 +17,7 @@ from assay.board.submissions.folder import open_folder
 from assay.board.submissions.register import admit, read_register
 from assay.common.errors import UserError
 from assay.models.zoo import load_model
-from assay.tasks.adversarial.pictures import png_bytes
+from assay.tasks.shared.png import png_bytes
 
 RANKED = "worst:robust_accuracy@1/10"
 

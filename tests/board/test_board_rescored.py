@@ -31,7 +31,7 @@ from assay.board.submissions.tiers import rerun, rescore, write_finding
 from assay.common.errors import UserError
 from assay.runner.jobs import JobRequest
 from assay.runner.store import RunFolder
-from assay.tasks.adversarial.pictures import png_bytes
+from assay.tasks.shared.png import png_bytes
 
 RANKED = "worst:robust_accuracy@1/10"
 

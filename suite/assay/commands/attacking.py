@@ -62,7 +62,7 @@ def attack(
     from assay.api.attacking import attack as run_attack
     from assay.attacks.picture import AttackWords, attack_png
     from assay.runner.files import write_atomically
-    from assay.tasks.adversarial.pictures import png_bytes, read_png
+    from assay.tasks.shared.png import png_bytes, read_png
 
     radius = _radius(eps)
     if out.suffix.lower() != ".png":

@@ -144,14 +144,16 @@ def run(
     """Run tasks on models; only what is not stored yet is computed."""
     # How batch systems announce the end of the time: stop as after Ctrl-C, with the lock freed and the log closed.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    if not quiet:
+    if not quiet and sys.stderr.isatty():  # for who waits; elsewhere a mistake is the one line
         say(f"{out}: getting networks and data ready")  # torch alone takes seconds to be there
 
     from assay.runner import progress
     from assay.runner.choice import Choice
+    from assay.runner.jobs import JobRequest
     from assay.runner.plan import WHOLE, Shard, plan_jobs
     from assay.runner.planfile import NamedAgain, read_plan
     from assay.runner.run import Runtime, run_jobs
+    from assay.runner.store import RunFolder
     from assay.runner.worker import Limits
 
     # This machine only plans; the GPUs are those of the cluster.
@@ -177,17 +179,19 @@ def run(
             "--plan: says what to run and in which precision; leave out the options that `assay plan` was given, but "
             "for the --model, --weights, --task, --data, --set and --trust that are your own"
         )
+    requests: Sequence[JobRequest] = ()
     if plan:
         jobs = read_plan(plan, chosen[0], named)
     else:
         requests = requests_here(asked, chosen[0], skip_unavailable)
-        if not quiet:
-            say_board(requests)
         jobs = plan_jobs(requests)
     refuse_replacing(jobs, out)
     runs_on = choice.executor(max(job.request.precision.threads for job in jobs))
     display = progress.display(quiet)
     say_remarks(jobs)
+    RunFolder(out)  # refuses what is no place for a run, before anything is said of it
+    if requests and not quiet:
+        say_board(requests)
     folder = run_jobs(jobs, out, Runtime(runs_on, display, say, part, retry_errors, with_host))
     if part == WHOLE:
         print_report(folder, table)

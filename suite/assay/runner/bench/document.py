@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from assay.models.loaded import torch_device
-from assay.runner.bench.equality import CASES, TOLERANCE, UNITS_AT_LEAST, compare
+from assay.runner.bench.equality import TOLERANCE, UNITS_AT_LEAST, compare, shipped_cases
 from assay.runner.bench.speed import EPS, LARGE, SMALL, STEPS, speeds
 from assay.runner.environment import environment
 
@@ -19,10 +19,10 @@ def bench(device: str, say: Callable[[str], None] = lambda _line: None) -> dict[
     torch_device(device)
     load = LARGE if device.startswith("cuda") else SMALL
     equality = []
-    for case in CASES:
+    for case in shipped_cases():
         say(f"equality: {case.task} {' '.join(case.settings)}".rstrip())
         found = compare(case, device)
-        equality.append(asdict(case) | asdict(found) | {"passed": found.passed})
+        equality.append(case.model_dump(mode="json") | asdict(found) | {"passed": found.passed})
     say("speed")
     attacked, measured = speeds(load, device)
     info = attacked.model.info

@@ -4,9 +4,11 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from assay.common.validation import StrictModel, read_yaml, validate
 from assay.tasks.base import Record, RunContext
 from assay.tasks.families import family, load_spec
 from assay.tasks.shared.images import DataSource
@@ -15,8 +17,7 @@ TOLERANCE = 1e-3  # of a number, as a share of the larger of 1 and the number it
 UNITS_AT_LEAST = 0.9  # a step by the gradient's sign may turn on its last bit, so a unit in ten may differ
 
 
-@dataclass(frozen=True)
-class Case:
+class Case(StrictModel):
     """A small job whose records are compared.
 
     Attributes:
@@ -32,15 +33,14 @@ class Case:
     model: str = "digits_fnn"
 
 
-_SEARCHED = "brightness:0:0.3 + patch:0:0.5:3:3:2x2:median_relative_sup_found"
-CASES = (
-    Case("adversarial/digits", 10),
-    Case("corruptions/digits", 5),
-    Case("consistency/digits", 1, ('layers=["4"]', "adversarial.steps=5")),
-    Case("verification/digits", 4, ("verifier=search", "search={grid: 5}", f"headline={_SEARCHED}")),
-    Case("verification/digits", 1, ("verifier=exact",)),
-    Case("srvr/embedded-network-quick", 1, ("classes=[mug]", "image_size=64"), "efficientnet_lite0"),
-)
+class _Cases(StrictModel):
+    cases: tuple[Case, ...]
+
+
+def shipped_cases() -> tuple[Case, ...]:
+    """The cases of ``cases.yaml`` beside this module, which ask every family."""
+    path = Path(__file__).with_name("cases.yaml")
+    return validate(_Cases, read_yaml(path), str(path)).cases
 
 
 @dataclass(frozen=True)

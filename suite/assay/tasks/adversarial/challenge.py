@@ -18,11 +18,11 @@ from assay.attacks.balls import BALLS
 from assay.common.errors import UserError
 from assay.models.check import check_logits
 from assay.results.document import Metric
-from assay.tasks.adversarial.pictures import read_png
 from assay.tasks.adversarial.saved import own_network, own_pictures
 from assay.tasks.adversarial.spec import AdversarialSpec
 from assay.tasks.adversarial.summary import summarise
 from assay.tasks.base import Record, SentRecords
+from assay.tasks.shared.png import read_png
 
 _TOLERANCE = 1e-6  # pixel units; what float32 may add to a distance
 _LARGEST = 2**30  # bytes of one file, packed or not

@@ -17,10 +17,11 @@ from assay.data.dataset import Dataset
 from assay.models.loaded import LoadedModel
 from assay.tasks.adversarial.batch import CleanBatch, certainty, clean_checks, dynamic, load_batch
 from assay.tasks.adversarial.levels import EachLevel, ScoredImages, levels_of, norm_of, targets_of
-from assay.tasks.adversarial.pictures import png_bytes, png_name, rounded, sheet_name, sheet_png
+from assay.tasks.adversarial.pictures import png_name, rounded, sheet_name, sheet_png
 from assay.tasks.adversarial.proofs import ProofsFirst, certificates
 from assay.tasks.adversarial.spec import AdversarialSpec
 from assay.tasks.base import Record, RunContext, Unit
+from assay.tasks.shared.png import png_bytes
 
 
 def evaluate(

@@ -37,32 +37,6 @@ def rounded(images: "Tensor") -> "Tensor":
     return (images * 255).round().clamp(0, 255) / 255
 
 
-def png_bytes(image: "Tensor") -> bytes:
-    """One (C, H, W) image in [0, 1] as an 8-bit PNG, grey for one channel and RGB for three."""
-    import torch
-
-    pixels = (image * 255).round().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).cpu().numpy()
-    buffer = io.BytesIO()
-    Image.fromarray(pixels[:, :, 0] if pixels.shape[2] == 1 else pixels).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def read_png(content: bytes) -> "Tensor":
-    """(C, H, W) float32 in [0, 1], as :func:`png_bytes` wrote it.
-
-    Raises:
-        ValueError: it is no whole picture.
-    """
-    import torch
-
-    try:
-        pixels = np.asarray(Image.open(io.BytesIO(content), formats=["PNG"]))
-    except Exception as error:  # Pillow raises many kinds on damaged files
-        raise ValueError("a picture that is no whole PNG") from error
-    pixels = pixels[:, :, None] if pixels.ndim == 2 else pixels
-    return torch.from_numpy(pixels.transpose(2, 0, 1).astype(np.float32)) / 255
-
-
 Adversarial = Mapping[tuple[str, Fraction], tuple["Tensor", "Tensor"]]
 """By series and radius: an image's adversarial image, (C, H, W) in [0, 1], and its logits, (K,)."""
 
