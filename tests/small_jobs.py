@@ -88,6 +88,7 @@ class Stops:
 
     def __init__(self, inner, after, error=KeyboardInterrupt):
         self.inner, self.after, self.error = inner, after, error
+        self.device, self.workers = inner.device, inner.workers
 
     def run(self, tasks, watch):
         for count, result in enumerate(self.inner.run(tasks, watch)):

@@ -109,22 +109,18 @@ def _family(name: str, results: Sequence[ResultDocument], pictures: Pictures) ->
         (result.model.name, result.task): list(pictures.get((result.model.name, result.task), ()))
         for result in results
     }
-    first = next(((model, own[0]) for (model, _), own in shown.items() if own), None)
-    beside = [
-        row
+    beside = {
+        task: pictures_beside({model: own for (model, of), own in shown.items() if of == task})
         for task in dict.fromkeys(result.task for result in results)
-        for row in pictures_beside({model: own for (model, of), own in shown.items() if of == task})
-    ]
-    apart = {id(figure) for row in beside for _, figure in row.pictures} | (
-        {id(first[1])} if first else set()
-    )
+    }
+    first = next(((model, own.pop(0)) for (model, _), own in shown.items() if own), None)
     failed = dict.fromkeys(guard.name for result in results for guard in result.failed_guards)
     return {
         "name": name,
         "title": family_title(name),
         "together": [_figure(figure) for figure in charts_together(results)],
         "failed": list(failed),
-        "beside": [_row_of_pictures(row) for row in beside],
+        "beside": [_row_of_pictures(row) for rows in beside.values() for row in rows],
         "pictured": first[0] if first else "",
         "picture": _figure(first[1]) if first else None,
         "sections": [
@@ -136,7 +132,7 @@ def _family(name: str, results: Sequence[ResultDocument], pictures: Pictures) ->
                 "figures": [
                     _figure(figure)
                     for figure in shown[result.model.name, result.task]
-                    if id(figure) not in apart
+                    if figure.kind != "png" or figure.name not in {row.name for row in beside[result.task]}
                 ],
                 "numbers": [
                     (metric, format_value(metric), format_interval(metric).strip(" []"))

@@ -2,6 +2,9 @@
 
 from assay.common.shown import on_one_line
 
+LISTED = "\n  - "
+"""Before each thing of a list in a message."""
+
 
 class UserError(ValueError):
     """Something the user can mend; its text says what, where and how, in one sentence.
@@ -10,5 +13,9 @@ class UserError(ValueError):
     """
 
     def __str__(self) -> str:
-        """The sentence on one line; what it quotes of a stranger's file cannot steer a terminal."""
-        return on_one_line(super().__str__().replace("\n", " "))
+        """The sentence on one line, and each thing of a list on its own.
+
+        What it quotes of a stranger's file cannot steer a terminal, nor begin a line but in a list.
+        """
+        parts = super().__str__().split(LISTED)
+        return LISTED.join(on_one_line(part.replace("\n", " ")) for part in parts)

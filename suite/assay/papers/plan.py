@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from assay.common.errors import UserError
+from assay.common.errors import LISTED, UserError
 from assay.data.draw import Draw
 from assay.models.places import downloads_allowed
 from assay.models.trained import PREFIX
@@ -31,7 +31,7 @@ ZOO = None  # the "seed" of a model that is not trained here
 
 def bullets(sentences: Sequence[str]) -> str:
     """The sentences as lines of their own; all but the first line of a text."""
-    return "".join(f"\n  - {sentence}" for sentence in sentences)
+    return "".join(LISTED + sentence for sentence in sentences)
 
 
 @dataclass(frozen=True)

@@ -148,6 +148,8 @@ def _request(entry: Any) -> JobRequest:
     What a request has had only since plans were written may be missing.
     """
     entry = {**_LATER_FIELDS, **entry}
+    if isinstance(entry.get("precision"), dict):
+        entry["precision"] = {"channels_last": False, **entry["precision"]}
     request = TypeAdapter(JobRequest).validate_json(json.dumps(entry), strict=True)
     again = json.loads(json.dumps(asdict(request)))
     if entry != again:

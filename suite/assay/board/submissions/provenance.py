@@ -66,6 +66,7 @@ class ProvenanceDocument(StrictModel):
     written_utc: str
     environments: dict[str, dict[str, Any]]
     used: dict[PlainText, Seconds | Count | None]
+    on_host: PlainText | None = None
 
 
 def provenance_problems(file: str, data: bytes, job_key: str) -> Iterator[Problem]:
