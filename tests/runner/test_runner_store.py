@@ -1,5 +1,6 @@
 """A chunk comes back as it was written, or is found broken: never anything between."""
 
+import hashlib
 import json
 
 import pytest
@@ -159,3 +160,14 @@ def test_a_run_killed_before_its_first_file_was_named_can_be_begun_again(tmp_pat
     (tmp_path / ".run.json.4711.tmp").write_text('{"ki')
     RunFolder(tmp_path)
     assert RunFolder.existing(tmp_path).index() == []
+
+
+def test_an_error_that_no_text_can_hold_is_a_broken_chunk(tmp_path):
+    store = JobStore(tmp_path, "a" * 64)
+    store.write_chunk(0, [Record("x", error="lost")])
+    path = store.chunk_path(0)
+    _, _, rest = path.read_bytes().partition(b"\n")
+    rest = rest.replace(b'"lost"', b'"\\ud800"')
+    path.write_bytes(b'{"sha256":"%s"}\n' % hashlib.sha256(rest).hexdigest().encode() + rest)
+    with pytest.raises(BrokenChunkError, match="not of this version"):
+        store.read_chunk(0)

@@ -301,6 +301,7 @@ class JobStore:
             raise TypeError("a record without a name or values")
         if not isinstance(document["error"], str | None):
             raise TypeError("an error that is no text")
+        (document["error"] or "").encode()  # a lone surrogate, which JSON can spell, is a ValueError
         paths = {name: self.file_path(name) for name in document.get("files", {})}
         return Record(document["unit_id"], document["values"], document["error"], StoredFiles(paths))
 
