@@ -4,7 +4,7 @@ import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -12,6 +12,9 @@ from assay.board.submissions.problems import Problem, printable
 from assay.commands.options import BOARD
 from assay.common.errors import UserError
 from assay.common.shown import on_one_line
+
+if TYPE_CHECKING:
+    from assay.board.submissions.challenges import Sent
 
 app = typer.Typer()
 
@@ -185,13 +188,15 @@ def rescore(
 
     With --challenge, images from elsewhere lower the row's figures, if each lies in its ball and fools the network.
     """
-    from assay.board.submissions import tiers
+    from assay.board.submissions import challenges, tiers
     from assay.board.submissions.images import SavedImages
 
     if challenge:
         if images is None or by is None:
             raise UserError("--challenge: needs the images with --images, and who found them with --by")
-        _challenge(submission, board, tuple(data_root or ()), (images, by, model, weights))
+        today = datetime.now(UTC).date().isoformat()
+        sent = challenges.Sent(images, by, today, tiers.model_of(submission, model), weights)
+        _challenge(submission, board, tuple(data_root or ()), sent)
         return
 
     saved = SavedImages(images, tiers.model_of(submission, model), weights) if images else None
@@ -236,18 +241,10 @@ def rerun(
     _report_finding(tiers.write_finding(board, submission, finding), finding)
 
 
-def _challenge(
-    submission: Path,
-    board: Path,
-    roots: tuple[Path, ...],
-    given: tuple[Path, str, str | None, Path | None],
-) -> None:
+def _challenge(submission: Path, board: Path, roots: tuple[Path, ...], sent: "Sent") -> None:
     """Hold images from elsewhere against a submission, and print what they lower."""
-    from assay.board.submissions import challenges, tiers
+    from assay.board.submissions import challenges
 
-    images, by, model, weights = given
-    today = datetime.now(UTC).date().isoformat()
-    sent = challenges.Sent(images, by, today, tiers.model_of(submission, model), weights)
     path = challenges.place_of(board, submission)
     document = challenges.challenge(submission, _against(board), roots, sent, path)
     challenges.write_challenges(path, document)

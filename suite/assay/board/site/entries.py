@@ -9,7 +9,7 @@ from typing import Any
 from pydantic_core import from_json
 
 from assay.board.site.history import Commit
-from assay.board.submissions.challenges import CHALLENGES
+from assay.board.submissions.challenges import CHALLENGES, read_challenges
 from assay.board.submissions.documents import (
     MANIFEST,
     METADATA,
@@ -127,11 +127,7 @@ def read_entry(board: Path, folder: Path, commits: Mapping[str, tuple[Commit, ..
                 findings[tier] = finding
                 if made := commits.get(name):
                     seen[tier] = made[0]
-    challenges: ChallengesDocument | None = None
-    name = f"tiers/{folder.name}/{CHALLENGES}"
-    if (board / name).is_file():
-        found = parse_document(ChallengesDocument, name, read_bytes(board, name, MIB))
-        challenges = found if found.manifest_sha256 == sha256 else None
+    challenges = read_challenges(board, f"tiers/{folder.name}/{CHALLENGES}", sha256)
     documents = [*findings.values(), *([challenges] if challenges else [])]
     parts = [version, sha256, *(document.model_dump_json() for document in documents), repr(seen)]
     return Entry(

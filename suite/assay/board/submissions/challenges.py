@@ -21,7 +21,7 @@ from assay.common.errors import UserError
 from assay.common.version import VERSION
 from assay.results.document import Status
 from assay.runner.files import write_atomically
-from assay.tasks.base import ReferenceNetwork, SentRecords
+from assay.tasks.base import ReferenceNetwork, SentRecords, Witness
 from assay.tasks.families import family
 from assay.tasks.shared.images import DataSource
 
@@ -65,23 +65,29 @@ def challenge(
     files = opened(folder, board)
     if not sent.images.exists():
         raise UserError(f"{sent.images}: no such file or folder; give the challenge's images")
-    earlier = _earlier(before, files.manifest_sha256)
+    earlier = read_challenges(before.parent, before.name, files.manifest_sha256)
     tasks: dict[str, TaskChallenge] = dict(earlier.tasks) if earlier else {}
     said: list[UserError] = []
+    images_sha256 = _sha256(sent.images)
     taken = 0
     for task in files.tasks:
         checked = checked_task(files, task, board)
         witness = family(checked.spec.spec.family).witness
         if witness is None or checked.result.status is not Status.COMPLETE:
             continue
+        looked_at = _sent_records(files, checked, sent, roots)
         try:
-            found: Mapping[str, float] = images.elsewhere(
-                witness.challenge, _sent_records(files, checked, sent, roots)
-            )
+            found: Mapping[str, float] = images.elsewhere(witness.challenge, looked_at)
         except UserError as error:
             said.append(error)
             continue
-        tasks[task] = _lowered(files, checked, sent, found, tasks.get(task))
+        best = dict(tasks[task].best) if task in tasks else {}
+        for unit, distance in found.items():
+            if unit not in best or distance < best[unit].distance:  # the first where two tie
+                best[unit] = Challenge(
+                    by=sent.by, date=sent.date, distance=distance, images_sha256=images_sha256
+                )
+        tasks[task] = _lowered(witness, looked_at, checked, best)
         taken += 1
     if not taken:
         raise said[0] if said else UserError(f"{folder}: has no result that adversarial images could lower")
@@ -102,29 +108,14 @@ def _sent_records(
 
 
 def _lowered(
-    files: SubmissionFiles,
-    checked: CheckedResult,
-    sent: Sent,
-    found: Mapping[str, float],
-    before: TaskChallenge | None,
+    witness: Witness[Any], sent: SentRecords[Any], checked: CheckedResult, best: Mapping[str, Challenge]
 ) -> TaskChallenge:
-    """What this challenge and all before it leave; each unit's best is the nearest image, the first where two tie."""
-    best = dict(before.best) if before else {}
-    for unit, distance in found.items():
-        if unit not in best or distance < best[unit].distance:
-            best[unit] = Challenge(
-                by=sent.by, date=sent.date, distance=distance, images_sha256=_sha256(sent.images)
-            )
-    witness = family(checked.spec.spec.family).witness
-    assert witness is not None
-    metrics, earlier = witness.lowered(
-        checked.spec.spec,
-        read_records(files, checked.result.task),
-        {unit: each.distance for unit, each in best.items()},
-    )
+    """What all challenges leave of a result; each unit's best is the nearest image."""
+    distances = {unit: each.distance for unit, each in best.items()}
+    metrics, earlier = witness.lowered(sent.spec, sent.records, distances)
     stated = {metric.name: metric for metric in checked.result.metrics}
     return TaskChallenge(
-        best=best,
+        best=dict(best),
         earlier=tuple(earlier),
         figures={
             metric.name: LoweredFigure(
@@ -150,11 +141,15 @@ def _sha256(place: Path) -> str:
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def _earlier(path: Path, manifest_sha256: str) -> ChallengesDocument | None:
-    """Challenges of before, of exactly this submission."""
-    if not path.is_file():
+def read_challenges(root: Path, name: str, manifest_sha256: str) -> ChallengesDocument | None:
+    """The challenges in a file of the folder ``root``, if it is there and of exactly this submission.
+
+    Raises:
+        UnreadableError: it is not what `assay rescore --challenge` writes.
+    """
+    if not (root / name).is_file():
         return None
-    document = parse_document(ChallengesDocument, path.name, read_bytes(path.parent, path.name, MIB))
+    document = parse_document(ChallengesDocument, name, read_bytes(root, name, MIB))
     return document if document.manifest_sha256 == manifest_sha256 else None
 
 

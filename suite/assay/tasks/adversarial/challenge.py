@@ -3,6 +3,7 @@
 The images are data, arrays or PNGs, and are asked about in a fresh pass. No attack is known here.
 """
 
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from assay.attacks.balls import BALLS
 from assay.common.errors import UserError
 from assay.models.check import check_logits
 from assay.results.document import Metric
-from assay.tasks.adversarial.saved import own_network, own_pictures
+from assay.tasks.adversarial.saved import answered, own_network, own_pictures
 from assay.tasks.adversarial.spec import AdversarialSpec
 from assay.tasks.adversarial.summary import summarise
 from assay.tasks.base import Record, SentRecords
@@ -76,13 +77,7 @@ def _answers(
         logits, before = module(images), module(clean)
     for each in (logits, before):
         check_logits(each, each.shape[1])
-    return _right(logits, labels, spec.top_k).tolist(), (~_right(before, labels, spec.top_k)).tolist()
-
-
-def _right(logits: Tensor, labels: Tensor, top_k: int) -> Tensor:
-    """(n,) bool: the label among the highest logits; the lower class wins a tie, as in a run."""
-    best = logits.argsort(dim=1, descending=True, stable=True)[:, :top_k]
-    return (best == labels[:, None]).any(1)
+    return answered(logits, labels, spec.top_k).tolist(), (~answered(before, labels, spec.top_k)).tolist()
 
 
 def _refused(name: str, what: str, mend: str) -> UserError:
@@ -133,8 +128,6 @@ def _read(path: Path) -> Tensor:
 
 def _arrays(place: Path) -> tuple[NDArray[Any], NDArray[Any]]:
     """``unit_ids`` and ``images`` of an npz file, in which nothing is pickled."""
-    import zipfile
-
     try:
         with zipfile.ZipFile(place) as packed:
             if sum(part.file_size for part in packed.infolist()) > _LARGEST:

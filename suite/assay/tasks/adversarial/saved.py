@@ -112,17 +112,21 @@ def _verified(records: Sequence[Record], series: str, eps: str, model: LoadedMod
 
 @torch.no_grad()
 def _correct(records: Sequence[Record], series: str, eps: str, model: LoadedModel, top_k: int) -> list[bool]:
-    """Whether each image, read from its PNG, has its label among the ``top_k`` highest logits.
-
-    The lower class wins a tie, as in the run.
-    """
+    """Whether each image, read from its PNG, has its label among the ``top_k`` highest logits."""
     images = [read_png(record.files[png_name(series, Fraction(eps), record.unit_id)]) for record in records]
     if any(image.shape != model.info.input_shape for image in images):
         raise ValueError("a picture of another size than the network's input")
     logits = model.module(torch.stack(images))
     check_logits(logits, model.info.num_classes)
-    best = logits.argsort(dim=1, descending=True, stable=True)[:, :top_k].tolist()
-    return [record.values["label"] in row for record, row in zip(records, best, strict=True)]
+    labels = torch.tensor([record.values["label"] for record in records])
+    answers: list[bool] = answered(logits, labels, top_k).tolist()
+    return answers
+
+
+def answered(logits: Tensor, labels: Tensor, top_k: int) -> Tensor:
+    """(n,) bool: each label among the ``top_k`` highest of its row; the lower class wins a tie, as in the run."""
+    best = logits.argsort(dim=1, descending=True, stable=True)[:, :top_k]
+    return (best == labels[:, None]).any(1)
 
 
 def stated(record: Record, attack: AttackSettings, eps: Fraction) -> Mapping[str, Any]:
