@@ -9,7 +9,7 @@ from operator import ne
 from statistics import fmean
 
 from assay.results.document import Guard
-from assay.tasks.adversarial.records import Outcomes, Row
+from assay.tasks.adversarial.records import Outcomes, Row, proved
 from assay.tasks.adversarial.spec import AdversarialSpec
 from assay.tasks.base import Record
 from assay.tasks.shared.own_answers import labels_are_answers
@@ -267,24 +267,21 @@ def _bounded_by_clean(spec: AdversarialSpec, outcomes: Outcomes) -> Guard:
 
 
 def _proofs_hold(spec: AdversarialSpec, outcomes: Outcomes) -> Guard:
-    proofs = [record.values["certified"] for record in outcomes.records]
-    broken = proved = tried = 0
+    claimed = broken = tried = 0
     for eps in (eps for eps in spec.radii if eps > 0 or spec.proofs is None):
-        holds = [proof is not None and proof["holds"][str(eps)] for proof in proofs]
-        proved += sum(holds)
-        for number, attack in enumerate(spec.attacks):
-            column = outcomes.of(attack, eps)
-            broken += sum(sure and not row["correct"] for sure, row in zip(holds, column, strict=True))
-            # What is proved takes no steps, unless it was tried all the same.
-            met = (
-                sure and (row["steps"] > 0 or not row["correct"])
-                for sure, row in zip(holds, column, strict=True)
-            )
-            tried += sum(met) if number == 0 else 0
-    known = next((proof for proof in proofs if proof is not None), None)
+        holds = [proved(record, eps) for record in outcomes.records]
+        claimed += sum(holds)
+        for attack in spec.attacks:
+            broken += sum(not stands for stands in compress(outcomes.correct(attack, eps), holds))
+        # What is proved takes no steps, unless the list's first attack tried it all the same.
+        first = compress(outcomes.of(spec.attacks[0], eps), holds)
+        tried += sum(row["steps"] > 0 or not row["correct"] for row in first)
+    known = next(
+        (proof for record in outcomes.records if (proof := record.values["certified"]) is not None), None
+    )
     how = known["proof"] if known else "none: the network has layers without bounds"
     if spec.proofs is not None:
-        how += f"; {tried} of {proved} proved outcomes, drawn by seed, were attacked all the same"
+        how += f"; {tried} of {claimed} proved outcomes, drawn by seed, were attacked all the same"
     return Guard.none_found(
         "proofs_hold", broken, f"outcomes in which an attack broke what is proved (proof: {how})"
     )

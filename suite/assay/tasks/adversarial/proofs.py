@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import cached_property, lru_cache
 from typing import Any
 
 import torch
@@ -115,9 +116,15 @@ def _closed_form(clean: Clean, eps: float) -> Tensor:
 
 def _by_lipschitz(clean: Clean, eps: float) -> Tensor:
     own = clean.logits.gather(1, clean.labels[:, None])
-    slopes = margin_slopes(clean.graph).to(clean.logits)[clean.labels]
+    slopes = _slopes(clean.graph).to(clean.logits)[clean.labels]
     margins = own - clean.logits - eps * slopes
     return margins.scatter(1, clean.labels[:, None], torch.inf).amin(1)
+
+
+@lru_cache(maxsize=1)
+def _slopes(graph: ReluGraph) -> Tensor:
+    """They are of the network alone: the same at every radius, and costly where layers are wide."""
+    return margin_slopes(graph)
 
 
 _MARGINS: Mapping[str, Callable[[Clean, float], Tensor]] = {
@@ -182,7 +189,7 @@ class ProofsFirst:
         """Take in what the list left at a radius."""
         self.fallen = self.fallen | last.fell(self.batch)
 
-    @property
+    @cached_property
     def tried(self) -> Tensor:
         """(N,) bool: the sample in which proofs and attacks are held against each other; it depends on seeds alone."""
         seeds = [self.batch.context.seed(unit_id, "proofs") for unit_id in self.batch.unit_ids]
