@@ -12,7 +12,7 @@ from assay.runner.environment import environment
 from assay.runner.jobs import JobRequest, OpenJob, open_job
 from assay.runner.precision import apply
 from assay.runner.usage import Usage, counted_passes
-from assay.runner.work import part_of, told
+from assay.runner.work import shared
 from assay.tasks.base import NotApplicableError, Record, RunContext, Unit
 from assay.tasks.shared.loading import LoadedPicture, Loader, Prefetcher
 
@@ -98,20 +98,12 @@ class ChunkResult:
         found, first = [], 0
         for task in self.task.by_chunk():
             units = len(task.unit_ids)
-            share = units / len(self.records)
-            shared = {
-                name: round(value * share, 6) if name.endswith("_seconds") or name in COUNTED else value
-                for name, value in self.times.items()
-            }
-            shared |= part_of(told([self.times]), first, first + units, len(self.records))
-            times = shared | {"chunk": task.chunk, "units": units, "together": len(self.task.chunks)}
+            own = shared(self.times, first, first + units, len(self.records))
+            times = own | {"chunk": task.chunk, "units": units, "together": len(self.task.chunks)}
             records = self.records[first : first + units]
             found.append(ChunkResult(task, records, times, self.environment))
             first += units
         return found
-
-
-COUNTED = ("passes", "images")  # of the network, in the times of a chunk
 
 
 def compute(task: ChunkTask, device: str, advance: Advance, on_start: Callable[[], None]) -> ChunkResult:

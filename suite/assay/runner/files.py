@@ -9,7 +9,7 @@ from typing import Any
 
 from assay.common.atomic import as_user_error, write_atomically
 
-__all__ = ["LogFile", "append_line", "path_name", "read_lines", "write_atomically"]
+__all__ = ["LogFile", "append_line", "path_name", "read_lines", "text_of", "write_atomically"]
 
 
 # No link is followed where the system can tell, and Windows changes no line ends.
@@ -100,3 +100,14 @@ def _part_name(part: str) -> str:
     if part.endswith("."):
         part = f"{part[:-1]}_"
     return f"_{part}" if _DEVICES.match(part) else part
+
+
+def text_of(value: object) -> str:
+    """The value as text.
+
+    Raises:
+        ValueError: a lone surrogate, which JSON can spell and no file can hold.
+    """
+    text = str(value)
+    text.encode()
+    return text

@@ -17,7 +17,7 @@ from assay.common.errors import UserError
 from assay.common.validation import validate
 from assay.models.info import Fingerprint, same_answers
 from assay.results.document import DataCard, ModelCard, TrainingOverlap
-from assay.runner.files import read_lines, write_atomically
+from assay.runner.files import read_lines, text_of, write_atomically
 from assay.tasks.base import Record
 
 _CHUNK_NAME = re.compile(r"\d{6}\.jsonl")
@@ -301,7 +301,7 @@ class JobStore:
             raise TypeError("a record without a name or values")
         if not isinstance(document["error"], str | None):
             raise TypeError("an error that is no text")
-        (document["error"] or "").encode()  # a lone surrogate, which JSON can spell, is a ValueError
+        text_of(document["error"])
         paths = {name: self.file_path(name) for name in document.get("files", {})}
         return Record(document["unit_id"], document["values"], document["error"], StoredFiles(paths))
 

@@ -19,7 +19,9 @@ from assay.runner.progress import duration
 from assay.specs.task_spec import shipped_specs
 from assay.tasks.shared.overrides import OPTION
 
-_LATER_FIELDS: Mapping[str, Any] = {"settings": [], "name": None, "draw": Draw.FIRST.value}
+_LATER_FIELDS: Mapping[str, Any] = {
+    "settings": [], "name": None, "draw": Draw.FIRST.value, "precision": {"channels_last": False},
+}  # fmt: skip
 KIND = {"kind": "assay-plan", "schema": 1}
 
 
@@ -142,14 +144,22 @@ def read_plan(path: Path, device: str, named: NamedAgain | None = None) -> list[
     return jobs
 
 
+def _with_later(entry: Any, later: Mapping[str, Any]) -> dict[str, Any]:
+    """The entry with what it lacks of ``later``, in its blocks too; a block that is not there stays missing."""
+    blocks = {name: block for name, block in later.items() if isinstance(block, Mapping)}
+    filled = {**{name: value for name, value in later.items() if name not in blocks}, **entry}
+    for name, block in blocks.items():
+        if isinstance(filled.get(name), dict):
+            filled[name] = _with_later(filled[name], block)
+    return filled
+
+
 def _request(entry: Any) -> JobRequest:
     """The request that was written as ``entry``, which must say all of it and nothing else.
 
     What a request has had only since plans were written may be missing.
     """
-    entry = {**_LATER_FIELDS, **entry}
-    if isinstance(entry.get("precision"), dict):
-        entry["precision"] = {"channels_last": False, **entry["precision"]}
+    entry = _with_later(entry, _LATER_FIELDS)
     request = TypeAdapter(JobRequest).validate_json(json.dumps(entry), strict=True)
     again = json.loads(json.dumps(asdict(request)))
     if entry != again:

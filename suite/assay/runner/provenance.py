@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from assay.common.canonical import canonical_sha256
-from assay.runner.chunks import COUNTED, ChunkResult
+from assay.runner.chunks import ChunkResult
 from assay.runner.files import path_name, write_atomically
 from assay.runner.job_store import JobStore
 from assay.runner.jobs import Job
 from assay.runner.store import RunFolder
+from assay.runner.work import COUNTED
 
 
 class Provenance:

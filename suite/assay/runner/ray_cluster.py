@@ -8,7 +8,7 @@ import os
 import socket
 import sys
 from collections.abc import Generator, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -64,10 +64,13 @@ class _Session:
 
     def __init__(self, ray: Any, cluster: RayCluster) -> None:
         self._ray, self._cluster = ray, cluster
-        self._gpus = 1 if cluster.device == "cuda" else 0
         # Without max_calls=0 Ray ends a worker that used a GPU after each task, and its models with it.
         options = {"num_cpus": cluster.threads, "max_retries": RETRIES_BY_RAY, "max_calls": 0}
-        self._remote = ray.remote(**options)(_run_on_worker)
+        remote = ray.remote(**options)(_run_on_worker)
+        gpus = 1 if cluster.device == "cuda" else 0
+        self._remote = {True: remote.options(num_gpus=gpus), False: remote.options(num_gpus=0)}
+        setting = WorkerSetting(cluster.device, cluster.limits, str(Path.cwd()), tuple(sys.path))
+        self._setting = {True: setting, False: replace(setting, device="cpu")}
         self._pending: dict[Any, ChunkTask] = {}
         self._lost: dict[tuple[str, int], int] = {}
 
@@ -98,9 +101,8 @@ class _Session:
         return slots(self._ray.cluster_resources(), device, self._cluster.threads)
 
     def _submit(self, task: ChunkTask) -> None:
-        gpus, device = (self._gpus, self._cluster.device) if task.needs_gpu else (0, "cpu")
-        desk = WorkerSetting(device, self._cluster.limits, str(Path.cwd()), tuple(sys.path))
-        self._pending[self._remote.options(num_gpus=gpus).remote(task, desk)] = task
+        remote, setting = self._remote[task.needs_gpu], self._setting[task.needs_gpu]
+        self._pending[remote.remote(task, setting)] = task
 
     def _result(self, reference: Any, task: ChunkTask, watch: Watch) -> ChunkResult | None:
         """The task's result; None where its worker was lost for good and it is handed in again."""

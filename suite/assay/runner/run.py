@@ -129,8 +129,9 @@ def _compute(folder: RunFolder, surveys: Sequence[Survey], runtime: Runtime) -> 
 
 def _tasks(surveys: Sequence[Survey], recorder: "_RunRecorder", executor: Executor) -> Iterator[ChunkTask]:
     """The missing chunks, without jobs that turn out to be not applicable."""
+    device, workers = executor.device, executor.workers  # a cluster is asked for them
     for found in surveys:
-        for task in found.tasks(executor.device, executor.workers):
+        for task in found.tasks(device, workers):
             if task.key in recorder.refused:
                 break
             yield task

@@ -21,7 +21,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from assay.common.errors import UserError
-from assay.runner.files import write_atomically
+from assay.runner.files import text_of, write_atomically
 from assay.runner.job_store import JobStore
 
 _KEY = re.compile(r"[0-9a-f]{64}")
@@ -86,7 +86,7 @@ class RunFolder:
             return []
         try:
             entries = json.loads(path.read_text(encoding="utf-8"))
-            found = [{name: _text(entry[name]) for name in ("model", "task", "key")} for entry in entries]
+            found = [{name: text_of(entry[name]) for name in ("model", "task", "key")} for entry in entries]
             return [entry | {"key": checked_key(entry["key"])} for entry in found]
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise UserError(
@@ -150,10 +150,3 @@ def _check_format(marker: Path) -> None:
             f"{marker}: this Assay reads runs of schema {FORMAT['schema']}, found {found!r}; "
             "use the version that wrote it, or another --out"
         )
-
-
-def _text(value: object) -> str:
-    """The value as text; a lone surrogate, which JSON can spell, is a ValueError."""
-    text = str(value)
-    text.encode()
-    return text

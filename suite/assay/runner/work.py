@@ -1,9 +1,13 @@
-"""What families tell of their work beside the times: forward and backward passes by name. Never part of an answer."""
+"""What a chunk's work took, as sums and shares of logs of times. Never part of an answer.
+
+Seconds and counts of passes are spent, as are the forward and backward passes that families tell of by name.
+"""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+COUNTED = ("passes", "images")  # of the network, in the times of a chunk
 _KINDS = ("forward", "backward")
 
 
@@ -15,6 +19,24 @@ def told(entries: Iterable[Mapping[str, Any]]) -> Counter[str]:
             if name.partition(":")[0] in _KINDS and type(count) is int:
                 total[name] += count
     return total
+
+
+def summed(times: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The times of parts as those of the whole: of the last part, with the sums of what is spent."""
+    spent = {name for part in times for name in part if _is_spent(name)}
+    sums = {name: round(sum(part.get(name, 0) for part in times), 6) for name in spent}
+    return {**times[-1], **sums, **told(times)}
+
+
+def shared(times: Mapping[str, Any], first: int, end: int, units: int) -> dict[str, Any]:
+    """The times of ``units`` as those of the units from ``first`` to before ``end``, what is spent shared out."""
+    share = (end - first) / units
+    own = {name: round(value * share, 6) if _is_spent(name) else value for name, value in times.items()}
+    return own | part_of(told([times]), first, end, units)
+
+
+def _is_spent(name: str) -> bool:
+    return name.endswith("_seconds") or name in COUNTED
 
 
 def part_of(passes: Mapping[str, int], first: int, end: int, units: int) -> dict[str, int]:

@@ -2,14 +2,14 @@
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
 from assay.common.children import Child, ChildLostError, answer, taken
-from assay.runner.chunks import COUNTED, ChunkResult, ChunkTask, compute
-from assay.runner.work import told
+from assay.runner.chunks import ChunkResult, ChunkTask, compute
+from assay.runner.work import summed
 from assay.tasks.base import Record
 
 ATTEMPTS = 2
@@ -136,14 +136,7 @@ def run_surely(worker: Worker, task: ChunkTask, limits: Limits, listener: Listen
 def _chunk_by_chunk(worker: Worker, task: ChunkTask, limits: Limits, listener: Listener) -> ChunkResult:
     results = [run_surely(worker, part, limits, listener) for part in task.by_chunk()]
     records = tuple(record for result in results for record in result.records)
-    return ChunkResult(task, records, _summed([result.times for result in results]), results[-1].environment)
-
-
-def _summed(times: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The times of parts as those of the whole: of the last part, with the sums of what is spent."""
-    spent = {name for part in times for name in part if name.endswith("_seconds") or name in COUNTED}
-    sums = {name: round(sum(part.get(name, 0) for part in times), 6) for name in spent}
-    return {**times[-1], **sums, **told(times)}
+    return ChunkResult(task, records, summed([result.times for result in results]), results[-1].environment)
 
 
 def _unit_by_unit(worker: Worker, task: ChunkTask, limits: Limits, listener: Listener) -> ChunkResult:
@@ -162,7 +155,7 @@ def _unit_by_unit(worker: Worker, task: ChunkTask, limits: Limits, listener: Lis
             listener.advance(unit, 1.0)
             records.append(Record(unit.unit_ids[0], error=f"WorkerLost: {error}"))
     times = {
-        **(_summed([result.times for result in results]) if results else _NOTHING),
+        **(summed([result.times for result in results]) if results else _NOTHING),
         "chunk": task.chunk,
         "units": len(records),
         "wall_seconds": round(time.perf_counter() - started, 6),

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import cycle, islice
+from statistics import median_high
 from typing import TYPE_CHECKING, Any
 
 from assay.common.errors import UserError
@@ -197,7 +198,7 @@ def _measured(program: str, arithmetic: str, load: Load, device: str, attack: Ca
     return Speed(
         program,
         arithmetic,
-        images_per_second=load.batch / _median(seconds),
+        images_per_second=load.batch / median_high(seconds),
         peak_device_bytes=torch.cuda.max_memory_allocated(device) if on_gpu else peak_bytes(),
         waited=_waited(attack, device) if on_gpu else None,
         broken=broken,
@@ -225,7 +226,3 @@ def _waited(attack: Callable[[], Any], device: str) -> float:
         seconds = _timed(attack, device)
     busy = sum(event.self_device_time_total for event in seen.key_averages()) / 1e6
     return max(0.0, 1 - float(busy) / seconds)
-
-
-def _median(values: Sequence[float]) -> float:
-    return sorted(values)[len(values) // 2]
