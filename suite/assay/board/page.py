@@ -113,6 +113,7 @@ def _family(name: str, results: Sequence[ResultDocument], pictures: Pictures) ->
         task: pictures_beside({model: own for (model, of), own in shown.items() if of == task})
         for task in dict.fromkeys(result.task for result in results)
     }
+    shared = {task: {row.name for row in rows} for task, rows in beside.items()}
     first = next(((model, own.pop(0)) for (model, _), own in shown.items() if own), None)
     failed = dict.fromkeys(guard.name for result in results for guard in result.failed_guards)
     return {
@@ -132,7 +133,7 @@ def _family(name: str, results: Sequence[ResultDocument], pictures: Pictures) ->
                 "figures": [
                     _figure(figure)
                     for figure in shown[result.model.name, result.task]
-                    if figure.kind != "png" or figure.name not in {row.name for row in beside[result.task]}
+                    if figure.kind != "png" or figure.name not in shared[result.task]
                 ],
                 "numbers": [
                     (metric, format_value(metric), format_interval(metric).strip(" []"))

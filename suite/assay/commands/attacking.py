@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from assay.commands.one_picture import loaded_model, picture_pixels, setting
+from assay.commands.one_picture import loaded_model, picture_pixels, require_class, setting
 from assay.commands.options import DataRoots, Weights
 from assay.common.errors import UserError
 
@@ -57,10 +57,9 @@ def attack(
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:1.")] = "auto",
 ) -> None:
     """Attack one picture: its adversarial, the difference, and what the network says of both."""
-    import torch
-
     from assay.api.attacking import attack as run_attack
     from assay.attacks.picture import AttackWords, attack_png
+    from assay.models.loaded import device_of
     from assay.runner.files import write_atomically
     from assay.tasks.shared.png import png_bytes, read_png
 
@@ -71,7 +70,7 @@ def attack(
     loaded = loaded_model(model, weights, device)
     _check_classes(loaded.info, label, target)
     pixels = loaded.prepare(picture_pixels(image, data, data_root or [], loaded.info))
-    where = next((each.device for each in loaded.module.parameters()), torch.device("cpu"))
+    where = device_of(loaded.module)
     before = _answer(loaded.module, pixels.to(where))
     true = int(before.argmax()) if label is None else label
     found = run_attack(
@@ -120,11 +119,8 @@ def _radius(text: str) -> "Fraction":
 
 
 def _check_classes(info: "ModelInfo", label: int | None, target: int | None) -> None:
-    for option, number in (("--label", label), ("--target", target)):
-        if number is not None and not 0 <= number < info.num_classes:
-            raise UserError(
-                f"{option} {number}: {info.name} has the classes 0..{info.num_classes - 1}; choose one of them"
-            )
+    require_class("--label", label, info)
+    require_class("--target", target, info)
     if target is not None and target == label:
         raise UserError(f"--target {target}: is the true class; choose another one to reach")
 

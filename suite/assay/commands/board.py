@@ -56,9 +56,9 @@ def _preview(folder: Path, board: Path) -> str:
     """A submission's row as the board will show it."""
     from assay.board.background import background_of
     from assay.results.card import card
-    from assay.results.document import read_result
+    from assay.results.document import read_results
 
-    results = [read_result(path) for path in sorted((folder / "results").rglob("*.json"))]
+    results = read_results(folder)
     return card(results, background_of(results, board), [f"the row of {folder.name}, as submitted"])
 
 

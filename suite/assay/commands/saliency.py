@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from assay.commands.one_picture import loaded_model, picture_pixels, setting
+from assay.commands.one_picture import loaded_model, picture_pixels, require_class, setting
 from assay.commands.options import DataRoots, Weights
 from assay.common.errors import UserError
 
@@ -148,13 +148,11 @@ def _caption(
     """The picture's caption, and the class that is explained, (1,) int64 on the network's device."""
     import torch
 
+    from assay.models.loaded import device_of
     from assay.saliency.picture import Caption
 
-    if target is not None and not 0 <= target < model.info.num_classes:
-        raise UserError(
-            f"--target {target}: {model.info.name} has the classes 0..{model.info.num_classes - 1}; choose one of them"
-        )
-    device = next((weight.device for weight in model.module.parameters()), torch.device("cpu"))
+    require_class("--target", target, model.info)
+    device = device_of(model.module)
     with torch.no_grad():
         chances = model.module(image[None].to(device)).softmax(1)[0]
     predicted = int(chances.argmax())

@@ -1,9 +1,8 @@
 """The verb that asks how a track's measures go together: `assay study`."""
 
 import json
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -46,8 +45,9 @@ def study(
     pairs = pairs_of(table)
     write_atomically(out / "study.csv", pairs_csv(pairs))
     write_atomically(out / "models.csv", models_csv(table))
-    write_atomically(out / "matrix.png", matrix_png(table.measures, pairs))
-    write_atomically(out / "index.html", study_page(asked.title, table, pairs))
+    matrix = matrix_png(table.measures, pairs)
+    write_atomically(out / "matrix.png", matrix)
+    write_atomically(out / "index.html", study_page(asked.title, table, pairs, matrix))
     for why in table.left_out:
         print(f"left out: {why}")
     print("\n".join(pair.sentence for pair in sorted(pairs, key=lambda pair: not pair.shown)))
@@ -59,12 +59,10 @@ def study(
 def _results(directory: Path) -> "list[ResultDocument]":
     """The results of a run as they follow from what is stored, or those that a submission states."""
     from assay.board.submissions.documents import METADATA
-    from assay.results.document import read_result
+    from assay.results.document import read_results
     from assay.runner.assemble import stored_results
 
-    if (directory / METADATA).is_file():
-        return [read_result(path) for path in sorted((directory / "results").rglob("*.json"))]
-    return stored_results(directory)
+    return read_results(directory) if (directory / METADATA).is_file() else stored_results(directory)
 
 
 def _refuse_too_little(table: "StudyTable", track: str) -> None:
@@ -84,25 +82,21 @@ def _alignments(path: Path) -> dict[str, float]:
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"--alignments {path}: cannot be read ({error})") from error
     found: dict[str, float] = {}
+    questions: set[tuple[Any, Any]] = set()
     for number, line in enumerate(lines, 1):
         try:
             document = json.loads(line)
-            key, mean = (document["weights_sha256"], document["data_sha256"]), document["mean"]
-            found |= {} if mean is None else {str(key[0]): float(mean)}
+            weights, _, mean = (document[name] for name in ("weights_sha256", "data_sha256", "mean"))
+            questions.add((document.get("data"), document.get("score")))
+            found |= {} if mean is None else {str(weights): float(mean)}
         except (ValueError, KeyError, TypeError) as error:
             raise UserError(
                 f"--alignments {path}, line {number}: is no line of `assay alignment --json`; write the file by "
                 "`assay alignment MODEL DATA --json >> FILE`"
             ) from error
-    _refuse_several_data_sets(path, lines)
-    return found
-
-
-def _refuse_several_data_sets(path: Path, lines: Sequence[str]) -> None:
-    asked = {tuple(json.loads(line).get(name) for name in ("data", "score", "n")) for line in lines}
-    questions = {(data, score) for data, score, _ in asked}
     if len(questions) > 1:
         shown = ", ".join(sorted(f"{data} ({score})" for data, score in questions))
         raise UserError(
             f"--alignments {path}: its lines are of {shown}; alignments compare on one data set and score"
         )
+    return found

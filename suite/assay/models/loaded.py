@@ -100,6 +100,11 @@ def normalised(net: nn.Module, preprocessing: Preprocessing) -> nn.Module:
     return Normalised(net, preprocessing)
 
 
+def device_of(network: nn.Module) -> torch.device:
+    """Where the weights are; the CPU for a network without any."""
+    return next((weight.device for weight in network.parameters()), torch.device("cpu"))
+
+
 def torch_device(name: str) -> torch.device:
     """The device called ``name``.
 

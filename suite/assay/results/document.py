@@ -237,6 +237,15 @@ def read_result(path: Path) -> ResultDocument:
         ) from error
 
 
+def read_results(folder: Path) -> list[ResultDocument]:
+    """The result documents below ``results`` in a run's or a submission's folder, by the names of their files.
+
+    Raises:
+        UserError: as :func:`read_result`.
+    """
+    return [read_result(path) for path in sorted((folder / "results").rglob("*.json"))]
+
+
 def result_schema() -> dict[str, Any]:
     """The JSON Schema of :class:`ResultDocument`, as published in ``results/result.schema.json``."""
     return ResultDocument.model_json_schema(mode="serialization")

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from assay.common.errors import UserError
 from assay.common.statistics import bootstrap_interval
+from assay.models.loaded import device_of
 from assay.saliency.compute import checked_logits
 from assay.saliency.twin import twin_of
 
@@ -97,7 +98,7 @@ def alignment_of_many(
     Raises:
         UserError: as :func:`alignment`.
     """
-    device = next((value.device for value in network.parameters()), torch.device("cpu"))
+    device = device_of(network)
     waiting, values = iter(images), list[float]()
     while some := list(islice(waiting, batch_size)):
         values += alignment(network, torch.stack(some).to(device), score, batch_size).tolist()

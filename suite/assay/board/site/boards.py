@@ -103,9 +103,20 @@ class TaskBoard:
         own = {metric["name"]: cell for metric, cell in zip(row.metrics, row.cells, strict=True)}
         self.rows[model] = [own.get(metric["name"], _NOT_THERE) for metric in self.metrics]
 
+    def cells(self, name: str) -> dict[str, Cell]:
+        """A metric of each model to which the task applies, by its key; a cell without a value where it has none."""
+        at = self._index(name)
+        return {
+            model: cells[at] if at is not None and at < len(cells) else _NOT_THERE
+            for model, cells in self.rows.items() if not isinstance(cells, str)
+        }  # fmt: skip
+
+    def _index(self, name: str) -> int | None:
+        return next((at for at, metric in enumerate(self.metrics) if metric["name"] == name), None)
+
     @cached_property
     def _ranked_index(self) -> int | None:
-        return next((at for at, metric in enumerate(self.metrics) if metric["name"] == self.rank_by), None)
+        return self._index(self.rank_by)
 
     def _of_ranked(self, field: str) -> str:
         return "" if self._ranked_index is None else str(self.metrics[self._ranked_index][field])
@@ -140,11 +151,7 @@ class TaskBoard:
 
     @cached_property
     def _ranked(self) -> Columns:
-        at = self._ranked_index
-        cells = {
-            model: cells[at] if at is not None and at < len(cells) else _NOT_THERE
-            for model, cells in self.rows.items() if not isinstance(cells, str)
-        }  # fmt: skip
+        cells = self.cells(self.rank_by)
         placed = [
             model for model, cell in cells.items() if cell[0] is not None and self.tiers[model] != SUBMITTED
         ]

@@ -3,10 +3,11 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
-from assay.board.site.boards import Columns, TaskBoard
+from assay.board.site.boards import Cell
 from assay.board.site.overview import OTHER, ShownTrack
 from assay.board.study.association import LEAST_CLUSTERS
 from assay.board.study.findings import pairs_of
+from assay.board.study.picture import matrix_png
 from assay.board.study.report import page_values
 from assay.board.study.table import CLEAN, Measure, StudiedModel, StudyTable
 
@@ -21,7 +22,7 @@ def studies(
             continue
         pairs = pairs_of(table)
         if any(pair.association.clusters >= LEAST_CLUSTERS for pair in pairs):
-            yield track.id, page_values(track.title, table, pairs)
+            yield track.id, page_values(track.title, table, pairs, matrix_png(table.measures, pairs))
 
 
 def board_table(track: ShownTrack, models: Sequence[Mapping[str, Any]]) -> StudyTable:
@@ -33,18 +34,14 @@ def board_table(track: ShownTrack, models: Sequence[Mapping[str, Any]]) -> Study
     """
     found: dict[str, dict[str, float]] = {}
     measures = []
-    clean = next((each for each in track.boards if _clean_column(each) is not None), None)
+    clean = next((cells for each in track.boards if _known(cells := each.cells(CLEAN))), None)
     if clean is not None:
         measures.append(Measure(CLEAN, "Clean accuracy", "proportion", "up"))
-        at = _clean_column(clean) or 0
-        cells = {
-            model: row[at] for model, row in clean.rows.items() if not isinstance(row, str) and at < len(row)
-        }
-        _take(found, CLEAN, cells)
+        _take(found, CLEAN, clean)
     for board in track.boards:
         better: Literal["up", "down"] = "down" if board.better == "lower" else "up"
         measures.append(Measure(board.id, board.measure, board.unit, better))
-        _take(found, board.id, board.ranked())
+        _take(found, board.id, board.cells(board.rank_by))
     known = {model["id"]: model for model in models}
     rows = (
         StudiedModel(known[name]["model"], known[name]["cluster"], figures)
@@ -54,12 +51,12 @@ def board_table(track: ShownTrack, models: Sequence[Mapping[str, Any]]) -> Study
     return StudyTable(tuple(measures), tuple(rows), ())
 
 
-def _clean_column(board: TaskBoard) -> int | None:
-    return next((at for at, metric in enumerate(board.metrics) if metric["name"] == CLEAN), None)
+def _known(cells: Mapping[str, Cell]) -> bool:
+    return any(cell[0] is not None for cell in cells.values())
 
 
-def _take(found: dict[str, dict[str, float]], measure: str, cells: Columns) -> None:
+def _take(found: dict[str, dict[str, float]], measure: str, cells: Mapping[str, Cell]) -> None:
     """Note the figure of each model that has one."""
     for model, cell in cells.items():
-        if not isinstance(cell, str) and cell[0] is not None:
+        if cell[0] is not None:
             found.setdefault(model, {})[measure] = float(cell[0])

@@ -8,7 +8,6 @@ from typing import Any
 
 from assay.board.html import environment, png_address, policy
 from assay.board.study.findings import MeasurePair
-from assay.board.study.picture import matrix_png
 from assay.board.study.table import StudyTable
 from assay.common.statistics import LEAST_UNITS
 from assay.results.tables import csv_text
@@ -19,21 +18,21 @@ _PAIR_COLUMNS = (
 )  # fmt: skip
 
 
-def study_page(track: str, table: StudyTable, pairs: Sequence[MeasurePair]) -> str:
-    """The page as HTML; it loads nothing and runs no script."""
+def study_page(track: str, table: StudyTable, pairs: Sequence[MeasurePair], matrix: bytes) -> str:
+    """The page as HTML, with the PNG ``matrix``; it loads nothing and runs no script."""
     template = environment(_TEMPLATES).get_template("study.html")
-    page: str = template.render(policy=policy([]), **page_values(track, table, pairs))
+    page: str = template.render(policy=policy([]), **page_values(track, table, pairs, matrix))
     return page
 
 
-def page_values(track: str, table: StudyTable, pairs: Sequence[MeasurePair]) -> dict[str, Any]:
+def page_values(track: str, table: StudyTable, pairs: Sequence[MeasurePair], matrix: bytes) -> dict[str, Any]:
     """What the templates of a study show, of a folder of runs or of the leaderboard."""
     return {
         "track": track,
         "clusters": len({model.cluster for model in table.models}),
         "tested": sum(pair.p_corrected is not None for pair in pairs),
         "least_interval": LEAST_UNITS,
-        "matrix": png_address(matrix_png(table.measures, pairs)),
+        "matrix": png_address(matrix),
         "measures": table.measures,
         "models": table.models,
         "pairs": pairs,

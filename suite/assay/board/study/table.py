@@ -125,9 +125,10 @@ def study_table(
     tasks = list(dict.fromkeys([*track.full.tasks, *track.embedded.tasks]))
     gathered = _Gathered()
     asked = sorted((each for each in results if each.task in tasks), key=lambda each: tasks.index(each.task))
-    usual = {task: _usual_question([each for each in asked if each.task == task]) for task in tasks}
-    for result in asked:
-        why = _unfit(result)
+    reasons = [_unfit(result) for result in asked]
+    fit = [result for result, why in zip(asked, reasons, strict=True) if why is None]
+    usual = {task: _usual_question([each for each in fit if each.task == task]) for task in tasks}
+    for result, why in zip(asked, reasons, strict=True):
         if why is None and _question(result) != usual[result.task]:
             why = "is of other units, other data or another spec than most models' results of this task"
         if why is not None:
@@ -162,7 +163,7 @@ def _question(result: ResultDocument) -> tuple[str, str, int]:
 
 def _usual_question(results: Sequence[ResultDocument]) -> tuple[str, str, int] | None:
     """What most of a task's results answer; of as many, what more units answer."""
-    counted = Counter(_question(result) for result in results if _unfit(result) is None)
+    counted = Counter(map(_question, results))
     return max(counted, key=lambda question: (counted[question], question[2]), default=None)
 
 

@@ -73,18 +73,19 @@ def _draw_cell(
     pixels: tuple["Tensor", "Tensor"],
 ) -> None:
     """Title and answer, the image, its amplified difference (C, H, W), and by how much it is amplified."""
+    from assay.attacks.picture import amplified
+
     left, top = corner
     (title, said), (image, change) = words, pixels
-    largest = float(change.abs().max())
-    amplified = 0.5 + 0.5 * change / largest if largest else change + 0.5
+    amplified_change, factor = amplified(change)
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(11)
     colour = "firebrick" if said.endswith("WRONG") else "black"
     pen.text((left, top), title, fill="black", font=font)
     pen.text((left, top + _TEXT), said, fill=colour, font=font)
     sheet.paste(_picture(image), (left, top + 2 * _TEXT))
-    sheet.paste(_picture(amplified), (left, top + 2 * _TEXT + _CELL))
-    factor = f"x {0.5 / largest:.0f}" if largest else "no change"
-    pen.text((left, top + 2 * _TEXT + 2 * _CELL), factor, fill="black", font=font)
+    sheet.paste(_picture(amplified_change), (left, top + 2 * _TEXT + _CELL))
+    words_below = "no change" if factor is None else f"x {factor:.0f}"
+    pen.text((left, top + 2 * _TEXT + 2 * _CELL), words_below, fill="black", font=font)
 
 
 def _picture(image: "Tensor") -> Image.Image:

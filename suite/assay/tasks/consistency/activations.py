@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from assay.common.errors import UserError
 from assay.models.layer_maps import reading
 from assay.models.layers import full_name, hooked
-from assay.models.loaded import LoadedModel
+from assay.models.loaded import LoadedModel, device_of
 
 Pool = Literal["max", "mean"]
 
@@ -59,7 +59,7 @@ def check_layers(model: LoadedModel, layers: Sequence[str]) -> None:
     Raises:
         UserError: as :func:`pooled_activations`, before any work; the model's name is given.
     """
-    device = next((parameter.device for parameter in model.module.parameters()), "cpu")
+    device = device_of(model.module)
     try:
         pooled_activations(model.module, torch.full((1, *model.info.input_shape), 0.5, device=device), layers)
     except UserError as error:

@@ -15,7 +15,7 @@ from torch import Tensor
 from assay.common.errors import UserError
 from assay.data.dataset import Dataset
 from assay.models.check import ForwardError, NonFiniteOutputError, ask, check_logits
-from assay.models.loaded import LoadedModel
+from assay.models.loaded import LoadedModel, device_of
 from assay.tasks.base import Record, RunContext
 from assay.tasks.shared.loading import LoadedPicture, Loader
 from assay.tasks.srvr.camera import camera, place
@@ -100,7 +100,7 @@ def check_image_size(size: int, model: LoadedModel) -> None:
     Raises:
         UserError: it takes no other size than its own; its words are quoted.
     """
-    device = next((parameter.device for parameter in model.module.parameters()), "cpu")
+    device = device_of(model.module)
     try:
         logits = ask(model.module, torch.zeros(2, 3, size, size, device=device), model.info.name)
         check_logits(logits, model.info.num_classes)
