@@ -9,11 +9,13 @@ from pathlib import Path
 import jinja2
 from markupsafe import Markup
 
+_SHARED = Path(__file__).parent / "templates"
+
 
 def environment(templates: Path) -> jinja2.Environment:
-    """The templates of a folder: everything is escaped, and a name that is not there is an error."""
+    """The templates of a folder, and those that all pages share: all is escaped, and an unknown name is an error."""
     made = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(templates),
+        loader=jinja2.FileSystemLoader([templates, _SHARED]),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
