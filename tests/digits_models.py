@@ -11,6 +11,8 @@ from sklearn.linear_model import LogisticRegression
 from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
+from changed_logits import ChangedLogits
+
 DESCRIPTION = {"crop": (8, 8), "mean": (0.0,), "std": (1.0,), "label_space": "digits"}
 
 
@@ -172,24 +174,13 @@ def all_nan():
     return _AllNaN(), DESCRIPTION
 
 
-class _Changed(_Wrapped):
-    """The same decisions from other logits: all multiplied, and moved, alike."""
-
-    def __init__(self, factor=1.0, constant=0.0):
-        super().__init__()
-        self.factor, self.constant = factor, constant
-
-    def forward(self, images):
-        return self.factor * self.net(images) + self.constant
-
-
 def tiny_logits():
-    return _Changed(factor=1e-4), DESCRIPTION
+    return ChangedLogits(linear_net(), factor=1e-4), DESCRIPTION
 
 
 def huge_logits():
-    return _Changed(factor=1e4), DESCRIPTION
+    return ChangedLogits(linear_net(), factor=1e4), DESCRIPTION
 
 
 def moved_logits():
-    return _Changed(constant=7.0), DESCRIPTION
+    return ChangedLogits(linear_net(), constant=7.0), DESCRIPTION

@@ -6,6 +6,8 @@ The logit of a mug, a chair and a vase is 12 times the picture's mean brightness
 import torch
 from torch import Tensor, nn
 
+from changed_logits import ChangedLogits
+
 SIDE = 32
 DESCRIPTION = {"crop": (SIDE, SIDE), "mean": (0.0,) * 3, "std": (1.0,) * 3, "label_space": "imagenet-1k"}
 
@@ -68,24 +70,13 @@ def read_wrongly():
     return Brightness(), DESCRIPTION | {"mean": (5.0,) * 3, "std": (0.2,) * 3}
 
 
-class _Changed(Brightness):
-    """The same decisions from other logits: all multiplied, and moved, alike."""
-
-    def __init__(self, factor=1.0, constant=0.0):
-        super().__init__()
-        self.factor, self.constant = factor, constant
-
-    def forward(self, images):
-        return self.factor * super().forward(images) + self.constant
-
-
 def tiny_logits():
-    return _Changed(factor=1e-4), DESCRIPTION
+    return ChangedLogits(Brightness(), factor=1e-4), DESCRIPTION
 
 
 def huge_logits():
-    return _Changed(factor=1e4), DESCRIPTION
+    return ChangedLogits(Brightness(), factor=1e4), DESCRIPTION
 
 
 def moved_logits():
-    return _Changed(constant=7.0), DESCRIPTION
+    return ChangedLogits(Brightness(), constant=7.0), DESCRIPTION

@@ -4,6 +4,7 @@ import shutil
 
 import pytest
 from board_place import MODELS, SPEC, TASK, Place, make_place, use_specs
+from sent_runs import saved_run, write_task
 
 from assay.runner.jobs import JobRequest
 
@@ -35,3 +36,26 @@ def place(pristine, tmp_path):
     """A copy that a test may spoil."""
     shutil.copytree(pristine.board, tmp_path / "leaderboard")
     return Place(tmp_path / "leaderboard", pristine.run, pristine.metadata)
+
+
+@pytest.fixture(scope="session")
+def saving_task(tmp_path_factory):
+    """The task of ``sent_runs`` and its data; a module makes it the shipped one as its ``benchmarks``."""
+    return write_task(tmp_path_factory.mktemp("specs"))
+
+
+@pytest.fixture(scope="module")
+def saved_data(saving_task):
+    """Let the data of that task be found."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ASSAY_DATA", str(saving_task))
+        yield
+
+
+@pytest.fixture(scope="session")
+def honest_run(tmp_path_factory, saving_task):
+    """A run of that task on a network of the zoo, whose adversarial images were saved: never changed by a test."""
+    with pytest.MonkeyPatch.context() as patch:
+        use_specs(patch, saving_task)
+        patch.setenv("ASSAY_DATA", str(saving_task))
+        return saved_run(tmp_path_factory.mktemp("honest") / "run")

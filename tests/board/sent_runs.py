@@ -49,6 +49,17 @@ location: {folder: few}
 layout: {type: npz, file: few.npz}
 files: unlisted
 """
+RECIPE = """\
+schema: 1
+title: As a stranger trains it
+architecture: digits-cnn
+input: {crop: [8, 8], mean: [0], std: [1]}
+data: {train: {manifest: digits, first: 1347}, test: {manifest: digits, skip: 1347}}
+optimiser: {name: adam, lr: 0.005}
+epochs: 1
+batch_size: 32
+method: {name: regular}
+"""
 PLANTED = """\
 from pathlib import Path
 Path({marker!r}).write_text("a stranger's code ran")

@@ -5,8 +5,8 @@ import pickle
 
 import numpy as np
 import pytest
-from board_place import METADATA, use_specs
-from sent_runs import TASK, copy_of, saved_run, write_task
+from board_place import METADATA
+from sent_runs import TASK, copy_of
 
 from assay.board.site.build import build_site
 from assay.board.submissions import images
@@ -19,26 +19,13 @@ from assay.common.errors import UserError
 from assay.models.zoo import load_model
 from assay.tasks.shared.png import png_bytes
 
+pytestmark = pytest.mark.usefixtures("saved_data")
 RANKED = "worst:robust_accuracy@1/10"
 
 
 @pytest.fixture(scope="module")
-def benchmarks(tmp_path_factory):
-    return write_task(tmp_path_factory.mktemp("specs"))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _data(benchmarks):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ASSAY_DATA", str(benchmarks))
-        yield
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory, benchmarks):
-    with pytest.MonkeyPatch.context() as patch:
-        use_specs(patch, benchmarks)
-        return saved_run(tmp_path_factory.mktemp("honest") / "run")
+def benchmarks(saving_task):
+    return saving_task
 
 
 @pytest.fixture(autouse=True)
@@ -47,7 +34,7 @@ def _here(monkeypatch):
 
 
 @pytest.fixture
-def place(run, tmp_path):
+def place(honest_run, tmp_path):
     """A board with one submission whose first attacks alone were told: PGD's outcomes are those of FGSM."""
     from sent_runs import forge
 
@@ -58,7 +45,7 @@ def place(run, tmp_path):
             values["smallest_eps"][series] = values["smallest_eps"]["fgsm"]
         return type(record)(record.unit_id, values, files=record.files)
 
-    sent = copy_of(run, tmp_path / "run")
+    sent = copy_of(honest_run, tmp_path / "run")
     forge(sent, weaker)
     board = tmp_path / "leaderboard"
     admit(board, TASK, ())

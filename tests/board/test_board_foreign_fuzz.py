@@ -18,7 +18,7 @@ import pytest
 from board_place import METADATA, as_before, rewrite, use_specs
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
-from sent_runs import TASK, as_only_shard, plant, saved_run, write_task
+from sent_runs import RECIPE, TASK, as_only_shard, plant, saved_run, write_task
 
 from assay.board.submissions import images
 from assay.board.submissions.build import SubmitRequest, build_submissions
@@ -86,17 +86,6 @@ chunk_units: 3
 attacks:
   - {method: fgsm}
   - {method: bim, steps: 2, step_size: 0.5 eps}
-"""
-RECIPE = """\
-schema: 1
-title: A small one
-architecture: digits-cnn
-input: {crop: [8, 8], mean: [0], std: [1]}
-data: {train: {manifest: digits, first: 1347}, test: {manifest: digits, skip: 1347}}
-optimiser: {name: adam, lr: 0.005}
-epochs: 1
-batch_size: 32
-method: {name: regular}
 """
 CARD = """\
 schema: 1

@@ -8,7 +8,7 @@ import sys
 import pytest
 import yaml
 from board_place import rewrite, use_specs
-from sent_runs import SAVING, TASK, as_only_shard, copy_of, plant, rename_model, saved_run, write_task
+from sent_runs import RECIPE, SAVING, TASK, as_only_shard, copy_of, plant, rename_model
 
 from assay.board.submissions.build import SubmitRequest, build_submissions
 from assay.board.submissions.register import admit
@@ -17,19 +17,9 @@ from assay.common.errors import UserError
 from assay.common.resources import shipped_folder
 from assay.models.foreign import NOBODY, SHIPPED, NamePolicy, load_named, own
 
+pytestmark = pytest.mark.usefixtures("saved_data")
 EVIL = "sent_run.evil:net"
 SUBMISSION = "leaderboard/submissions/digits_fnn"
-RECIPE = """\
-schema: 1
-title: Starts from a stranger's code
-architecture: digits-cnn
-input: {crop: [8, 8], mean: [0], std: [1]}
-data: {train: {manifest: digits, first: 1347}, test: {manifest: digits, skip: 1347}}
-optimiser: {name: adam, lr: 0.005}
-epochs: 1
-batch_size: 32
-method: {name: regular}
-"""
 NAMES = [
     EVIL,
     "evil:net",
@@ -44,24 +34,17 @@ NAMES = [
 
 
 @pytest.fixture(scope="module")
-def benchmarks(tmp_path_factory):
-    return write_task(tmp_path_factory.mktemp("specs"))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _data(benchmarks):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ASSAY_DATA", str(benchmarks))
-        yield
+def benchmarks(saving_task):
+    return saving_task
 
 
 @pytest.fixture(scope="module")
-def honest(tmp_path_factory, benchmarks):
+def honest(tmp_path_factory, honest_run, benchmarks):
     """A workplace: a leaderboard with an honest submission of a zoo network, and the run that it was made of."""
     root = tmp_path_factory.mktemp("workplace")
+    copy_of(honest_run, root / "sent_run")
     with pytest.MonkeyPatch.context() as patch:
         use_specs(patch, benchmarks)
-        saved_run(root / "sent_run")
         admit(root / "leaderboard", TASK, ())
         (root / "about.yaml").write_text(
             "schema: 1\npaper: none\ncode: assay\nlicence: Apache-2.0\ncontact: someone@example.org\n"

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from board_place import METADATA, use_specs
+from board_place import METADATA
 from sent_runs import (
     TASK,
     UNITS,
@@ -15,10 +15,8 @@ from sent_runs import (
     forge,
     noise,
     rename_model,
-    saved_run,
     stands,
     the_clean_one,
-    write_task,
 )
 
 from assay.board.site.build import build_site
@@ -33,27 +31,13 @@ from assay.runner.jobs import JobRequest
 from assay.runner.store import RunFolder
 from assay.tasks.shared.png import png_bytes
 
+pytestmark = pytest.mark.usefixtures("saved_data")
 RANKED = "worst:robust_accuracy@1/10"
 
 
 @pytest.fixture(scope="module")
-def benchmarks(tmp_path_factory):
-    return write_task(tmp_path_factory.mktemp("specs"))
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _data(benchmarks):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ASSAY_DATA", str(benchmarks))
-        yield
-
-
-@pytest.fixture(scope="module")
-def honest_run(tmp_path_factory, benchmarks):
-    """A network of the zoo, whose adversarial images were saved."""
-    with pytest.MonkeyPatch.context() as patch:
-        use_specs(patch, benchmarks)
-        return saved_run(tmp_path_factory.mktemp("honest") / "run")
+def benchmarks(saving_task):
+    return saving_task
 
 
 @pytest.fixture(autouse=True)

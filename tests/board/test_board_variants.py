@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from board_place import METADATA, as_before, rewrite, use_specs
-from sent_runs import TASK, saved_run, write_task
+from sent_runs import TASK
 
 from assay.board.submissions.build import SubmitRequest, build_submissions
 from assay.board.submissions.check import Board, check_submission
@@ -21,20 +21,19 @@ CHART = f"figures/{TASK}/accuracy-eps.json"
 
 
 @pytest.fixture(scope="module")
-def benchmarks(tmp_path_factory):
-    return write_task(tmp_path_factory.mktemp("specs"))
+def benchmarks(saving_task):
+    return saving_task
 
 
 @pytest.fixture(scope="module")
-def honest(tmp_path_factory, benchmarks):
+def honest(tmp_path_factory, honest_run, benchmarks):
     root = tmp_path_factory.mktemp("honest")
     with pytest.MonkeyPatch.context() as patch:
         use_specs(patch, benchmarks)
         patch.setenv("ASSAY_DATA", str(benchmarks))
-        saved_run(root / "run")
         admit(root / "leaderboard", TASK, ())
         (root / "about.yaml").write_text(METADATA)
-        (folder,) = build_submissions(SubmitRequest(root / "run", root / "about.yaml"), root / "leaderboard")
+        (folder,) = build_submissions(SubmitRequest(honest_run, root / "about.yaml"), root / "leaderboard")
         as_before(folder)
     return folder, Board(read_register(root / "leaderboard"))
 

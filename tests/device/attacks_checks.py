@@ -8,8 +8,9 @@ from assay.saliency import maps
 from assay.saliency.settings import METHODS as SALIENCY
 from assay.tasks.families import load_spec
 from on_device import records_on, seen
-from pretend_device import DEVICE, pretend_device
+from pretend_device import DEVICE
 
+pytestmark = pytest.mark.usefixtures("device")
 OWN = [
     "{method: fgsm}",
     "{method: bim, steps: 3, step_size: 0.4 eps}",
@@ -36,12 +37,6 @@ ASKED = {
     "foolbox": ("linf", "ascending", FOOLBOX),
     "foolbox by name": ("l2", "ascending", ["{method: L2DeepFoolAttack, backend: foolbox, options: {steps: 5}}"]),
 }  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def device():
-    with pretend_device() as there:
-        yield there
 
 
 @pytest.mark.parametrize("asked", ASKED)

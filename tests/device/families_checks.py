@@ -8,14 +8,8 @@ import torch
 from assay.models.zoo import load_model
 from assay.tasks.families import load_spec
 from on_device import records_on, seen
-from pretend_device import DEVICE, PretendTensor, pretend_device
+from pretend_device import DEVICE, PretendTensor
 from small_training import digits_split
-
-
-@pytest.fixture
-def device():
-    with pretend_device() as there:
-        yield there
 
 
 def records(task_id, model, device, count=2, **changes):

@@ -7,8 +7,9 @@ from assay.runner.jobs import JobRequest
 from assay.runner.plan import plan_jobs
 from assay.runner.provenance import used
 from assay.runner.run import Runtime, run_jobs
-from pretend_device import DEVICE, pretend_device
+from pretend_device import DEVICE
 
+pytestmark = pytest.mark.usefixtures("device")
 SPEC = """\
 schema: 1
 family: adversarial
@@ -23,12 +24,6 @@ attacks:
   - {method: square, steps: 10, loss: margin}
 """
 BATCH, UNITS = 32, 120
-
-
-@pytest.fixture(autouse=True)
-def device():
-    with pretend_device() as there:
-        yield there
 
 
 @pytest.fixture

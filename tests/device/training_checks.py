@@ -4,16 +4,11 @@ import pytest
 from safetensors.torch import load_file
 
 from assay.training.train import Options, train
-from pretend_device import DEVICE, pretend_device
+from pretend_device import DEVICE
 from training.training_recipes import METHODS, recipe
 
+pytestmark = pytest.mark.usefixtures("device")
 SMALL = {"train": {"manifest": "digits", "first": 48}, "test": {"manifest": "digits", "skip": 1780}}
-
-
-@pytest.fixture(autouse=True)
-def device():
-    with pretend_device() as there:
-        yield there
 
 
 @pytest.mark.parametrize("method", METHODS)
