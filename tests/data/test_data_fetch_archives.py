@@ -177,6 +177,7 @@ OUT = "../out.bin"
         ("e.tar.gz", tar_with([("bins/pipe", b"", tarfile.FIFOTYPE)])),
         ("f.zip", zip_of(**GOOD, **{OUT: b"x"})),
     ],
+    ids=["parent-tar", "absolute", "symlink", "hardlink", "pipe", "parent-zip"],  # gzip's bytes hold the time
 )
 def test_a_member_that_leads_outside_is_refused_before_anything_is_unpacked(
     name: str, data: bytes, served: Served, tmp_path: Path
