@@ -21,7 +21,7 @@ PAPER   ?= munakata
 .DEFAULT_GOAL := help
 
 help:
-	@echo "make bench [MODEL=resnet50] [TRACK=cifar10] [SCALE=embedded|full] [TASKS='a b'] [OUT=dir] [DEVICE=cpu] [WEIGHTS=file] [DATA=dir]"
+	@echo "make bench [MODEL=resnet50] [TRACK=cifar10] [SCALE=embedded|medium|full] [TASKS='a b'] [OUT=dir] [DEVICE=cpu] [WEIGHTS=file] [DATA=dir]"
 	@echo "                 one model on the track of its label space: every family that has a meaning there"
 	@echo "make test        lint, types, import contracts and tests        make test-slow   the longer checks"
 	@echo "make reproduce PAPER=munakata [SCALE=smoke|cpu|full] [DATA=dir] [OUT=dir]   a paper: figures beside ours, claims"

@@ -13,14 +13,14 @@ from assay.specs.tracks import Scale, load_track, read_track, shipped_tracks, tr
 from assay.tasks.families import families, family, load_spec, read_spec
 from assay.tasks.srvr.shapes import list_shapes, load_shapes
 
-BOTH = [(name, scale) for name in shipped_tracks() for scale in Scale]
+EVERY = [(name, scale) for name in shipped_tracks() for scale in Scale]
 
 
 def label_space(data):
     return (load_shapes if data in list_shapes() else load_manifest)(data).label_space
 
 
-@pytest.mark.parametrize(("name", "scale"), BOTH)
+@pytest.mark.parametrize(("name", "scale"), EVERY)
 def test_every_family_has_a_task_of_the_label_space_or_a_reason(name, scale):
     track = load_track(name)
     at = track.at(scale)
@@ -42,6 +42,16 @@ def test_the_default_model_is_of_the_label_space(name):
 def test_the_default_model_needs_no_download(name, monkeypatch, tmp_path):
     monkeypatch.setenv("ASSAY_DATA", str(tmp_path))
     assert registry().find(load_track(name).default_model).missing() is None
+
+
+@pytest.mark.parametrize("name", shipped_tracks())
+def test_what_a_middle_track_makes_its_images_with_ships(name, monkeypatch, tmp_path):
+    """Its data have to be fetched, but no network beside them; ImageNet's networks come with their packages."""
+    monkeypatch.setenv("ASSAY_DATA", str(tmp_path))
+    specs = [load_spec(task).spec for task in load_track(name).medium.tasks]
+    makers = [maker for spec in specs if spec.family == "consistency" for maker in spec.adversarial.ensemble]
+    assert makers
+    assert [registry().find(maker).missing() for maker in makers] == [None] * len(makers)
 
 
 def test_no_two_tracks_are_of_one_label_space():
@@ -76,7 +86,7 @@ def test_a_task_that_a_track_has_too_is_planned_once(capsys):
     [
         (("--track", "imagnet"), "--track: unknown track 'imagnet'; choose one of cifar10, digits"),
         ((), "name a --model, which is run on its own track, or a --task or --track"),
-        (("--track", "digits", "--scale", "cpu"), "--scale: expected embedded or full (got cpu)"),
+        (("--track", "digits", "--scale", "cpu"), "--scale: expected embedded or medium or full (got cpu)"),
         (("--paper", "dong", "--scale", "embedded"), "--scale: expected smoke or cpu or full (got embedded)"),
         (("--paper", "dong", "--track", "digits"), "--paper: goes with"),
     ],

@@ -139,6 +139,19 @@ def test_bad_idx_files(tmp_path: Path, images: bytes, labels: bytes, complaint: 
         open_dataset(manifest(IDX, channels=1), [tmp_path])
 
 
+def test_rows_of_an_idx_set_are_a_data_set_of_its_own_whose_pictures_keep_their_ids(tmp_path: Path) -> None:
+    (tmp_path / "images-idx3").write_bytes(idx(IMAGES))
+    (tmp_path / "labels-idx1").write_bytes(idx(LABELS))
+    whole = open_dataset(manifest(IDX, channels=1), [tmp_path])
+    some = open_dataset(manifest(IDX | {"rows": [1, 3]}, channels=1), [tmp_path])
+    assert [(each.unit_id, each.label) for each in some.samples] == [("00001", 2), ("00002", 1)]
+    np.testing.assert_array_equal(some.image(some.samples[0])[..., 0], IMAGES[1])
+    assert some.sha256 != whole.sha256
+    for rows in ([0, 5], [2, 2], [3, 1]):
+        with pytest.raises(UserError, match=rf"images-idx3: the manifest's `rows` are .{rows[0]}, .* of 4"):
+            open_dataset(manifest(IDX | {"rows": rows}, channels=1), [tmp_path])
+
+
 def test_a_packed_file_that_is_cut_short_is_named(tmp_path: Path) -> None:
     (tmp_path / "images-idx3.gz").write_bytes(gzip.compress(idx(IMAGES))[:-9])
     (tmp_path / "labels-idx1").write_bytes(idx(LABELS))

@@ -47,7 +47,7 @@ def evaluate(
         name: under which a module in memory is filed; its class's name where it is left out.
         data: pictures instead of the task's: a data set's name, a manifest, or a folder with one folder a class.
         limit: only so many pictures or shapes, as many of each class; the result says so.
-        scale: of a track: ``embedded`` or ``full``.
+        scale: of a track: ``embedded``, ``medium`` or ``full``.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
         batch_size: images in one pass; None for what the family takes. No part of the answer.
         threads: of the CPU; part of the answer's last bits.

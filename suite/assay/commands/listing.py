@@ -75,6 +75,7 @@ def tracks() -> list[Row]:
             "label_space": track.label_space,
             "default_model": track.default_model,
             "embedded": "\n".join(track.embedded.tasks),
+            "medium": "\n".join(track.medium.tasks),
             "full": "\n".join(track.full.tasks),
             "headlines": "\n".join(
                 family(specs[task].family).headline_title(specs[task]) for task in track.full.tasks

@@ -60,7 +60,11 @@ Tracks = Annotated[
 ]
 TrackScales = Annotated[
     Scale,
-    typer.Option("--scale", help="Of a track: embedded, minutes and no download; full, the field's data."),
+    typer.Option(
+        "--scale",
+        help="Of a track: embedded, minutes and no download; medium, data that are free to fetch and a laptop's time; "
+        "full, the field's data.",
+    ),
 ]
 Models = Annotated[
     list[str] | None,

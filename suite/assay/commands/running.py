@@ -66,9 +66,10 @@ class ExecutorName(StrEnum):
 
 
 class PlanScale(StrEnum):
-    """How much of a track (embedded, full) or of a paper (smoke, cpu, full) is planned."""
+    """How much of a track (embedded, medium, full) or of a paper (smoke, cpu, full) is planned."""
 
     EMBEDDED = "embedded"
+    MEDIUM = "medium"
     SMOKE = "smoke"
     CPU = "cpu"
     FULL = "full"
@@ -270,7 +271,7 @@ def plan(
     ] = None,
     scale: Annotated[
         PlanScale | None,
-        typer.Option("--scale", help="Of a track: embedded or full; of a paper: smoke, cpu or full."),
+        typer.Option("--scale", help="Of a track: embedded, medium or full; of a paper: smoke, cpu or full."),
     ] = None,
 ) -> None:
     """Show what a run would do: jobs, keys, chunks, what is stored, and estimates of time and memory."""

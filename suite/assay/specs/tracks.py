@@ -1,4 +1,4 @@
-"""Tracks: for one label space, the tasks of every family that have a meaning there, at two scales.
+"""Tracks: for one label space, the tasks of every family that have a meaning there, at three scales.
 
 A track is a question about one model, asked in as many ways as there are families. Where a family has no task, the
 track says why.
@@ -22,6 +22,7 @@ class Scale(StrEnum):
     """How much of a track is run."""
 
     EMBEDDED = "embedded"  # no download, minutes
+    MEDIUM = "medium"  # data that anybody can fetch freely, some minutes per small network
     FULL = "full"
 
 
@@ -46,6 +47,7 @@ class Track(StrictModel):
         label_space: of the models that the track is for.
         default_model: the model that is run where none is named.
         embedded: needs only the installed packages and some minutes.
+        medium: data that anybody can fetch freely, and a laptop's time; what the board compares on.
         full: the data that the field compares on.
     """
 
@@ -55,11 +57,17 @@ class Track(StrictModel):
     label_space: str
     default_model: str
     embedded: TrackScale
+    medium: TrackScale
     full: TrackScale
 
     def at(self, scale: Scale) -> TrackScale:
         """The track at a scale."""
-        return self.embedded if scale is Scale.EMBEDDED else self.full
+        return {Scale.EMBEDDED: self.embedded, Scale.MEDIUM: self.medium, Scale.FULL: self.full}[scale]
+
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The tasks of all scales, each once, from the smallest scale on."""
+        return tuple(dict.fromkeys(task for scale in Scale for task in self.at(scale).tasks))
 
 
 def shipped_tracks() -> dict[str, Track]:
@@ -94,7 +102,7 @@ def families_without(tasks: Iterable[str]) -> dict[str, str]:
     asked = set(tasks)
     found: dict[str, str] = {}
     for track in shipped_tracks().values():
-        for at in (track.embedded, track.full):
+        for at in map(track.at, Scale):
             if asked >= set(at.tasks):
                 found |= at.without
     return found

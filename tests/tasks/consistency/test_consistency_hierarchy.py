@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from assay.common.errors import UserError
+from assay.common.resources import shipped_folder
 from assay.tasks.consistency.hierarchy import (
     IMAGENET_HIERARCHY,
     check_labels,
@@ -176,3 +177,22 @@ def test_unknown_names_get_the_nearest_ones(imagenet):
     assert labels_of(imagenet, ["n02123394"]).tolist() == [PERSIAN_CAT]
     with pytest.raises(UserError, match=r"nearest: .*n02123394"):
         labels_of(imagenet, ["n0212339"])
+
+
+def test_the_classes_of_cifar_10_stand_where_wordnet_has_them(imagenet):
+    short = load_hierarchy(shipped_folder("benchmarks") / "consistency" / "cifar10-hierarchy.json")
+    names = [short.class_name(label) for label in range(10)]
+    assert names == ["airplane", "car", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
+    for node, above in short.parents.items():
+        assert short.names[node] == imagenet.names[node]
+        assert set(above) <= ancestors(imagenet, node)
+    met = [node for node in short.parents if node not in short.classes]
+    assert all(sum(node in above for above in short.parents.values()) >= 2 for node in met)
+    lengths = path_lengths(short)
+    cat, dog, frog, truck = (names.index(name) for name in ("cat", "dog", "frog", "truck"))
+    assert [lengths[cat, other] for other in (dog, frog, truck)] == [2, 4, 7]
+
+
+def ancestors(hierarchy, node):
+    above = set(hierarchy.parents[node])
+    return above.union(*(ancestors(hierarchy, parent) for parent in above))

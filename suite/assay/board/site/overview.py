@@ -6,7 +6,7 @@ from typing import Any
 
 from assay.board.headings import column_headings
 from assay.board.site.boards import TaskBoard
-from assay.specs.tracks import Track, shipped_tracks
+from assay.specs.tracks import Scale, Track, shipped_tracks
 from assay.tasks.families import family
 
 OTHER = "other"
@@ -53,9 +53,8 @@ def tracks(boards: Sequence[TaskBoard], models: Sequence[Mapping[str, Any]]) -> 
     """The tracks that have a column, that of the most models first and the other tasks last."""
     known, taken, found = {board.id: board for board in boards}, set[str](), []
     for name, track in shipped_tracks().items():
-        tasks = dict.fromkeys([*track.embedded.tasks, *track.full.tasks])
-        own = [known[task] for task in tasks if task in known]
-        taken |= set(tasks)
+        own = [known[task] for task in track.tasks if task in known]
+        taken |= set(track.tasks)
         found.append(_shown(name, track, own, models))
     rest = [board for board in boards if board.id not in taken]
     found.sort(key=lambda track: -len(track.models))
@@ -82,9 +81,9 @@ def _shown(
 
 
 def _without(track: Track) -> dict[str, str]:
-    """The families without a task at either scale, and why."""
-    there = {task.partition("/")[0] for task in (*track.embedded.tasks, *track.full.tasks)}
-    stated = {**track.full.without, **track.embedded.without}
+    """The families without a task at any scale, and why."""
+    there = {task.partition("/")[0] for task in track.tasks}
+    stated = {name: why for scale in Scale for name, why in track.at(scale).without.items()}
     return {name: why for name, why in stated.items() if name not in there}
 
 

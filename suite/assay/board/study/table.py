@@ -11,7 +11,7 @@ from typing import Literal
 
 from assay.common.errors import UserError
 from assay.results.document import Metric, ResultDocument, Status
-from assay.specs.tracks import Track
+from assay.specs.tracks import Scale, Track
 from assay.tasks.families import family
 
 CLEAN, ALIGNMENT = "clean_accuracy", "alignment"
@@ -122,7 +122,8 @@ def study_table(
     Raises:
         UserError: a model has two results of one task that differ.
     """
-    tasks = list(dict.fromkeys([*track.full.tasks, *track.embedded.tasks]))
+    largest_first = reversed(Scale)
+    tasks = list(dict.fromkeys(task for scale in largest_first for task in track.at(scale).tasks))
     gathered = _Gathered()
     asked = sorted((each for each in results if each.task in tasks), key=lambda each: tasks.index(each.task))
     reasons = [_unfit(result) for result in asked]

@@ -3,7 +3,7 @@
 import io
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple
@@ -38,6 +38,13 @@ FileName = Annotated[str, AfterValidator(_safe)]
 # YAML has lists only; strict models would refuse them as tuples.
 Names = Annotated[tuple[str, ...], Field(strict=False, min_length=1), AfterValidator(_distinct)]
 
+
+# Left out of the hash where it says nothing: all rows are the data set that they were before there were parts.
+Rows = Annotated[
+    tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(gt=0)]] | None,
+    Field(strict=False, exclude_if=lambda rows: rows is None),
+]
+"""The first row of a part, from 0, and the one after its last; None for all rows."""
 
 UNLABELLED = -1
 """The label of a picture that has none; only a layout without labels gives it."""
@@ -157,6 +164,29 @@ def array_contents(images: npt.NDArray[np.uint8], labels: npt.NDArray[Any]) -> C
     width = max(5, len(str(len(labels) - 1)))
     samples = (Sample(f"{row:0{width}d}", int(label), None, row) for row, label in enumerate(labels))
     return Contents(tuple(samples), partial(_array_picture, images))
+
+
+def part(contents: Contents, rows: tuple[int, int] | None, where: Path) -> Contents:
+    """The samples of some rows alone; each keeps its id.
+
+    Args:
+        contents: one sample per row.
+        rows: of :data:`Rows`.
+        where: the file, for messages.
+
+    Raises:
+        UserError: there are no such rows.
+    """
+    if rows is None:
+        return contents
+    first, after = rows
+    count = len(contents.samples)
+    if not first < after <= count:
+        raise UserError(
+            f"{where}: the manifest's `rows` are [{first}, {after}] of {count}; name the first row, from 0, and the "
+            "one after the last"
+        )
+    return replace(contents, samples=contents.samples[first:after])
 
 
 def _array_picture(images: npt.NDArray[np.uint8], row: int) -> Image.Image:

@@ -9,7 +9,7 @@ from pydantic import AfterValidator
 
 from assay.common.errors import UserError
 from assay.data.files import DataFiles
-from assay.data.layouts.base import Contents, FileName, Layout, Sample, array_contents
+from assay.data.layouts.base import Contents, FileName, Layout, Rows, Sample, array_contents, part
 
 _UNSIGNED_BYTE = 0x08
 
@@ -26,11 +26,16 @@ IdxName = Annotated[FileName, AfterValidator(_unpacked)]
 
 
 class Idx(Layout):
-    """``images``: idx3 (N, H, W), and ``labels``: idx1 (N,); both of unsigned bytes, raw or packed."""
+    """``images``: idx3 (N, H, W), and ``labels``: idx1 (N,); both of unsigned bytes, raw or packed.
+
+    Attributes:
+        rows: a part of the data set.
+    """
 
     type: Literal["idx"]
     images: IdxName
     labels: IdxName
+    rows: Rows = None
 
     def required(self) -> tuple[str, ...]:
         """Images and labels."""
@@ -44,7 +49,7 @@ class Idx(Layout):
             raise UserError(
                 f"{files.path(self.labels)}: {len(labels)} labels for {len(images)} images; get both again"
             )
-        return array_contents(images, labels)
+        return part(array_contents(images, labels), self.rows, files.path(self.images))
 
     def where(self, sample: Sample) -> str:
         """The label's row."""

@@ -2,15 +2,13 @@
 
 import gzip
 import zlib
-from dataclasses import replace
-from typing import Annotated, Literal
+from typing import Literal
 
 import numpy as np
-from pydantic import Field
 
 from assay.common.errors import UserError
 from assay.data.files import DataFiles
-from assay.data.layouts.base import Contents, FileName, Layout, Sample, array_contents
+from assay.data.layouts.base import Contents, FileName, Layout, Rows, Sample, array_contents, part
 
 _SIDE, _TOP = 8, 16
 
@@ -22,16 +20,12 @@ class SklearnDigits(Layout):
     becomes 255. The 17 values stay apart, so that no information is lost.
 
     Attributes:
-        rows: the first row, from 0, and the one after the last; None for all. A picture keeps its id in each part.
+        rows: a part of the data set.
     """
 
     type: Literal["sklearn-digits"]
     file: FileName
-    # Left out of the hash where it says nothing: all rows are the data set that they were before there were parts.
-    rows: Annotated[
-        tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(gt=0)]] | None,
-        Field(strict=False, exclude_if=lambda rows: rows is None),
-    ] = None
+    rows: Rows = None
 
     def required(self) -> tuple[str, ...]:
         """The packed CSV."""
@@ -60,8 +54,7 @@ class SklearnDigits(Layout):
             )
         pixels = (intensities * 255 + _TOP // 2) // _TOP
         contents = array_contents(pixels.astype(np.uint8).reshape(-1, _SIDE, _SIDE), whole[:, -1])
-        first, after = self.rows or (0, len(contents.samples))
-        return replace(contents, samples=contents.samples[first:after])
+        return part(contents, self.rows, path)
 
     def where(self, sample: Sample) -> str:
         """The row."""
