@@ -26,7 +26,7 @@ def completed(line: str) -> list[str]:
     [
         ("assay re", ["report", "records", "render"]),
         ("assay run --sk", ["--skip-unavailable"]),
-        ("assay run --scale ", ["embedded", "full"]),
+        ("assay run --scale ", ["embedded", "medium", "full"]),
         ("assay run --task adversarial/dig", ["adversarial/digits"]),
         ("assay run --task corr", ["corruptions"]),
         ("assay plan --track c", ["cifar10"]),

@@ -41,6 +41,8 @@ default_model: digits_fnn
 embedded:
   tasks: [{tasks}]
   without: {{srvr: the classes of the shapes are not digits}}
+medium:
+  tasks: [{tasks}]
 full:
   tasks: [{tasks}]
 """

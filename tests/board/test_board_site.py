@@ -341,7 +341,8 @@ def test_the_overview_has_the_track_of_the_models_label_space(built, benchmarks,
     (other / "tracks").mkdir()
     track = {
         "schema": 1, "title": "Digits", "description": "d", "label_space": "digits", "default_model": "m",
-        "embedded": {"tasks": [TASK], "without": {"srvr": "no shapes"}}, "full": {"tasks": [TASK]},
+        "embedded": {"tasks": [TASK], "without": {"srvr": "no shapes"}},
+        "medium": {"tasks": [TASK]}, "full": {"tasks": [TASK]},
     }  # fmt: skip
     (other / "tracks" / "digits.yaml").write_text(yaml.safe_dump(track))
     use_specs(monkeypatch, other)

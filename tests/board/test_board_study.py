@@ -356,3 +356,10 @@ def test_no_page_where_nothing_can_be_said():
     many = {f"m{at}": (at / 20, at / 10) for at in range(12)}
     board = board_of("a/x", "adversarial", "h", many)
     assert list(studies([track_of(board, models=list(many))], same)) == []
+
+
+def test_measures_of_one_title_are_told_apart():
+    rising = {f"m{at}": (None, at / 10) for at in range(12)}
+    boards = [board_of(task, "adversarial", "h", rising) for task in ("adversarial/x", "adversarial/y")]
+    table = board_table(track_of(*boards, models=list(rising)), MODEL_ROWS)
+    assert [each.title for each in table.measures] == ["H (adversarial/x)", "H (adversarial/y)"]

@@ -321,9 +321,7 @@ class Job:
             "not_applicable": reason,
             "command": repeat_command(self.request),
             **({} if self.version is None else {"record_version": self.version}),
-            **(
-                {} if reason or self.training is None else {"training": self.training.model_dump(mode="json")}
-            ),
+            **({} if self.training is None else {"training": self.training.model_dump(mode="json")}),
         }
 
 

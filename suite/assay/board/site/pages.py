@@ -16,6 +16,7 @@ from assay.board.html import environment, inside_a_script
 from assay.board.site.boards import AdmittedSpec, TaskBoard
 from assay.board.site.documents import curve_tables, guard_rows, headline, provenance_rows, singles
 from assay.board.site.entries import Entry, Result
+from assay.board.site.front import front_sentences
 from assay.board.site.history import history
 from assay.board.site.overview import ShownTrack
 from assay.board.site.studies import studies
@@ -120,10 +121,11 @@ class Pages:
         families = {board.family: _question(board.family) for board in boards}
         studied = dict(studies(shown, models))
         common = {"families": families, "hidden": hidden, "studied": studied}
-        yield (
-            "index.html",
-            self._render("board.html", "", family=None, boards=boards, tracks=shown, models=models, **common),
+        found = front_sentences(shown, models, studied)
+        page = self._render(
+            "board.html", "", family=None, boards=boards, tracks=shown, models=models, found=found, **common
         )
+        yield "index.html", page
         for name in families:
             own = [board for board in boards if board.family == name]
             page = self._render(

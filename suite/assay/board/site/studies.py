@@ -9,7 +9,7 @@ from assay.board.study.association import LEAST_CLUSTERS
 from assay.board.study.findings import pairs_of
 from assay.board.study.picture import matrix_png
 from assay.board.study.report import page_values
-from assay.board.study.table import CLEAN, Measure, StudiedModel, StudyTable
+from assay.board.study.table import CLEAN, Measure, StudiedModel, StudyTable, told_apart
 
 
 def studies(
@@ -44,11 +44,11 @@ def board_table(track: ShownTrack, models: Sequence[Mapping[str, Any]]) -> Study
         _take(found, board.id, board.cells(board.rank_by))
     known = {model["id"]: model for model in models}
     rows = (
-        StudiedModel(known[name]["model"], known[name]["cluster"], figures)
+        StudiedModel(known[name]["model"], known[name]["cluster"], figures, f"models/{name}.html")
         for name, figures in sorted(found.items())
         if name in track.models
     )
-    return StudyTable(tuple(measures), tuple(rows), ())
+    return StudyTable(told_apart(measures), tuple(rows), ())
 
 
 def _known(cells: Mapping[str, Cell]) -> bool:

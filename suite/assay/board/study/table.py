@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import fmean
 from typing import Literal
 
@@ -42,11 +42,19 @@ class Measure:
 
 @dataclass(frozen=True)
 class StudiedModel:
-    """One model's figures, by measure; ``cluster`` names what was trained likewise, or is the same network."""
+    """One model's figures, by measure.
+
+    Attributes:
+        name: for people.
+        cluster: names what was trained likewise, or is the same network.
+        figures: by measure.
+        page: the model's own, from the site's root; empty where there is none.
+    """
 
     name: str
     cluster: str
     figures: Mapping[str, float]
+    page: str = ""
 
 
 @dataclass(frozen=True)
@@ -148,13 +156,23 @@ def study_table(
                 ALIGNMENT, "Alignment of gradient and image", "pixels", "up"
             )
     order = [CLEAN, *tasks, ALIGNMENT]
+    measures = sorted(gathered.measures.values(), key=lambda measure: order.index(measure.id))
     return StudyTable(
-        tuple(sorted(gathered.measures.values(), key=lambda measure: order.index(measure.id))),
+        told_apart(measures),
         tuple(
             StudiedModel(name, gathered.clusters[name], figures)
             for name, figures in sorted(gathered.figures.items())
         ),
         tuple(dict.fromkeys(gathered.left_out)),
+    )
+
+
+def told_apart(measures: Sequence[Measure]) -> tuple[Measure, ...]:
+    """The measures; where two have one title, each has its task's name behind it."""
+    counted = Counter(measure.title for measure in measures)
+    return tuple(
+        replace(measure, title=f"{measure.title} ({measure.id})") if counted[measure.title] > 1 else measure
+        for measure in measures
     )
 
 

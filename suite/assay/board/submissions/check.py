@@ -126,8 +126,10 @@ def _task_problems(
         problems.append(
             checked.problem("model.name", result.model.name, f"{metadata.model}, as in {METADATA}")
         )
-    problems += _provenance_problems(files, task, result.job_key)
-    if result.status is Status.NOT_APPLICABLE:
+    applies = result.status is not Status.NOT_APPLICABLE
+    if applies or f"provenance/{task}.json" in files.names:  # where nothing was computed there is none
+        problems += _provenance_problems(files, task, result.job_key)
+    if not applies:
         return problems
     return [*problems, *_record_problems(files, checked)]
 
