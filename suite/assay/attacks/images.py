@@ -222,6 +222,10 @@ class AttackResult:
         steps = torch.zeros_like(no, dtype=torch.int64)
         return cls(images, no, steps, no.clone(), no.clone(), steps.new_zeros(len(images), 2))
 
+    def select(self, rows: Tensor) -> AttackResult:
+        """Some of the rows."""
+        return AttackResult(**{name: values[rows] for name, values in vars(self).items()})
+
     def merged(self, rows: Tensor, again: AttackResult) -> AttackResult:
         """This result with some rows replaced by those of a later start; steps add up."""
         return AttackResult(

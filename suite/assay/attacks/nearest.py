@@ -13,7 +13,7 @@ from assay.attacks.images import AttackedImages, AttackResult
 from assay.attacks.losses import in_top
 from assay.attacks.methods import METHODS
 from assay.attacks.observe import checked_logits
-from assay.attacks.pool import run_start
+from assay.attacks.pool import run_each_start
 from assay.attacks.run import checked, starts
 from assay.attacks.settings import AttackSettings
 from assay.common.errors import UserError
@@ -42,8 +42,7 @@ def nearest(attack: AttackSettings, images: AttackedImages, eps: Fraction | floa
     # Every step is taken: a misclassified iterate in the ball is no end, for a nearer one may follow.
     images = replace(checked(attack, images, eps), early_stop=False)
     found: AttackResult | None = None
-    for number, rows in enumerate(starts(attack, images)):
-        again = run_start(attack, rows, first=number == 0)
+    for again in run_each_start(attack, list(starts(attack, images))):
         _take_back(images, again)
         found = again if found is None else _nearer(images, found, again)
     assert found is not None

@@ -8,137 +8,75 @@ the batch stays full while any are left.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from assay.attacks.attempts import AttemptOutcomes, Attempts, Queue
 from assay.attacks.balls import BALLS
 from assay.attacks.images import AttackedImages, AttackResult, LiveImages
-from assay.attacks.implementation import Implementation, Start, implementation_of
+from assay.attacks.implementation import Implementation, implementation_of
 from assay.attacks.losses import in_top
 from assay.attacks.settings import AttackSettings
 
 
-def run_start(attack: AttackSettings, images: AttackedImages, *, first: bool) -> AttackResult:
-    """Attack every image once, from one start; the result's rows are those of `images`.
-
-    Methods that start elsewhere after the `first` start do so.
-    """
-    return _run(attack, StartRows(images, images.seeds[None], _row_of(images.targets), first))
-
-
 def run_pool(attack: AttackSettings, starts: Sequence[AttackedImages]) -> AttackResult:
-    """Attack every image from one start after another until one succeeds; `starts` differ in seeds and targets alone.
+    """Attack every image from one start after another until one succeeds; they differ in seeds and targets alone."""
+    (result,) = run_attempts(attack, Attempts.of([starts], _first_of(len(starts)))).results()
+    return result
 
-    Each start waits for the one before. Were an image that stood to take its next start at once, images would be at
-    different steps, and those that end would be judged in passes of a few: more passes in all, by a tenth.
+
+def run_each_start(attack: AttackSettings, starts: Sequence[AttackedImages]) -> list[AttackResult]:
+    """Attack every image from each start, whatever comes of the others: one result per start."""
+    attempts = Attempts.of([[start] for start in starts], _first_of(len(starts)))
+    return run_attempts(attack, attempts).results()
+
+
+def run_radii(
+    attack: AttackSettings, radii: Sequence[Sequence[AttackedImages]], *, until_first: bool
+) -> AttemptOutcomes:
+    """Attack every image at several radii, each from as many starts, until one succeeds there.
+
+    Args:
+        attack: how.
+        radii: the starts at each radius; all differ in seeds, targets and balls alone.
+        until_first: what has fallen at one radius is not attacked at the radii that follow.
     """
-    first = starts[0]
-    seeds = torch.stack([start.seeds for start in starts])
-    targets = [start.targets for start in starts if start.targets is not None]
-    return _run(attack, StartRows(first, seeds, torch.stack(targets) if targets else None, True))
+    first = [flag for starts in radii for flag in _first_of(len(starts))]
+    return run_attempts(attack, Attempts.of(radii, first, until_first))
 
 
-@dataclass(frozen=True)
-class StartRows:
-    """Every start of every image as rows: row ``k * N + n`` is start ``k`` of image ``n``.
-
-    Attributes:
-        images: N images, whose own seeds and targets are not used.
-        seeds: (starts, N) int64.
-        targets: (starts, N) int64, or None.
-        first: whether start 0 is an image's first one.
-    """
-
-    images: AttackedImages
-    seeds: Tensor
-    targets: Tensor | None
-    first: bool
-
-    def begin(self, attack: AttackSettings, how: Implementation, rows: Tensor) -> LiveImages:
-        """Rows, (n,) int64 on the CPU in ascending order, with their first iterates, as they enter the pool."""
-        if how.restart is None:
-            return self._with_start(attack, how.start, rows)
-        early = rows < (len(self.images) if self.first else 0)
-        parts = ((how.start, rows[early]), (how.restart, rows[~early]))
-        live = [self._with_start(attack, start, some) for start, some in parts if len(some)]
-        return live[0] if len(live) == 1 else live[0].join(live[1])
-
-    def _with_start(self, attack: AttackSettings, start: Start[Any], rows: Tensor) -> LiveImages:
-        image, place = rows % len(self.images), rows.to(self.seeds.device)
-        waiting = replace(
-            self.images.select(image),
-            seeds=self.seeds.flatten()[place],
-            targets=None if self.targets is None else self.targets.flatten()[place],
-        )
-        adversarial, memory = start(waiting, attack)
-        return LiveImages(
-            attacked=waiting,
-            row=rows,
-            adversarial=adversarial,
-            step=torch.zeros(len(rows), dtype=torch.int64),
-            zero_gradient=torch.zeros(len(rows), dtype=torch.bool, device=adversarial.device),
-            passes=torch.zeros(len(rows), 2, dtype=torch.int64),
-            memory=memory,
-        )
-
-    def following(self, rows: Tensor, success: Tensor) -> Tensor:
-        """The rows to come after these have ended: the next start of each image that stands and has one."""
-        after = rows[~success.to(rows.device)] + len(self.images)
-        return after[after < self.seeds.numel()]
+def _first_of(starts: int) -> list[bool]:
+    return [number == 0 for number in range(starts)]
 
 
-def _run(attack: AttackSettings, starts: StartRows) -> AttackResult:
-    """All starts; no image has two of them in the pool."""
-    how, images = implementation_of(attack), starts.images
-    ended = Ended(AttackResult.blank(torch.empty_like(images.images)), starts)
+def fills_passes(device: torch.device) -> bool:
+    """Whether a pass costs the device the same full or not, so that rows which may prove idle are worth their place."""
+    return device.type != "cpu"
+
+
+def run_attempts(attack: AttackSettings, attempts: Attempts) -> AttemptOutcomes:
+    """All attempts."""
+    how, images = implementation_of(attack), attempts.images
+    ended, fill = AttemptOutcomes(attempts), fills_passes(images.images.device)
+    queue = Queue(attempts, ended, fill=fill)
     live: LiveImages | None = None
-    waiting = torch.arange(len(images))
     while True:
-        if not (len(waiting) or live):
-            waiting = ended.take()
-        room = images.batch_size - (0 if live is None else len(live))
-        if room and len(waiting):
-            fresh = starts.begin(attack, how, waiting[:room].sort().values)
-            waiting = waiting[room:]
+        rows = torch.zeros(0, dtype=torch.int64) if live is None else live.row
+        entering = queue.take(images.batch_size - len(rows), rows)
+        if len(entering):
+            fresh = attempts.begin(attack, how, entering)
             live = fresh if live is None else live.join(fresh)
         if not live:
-            return ended.result
-        live = _settle_finished(attack, how, live, ended)
+            return ended
+        # Rows that are at different steps end one by one, so full passes judge them beside those that go on.
+        beside = fill and how.end is None and how.step_back is None
+        if not beside:
+            live = _settle_finished(attack, how, live, ended)
         if len(live):
-            live = _take_step(attack, how, live, ended)
-
-
-@dataclass
-class Ended:
-    """What became of the rows that have left the pool, and the rows that follow from that."""
-
-    result: AttackResult
-    starts: StartRows
-    following: list[Tensor] = field(default_factory=list)
-
-    def note(self, live: LiveImages, success: Tensor) -> None:
-        """Write the outcome of rows that are done; the steps and passes of an image's starts add up."""
-        result, success = self.result, success.to(live.adversarial.device)
-        rows = (live.row % len(self.starts.images)).to(success.device)
-        result.images[rows] = live.adversarial
-        result.success[rows] = success
-        result.steps_used[rows] += live.step.to(success.device)
-        result.zero_gradient[rows] |= live.zero_gradient
-        result.passes[rows] += live.passes.to(success.device)
-        self.following.append(self.starts.following(live.row, success))
-
-    def take(self) -> Tensor:
-        """(n,) int64 on the CPU, ascending: the rows that have come to wait since the last call."""
-        found = torch.cat([torch.zeros(0, dtype=torch.int64), *self.following]).sort().values
-        self.following.clear()
-        return found
-
-
-def _row_of(targets: Tensor | None) -> Tensor | None:
-    return None if targets is None else targets[None]
+            live = _take_step(attack, how, live, ended, judges=beside)
+        if fill and bool((idle := ended.idle(live.row)).any()):
+            live = live.select(_rows(~idle, live))
 
 
 def succeeded(attack: AttackSettings, logits: Tensor, images: AttackedImages) -> Tensor:
@@ -150,7 +88,7 @@ def succeeded(attack: AttackSettings, logits: Tensor, images: AttackedImages) ->
 
 
 def _settle_finished(
-    attack: AttackSettings, how: Implementation, live: LiveImages, ended: Ended
+    attack: AttackSettings, how: Implementation, live: LiveImages, ended: AttemptOutcomes
 ) -> LiveImages:
     """Judge the images whose steps are used up, by a forward pass alone; the others stay."""
     done = live.step >= attack.step_count
@@ -171,15 +109,21 @@ def _judge(attack: AttackSettings, how: Implementation, live: LiveImages) -> Ten
     return _wins(attack, how.look(live, attack, gradient=False))
 
 
-def _take_step(attack: AttackSettings, how: Implementation, live: LiveImages, ended: Ended) -> LiveImages:
-    """One pass: images that have fallen leave, the others take their next step."""
+def _take_step(
+    attack: AttackSettings, how: Implementation, live: LiveImages, ended: AttemptOutcomes, *, judges: bool
+) -> LiveImages:
+    """One pass: images that have fallen leave, the others take their next step.
+
+    With ``judges`` there may be rows whose steps are used up; they leave too.
+    """
     live.passes[:, 0] += attack.draws
-    live = _look(attack, how, live, ended, back=how.step_back is not None)
+    done = (live.step >= attack.step_count).to(live.adversarial.device) if judges else None
+    live = _look(attack, how, live, ended, done, back=how.step_back is not None)
     if len(live) and live.gradient is None and how.step_back is not None:
         wrong = _wins(attack, live)
         how.step_back(live, wrong)
         live.passes[wrong.cpu(), 0] += 1
-        live = _look(attack, how, live, ended, back=False)
+        live = _look(attack, how, live, ended, None, back=False)
     if len(live):
         if live.gradient is not None:
             assert live.logits is not None
@@ -192,29 +136,39 @@ def _take_step(attack: AttackSettings, how: Implementation, live: LiveImages, en
 
 
 def _look(
-    attack: AttackSettings, how: Implementation, live: LiveImages, ended: Ended, *, back: bool
+    attack: AttackSettings,
+    how: Implementation,
+    live: LiveImages,
+    ended: AttemptOutcomes,
+    done: Tensor | None,
+    *,
+    back: bool,
 ) -> LiveImages:
-    """Look at all iterates; images that have fallen leave.
+    """Look at all iterates; images that have fallen leave, and so do those that are `done`, (n,) bool.
 
-    Where all have fallen at once, as in small batches they often do, the backward pass is saved. So it is where some
-    are to step `back` first, for then all are looked at again.
+    Where all leave at once, as in small batches they often do, the backward pass is saved. So it is where some are to
+    step `back` first, for then all are looked at again.
     """
     fallen: Tensor | None = None
+
+    def leaving() -> Tensor:
+        assert fallen is not None
+        return fallen if done is None else fallen | done
 
     def needed(logits: Tensor) -> bool:
         nonlocal fallen
         fallen = _fallen(attack, logits, live)
         if back and bool((succeeded(attack, logits, live.attacked) & ~fallen).any()):
             return False
-        return not bool(fallen.all())
+        return not bool(leaving().all())
 
     seen = how.look(live, attack, gradient=attack.uses_gradient, needed=needed)
-    if not live.attacked.early_stop:
+    if not live.attacked.early_stop and done is None:
         return seen
     if fallen is None:
         assert seen.logits is not None
         fallen = _fallen(attack, seen.logits, seen)
-    return _drop(seen, fallen, ended)
+    return _drop(seen, leaving(), ended, fallen if done is None else _wins(attack, seen))
 
 
 def _wins(attack: AttackSettings, seen: LiveImages) -> Tensor:
@@ -234,13 +188,13 @@ def _fallen(attack: AttackSettings, logits: Tensor, live: LiveImages) -> Tensor:
     return wins
 
 
-def _drop(seen: LiveImages, fallen: Tensor, ended: Ended) -> LiveImages:
-    """Record and remove the images whose present iterate succeeds, (n,) bool."""
-    if not fallen.any():
+def _drop(seen: LiveImages, leaving: Tensor, ended: AttemptOutcomes, success: Tensor) -> LiveImages:
+    """Record and remove the rows that are leaving, (n,) bool, with their success, (n,) bool."""
+    if not leaving.any():
         return seen
-    down = seen.unseen().select(fallen.nonzero().squeeze(1))
-    ended.note(down, torch.ones(len(down), dtype=torch.bool, device=fallen.device))
-    return seen.select((~fallen).nonzero().squeeze(1))
+    rows = leaving.nonzero().squeeze(1)
+    ended.note(seen.unseen().select(rows), success[rows])
+    return seen.select((~leaving).nonzero().squeeze(1))
 
 
 def _rows(mask: Tensor, live: LiveImages) -> Tensor:

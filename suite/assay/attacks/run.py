@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from assay.attacks.images import AttackedImages, AttackResult, Model
 from assay.attacks.observe import clean_logits
-from assay.attacks.pool import run_pool
+from assay.attacks.pool import run_pool, run_radii
 from assay.attacks.settings import AttackSettings, check_ball, check_success
 from assay.common import randomness
 from assay.common.errors import UserError
@@ -63,18 +63,65 @@ def run_starts(attack: AttackSettings, images: AttackedImages) -> AttackResult:
         NonFiniteLogitsError: As `run_attack`.
     """
     result = run_pool(attack, list(starts(attack, images)))
-    if attack.aims_at_runners_up:
-        result.passes[:, 0] += 1  # the clean pass that names the classes
+    _count_clean_pass(attack, result)
     return result
 
 
-def starts(attack: AttackSettings, images: AttackedImages) -> Iterator[AttackedImages]:
+@dataclass(frozen=True)
+class RadiusResult:
+    """The outcome at one radius, and of which images it says something, (N,) bool on the CPU."""
+
+    result: AttackResult
+    known: Tensor
+
+
+def run_at_radii(
+    attack: AttackSettings,
+    images: Sequence[AttackedImages],
+    radii: Sequence[Fraction | float],
+    *,
+    until_first: bool,
+) -> list[RadiusResult]:
+    """`run_attack` at several radii in one pool, for a device whose passes that fills; one outcome per radius.
+
+    Args:
+        attack: How.
+        images: The same images for every radius, each time with seeds of their own.
+        radii: In the order in which they are tried.
+        until_first: What has fallen at one radius is not attacked at those that follow; nothing is known of it there.
+
+    Raises:
+        UserError: As `run_attack`.
+        NonFiniteLogitsError: As `run_attack`.
+    """
+    inside = [checked(attack, some, eps) for some, eps in zip(images, radii, strict=True)]
+    aims = _aims(attack, inside[0])
+    ended = run_radii(attack, [list(starts(attack, some, aims)) for some in inside], until_first=until_first)
+    results = ended.results()
+    for result in results:
+        _count_clean_pass(attack, result)
+    return [RadiusResult(result, ended.known(number)) for number, result in enumerate(results)]
+
+
+def _count_clean_pass(attack: AttackSettings, result: AttackResult) -> None:
+    if attack.aims_at_runners_up:
+        result.passes[:, 0] += 1  # it names the classes
+
+
+def starts(
+    attack: AttackSettings, images: AttackedImages, aims: Tensor | None = None
+) -> Iterator[AttackedImages]:
     """What each start attacks: all images, with seeds of its own, aimed at the next class where the method aims.
+
+    Args:
+        attack: How.
+        images: What.
+        aims: (N, restarts) int64, the classes where they are known already.
 
     Raises:
         UserError: More starts than wrong classes, for a method that takes one per class.
     """
-    aims = _runners_up(attack, images) if attack.aims_at_runners_up else None
+    aims = _aims(attack, images) if aims is None else aims
     for start in range(attack.restarts):
         seeds = randomness.derive(images.seeds, start)
         yield replace(images, seeds=seeds, targets=images.targets if aims is None else aims[:, start])
@@ -88,8 +135,10 @@ def least_likely_targets(
     return logits.scatter(1, labels.to(images.device)[:, None], torch.inf).argmin(dim=1)
 
 
-def _runners_up(attack: AttackSettings, images: AttackedImages) -> Tensor:
-    """(N, restarts) int64: the most likely wrong classes at the clean images, the likeliest first."""
+def _aims(attack: AttackSettings, images: AttackedImages) -> Tensor | None:
+    """(N, restarts) int64: the most likely wrong classes at the clean images, the likeliest first, or no aims."""
+    if not attack.aims_at_runners_up:
+        return None
     logits = clean_logits(images.model, images.images, images.batch_size)
     classes = logits.shape[1]
     if attack.restarts >= classes:

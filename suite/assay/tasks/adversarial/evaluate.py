@@ -95,10 +95,25 @@ def _outcomes(
     batch: CleanBatch, clean: ScoredImages, first: ProofsFirst | None
 ) -> Iterator[tuple[EachLevel, Fraction, ScoredImages]]:
     """Every attack at every radius, smallest radius first; what is proved ``first`` is left out."""
-    spec, spared = batch.spec, torch.zeros_like(batch.correct)
+    spec = batch.spec
     attacks = [EachLevel(attack, batch, clean, targets_of(attack, batch)) for attack in spec.attacks]
+    share = len(batch) / (len(attacks) * len(spec.eps))
+    if spec.in_turn:
+        yield from _in_turn(batch, attacks, share, first)
+        return
+    for each in attacks:
+        way = levels_of(each)
+        for eps in spec.radii:
+            yield each, eps, way.at(eps, torch.zeros_like(batch.correct))
+            batch.context.advance(share)
+
+
+def _in_turn(
+    batch: CleanBatch, attacks: Sequence[EachLevel], share: float, first: ProofsFirst | None
+) -> Iterator[tuple[EachLevel, Fraction, ScoredImages]]:
+    """At every radius each attack on what those before it left standing; ``share`` is what one is of the progress."""
+    spec, spared = batch.spec, torch.zeros_like(batch.correct)
     ways = [(each, levels_of(each)) for each in attacks]
-    share = len(batch) / (len(ways) * len(spec.eps))
     for eps in spec.radii:
         before: ScoredImages | None = None
         if first is not None:
@@ -108,11 +123,11 @@ def _outcomes(
             # The list's first attack tries some of what is proved all the same, to hold the proofs to account.
             tried = spared & first.tried if first is not None and number == 0 else torch.zeros_like(spared)
             outcome = way.at(eps, fallen | (spared & ~tried))
-            if spec.in_turn and before is not None:
+            if before is not None:
                 outcome = outcome.with_carried(fallen, before)
             yield each, eps, outcome
             batch.context.advance(share)
-            before = outcome if spec.in_turn else None
+            before = outcome
         if first is not None and before is not None:
             first.note(before)
 

@@ -17,8 +17,9 @@ from assay.attacks.ensemble import at_size
 from assay.attacks.images import AttackedImages, AttackResult, Model
 from assay.attacks.methods import FoolboxAttack
 from assay.attacks.nearest import nearest
+from assay.attacks.pool import fills_passes
 from assay.attacks.probe import retry_blind
-from assay.attacks.run import least_likely_targets, run_attack
+from assay.attacks.run import RadiusResult, least_likely_targets, run_at_radii, run_attack
 from assay.attacks.settings import AttackSettings, Norm, Targeted
 from assay.tasks.adversarial.batch import CleanBatch
 from assay.tasks.adversarial.demands import source_model
@@ -93,19 +94,25 @@ class EachLevel:
         batch: on which images.
         clean: their outcome without any attack.
         targets: (N,) int64: the classes that the attack aims at, or None.
+        together: the attack at all radii in one pool, or None where each has its own.
     """
 
     attack: AttackSettings
     batch: CleanBatch
     clean: ScoredImages
     targets: Tensor | None
+    together: "RadiiTogether | None" = None
 
     def at(self, eps: Fraction, skip: Tensor) -> ScoredImages:
         """See :class:`Levels`."""
         rows = (self.batch.correct & ~skip).nonzero().squeeze(1)
         if eps == 0 or not len(rows):
             return self.clean
-        return self.scored(rows, _at_radius(self.attack, self.attacked(rows, str(float(eps))), eps))
+        images = self.attacked(rows, str(float(eps)))
+        if self.together is None:
+            return self.scored(rows, _at_radius(self.attack, images, eps))
+        found = self.together.at(self, eps, rows, images)
+        return self.scored(rows, retry_blind(self.attack, images, eps, found))
 
     def attacked(self, rows: Tensor, stream: str) -> AttackedImages:
         """Some rows to be attacked, each with the seed of its image, the attack and ``stream``."""
@@ -134,6 +141,38 @@ class EachLevel:
         if self.attack.backend == "assay":
             forward, backward = found.passes.sum(0).tolist()
             self.batch.context.worked(self.attack.series, forward, backward)
+
+
+class RadiiTogether:
+    """An attack at every radius as rows of one pool, which fills a device's passes; each ends as if alone."""
+
+    def __init__(self, radii: Sequence[Fraction], *, until_first: bool) -> None:
+        self._radii, self._until_first = radii, until_first
+        self._found: dict[Fraction, RadiusResult] | None = None
+
+    def at(self, each: EachLevel, eps: Fraction, rows: Tensor, images: AttackedImages) -> AttackResult:
+        """The outcome for `rows` (n,) of the batch, which are `images`, at one radius; it is asked for once."""
+        correct = each.batch.correct
+        if self._found is None:
+            every = correct.nonzero().squeeze(1)
+            asked = [each.attacked(every, str(float(radius))) for radius in self._radii]
+            found = run_at_radii(each.attack, asked, self._radii, until_first=self._until_first)
+            self._found = dict(zip(self._radii, found, strict=True))
+        here = self._found.pop(eps)
+        own = (correct.cumsum(0) - 1)[rows]
+        result = here.result.select(own)
+        # What an attack calls fallen and a fresh pass does not is attacked again at the next radius.
+        missing = (~here.known.to(own.device)[own]).nonzero().squeeze(1)
+        if not len(missing):
+            return result
+        blank = AttackResult.blank(images.images[missing])
+        cleared = replace(
+            result,
+            steps_used=result.steps_used.index_copy(0, missing, blank.steps_used),
+            zero_gradient=result.zero_gradient.index_copy(0, missing, blank.zero_gradient),
+            passes=result.passes.index_copy(0, missing, blank.passes),
+        )
+        return cleared.merged(missing, run_attack(each.attack, images.select(missing), eps))
 
 
 @dataclass
@@ -201,6 +240,9 @@ def levels_of(each: EachLevel) -> Levels:
         return _by_bisection(
             each, rows, [largest * k / _STEPS_OF_EXACT for k in range(1, _STEPS_OF_EXACT + 1)]
         )
+    if own and not spec.in_turn and fills_passes(each.batch.images.device):
+        radii = [eps for eps in spec.radii if eps > 0]
+        each = replace(each, together=RadiiTogether(radii, until_first=spec.curve == "ascending"))
     return each if spec.curve == "each" else Ascending(each, each.clean)
 
 
