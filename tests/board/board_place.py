@@ -107,7 +107,7 @@ def as_before(folder: Path) -> None:
     for task in files.tasks:
         result = parse_result(f"results/{task}.json", files.read(f"results/{task}.json"))
         spec = load_spec(task, switches_of(result.spec, task)).spec
-        implementation, records = family(spec.family), read_records(files, task)
+        implementation, records = family(spec.family), read_records(files, task, spec)
         outcomes = headline_outcomes(implementation, spec, records, result)
         changes[f"outcomes/{task}.json"] = (outcomes.model_dump_json(by_alias=True) + "\n").encode()
         changes |= picture_files(task, implementation.figures(spec, records))

@@ -17,6 +17,7 @@ from assay.board.submissions.folder import open_folder
 from assay.board.submissions.register import admit, read_register
 from assay.common.errors import UserError
 from assay.models.zoo import load_model
+from assay.tasks.families import load_spec
 from assay.tasks.shared.png import png_bytes
 
 pytestmark = pytest.mark.usefixtures("saved_data")
@@ -56,7 +57,7 @@ def place(honest_run, tmp_path):
 
 def records_of(folder):
     files, _ = open_folder(folder)
-    return read_records(files, TASK)
+    return read_records(files, TASK, load_spec(TASK).spec)
 
 
 def clean_and_broken(folder, benchmarks, eps):

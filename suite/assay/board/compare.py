@@ -3,6 +3,7 @@
 A figure that is no mean is resampled over units, shapes or images (:mod:`assay.common.resampling`).
 """
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import ValidationError
 
 from assay.board.submissions.check import read_records
 from assay.board.submissions.documents import MANIFEST
@@ -20,13 +22,15 @@ from assay.board.submissions.results import parse_result
 from assay.common.errors import UserError
 from assay.common.resampling import PairedEstimate, median, paired_resampling
 from assay.common.statistics import mcnemar_p_value, sign_flip_interval, sign_flip_p_value
+from assay.common.validation import describe
 from assay.results.document import Metric, ResultDocument, Status
 from assay.results.tables import displayed_difference
 from assay.runner.assemble import stored_jobs
 from assay.runner.store import RunFolder
 from assay.specs.task_spec import TaskSpec
 from assay.tasks.base import Record, Task, clean_records
-from assay.tasks.families import family, load_spec
+from assay.tasks.families import family
+from assay.tasks.reading import understood
 
 RESAMPLES = 10_000
 
@@ -112,8 +116,9 @@ def _bootstrap_interval(gaps: Gaps, seed: int) -> tuple[float, float]:
 
 @dataclass(frozen=True)
 class Side:
-    """One of the two things compared."""
+    """One of the two things compared; ``source`` is where it was read, for messages."""
 
+    source: str
     result: ResultDocument
     task: Task[Any, Any]
     spec: TaskSpec
@@ -134,6 +139,11 @@ def compare(a: Side, b: Side) -> Mapping[str, Paired | None]:
             f"{a.result.task}: the two were run with different specs or data; run both with one version"
         )
     ones, others = _shared(a, b)
+    with understood(f"{a.source}, {b.source}: {a.result.task}"):
+        return _compared(a, ones, others)
+
+
+def _compared(a: Side, ones: list[Record], others: list[Record]) -> Mapping[str, Paired | None]:
     names = [metric.name for metric in a.result.metrics if metric.headline]
     found: dict[str, Paired | None] = _by_units(a, (ones, others), names)
     rest = [name for name in names if found[name] is None]
@@ -219,7 +229,7 @@ def sides(source: str) -> dict[str, Side]:
     found = {}
     for job in chosen:
         records = clean_records(job.records())
-        found[job.document["task"]] = Side(job.result(records), job.task, job.spec, records)
+        found[job.document["task"]] = Side(source, job.result(records), job.task, job.spec, records)
     return found
 
 
@@ -233,10 +243,16 @@ def _sides_of_submission(folder: Path) -> dict[str, Side]:
         try:
             result = parse_result(name, files.read(name))
             if result.status is Status.COMPLETE:
-                loaded = load_spec(task)
-                found[task] = Side(result, family(loaded.spec.family), loaded.spec, read_records(files, task))
+                implementation = family(result.family)
+                spec = implementation.spec_type.model_validate_json(json.dumps(result.spec))
+                records = clean_records(read_records(files, task, spec))
+                found[task] = Side(str(folder), result, implementation, spec, records)
         except UnreadableError as error:
             raise UserError(f"{folder}: {error}") from error
+        except ValidationError as error:
+            raise UserError(
+                f"{folder}: {name}: its `spec` is not one of this version: {describe(error)}; submit the task again"
+            ) from error
     return found
 
 

@@ -170,7 +170,9 @@ def _stored_maps(directory: Path, models: list[str], task: str | None) -> _Maps:
             raise UserError(
                 f"{there}: its maps are not over azimuth and elevation; choose others with --task"
             )
-        whole, incomplete = merge_rows(spec, clean_records(job.records()))
+        records = clean_records(job.records())
+        with job.understood():
+            whole, incomplete = merge_rows(spec, records)
         for shape in incomplete:
             print(f"left out: {name} · {there}: rows of {shape} are missing", file=sys.stderr)
         each = view_maps(spec, whole)

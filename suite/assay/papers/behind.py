@@ -47,7 +47,11 @@ def _averaged(run: Path, job_key: str, model: str, task: str) -> Mapping[str, Ma
     """Computed once per job: it may take long, as where regions are grown again from the stored maps."""
     del job_key  # what is stored under a name changes with it
     job = stored_job(RunFolder.existing(run), model, task)
-    return {} if job is None else job.task.averaged(job.spec, clean_records(job.records()))
+    if job is None:
+        return {}
+    records = clean_records(job.records())
+    with job.understood():
+        return job.task.averaged(job.spec, records)
 
 
 @cache
@@ -58,7 +62,8 @@ def _scores(run: Path, job_key: str, model: str, task: str) -> Mapping[str, Mapp
     if job is None:
         return {}
     records = clean_records(job.records())
-    names = [metric.name for metric in job.task.summarise(job.spec, records).metrics]
-    found = unit_scores(job.task, job.spec, records, names)
+    with job.understood():
+        names = [metric.name for metric in job.task.summarise(job.spec, records).metrics]
+        found = unit_scores(job.task, job.spec, records, names)
     ids = [record.unit_id for record in records]
     return {name: dict(zip(ids, column, strict=True)) for name, column in found.items() if column}

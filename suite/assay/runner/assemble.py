@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from assay.runner.work import as_text, told
 from assay.specs.task_spec import TaskSpec
 from assay.tasks.base import Figure, Record, Task, clean_records, summary_of
 from assay.tasks.families import family
+from assay.tasks.reading import require_shape, understood
 
 TIME_COLUMNS = (
     "model",
@@ -58,22 +59,19 @@ class StoredJob:
         return spec
 
     def records(self) -> list[Record]:
-        """All records that are stored and whole, in the order of the units."""
-        stored = sorted(chunk for chunk in self.store.stored_chunks() if chunk < self.document["chunks"])
-        return [record for chunk in stored for record in _whole_chunk(self.store, chunk)]
+        """All records that are stored and whole, in the order of the units.
 
-    @contextmanager
-    def understood(self) -> Iterator[None]:
-        """Say in one sentence that records cannot be read: those of a run that somebody sent may hold anything."""
-        try:
-            yield
-        except UserError:
-            raise
-        except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
-            raise UserError(
-                f"{self.store.path}: its records are not what a run of this version writes ({type(error).__name__}: "
-                f"{' '.join(str(error).split())[:200]}); run the task again"
-            ) from error
+        Raises:
+            UserError: one has not the shape that its family and spec ask for.
+        """
+        stored = sorted(chunk for chunk in self.store.stored_chunks() if chunk < self.document["chunks"])
+        records = [record for chunk in stored for record in _whole_chunk(self.store, chunk)]
+        require_shape(self.task, self.spec, records, str(self.store.path))
+        return records
+
+    def understood(self) -> AbstractContextManager[None]:
+        """See :func:`assay.tasks.reading.understood`: a run that somebody sent may hold anything."""
+        return understood(str(self.store.path))
 
     def result(self, records: Sequence[Record]) -> ResultDocument:
         """The result document that follows from ``records``."""

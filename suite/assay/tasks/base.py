@@ -350,6 +350,10 @@ class Task(ABC, Generic[SpecT, DataT]):
     def summarise(self, spec: SpecT, records: Sequence[Record]) -> Summary:
         """Metrics and guards; pure, and without torch."""
 
+    def lacks(self, spec: SpecT, record: Record) -> str | None:
+        """What a record lacks of what the spec asks, in words, or None; its values are of :attr:`record_values`."""
+        return None
+
     def headline_title(self, spec: SpecT) -> str:
         """What people call the figure that ranks, before anything is computed; "" where none does."""
         key = spec.headline_key or ""

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from assay.board.site.entries import Entry, Result
-from assay.board.submissions.check import read_records
+from assay.board.submissions.check import parsed_records
 from assay.board.submissions.folder import SubmissionFiles, open_folder
 from assay.board.submissions.outcomes import headline_outcomes
 from assay.board.submissions.pictures import picture_files
@@ -70,7 +70,7 @@ def _pictures(
 
 def _computed(files: SubmissionFiles, result: Result) -> Derived:
     task = result["task"]
-    records = read_records(files, task)
+    records = parsed_records(files, task)
     implementation = family(result["family"])
     try:
         spec = implementation.spec_type.model_validate_json(json.dumps(result["spec"]))

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from assay.board.site.entries import Entry, Result
-from assay.board.submissions.check import read_records
+from assay.board.submissions.check import parsed_records
 from assay.board.submissions.folder import open_folder
 from assay.tasks.base import clean_records
 from assay.tasks.families import family, load_spec
@@ -28,7 +28,7 @@ def _from_records(folder: Path, task: str, headline: str) -> dict[str, Any] | No
         return None
     loaded = load_spec(task)
     try:
-        records = clean_records(read_records(files, task))
+        records = clean_records(parsed_records(files, task))
         metrics = family(loaded.spec.family).summarise(loaded.spec, records).metrics
     except Exception:  # records of before lack what later figures follow from, each in its own way
         return None

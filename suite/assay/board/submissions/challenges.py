@@ -102,7 +102,7 @@ def _sent_records(
         spec=loaded.spec,
         data=DataSource(loaded.spec.data, loaded.folder, tuple(roots)),
         network=ReferenceNetwork(sent.model, sent.weights, checked.result.model.model_dump(mode="json")),
-        records=read_records(files, checked.result.task),
+        records=read_records(files, checked.result.task, loaded.spec),
         files=sent.images,
     )
 

@@ -15,6 +15,7 @@ from assay.board.submissions.pictures import picture_problems
 from assay.board.submissions.problems import Problem
 from assay.board.submissions.provenance import provenance_problems
 from assay.board.submissions.reader import (
+    AGAIN,
     UnreadableError,
     check_text,
     parse_document,
@@ -39,9 +40,10 @@ from assay.board.submissions.text import fault_of_name, folder_name, skeleton
 from assay.common.errors import UserError
 from assay.models.card_file import read_card_file
 from assay.results.document import ModelCard, Status
-from assay.specs.task_spec import shipped_specs
+from assay.specs.task_spec import TaskSpec, shipped_specs
 from assay.tasks.base import Record
 from assay.tasks.families import family, load_spec
+from assay.tasks.reading import faults
 
 _SAMPLE = 50  # units whose outcome is computed again; `assay rescore` does all
 
@@ -143,13 +145,29 @@ def _provenance_problems(files: SubmissionFiles, task: str, job_key: str) -> Ite
     yield from provenance_problems(file, files.read(file), job_key)
 
 
-def read_records(files: SubmissionFiles, task: str, units: int | None = None) -> list[Record]:
-    """The records of a task with ``units`` units, each with the files that its figures follow from.
+def read_records(files: SubmissionFiles, task: str, spec: TaskSpec) -> list[Record]:
+    """The records of a task, each of the shape that its family and ``spec`` ask for, with the files of its figures.
+
+    Raises:
+        UnreadableError: as :func:`parsed_records`, or one has another shape.
+    """
+    records = parsed_records(files, task)
+    for fault in faults(family(spec.family), spec, records):
+        raise UnreadableError(Problem(_records_of(task), fault.place, fault.found, fault.expected, AGAIN))
+    return records
+
+
+def _records_of(task: str) -> str:
+    return f"records/{task}.jsonl.gz"
+
+
+def parsed_records(files: SubmissionFiles, task: str, units: int | None = None) -> list[Record]:
+    """The records of a task with ``units`` units, whatever their values.
 
     Raises:
         UnreadableError: there are none, or more than units, or they or their files cannot be read.
     """
-    file = f"records/{task}.jsonl.gz"
+    file = _records_of(task)
     scored = ScoredFiles(files, task, family(load_spec(task).spec.family).scored_files)
     records = parse_records(file, unpack(file, files.read(file)), units, scored.of_record)
     scored.require_named()
@@ -159,10 +177,10 @@ def read_records(files: SubmissionFiles, task: str, units: int | None = None) ->
 def _record_problems(files: SubmissionFiles, checked: CheckedResult) -> list[Problem]:
     task = checked.result.task
     try:
-        records = read_records(files, task, checked.admitted.units)
+        records = parsed_records(files, task, checked.admitted.units)
     except UnreadableError as error:
         return [error.problem]  # beside what is wrong with the result itself
-    file = f"records/{task}.jsonl.gz"
+    file = _records_of(task)
     problems = [*unit_problems(checked, file, records), *value_problems(checked, file, records)]
     if problems:
         return problems

@@ -95,7 +95,7 @@ def _look(
         spec=loaded.spec,
         data=DataSource(loaded.spec.data, loaded.folder, tuple(roots)),
         network=ReferenceNetwork(images.model, images.weights, result.model.model_dump(mode="json")),
-        records=read_records(files, result.task),
+        records=read_records(files, result.task, loaded.spec),
         files=job.store.path / "files",
     )
     salt = images.salt or secrets.token_hex(8)

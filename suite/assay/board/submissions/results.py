@@ -4,6 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from pydantic import ValidationError
@@ -18,6 +19,7 @@ from assay.runner.jobs import JobRequest, job_identity, question_identity, repea
 from assay.runner.precision import Precision
 from assay.tasks.base import Record, Summary, summary_of
 from assay.tasks.families import LoadedSpec, family, load_spec
+from assay.tasks.reading import faults
 from assay.tasks.shared.plausible import GUARD
 
 _AGAIN = "run the task again with this version of Assay, then `assay submit`"
@@ -168,21 +170,10 @@ def unit_problems(checked: CheckedResult, file: str, records: Sequence[Record]) 
 
 
 def value_problems(checked: CheckedResult, file: str, records: Sequence[Record]) -> Iterator[Problem]:
-    """Each record's values are of the family's own names and types: no boolean where a number is meant."""
-    known = family(checked.spec.spec.family).record_values
-    found = 0
-    for record in records:
-        if record.error is not None:
-            continue
-        try:
-            known.validate_python(record.values)
-        except ValidationError as error:
-            first = error.errors()[0]
-            key = ".".join(str(part) for part in ("values", *first["loc"]))
-            yield Problem(file, f"{record.unit_id}.{key}", first["input"], first["msg"], _AGAIN)
-            found += 1
-            if found == _SHOWN:
-                return
+    """Each record has the shape that the family and the spec ask for; the first few that have not."""
+    spec = checked.spec.spec
+    for fault in islice(faults(family(spec.family), spec, records), _SHOWN):
+        yield Problem(file, fault.place, fault.found, fault.expected, _AGAIN)
 
 
 def figure_problems(checked: CheckedResult, records: Sequence[Record]) -> Iterator[Problem]:

@@ -74,7 +74,7 @@ def _rescore_task(files: SubmissionFiles, task: str, board: Board, roots: Sequen
     checked = checked_task(files, task, board)
     if checked.result.status is Status.NOT_APPLICABLE:
         return TaskFinding(differences=(), figures_compared=0, units_compared=0)
-    records = read_records(files, task)
+    records = read_records(files, task, checked.spec.spec)
     differences = list(_label_differences(checked, records, roots))
     if holds_outcomes(files, task):
         differences += map(str, outcome_problems(files, checked, records, len(records)))
@@ -146,7 +146,7 @@ def rerun(folder: Path, board: Board, request: JobRequest, out: Path) -> TierDoc
     for job in stored_jobs(run):
         records = job.records()
         task = job.document["task"]
-        before = read_records(files, task) if f"records/{task}.jsonl.gz" in files.names else []
+        before = read_records(files, task, job.spec) if f"records/{task}.jsonl.gz" in files.names else []
         found[task] = compare_results(stated[task], job.result(records), before, records)
     return TierDocument(
         tier=RE_RUN,

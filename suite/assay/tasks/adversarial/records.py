@@ -1,6 +1,6 @@
 """What the records of a run hold: the values of one record, and all records as columns. Without torch."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from functools import cached_property
 from typing import Annotated, Any, NamedTuple
@@ -69,6 +69,37 @@ class AdversarialValues(StrictModel):
 
 
 RECORD_VALUES = TypeAdapter(AdversarialValues)
+
+
+def lacks(spec: AdversarialSpec, values: Mapping[str, Any]) -> str | None:
+    """What values of the right types lack: an outcome of each of the spec's attacks at each of its radii."""
+    names, radii = {attack.series for attack in spec.attacks}, {str(eps) for eps in spec.radii}
+    attacks, smallest, proof = values["attacks"], values["smallest_eps"], values["certified"]
+    if attacks.keys() != names or smallest.keys() != names:
+        return f"expected outcomes and smallest_eps of {', '.join(sorted(names))}"
+    if any(by_eps.keys() != radii for by_eps in attacks.values()) or not radii.issuperset(
+        eps for eps in smallest.values() if eps is not None
+    ):
+        return f"expected the radii {', '.join(map(str, spec.radii))}"
+    if proof is not None and not (radii <= proof["holds"].keys()):
+        return "expected `certified` to say of each radius whether the label holds"
+    if spec.protocol is not None and values.get("classes") is None:
+        return "expected `classes`, which a protocol depends on"
+    for attack in spec.attacks:
+        for field in _asked_of(spec, attack):
+            if any(row.get(field) is None for row in attacks[attack.series].values()):
+                return f"expected `{field}` in each outcome of {attack.series}"
+    return None
+
+
+def _asked_of(spec: AdversarialSpec, attack: AttackSettings) -> Iterator[str]:
+    """The fields that outcomes of this attack have besides those of every outcome."""
+    if attack.targeted != "no":
+        yield "target_hit"
+    if attack.only_foolbox_has:
+        yield "relative_l2"
+    if spec.save_adversarial:
+        yield "correct_8bit"
 
 
 def proved(record: Record, eps: Fraction) -> bool:

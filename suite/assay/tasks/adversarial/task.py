@@ -15,7 +15,7 @@ from assay.tasks.adversarial.demands import (
     with_sources,
 )
 from assay.tasks.adversarial.guards import casts_doubt
-from assay.tasks.adversarial.records import RECORD_VALUES, state
+from assay.tasks.adversarial.records import RECORD_VALUES, lacks, state
 from assay.tasks.adversarial.spec import AdversarialSpec
 from assay.tasks.adversarial.summary import nearest_of, outcome, summarise, worst_outcome, worst_smallest_eps
 from assay.tasks.base import (
@@ -160,6 +160,10 @@ class AdversarialTask(Task[AdversarialSpec, "Dataset"]):
     def summarise(self, spec: AdversarialSpec, records: Sequence[Record]) -> Summary:
         """See :func:`assay.tasks.adversarial.summary.summarise`."""
         return summarise(spec, records)
+
+    def lacks(self, spec: AdversarialSpec, record: Record) -> str | None:
+        """See :func:`assay.tasks.adversarial.records.lacks`."""
+        return lacks(spec, record.values)
 
     def plausible(
         self, spec: AdversarialSpec, records: Sequence[Record], expected: ExpectedAccuracy

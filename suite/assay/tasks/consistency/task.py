@@ -7,7 +7,7 @@ from assay.common.resampling import PairedEstimate
 from assay.results.document import Guard
 from assay.tasks.base import Figure, Record, RunContext, Summary, Task, Unit
 from assay.tasks.consistency.spec import ConsistencySpec
-from assay.tasks.consistency.values import RECORD_VALUES
+from assay.tasks.consistency.values import RECORD_VALUES, lacks
 from assay.tasks.shared.images import DataSource, label_space_mismatch, open_images, refuse_unfit
 from assay.tasks.shared.plausible import ExpectedAccuracy, plausible_accuracy
 
@@ -105,11 +105,15 @@ class ConsistencyTask(Task[ConsistencySpec, "ConsistencyData"]):
 
         return title_of(str(spec.headline_key))
 
+    def lacks(self, spec: ConsistencySpec, record: Record) -> str | None:
+        """See :func:`assay.tasks.consistency.values.lacks`."""
+        return lacks(spec, record)
+
     def plausible(
         self, spec: ConsistencySpec, records: Sequence[Record], expected: ExpectedAccuracy
     ) -> Guard | None:
         """See :class:`assay.tasks.base.Task`; concepts are no labels of the model's."""
-        correct = [record.values["real"]["correct"] for record in records]
+        correct = [record.values["real"].get("correct") for record in records]
         if None in correct:
             return None
         return plausible_accuracy([right for block in correct for right in block], expected)

@@ -1,10 +1,13 @@
 """What a consistency record's values are; a stranger's are held against it."""
 
-from typing import Annotated
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter
 
 from assay.common.validation import StrictModel
+from assay.tasks.base import Record
+from assay.tasks.consistency.spec import ConsistencySpec
 
 Count = Annotated[int, Field(ge=0, le=10**12)]
 
@@ -45,3 +48,31 @@ class ConsistencyValues(StrictModel):
 
 
 RECORD_VALUES = TypeAdapter(ConsistencyValues)
+_CHECKS = ("repeat_difference", "alone_difference")
+
+
+def lacks(spec: ConsistencySpec, record: Record) -> str | None:
+    """What values of the right types lack: lists as long as their images, sources among these, arrays and hierarchy."""
+    from assay.tasks.consistency.blocks import HIERARCHY_FILE, block_file
+
+    values = record.values
+    real, made = values["real"], values["adversarial"]
+    layers = values["layers"]
+    if not layers or (spec.layers and tuple(layers) != spec.layers):
+        return f"expected the layers {', '.join(spec.layers) or 'of the network, at least one'}"
+    correct = real["images"] if real.get("correct") is None else real["correct"]
+    if not len(real["images"]) == len(real["concepts"]) == len(correct) or not all(real["concepts"]):
+        return "expected concepts, and answers where there are labels, of each real image"
+    if any(len(each) != len(made["images"]) for each in _of_each(made)):
+        return "expected a source, a target and each model's answer of each adversarial image"
+    if not set(made["sources"]) <= set(real["images"]):
+        return "expected sources among the block's own real images"
+    if not values["checks"].keys() >= set(_CHECKS):
+        return f"expected the checks {', '.join(_CHECKS)}"
+    missing = [name for name in (block_file(values["block"]), HIERARCHY_FILE) if name not in record.files]
+    return f"expected the file {missing[0]} beside the record" if missing else None
+
+
+def _of_each(made: Mapping[str, Any]) -> Iterator[Sequence[Any]]:
+    """What is said of each adversarial image."""
+    yield from (made["sources"], made["targets"], *made["outcomes"].values())

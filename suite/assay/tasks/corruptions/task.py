@@ -8,7 +8,7 @@ from assay.results.document import Guard
 from assay.tasks.base import Figure, Record, RunContext, Summary, Task, Unit
 from assay.tasks.corruptions.spec import HEADLINE, CorruptionsSpec
 from assay.tasks.corruptions.titles import headline_title
-from assay.tasks.corruptions.values import RECORD_VALUES
+from assay.tasks.corruptions.values import RECORD_VALUES, lacks
 from assay.tasks.shared.curves import ModelCurves
 from assay.tasks.shared.images import DataSource, label_space_mismatch, open_images
 from assay.tasks.shared.loading import LoadedPicture
@@ -122,6 +122,10 @@ class CorruptionsTask(Task[CorruptionsSpec, "Dataset"]):
     def headline_title(self, spec: CorruptionsSpec) -> str:
         """See :class:`assay.tasks.base.Task`."""
         return headline_title(spec)
+
+    def lacks(self, spec: CorruptionsSpec, record: Record) -> str | None:
+        """See :func:`assay.tasks.corruptions.values.lacks`."""
+        return lacks(spec, record.values)
 
     def plausible(
         self, spec: CorruptionsSpec, records: Sequence[Record], expected: ExpectedAccuracy

@@ -1,10 +1,12 @@
 """What a record of a corrupted picture holds; a stranger's is held against it."""
 
-from typing import Annotated
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter
 
 from assay.common.validation import StrictModel
+from assay.tasks.corruptions.spec import CorruptionsSpec
 
 Class = Annotated[int, Field(ge=0, le=10**9)]
 Size = Annotated[float, Field(ge=0, le=1e9)]
@@ -48,3 +50,18 @@ class CorruptionValues(StrictModel):
 
 
 RECORD_VALUES = TypeAdapter(CorruptionValues)
+
+
+def lacks(spec: CorruptionsSpec, values: Mapping[str, Any]) -> str | None:
+    """What values of the right types lack: an answer for each of the spec's corruptions and severities."""
+    by_name = [values["answers"]]
+    if spec.pictures != "published":
+        by_name.append(values["changes"] or {})
+        if values["predicted"] is None or values["clean_correct"] is None:
+            return "expected the answer to the clean picture"
+    names, count = set(spec.corruptions), len(spec.severities)
+    if any(each.keys() != names for each in by_name):
+        return f"expected {', '.join(spec.corruptions) or 'no corruption'}"
+    if any(len(cells) != count for each in by_name for cells in each.values()):
+        return f"expected one value for each of {count} severities"
+    return None

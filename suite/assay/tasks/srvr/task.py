@@ -13,7 +13,7 @@ from assay.tasks.base import DataSets, Figure, Record, RunContext, Summary, Task
 from assay.tasks.shared.images import DataSource, label_space_mismatch, open_images
 from assay.tasks.shared.plausible import ExpectedAccuracy
 from assay.tasks.srvr.spec import SrvrSpec
-from assay.tasks.srvr.values import RECORD_VALUES
+from assay.tasks.srvr.values import RECORD_VALUES, lacks
 
 if TYPE_CHECKING:
     from assay.data.corrupting.corruption import Corruption
@@ -144,6 +144,10 @@ class SrvrTask(Task[SrvrSpec, "ShapeSet"]):
         from assay.tasks.srvr.summary import summarise
 
         return summarise(spec, records)
+
+    def lacks(self, spec: SrvrSpec, record: Record) -> str | None:
+        """See :func:`assay.tasks.srvr.values.lacks`."""
+        return lacks(spec, record.values)
 
     def plausible(
         self, spec: SrvrSpec, records: Sequence[Record], expected: ExpectedAccuracy

@@ -1,10 +1,13 @@
 """What an SRVR record's values are; a stranger's are held against it."""
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from math import prod
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter
 
 from assay.common.validation import StrictModel
+from assay.tasks.srvr.spec import SrvrSpec
 
 Number = Annotated[float, Field(ge=-1e100, le=1e100)]
 Count = Annotated[int, Field(ge=0, le=10**12)]
@@ -68,6 +71,33 @@ class SearchesValues(ShapeValues):
     method: str
     searches: list[SearchValues]
     traces: str
+
+
+_CHECKS = (
+    "least_coverage", "largest_saturation", "reference_difference", "rerender_difference", "repeat_difference",
+)  # fmt: skip
+
+
+def lacks(spec: SrvrSpec, values: Mapping[str, Any]) -> str | None:
+    """What values of the right types lack: a score for each view of the row, or a search from each initial point."""
+    if values["kind"] == "searches":
+        if spec.function != "network" or values["method"] not in (one.method for one in spec.methods):
+            return "expected searches of the spec's function and methods"
+        dimensions = {len(found[end]) for found in values["searches"] for end in ("low", "high")}
+        if len(values["searches"]) != len(spec.initial) or dimensions != {len(spec.names)}:
+            return f"expected {len(spec.initial)} searches over {', '.join(spec.names)}"
+        return None
+    along, *across = spec.axes
+    if values["row"] >= (rows := prod(axis.count for axis in across)):
+        return f"expected a row below {rows}"
+    columns = [values["scores"], values.get("recognised"), values.get("calibrated")]
+    if any(column is not None and len(column) != along.count for column in columns):
+        return f"expected {along.count} scores in a row"
+    if not values["checks"].keys() >= set(_CHECKS):
+        return f"expected the checks {', '.join(_CHECKS)}"
+    if values.get("renders") is not None and not values["renders"]["points"]:
+        return "expected points of the renders that are kept"
+    return None
 
 
 RECORD_VALUES: TypeAdapter[RowValues | SearchesValues] = TypeAdapter(

@@ -12,7 +12,7 @@ from assay.tasks.shared.passes import images_in_a_pass
 from assay.tasks.shared.plausible import ExpectedAccuracy, plausible_accuracy
 from assay.tasks.verification.spec import WITHIN_QUARTER_SEEN, VerificationSpec
 from assay.tasks.verification.summary import summarise, without_labels
-from assay.tasks.verification.values import RECORD_VALUES
+from assay.tasks.verification.values import RECORD_VALUES, lacks
 
 if TYPE_CHECKING:
     from assay.data.dataset import Dataset
@@ -160,6 +160,10 @@ class VerificationTask(Task[VerificationSpec, "Dataset"]):
     def summarise(self, spec: VerificationSpec, records: Sequence[Record]) -> Summary:
         """See :func:`assay.tasks.verification.summary.summarise`."""
         return summarise(spec, records)
+
+    def lacks(self, spec: VerificationSpec, record: Record) -> str | None:
+        """See :func:`assay.tasks.verification.values.lacks`."""
+        return lacks(spec, record.values)
 
     def plausible(
         self, spec: VerificationSpec, records: Sequence[Record], expected: ExpectedAccuracy

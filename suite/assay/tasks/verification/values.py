@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Discriminator, Field, Tag, TypeAdapter
 
 from assay.common.validation import StrictModel
+from assay.tasks.verification.spec import VerificationSpec, property_name
 
 Number = Annotated[float, Field(ge=-1e100, le=1e100)]
 Share = Annotated[float, Field(ge=-1e-6, le=1 + 1e-6)]
@@ -93,6 +94,24 @@ class SearchedValues(StrictModel):
     points: Count
     confirmed: bool
     properties: dict[str, SeenValues]
+
+
+def lacks(spec: VerificationSpec, values: Mapping[str, Any]) -> str | None:
+    """What values of the right types lack: the spec's properties, and what is known once an image is decided."""
+    if values["perturbation"] not in spec.names:
+        return f"expected a perturbation of {', '.join(spec.names)}"
+    searched = "verifier" in values
+    if spec.verifier != "auto" and searched != (spec.verifier == "search"):
+        return f"expected what the verifier `{spec.verifier}` finds"
+    properties = {property_name(delta) for delta in (*spec.deltas, None)}
+    if values["properties"].keys() != properties:
+        return f"expected the properties {', '.join(sorted(properties))}"
+    decided = ("sup_ai", "min_margin", "satisfies_cr_not_ar")
+    if not searched and values["complete"] and any(values[name] is None for name in decided):
+        return f"expected {', '.join(decided)} of a complete image"
+    if not searched and values["sup_ai"] is not None and values["min_margin"] is None:
+        return "expected min_margin beside sup_ai"
+    return None
 
 
 def _verifier_of(values: Any) -> str:
