@@ -32,6 +32,7 @@ _HUGE_NUMBERS = (
     re.compile(rb"e(?<=[0-9]e)\+?[0-9]{3,}\s*[,\]}]"),
     re.compile(rb"E(?<=[0-9]E)\+?[0-9]{3,}\s*[,\]}]"),
 )
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"')
 # In ASCII JSON no text can be at fault without one of these; escapes and control characters begin with the backslash.
 _SIGNS = (b"<", b"&", b"\\", b"\x7f", b"script", b"data:")
 
@@ -86,7 +87,7 @@ def parse_json(name: str, data: bytes) -> Any:
         UnreadableError: it is none of these.
     """
     try:
-        if any(pattern.search(data) for pattern in _HUGE_NUMBERS):
+        if _holds_infinity(data):
             raise ValueError("a number with an exponent of three digits or more")
         document = from_json(data, allow_inf_nan=False, cache_strings="keys")
         check_keys(data, document)
@@ -95,6 +96,14 @@ def parse_json(name: str, data: bytes) -> Any:
         raise refuse(
             name, "document", str(error), "JSON in UTF-8, not deeply nested, with finite numbers", AGAIN
         ) from error
+
+
+def _holds_infinity(data: bytes) -> bool:
+    """Whether JSON has a number that is parsed as infinity; a hash in a text, such as ``…3e468, data …``, is none."""
+    if not any(pattern.search(data) for pattern in _HUGE_NUMBERS):
+        return False
+    numbers = _STRING.sub(b'""', data)
+    return any(pattern.search(numbers) for pattern in _HUGE_NUMBERS)
 
 
 def check_keys(data: bytes, document: Any) -> None:
@@ -204,7 +213,7 @@ def parse_records(
     """
     if units is not None and (count := data.count(b"\n")) > units:
         raise refuse(name, "records", count, f"{units}, the units of the data set", AGAIN)
-    if any(pattern.search(data) for pattern in _HUGE_NUMBERS):
+    if _holds_infinity(data):
         raise refuse(name, "numbers", "an exponent of three digits or more", "finite numbers", AGAIN)
     folded = data.lower()
     if not data.isascii() or any(sign in folded for sign in _SIGNS):

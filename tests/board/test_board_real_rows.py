@@ -1,4 +1,4 @@
-"""A task that does not apply to a network is a row too: its reason is what a reader looks for in the empty cell."""
+"""What real rows met at the gate: a task that does not apply to a network, and a hash that looks like a number."""
 
 import shutil
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from assay.board.submissions.build import SubmitRequest, submit
+from assay.board.submissions.reader import UnreadableError, parse_json
 from assay.results.document import Status, read_results
 from small_jobs import JobRequest, run
 
@@ -33,3 +34,20 @@ def test_a_result_that_does_not_apply_is_submitted_with_its_reason(tmp_path):
     assert result.status is Status.NOT_APPLICABLE
     assert "no convolution" in result.reason
     assert not (sent.folder / "provenance").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "fits"),
+    [
+        (b'{"source": "recipe 620caff13e468, data 0de"}', True),  # a hash, as one in some hundred has it
+        (b'{"source": "a \\"3e468, ", "b": [3e4, "6e999]"]}', True),
+        (b'{"source": "recipe 13e468, data", "b": 3e468}', False),
+        (b'{"a\\\\": [3E468], "b": ""}', False),
+    ],
+)
+def test_a_hash_that_looks_like_a_large_number_is_a_text(text, fits):
+    if fits:
+        assert parse_json("a.json", text)
+        return
+    with pytest.raises(UnreadableError, match="exponent of three digits"):
+        parse_json("a.json", text)
