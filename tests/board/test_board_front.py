@@ -7,7 +7,7 @@ from assay.board.site.boards import BoardRow, TaskBoard
 from assay.board.site.front import Link, front_sentences
 from assay.board.site.overview import ShownTrack
 from assay.board.site.studies import studies
-from assay.board.study.trainings import LEAST_SEEDS, REGULAR, Figure, Training, moves, training_of
+from assay.board.study.trainings import LEAST_SEEDS, REGULAR, NetworkFigure, SweepMember, moves, training_of
 from assay.board.submissions.register import AdmittedTask
 from assay.training.recipe_files import load_recipe, shipped_recipes
 
@@ -130,11 +130,11 @@ def test_a_training_is_not_praised_for_what_it_was_made_for():
 def test_false_moves_are_as_rare_as_stated():
     """Twenty trainings that move nothing: seeds scatter, and all meet the same units."""
     rng, told, trials = np.random.default_rng(0), 0, 300
-    names = [Training(method, "b", DATA) for method in [REGULAR, *map(str, range(20))]]
+    names = [SweepMember(method, "b", DATA) for method in [REGULAR, *map(str, range(20))]]
     for _ in range(trials):
         values = {name: 0.5 + 0.01 * rng.standard_normal(3) for name in names}
         drawn = {
-            name: [Figure(value, value - 0.01, value + 0.01, 1000) for value in own]
+            name: [NetworkFigure(value, value - 0.01, value + 0.01, 1000) for value in own]
             for name, own in values.items()
         }
         told += any(move.shown for move in moves({"y": drawn}))

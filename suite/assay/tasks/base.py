@@ -240,6 +240,8 @@ class Task(ABC, Generic[SpecT, DataT]):
         data_sets: its own kind of data sets, or None where it takes labelled pictures.
         curves: which of its figures make a curve per model, for a chart of several models, or None.
         attackers: the field of its specs that names networks which attack (``outer.inner``), or None.
+        attacked: whether its figures are of pictures under attack, which trainings are made for.
+        trained_for: words in the titles of trainings that are made for its figures besides.
     """
 
     spec_type: type[SpecT]
@@ -257,6 +259,8 @@ class Task(ABC, Generic[SpecT, DataT]):
     data_sets: DataSets | None = None
     curves: ModelCurves | None = None
     attackers: str | None = None
+    attacked: bool = False
+    trained_for: tuple[str, ...] = ()
 
     @property
     def family(self) -> str:

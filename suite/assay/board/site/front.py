@@ -8,12 +8,11 @@ from assay.board.site.overview import OTHER, ShownTrack
 from assay.board.study.association import LEAST_CLUSTERS
 from assay.board.study.findings import MeasurePair
 from assay.board.study.table import CLEAN
-from assay.board.study.trainings import LEAST_SEEDS, Figure, Move, Training, moves, training_of
+from assay.board.study.trainings import LEAST_SEEDS, Move, NetworkFigure, SweepMember, moves, training_of
 from assay.common.statistics import LEAST_UNITS
+from assay.tasks.families import family as task_family
 
 _MOST = 3  # findings in one sentence
-_UNDER_ATTACK = "adversarial"
-_MADE_FOR = {"consistent loss": "consistency"}  # words of a method's title to a family, besides attacks
 
 
 class Link(NamedTuple):
@@ -91,9 +90,9 @@ def _not_with_attacks(found: Sequence[_Found]) -> Iterator[str | Link]:
     """Which families are not shown to go with the figures under attack, and on which tracks."""
     asked: dict[str, dict[Link, bool]] = {}
     for each in found:
-        others = set(each.families) - {_UNDER_ATTACK}
-        if len(others) == 1 and CLEAN not in others and each.pair.association.low is not None:
-            by_track = asked.setdefault(others.pop(), {})
+        others = [name for name in each.families if name != CLEAN and not task_family(name).attacked]
+        if len(others) == 1 and CLEAN not in each.families and each.pair.association.low is not None:
+            by_track = asked.setdefault(others[0], {})
             by_track[each.link] = by_track.get(each.link, False) or each.pair.shown
     missing = {
         name: [link for link, shown in by_track.items() if not shown] for name, by_track in asked.items()
@@ -143,23 +142,23 @@ def _moves(track: ShownTrack, models: Sequence[Mapping[str, Any]]) -> Iterator[t
     if track.id == OTHER:
         return
     trainings = {model["id"]: training_of(model["cluster"]) for model in models}
-    boards = {board.id: board for board in track.boards if board.family != _UNDER_ATTACK}
-    figures: dict[str, dict[Training, list[Figure]]] = {}
+    boards = {board.id: board for board in track.boards if not task_family(board.family).attacked}
+    figures: dict[str, dict[SweepMember, list[NetworkFigure]]] = {}
     for task, board in boards.items():
         for model, (value, low, high, n) in board.cells(board.rank_by).items():
             training = trainings.get(model)
             if training is not None and value is not None and not _made_for(training, board.family):
                 own = figures.setdefault(task, {}).setdefault(training, [])
-                own.append(Figure(value, low, high, n))
+                own.append(NetworkFigure(value, low, high, n))
     for move in moves(figures):
         yield boards[move.measure], move
 
 
-def _made_for(training: Training, family: str) -> bool:
-    return any(words in training.method and family == own for words, own in _MADE_FOR.items())
+def _made_for(training: SweepMember, family: str) -> bool:
+    return any(words in training.method for words in task_family(family).trained_for)
 
 
-def _one_of(track: ShownTrack, models: Sequence[Mapping[str, Any]], training: Training) -> str:
+def _one_of(track: ShownTrack, models: Sequence[Mapping[str, Any]], training: SweepMember) -> str:
     """The id of a network of that training."""
     own = set(track.models)
     return next(

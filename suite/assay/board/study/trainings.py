@@ -27,7 +27,7 @@ _REACH = 1.96  # standard errors in half a 95 % interval
 
 
 @dataclass(frozen=True)
-class Training:
+class SweepMember:
     """What a cluster of networks was trained by: the method's title, and what the sweep has in common."""
 
     method: str
@@ -35,13 +35,13 @@ class Training:
     data: str
 
     @property
-    def regular(self) -> Training:
+    def regular(self) -> SweepMember:
         """The usual training of the same sweep."""
-        return Training(REGULAR, self.base, self.data)
+        return SweepMember(REGULAR, self.base, self.data)
 
 
 @dataclass(frozen=True)
-class Figure:
+class NetworkFigure:
     """One network's figure on one task, with the interval over the task's ``n`` units where it has one."""
 
     value: float
@@ -57,7 +57,7 @@ class Move:
     ``p_corrected`` is Holm's, over all moves that were looked at together.
     """
 
-    training: Training
+    training: SweepMember
     measure: str
     regular: float
     trained: float
@@ -71,13 +71,13 @@ class Move:
         return self.p_corrected <= SIGNIFICANT
 
 
-def training_of(cluster: str) -> Training | None:
+def training_of(cluster: str) -> SweepMember | None:
     """The training that a cluster of :func:`assay.board.study.table.cluster_of` is of; None where it is of none."""
     found = _CLUSTER.fullmatch(cluster)
-    return Training(found["method"], found["base"], found["data"]) if found else None
+    return SweepMember(found["method"], found["base"], found["data"]) if found else None
 
 
-def moves(figures: Mapping[str, Mapping[Training, Sequence[Figure]]]) -> list[Move]:
+def moves(figures: Mapping[str, Mapping[SweepMember, Sequence[NetworkFigure]]]) -> list[Move]:
     """All moves that can be told: both trainings have :data:`LEAST_SEEDS` networks with the figure.
 
     The standard error holds the scatter of seeds, and what other units would change (from the figures' own intervals;
@@ -99,7 +99,7 @@ def moves(figures: Mapping[str, Mapping[Training, Sequence[Figure]]]) -> list[Mo
     ]
 
 
-def _difference(usual: Sequence[Figure], own: Sequence[Figure]) -> tuple[float, float, float]:
+def _difference(usual: Sequence[NetworkFigure], own: Sequence[NetworkFigure]) -> tuple[float, float, float]:
     """Interval of the difference of two means, and its p-value."""
     from scipy import stats
 
@@ -114,7 +114,7 @@ def _difference(usual: Sequence[Figure], own: Sequence[Figure]) -> tuple[float, 
     return gap - half, gap + half, float(2 * stats.t.sf(abs(gap) / error, freedom))
 
 
-def _variances(figures: Sequence[Figure]) -> Iterable[tuple[float, int]]:
+def _variances(figures: Sequence[NetworkFigure]) -> Iterable[tuple[float, int]]:
     """Of a mean: the seeds' part and the units' part, each with its degrees of freedom."""
     yield variance(figure.value for figure in figures) / len(figures), len(figures) - 1
     known = [figure for figure in figures if figure.low is not None and figure.high is not None]
@@ -123,5 +123,5 @@ def _variances(figures: Sequence[Figure]) -> Iterable[tuple[float, int]]:
         yield fmean((half / _REACH) ** 2 for half in halves), max(1, min(figure.n for figure in known) - 1)
 
 
-def _mean(figures: Sequence[Figure]) -> float:
+def _mean(figures: Sequence[NetworkFigure]) -> float:
     return fmean(figure.value for figure in figures)

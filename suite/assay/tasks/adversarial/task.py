@@ -85,6 +85,7 @@ class AdversarialTask(Task[AdversarialSpec, "Dataset"]):
         "stronger one may leave less."
     )
     record_version = 4
+    attacked = True
     dtypes = ("float32", "bfloat16", "autocast")
     spec_type = AdversarialSpec
     record_columns = (

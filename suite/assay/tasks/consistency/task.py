@@ -26,6 +26,7 @@ class ConsistencyTask(Task[ConsistencySpec, "ConsistencyData"]):
         "consistency: how much more alike the images are that excite a neuron than images drawn at random."
     )
     record_version = 2
+    trained_for = ("consistent loss",)
     spec_type = ConsistencySpec
     record_columns = ("layer", "neuron", "consis", "consis_adv", "floor", "floor_adv", "top_class", "error")
     scored_files = ("blocks/*.npz", "hierarchy.json")
