@@ -217,3 +217,35 @@ def test_the_curve_is_drawn_with_its_intervals(outcome):
     assert str(len(records)) in figure.caption
     assert [sheet.kind for sheet in sheets] == ["png"] * job.spec.spec.sheets
     assert "bim: " in sheets[0].caption
+
+
+@pytest.mark.parametrize("turn", ["", "in_turn: true\n", "curve: bisect\n"])
+def test_passes_are_counted_for_each_image_where_that_is_asked_for(run_digits, turn):
+    attacks = (
+        "attacks: [{method: bim, steps: 5, step_size: 1/100}, {method: square, steps: 20, loss: margin}]\n"
+    )
+    lines = f"eps: [0, 1/50, 1/10]\n{turn}{attacks}probe_queries: 0"
+    plain, run = (
+        run_digits("digits_models:linear", lines, 20),
+        run_digits("digits_models:linear", f"{lines}\ncount_passes: true", 20),
+    )
+    assert plain.spec.sha256 != run.spec.sha256
+    assert "count_passes" not in plain.spec.identity()
+    rows = list(run.job.task.rows(run.spec, run.records))
+    for record in run.records:
+        for by_eps in record.values["attacks"].values():
+            for outcome in by_eps.values():
+                forward, backward = outcome["forward_passes"], outcome["backward_passes"]
+                attacked = outcome["steps"] > 0 or forward > 0
+                assert forward >= backward >= 0
+                assert attacked == (forward > 0)
+                assert not (outcome["carried"] and turn == "in_turn: true\n" and attacked)
+    square = [row for row in rows if row["method"] == "square"]
+    assert sum(row["forward_passes"] for row in square) > 0
+    assert not any(row["backward_passes"] for row in square)
+    whole, parts = (
+        sum(row["forward_passes"] for row in rows if (row["method"] == "worst") == worst)
+        for worst in (True, False)
+    )
+    assert whole == parts
+    assert not any("forward_passes" in row for row in plain.job.task.rows(plain.spec, plain.records))

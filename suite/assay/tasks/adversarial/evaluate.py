@@ -79,10 +79,9 @@ def evaluate(
 
 
 def _note_dynamic(batch: CleanBatch, checks: Sequence[dict[str, Any]]) -> None:
-    """Mark the images for which the network changed; the others' records say nothing of it."""
+    """Note for each image whether the network changed."""
     for check, changed in zip(checks, dynamic(batch, checks), strict=True):
-        if changed:
-            check["dynamic"] = True
+        check["dynamic"] = changed
 
 
 def _drawn(batch: CleanBatch) -> list[int]:
@@ -157,6 +156,8 @@ def _values(each: EachLevel, outcome: ScoredImages) -> list[dict[str, Any]]:
         columns["relative_l2"] = (
             norm_of(change, "l2") / norm_of(batch.images, "l2").clamp_min(1e-12)
         ).double()
+    if spec.count_passes:
+        columns["forward_passes"], columns["backward_passes"] = outcome.passes.T
     if spec.save_adversarial:
         columns["correct_8bit"] = batch.right(batch.fresh_logits(rounded(outcome.images)))
     values = {name: column.tolist() for name, column in columns.items()}

@@ -9,6 +9,7 @@ from operator import ne
 from statistics import fmean
 
 from assay.results.document import Guard
+from assay.tasks.adversarial.protocol_guards import protocol_guards
 from assay.tasks.adversarial.records import Outcomes, Row, proved
 from assay.tasks.adversarial.spec import AdversarialSpec
 from assay.tasks.base import Record
@@ -25,7 +26,6 @@ LEAST_CERTAINTY = (
     0.1  # of the clean accuracy; of twelve published networks one lies at .13, all others above .5
 )
 MOST_BLIND = 0.01  # share of images that may stand an attack which saw no gradient at some step
-SQUARE_LIMIT = 0.002  # AutoAttack's: what Square may take off the accuracy that gradients left
 RISE_LIMIT = 0.02  # how much an accuracy may rise from one radius to the next, for the same reason
 
 OF_ATTACKS_ALONE = frozenset(
@@ -57,7 +57,7 @@ def all_guards(spec: AdversarialSpec, outcomes: Outcomes) -> Iterator[Guard]:
     if spec.proves:
         yield _proofs_hold(spec, outcomes)
     if spec.protocol is not None:
-        yield from _protocol_guards(spec, outcomes)
+        yield from protocol_guards(spec, outcomes)
 
 
 def _perturbation_guards(spec: AdversarialSpec, outcomes: Outcomes) -> Iterator[Guard]:
@@ -284,51 +284,6 @@ def _proofs_hold(spec: AdversarialSpec, outcomes: Outcomes) -> Guard:
         how += f"; {tried} of {claimed} proved outcomes, drawn by seed, were attacked all the same"
     return Guard.none_found(
         "proofs_hold", broken, f"outcomes in which an attack broke what is proved (proof: {how})"
-    )
-
-
-def _protocol_guards(spec: AdversarialSpec, outcomes: Outcomes) -> Iterator[Guard]:
-    """What AutoAttack's authors warn of beyond what is looked for in every run."""
-    if any(attack.method == "square" for attack in spec.attacks):
-        yield _square_breaks_little(spec, outcomes)
-    yield Guard.none_found(
-        "no_dynamic_defence",
-        sum(record.values["checks"].get("dynamic", False) for record in outcomes.records),
-        "images that the network answered otherwise after the attacks than before, or for which it ran a backward pass "
-        "of its own; AutoAttack does not adapt to such a defence: attack it in a way of its own",
-    )
-    yield _fits_classes(spec, outcomes)
-
-
-def _square_breaks_little(spec: AdversarialSpec, outcomes: Outcomes) -> Guard:
-    """A search without gradients that beats all attacks with them shows a defence that hides its gradient."""
-    share, images, count = 0.0, 0, max(len(outcomes.records), 1)
-    for before, attack in pairwise(spec.attacks):
-        for eps in spec.radii if attack.method == "square" else ():
-            took = sum(outcomes.correct(before, eps)) - sum(outcomes.correct(attack, eps))
-            share, images = max(share, took / count), images + took
-    limit = max(SQUARE_LIMIT, 1 / count)
-    return Guard(
-        name="square_breaks_little",
-        passed=share <= limit,
-        value=share,
-        limit=limit,
-        detail="largest share of images that fell to Square, which needs no gradient, after all attacks before it; "
-        f"{images} outcomes. More than {SQUARE_LIMIT:.1%}, or one image, speaks of a defence that hides its gradient: "
-        "give Square more steps, or attack it in a way of its own",
-    )
-
-
-def _fits_classes(spec: AdversarialSpec, outcomes: Outcomes) -> Guard:
-    """Not a fault, but something to say: the list is another one on a network of few classes."""
-    classes = outcomes.records[0].values["classes"] if outcomes.records else None
-    changed = list(spec.fitting_changes(classes)) if classes is not None else []
-    what = "; ".join(changed) or "none"
-    return Guard(
-        name="protocol_fits_classes",
-        passed=True,
-        value=len(changed),
-        detail=f"what of AutoAttack's list was changed for a network of {classes} classes: {what}",
     )
 
 

@@ -40,6 +40,8 @@ class ScoredImages:
         zero_gradient: (N,) bool: it failed, and was blind at some step.
         retried: (N,) bool: its loss was flat, so that it was made again with the logit margin.
         carried: (N,) bool: taken from a smaller radius, or from an attack before.
+        passes: (N, 2) int64, forward passes (a black box's queries) and backward passes at this radius; 0 where
+            foolbox's loops made it.
         nearest: (N,) float64, the distance of the nearest adversarial image at any radius, infinite where none was
             found; None for attacks that do not look for it.
     """
@@ -51,13 +53,23 @@ class ScoredImages:
     zero_gradient: Tensor
     retried: Tensor
     carried: Tensor
+    passes: Tensor
     nearest: Tensor | None = None
 
     @classmethod
     def of_clean(cls, batch: CleanBatch) -> "ScoredImages":
         """No attack at all; the images are scored again, which a radius of 0 is held against."""
         no = torch.zeros_like(batch.correct)
-        return cls(batch.images, batch.fresh_logits(batch.images), no, no.long(), no, no, no)
+        return cls(
+            batch.images,
+            batch.fresh_logits(batch.images),
+            no,
+            no.long(),
+            no,
+            no,
+            no,
+            no.long()[:, None].repeat(1, 2),
+        )
 
     def fell(self, batch: CleanBatch) -> Tensor:
         """(N,) bool: classified correctly before, and no longer."""
@@ -74,6 +86,7 @@ class ScoredImages:
             zero_gradient=self.zero_gradient & ~rows,
             retried=self.retried & ~rows,
             carried=self.carried | rows,
+            passes=self.passes.masked_fill(rows[:, None], 0),
         )
 
 
@@ -134,6 +147,7 @@ class EachLevel:
             zero_gradient=clean.zero_gradient.index_copy(0, rows, found.zero_gradient & ~found.success),
             retried=clean.retried.index_copy(0, rows, found.retried),
             carried=clean.carried,
+            passes=clean.passes.index_copy(0, rows, found.passes.to(clean.passes.device)),
         )
 
     def _tell(self, found: AttackResult) -> None:
@@ -218,7 +232,13 @@ class WholeCurve:
         here = replace(here, carried=reached & (self.smallest < float(eps) - _TOLERANCE))
         # One search found all radii, so no radius has steps of its own: they are told once, at the largest.
         if eps == each.batch.spec.radii[-1]:
-            here = replace(here, steps=found.steps, zero_gradient=found.zero_gradient, retried=found.retried)
+            here = replace(
+                here,
+                steps=found.steps,
+                zero_gradient=found.zero_gradient,
+                retried=found.retried,
+                passes=found.passes,
+            )
         tells = each.attack.leaves_ball or each.batch.spec.curve == "exact"
         return replace(here, nearest=self.smallest) if tells else here
 

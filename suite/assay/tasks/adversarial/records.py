@@ -17,7 +17,7 @@ Class = Annotated[int, Field(ge=0, le=10**9)]
 
 
 class OutcomeValues(StrictModel):
-    """What one attack at one radius did to an image; the last four are there where the spec asks for them."""
+    """What one attack at one radius did to an image; the last six are there where the spec asks for them."""
 
     predicted: Class
     correct: bool
@@ -33,16 +33,22 @@ class OutcomeValues(StrictModel):
     relative_l2: Size | None = None
     nearest: Size | None = None
     correct_8bit: bool | None = None
+    forward_passes: Class | None = None
+    backward_passes: Class | None = None
 
 
 class CheckValues(StrictModel):
-    """What clean passes said; ``dynamic`` is there where the network changed with what it was asked."""
+    """What clean passes said.
+
+    ``dynamic``, whether the network changed with what it was asked, is there where the spec names a protocol. Records
+    of before this was looked at lack it.
+    """
 
     repeat_difference: Size
     alone_difference: Size
     probabilities: bool
     in_box: bool
-    dynamic: bool = False
+    dynamic: bool | None = None
 
 
 class ProofValues(StrictModel):

@@ -76,6 +76,8 @@ class AdversarialSpec(TaskSpec):
         save_adversarial: keep every adversarial image as an 8-bit PNG, and score it after rounding.
         labels: ``data``: the images' own; ``predicted``: the network's clean answer, for images without labels. Then
             figures say up to which radius the answer stays what it was, right or wrong.
+        count_passes: say for every image, attack and radius how many forward passes (a black box's queries) and
+            backward passes it took.
         sheets: for how many images, from the first, a sheet of their adversarial images is drawn.
         chunk_units: images that are computed and stored together: small ones are attacked up to three times as fast
             a hundred at once, large ones are better kept often.
@@ -98,6 +100,7 @@ class AdversarialSpec(TaskSpec):
     proofs: Annotated[Proofs | None, IDENTITY] = Field(default=None, exclude_if=lambda how: how is None)
     probe_queries: Annotated[int, IDENTITY] = Field(default=50, ge=0)
     save_adversarial: Annotated[bool, IDENTITY] = False
+    count_passes: Annotated[bool, IDENTITY] = Field(default=False, exclude_if=lambda count: not count)
     sheets: Annotated[int, IDENTITY] = Field(default=3, ge=0, le=20)
     chunk_units: Annotated[int, IDENTITY] = Field(default=10, ge=1, le=1000)
     labels: Annotated[Labels, IDENTITY] = Field(default="data", exclude_if=lambda labels: labels == "data")

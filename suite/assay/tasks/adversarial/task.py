@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from assay.models.loaded import LoadedModel
 
 
+_COSTS = ("forward_passes", "backward_passes")
 BATCHES_TOGETHER = 4  # on a device: more fill its passes better, and are lost together where a run is killed
 
 
@@ -208,10 +209,18 @@ def _csv_rows(spec: AdversarialSpec, record: Record) -> Iterator[Mapping[str, An
         smallest = record.values["smallest_eps"][attack.series]
         yield from _method_rows(head | {"method": attack.series}, smallest, found)
     if len(spec.attacks) > 1 or spec.proofs is not None or spec.curve == "exact":
-        worst = {eps: worst_outcome(spec, record, eps) for eps in spec.eps}
+        worst = {
+            eps: {**worst_outcome(spec, record, eps), **_whole_cost(spec, record, eps)} for eps in spec.eps
+        }
         rows = _method_rows(head | {"method": "worst"}, worst_smallest_eps(spec, record), worst)
         for eps, row in zip(spec.eps, rows, strict=True):
             yield {**row, **_known(spec, record, eps)}
+
+
+def _whole_cost(spec: AdversarialSpec, record: Record, eps: Fraction) -> Mapping[str, int]:
+    """The passes of all attacks together, where the spec has them counted."""
+    found = [outcome(record, attack.series, eps) for attack in spec.attacks]
+    return {name: sum(row[name] for row in found) for name in _COSTS} if spec.count_passes else {}
 
 
 def _known(spec: AdversarialSpec, record: Record, eps: Fraction) -> Mapping[str, Any]:
@@ -236,6 +245,7 @@ def _method_rows(
             "adversarial_correct": row["correct"],
             "linf": row["linf"],
             "steps_used": row["steps"],
+            **{name: row[name] for name in _COSTS if name in row},
             "smallest_eps": None if smallest is None else float(Fraction(smallest)),
         }
 
