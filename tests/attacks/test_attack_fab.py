@@ -19,7 +19,7 @@ from assay.common.errors import UserError
 from attacked import Asked, run_attack, run_on
 from digits_models import linear_net
 
-NORMS = ("linf", "l2")
+NORMS = ("linf", "l2", "l1")
 ASKED = {
     "fab": Asked(eps=0.1, steps=20),
     "fab_t": Asked(eps=0.1, steps=20, restarts=9),
@@ -52,6 +52,14 @@ def shortest(point: np.ndarray, slope: np.ndarray, rise: float, norm: str) -> fl
             A_eq=[[*slope, 0.0]],
             b_eq=[rise],
             bounds=[*bounds, (0, None)],
+        )
+        return float(found.fun)
+    if norm == "l1":  # each move as the difference of two that are not negative
+        found = linprog(
+            np.ones(2 * len(point)),
+            A_eq=[[*slope, *-slope]],
+            b_eq=[rise],
+            bounds=[*zip(np.zeros_like(point), 1 - point, strict=True), *zip(0 * point, point, strict=True)],
         )
         return float(found.fun)
     on_it = {"type": "eq", "fun": lambda move: slope @ move - rise}
@@ -120,13 +128,14 @@ def digits(count: int = 40) -> tuple[AttackedImages, Tensor, Tensor]:
 
 def distances(job: AttackedImages, weight: Tensor, bias: Tensor, norm: str) -> Tensor:
     """Each image's exact distance from the nearest wrong class within the box, by the hyperplanes' own formula."""
-    if norm == "linf":
-        low, high = torch.zeros(len(job.images), dtype=torch.float64), torch.ones(len(job.images))
-        for _ in range(40):
+    if norm != "l2":
+        low = torch.zeros(len(job.images), dtype=torch.float64)
+        high = torch.full_like(low, 1 if norm == "linf" else 64)
+        for _ in range(45):
             middle = (low + high) / 2
             falls = torch.stack(
                 [
-                    linear_worst_margin(weight, bias, image[None], label[None], radius.item(), "linf")[0] <= 0
+                    linear_worst_margin(weight, bias, image[None], label[None], radius.item(), norm)[0] <= 0
                     for image, label, radius in zip(job.images, job.labels, middle, strict=True)
                 ]
             )
@@ -175,7 +184,7 @@ def test_all_boundaries_at_once_lead_to_the_same_images(norm: str) -> None:
 
 
 @pytest.mark.parametrize("method", ["fab", "fab_t"])
-@pytest.mark.parametrize(("norm", "eps"), [("linf", 0.06), ("l2", 0.35)])
+@pytest.mark.parametrize(("norm", "eps"), [("linf", 0.06), ("l2", 0.35), ("l1", 1.5)])
 def test_what_falls_at_a_radius_is_what_lies_nearer(method: str, norm: str, eps: float) -> None:
     job, weight, bias = digits(100)
     fell = run_on(method, job, replace(ASKED[method], norm=norm, eps=eps)).success

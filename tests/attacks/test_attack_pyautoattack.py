@@ -13,18 +13,20 @@ from torch import Tensor
 
 from assay.attacks.balls import BALLS
 from assay.attacks.images import AttackedImages
-from assay.attacks.methods import attack_of
 from assay.attacks.nearest import nearest
 from assay.attacks.run import run_attack
 from assay.models.zoo import load_model
-from assay.tasks.adversarial.spec import AUTOATTACK
+from assay.tasks.adversarial.spec import autoattack
 from attacked import Asked, run_on
 
 fab_pt = pytest.importorskip(
     "pyautoattack.fab_pt", reason="pyautoattack is not importable; install it to compare"
 )
 STEPS, TARGETS, IMAGES = 20, 3, 60
-CASES = [("linf", 0.18), ("l2", 1.5)]
+CASES = [("linf", 0.18), ("l2", 1.5), ("l1", 14.0)]
+THEIR_NORMS = {"linf": "Linf", "l2": "L2", "l1": "L1"}
+RADII = [("linf", "3/20"), ("l2", "7/5"), ("l1", "7")]
+NAMES = {"apgd_ce": "apgd-ce", "apgd_t": "apgd-t", "fab_t": "fab-t", "square": "square"}
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +51,7 @@ def asked(norm: str, eps: float) -> Asked:
 
 def theirs(job: AttackedImages, norm: str, eps: float, targeted: bool) -> Any:
     """The original, set up for the same budget."""
-    name = {"linf": "Linf", "l2": "L2"}[norm]
+    name = THEIR_NORMS[norm]
     return fab_pt.FABAttack_PT(
         job.model, norm=name, eps=eps, n_iter=STEPS, targeted=targeted, n_target_classes=TARGETS
     )
@@ -95,22 +97,44 @@ def test_the_nearest_images_are_no_farther_than_the_original_s(
     assert (ours > 1.01 * lengths).float().mean() < 0.1
 
 
+def whole(job: AttackedImages, norm: str, eps: str, **given: Any) -> Tensor:
+    """(N,) bool: which images fall to the original, all of its standard list or some attacks of it."""
+    from pyautoattack import AutoAttack
+
+    original = AutoAttack(job.model, norm=THEIR_NORMS[norm], eps=float(Fraction(eps)), seed=0)
+    original.attacks_to_run = given.get("attacks", original.attacks_to_run)
+    found, _ = original.run_standard_evaluation(job.images, job.labels)
+    return job.model(found).argmax(1) != job.labels
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize(("norm", "eps"), [("linf", "3/20"), ("l2", "7/5")])
+@pytest.mark.parametrize("series", NAMES)
+@pytest.mark.parametrize(("norm", "eps"), RADII)
+def test_each_attack_breaks_as_many_as_the_original_s(
+    job: AttackedImages, norm: str, eps: str, series: str
+) -> None:
+    fell = whole(job, norm, eps, attacks=[NAMES[series]])
+    attack = next(one for one in autoattack("standard", norm) if one.series == series)
+    ours = run_attack(attack, replace(job, norm=norm), Fraction(eps)).success
+    print(f"{series} {norm} {eps}: theirs {int(fell.sum())}, here {int(ours.sum())} of {len(fell)}")
+    # Where random numbers decide about single images, two may go the other way; in L1, whose starts are noise in a ball
+    # of three radii, a few more.
+    by_chance = {"l1": 6}.get(norm, 2) if series in ("apgd_ce", "apgd_t", "square") else 0
+    assert int((fell & ~ours).sum()) <= by_chance
+    assert int(ours.sum()) >= int(fell.sum()) - (3 if norm == "l1" and by_chance else 0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("norm", "eps"), RADII)
 def test_autoattack_as_a_whole_breaks_what_the_original_breaks(
     job: AttackedImages, norm: str, eps: str
 ) -> None:
-    from pyautoattack import AutoAttack
-
-    some = job.select(torch.arange(15))
-    original = AutoAttack(
-        some.model, norm={"linf": "Linf", "l2": "L2"}[norm], eps=float(Fraction(eps)), seed=0
-    )
-    found, _ = original.run_standard_evaluation(some.images, some.labels)
-    fell = some.model(found).argmax(1) != some.labels
-    stands = torch.arange(15)
-    for one in AUTOATTACK["standard"]:
-        part = replace(some.select(stands), norm=norm)
-        stands = stands[~run_attack(attack_of(**one), part, Fraction(eps)).success]
+    job = job.select(torch.arange(25))
+    fell = whole(job, norm, eps)
+    stands = torch.arange(len(job))
+    for one in autoattack("standard", norm):
+        part = replace(job.select(stands), norm=norm)
+        stands = stands[~run_attack(one, part, Fraction(eps)).success]
+    print(f"whole {norm} {eps}: theirs {int(fell.sum())}, here {len(job) - len(stands)} of {len(job)}")
     assert not fell[stands].any()
-    assert 0 < len(stands) < 15
+    assert 0 < len(stands) < len(job)

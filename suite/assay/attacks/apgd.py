@@ -1,4 +1,7 @@
-"""APGD: projected gradient ascent with momentum that sets its own step size (Croce and Hein 2020)."""
+"""APGD: projected gradient ascent with momentum that sets its own step size (Croce and Hein 2020).
+
+In L1 its authors' form for that norm takes its place (`assay.attacks.apgd_l1`).
+"""
 
 from __future__ import annotations
 
@@ -7,19 +10,20 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from assay.attacks import apgd_l1
 from assay.attacks.balls import BALLS, per_image
 from assay.attacks.images import AttackedImages, LiveImages, Memory, copy_rows_
 from assay.attacks.implementation import implements
 from assay.attacks.methods import ApgdAttack, ApgdTargetedAttack
-from assay.attacks.settings import AttackSettings
 
 _MOMENTUM = 0.75
 _ENOUGH_RISES = 0.75
 
 
-def at_random_point(given: AttackedImages, attack: AttackSettings) -> tuple[Tensor, Memory]:
+def at_random_point(given: AttackedImages, attack: ApgdAttack | ApgdTargetedAttack) -> tuple[Tensor, Memory]:
     """Start at a uniform random point of the ball, with a step of twice the radius."""
-    del attack
+    if given.norm == "l1":
+        return apgd_l1.at_random_point(given, attack)
     start = BALLS[given.norm].random_start(given.images, given.eps, given.seeds)
     lowest = torch.full((len(given),), -torch.inf, dtype=start.dtype, device=start.device)
     return start, {
@@ -37,8 +41,11 @@ def at_random_point(given: AttackedImages, attack: AttackSettings) -> tuple[Tens
 
 @implements(ApgdAttack, start=at_random_point)
 @implements(ApgdTargetedAttack, start=at_random_point)
-def ascend(live: LiveImages, attack: AttackSettings) -> None:
+def ascend(live: LiveImages, attack: ApgdAttack | ApgdTargetedAttack) -> None:
     """One iteration of Algorithm 1: note the best point, halve the step where it stalls, then move."""
+    if live.attacked.norm == "l1":
+        apgd_l1.ascend(live, attack)
+        return
     loss, gradient = live.seen()
     _note_best(live.memory, live.adversarial, gradient, loss)
     halved = _halve_where_stalled(live, attack.step_count)

@@ -1,4 +1,4 @@
-"""The balls that perturbations live in: L-infinity and L2, always met with the box [0, 1].
+"""The balls that perturbations live in: L-infinity, L2 and L1, always met with the box [0, 1].
 
 Images are (N, C, H, W) in [0, 1], radii are (N,), and every row is treated alone.
 """
@@ -11,6 +11,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from assay.attacks.l1_ball import L1Ball
 from assay.attacks.settings import Norm
 from assay.common import randomness
 
@@ -86,7 +87,7 @@ class L2Ball:
         return difference.flatten(1).square().sum(dim=1).sqrt()
 
 
-BALLS: dict[Norm, Ball] = {"linf": LinfBall(), "l2": L2Ball()}
+BALLS: dict[Norm, Ball] = {"linf": LinfBall(), "l2": L2Ball(), "l1": L1Ball()}
 
 
 def unit_(gradient: Tensor, order: int) -> Tensor:

@@ -28,13 +28,15 @@ class Region:
         low: (n, C, H, W), the smallest value of each pixel.
         high: (n, C, H, W), the largest.
         centre: (n, C, H, W).
-        radius: Euclidean radius around the centre, infinite where only the box counts.
+        radius: around the centre, infinite where only the box counts.
+        norm: what the radius is measured in.
     """
 
     low: Tensor
     high: Tensor
     centre: Tensor
     radius: float
+    norm: Norm = "l2"
 
     def extent(self, slopes: Tensor) -> tuple[Tensor, Tensor]:
         """(n, S) each: bounds from below and above, in the region, of linear functions, (n, S, C, H, W)."""
@@ -46,7 +48,7 @@ class Region:
         if math.isinf(self.radius):
             return low, high
         at_centre = (flat @ self.centre.flatten(1)[:, :, None]).squeeze(2)
-        away = self.radius * flat.norm(dim=2)
+        away = self.radius * (flat.abs().amax(dim=2) if self.norm == "l1" else flat.norm(dim=2))
         return torch.maximum(low, at_centre - away), torch.minimum(high, at_centre + away)
 
 
@@ -67,7 +69,7 @@ _ThroughRelu = Callable[[Tensor, _Relaxation], tuple[Tensor, Tensor]]
 def ball_region(images: Tensor, eps: float, norm: Norm) -> Region:
     """The ball around each image, met with [0, 1]."""
     box = ((images - eps).clamp_min(0), (images + eps).clamp_max(1))
-    return Region(*box, centre=images, radius=math.inf if norm == "linf" else eps)
+    return Region(*box, centre=images, radius=math.inf if norm == "linf" else eps, norm=norm)
 
 
 def relaxed_margins(

@@ -28,7 +28,7 @@ def linear_worst_margin(
     """The smallest margin of the label over any other class within the ball, of logits = W x + b.
 
     margin - eps * ||w_y - w_j||_* for the smallest over j, with the dual norm (L1 for L-infinity, L2 for
-    L2). For L-infinity the ball is met with the box [0, 1] exactly; for L2 the box is left out, so that
+    L2). For L-infinity and L1 the ball is met with the box [0, 1] exactly; for L2 the box is left out, so that
     the value is a lower bound, tight where the ball lies inside the box.
 
     Args:
@@ -50,6 +50,12 @@ def linear_worst_margin(
         down = (pixels - (pixels - eps).clamp_min(0))[:, None, :]
         up = ((pixels + eps).clamp_max(1) - pixels)[:, None, :]
         loss = (slopes.clamp_min(0) * down - slopes.clamp_max(0) * up).sum(dim=2)
+    elif norm == "l1":
+        # The pixels of the steepest slopes are moved first, each as far as the box lets it, until eps is used up.
+        steepness, order = slopes.abs().sort(dim=2, descending=True)
+        room = torch.where(slopes > 0, pixels[:, None, :], 1 - pixels[:, None, :]).gather(2, order)
+        used_before = room.cumsum(dim=2) - room
+        loss = (steepness * torch.minimum((eps - used_before).clamp_min(0), room)).sum(dim=2)
     else:
         loss = eps * slopes.square().sum(dim=2).sqrt()
     return (margins - loss).scatter(1, labels[:, None], torch.inf).amin(dim=1)

@@ -25,6 +25,7 @@ _MOST_BIAS = 0.1  # alpha_max, the largest weight of the way from the image
 _OVERSHOOT = 1.05  # eta
 _STEP_BACK = 0.9  # beta
 _SHORTEST = 1e-8  # two ways of no length weigh the same
+_DUAL: dict[Norm, float] = {"linf": 1, "l2": 2, "l1": torch.inf}  # the order of each norm's dual
 
 
 def at_image(given: AttackedImages, attack: AttackSettings) -> tuple[Tensor, Memory]:
@@ -133,7 +134,7 @@ def _lead_of_target(logits: Tensor, labels: Tensor, targets: Tensor | None, top_
 
 def _distance(lead: Tensor, slope: Tensor, norm: Norm) -> Tensor:
     """(n,) the boundary's distance if it were a plane and there were no box: |lead| over the dual norm."""
-    dual: Tensor = torch.linalg.vector_norm(slope.flatten(1), ord=1 if norm == "linf" else 2, dim=1)
+    dual: Tensor = torch.linalg.vector_norm(slope.flatten(1), ord=_DUAL[norm], dim=1)
     return lead.abs() / dual.clamp_min(torch.finfo(slope.dtype).tiny)
 
 

@@ -64,7 +64,9 @@ def check_foolbox(attack: AttackSettings, norm: Norm, top_k: int) -> None:
         return
     if (type(attack), norm) not in _CLASSES:
         known = ", ".join(sorted(name for name, kind in METHODS.items() if (kind, norm) in _CLASSES))
-        raise UserError(f"{attack.method}: the foolbox backend runs {known} only; choose backend assay")
+        raise UserError(
+            f"{attack.method}: the foolbox backend runs {known or 'no such attack'} in {norm}; choose backend assay"
+        )
     if attack.loss != "cross_entropy" or top_k != 1:
         raise UserError(f"{attack.method}: the foolbox backend climbs cross_entropy and judges top 1 only")
 
@@ -150,9 +152,9 @@ def _check_named(attack: FoolboxAttack, norm: Norm) -> None:
         if isinstance(error, UserError):
             raise
         raise UserError(
-            f"foolbox attack {name} measures no L-infinity or L2 distance: choose another"
+            f"foolbox attack {name} measures no L-infinity, L2 or L1 distance: choose another"
         ) from error
-    if order != {"linf": math.inf, "l2": 2}[norm]:
+    if order != {"linf": math.inf, "l2": 2, "l1": 1}[norm]:
         raise UserError(
             f"foolbox attack {name} works in the L{order} norm, the spec's `norm` is {norm}: change one"
         )

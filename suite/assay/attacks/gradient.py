@@ -8,6 +8,7 @@ from torch import Tensor
 from assay.attacks.balls import BALLS, per_image, unit_
 from assay.attacks.images import AttackedImages, LiveImages, Memory
 from assay.attacks.implementation import implements
+from assay.attacks.l1_ball import drop_way_out_
 from assay.attacks.methods import BimAttack, FgsmAttack, MimAttack, PgdAttack
 from assay.attacks.settings import AttackSettings
 
@@ -55,6 +56,10 @@ def ascend_with_momentum(live: LiveImages, attack: MimAttack) -> None:
 def _step(live: LiveImages, slope: Tensor) -> None:
     """One step along `slope`, which is used up."""
     ball = BALLS[live.attacked.norm]
+    if (
+        live.attacked.norm == "l1"
+    ):  # a step of few values is lost where these are at the edge of the box already
+        drop_way_out_(slope, live.adversarial)
     length = per_image(live.attacked.step_size, slope)
     live.adversarial.add_(ball.direction_(slope).mul_(length))
     ball.project_(live.adversarial, live.attacked.images, live.attacked.eps)

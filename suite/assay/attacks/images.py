@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 import torch
 from torch import Tensor
@@ -81,8 +81,8 @@ class AttackedImages:
         count, device = len(images), images.device
         if count and not (images.min() >= 0 and images.max() <= 1):
             raise UserError("images must lie in [0, 1]: mean and std belong to the model, not to its input")
-        if norm not in ("linf", "l2"):
-            raise UserError(f"norm {norm!r} is not supported, choose l2 or linf")
+        if norm not in get_args(Norm):
+            raise UserError(f"norm {norm!r} is not supported, choose l1, l2 or linf")
         for name, values in (("labels", labels), ("seeds", seeds), ("targets", targets)):
             if values is not None and len(values) != count:
                 raise UserError(f"{name}: expected one per image ({count}), got {len(values)}")

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag, TypeAdapter, ValidationError, ValidationInfo
 
-from assay.attacks.settings import AttackSettings
+from assay.attacks.settings import AttackSettings, Norm
 from assay.common.errors import UserError
 from assay.common.fields import IDENTITY, StepSize
 from assay.common.validation import describe
@@ -139,29 +139,47 @@ class MimAttack(AttackSettings):
         return 2 if self.momentum_norm == "l2" else 1
 
 
-class ApgdAttack(_PlainAttack):
+class _AdaptiveAttack(_PlainAttack):
+    """What the two forms of Auto-PGD share."""
+
+    steps: Steps
+    step_size: OwnStepSize = None
+
+    module = "assay.attacks.apgd"
+
+    @property
+    def moves_in_l1(self) -> tuple[int, ...]:
+        """In L1, the moves in balls of 3, 2 and 1 radii: 30, 30 and 40 in a hundred; one or two stay in the last."""
+        first = -(-3 * self.step_count // 10)
+        last = self.step_count - 2 * first
+        return (first, first, last) if last > 0 else (self.step_count,)
+
+    def steps_in(self, norm: Norm) -> int:
+        """In L1, one more for each change of balls: the projection into the smaller one."""
+        return self.step_count + (len(self.moves_in_l1) - 1 if norm == "l1" else 0)
+
+    def may_leave(self, norm: Norm) -> bool:
+        """In L1 it begins in larger balls (Croce and Hein 2021)."""
+        return norm == "l1"
+
+
+class ApgdAttack(_AdaptiveAttack):
     """Gradient steps with momentum and a step size that adapts."""
 
     method: Annotated[Literal["apgd"], IDENTITY]
-    steps: Steps
-    step_size: OwnStepSize = None
     backend: OwnLoops = "assay"
 
     title = "Auto-PGD, a step size that adapts (Croce and Hein 2020)"
-    module = "assay.attacks.apgd"
 
 
-class ApgdTargetedAttack(_PlainAttack):
+class ApgdTargetedAttack(_AdaptiveAttack):
     """Auto-PGD towards each of the most likely wrong classes, one per start."""
 
     method: Annotated[Literal["apgd_t"], IDENTITY]
-    steps: Steps
-    step_size: OwnStepSize = None
     targeted: NoTarget = "no"
     backend: OwnLoops = "assay"
 
     title = "Auto-PGD towards each of the most likely wrong classes, one per start (Croce and Hein 2020)"
-    module = "assay.attacks.apgd"
     targetable = False
     aims_at_runners_up = True
 

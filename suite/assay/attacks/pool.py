@@ -91,7 +91,7 @@ def _settle_finished(
     attack: AttackSettings, how: Implementation, live: LiveImages, ended: AttemptOutcomes
 ) -> LiveImages:
     """Judge the images whose steps are used up, by a forward pass alone; the others stay."""
-    done = live.step >= attack.step_count
+    done = live.step >= attack.steps_in(live.attacked.norm)
     if not done.any():
         return live
     finished = live if done.all() else live.select(_rows(done, live))
@@ -183,7 +183,7 @@ def _fallen(attack: AttackSettings, logits: Tensor, live: LiveImages) -> Tensor:
     wins = succeeded(attack, logits, given)
     if not given.early_stop:
         return torch.zeros_like(wins)
-    if attack.leaves_ball:
+    if attack.may_leave(given.norm):
         wins &= BALLS[given.norm].length(live.adversarial - given.images) <= given.eps
     return wins
 

@@ -12,7 +12,7 @@ from assay.common.errors import UserError
 from assay.common.fields import IDENTITY, Rational, StepSize
 from assay.common.validation import StrictModel
 
-Norm = Literal["linf", "l2"]
+Norm = Literal["linf", "l2", "l1"]
 LossName = Literal["cross_entropy", "margin", "dlr"]
 MomentumNorm = Literal["l1", "l2"]
 Backend = Literal["assay", "foolbox"]
@@ -92,6 +92,16 @@ class AttackSettings(StrictModel):
     def climbs_gradient(self) -> bool:
         """Whether it follows the gradient of the very model that is scored."""
         return self.uses_gradient and not self.transfer_from
+
+    def steps_in(self, norm: Norm) -> int:
+        """How many steps one start takes in the balls of a norm."""
+        del norm
+        return self.step_count
+
+    def may_leave(self, norm: Norm) -> bool:
+        """Whether its iterates may lie outside the balls of a norm."""
+        del norm
+        return self.leaves_ball
 
     @property
     def white_box(self) -> bool:

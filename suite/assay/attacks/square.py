@@ -1,4 +1,8 @@
-"""Square: a black-box attack by random search with squares (Andriushchenko et al. 2020)."""
+"""Square: a black-box attack by random search with squares (Andriushchenko et al. 2020).
+
+In L1 as the authors of AutoAttack have it (Croce and Hein 2021): as in L2, with steeper bumps and more mass than the
+radius allows, which the projection onto the ball then takes from where it is least.
+"""
 
 from __future__ import annotations
 
@@ -22,15 +26,21 @@ _HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 _TILES = 5
 _AHEAD = 32  # steps whose random numbers are drawn at once
 _PLACE = 3  # random numbers of a window: its row, its column, and how it lies
-_WINDOWS: dict[Norm, int] = {"linf": 1, "l2": 2}
+_WINDOWS: dict[Norm, int] = {"linf": 1, "l2": 2, "l1": 2}
+_ORDER: dict[Norm, int] = {"l2": 2, "l1": 1}
+_STEEPNESS = {1: 4, 2: 2}  # by the order of the norm: how fast a bump falls off from its centre
 
 
 def at_pattern(given: AttackedImages, attack: SquareAttack) -> tuple[Tensor, Memory]:
-    """Start at the edge of the ball: vertical stripes (L-infinity, 3.3) or a grid of tiles (L2, 3.4)."""
+    """Start at the edge of the ball: vertical stripes (L-infinity, 3.3) or a grid of tiles (L2, 3.4; L1)."""
     del attack
     images = given.images
-    pattern = _stripes(images, given.seeds) if given.norm == "linf" else _tiles(images, given.seeds)
-    start = images + pattern.mul_(per_image(given.eps, images))
+    pattern = (
+        _stripes(images, given.seeds) if given.norm == "linf" else _tiles(images, given.seeds, given.norm)
+    )
+    # In L1 tiles of length 1 each, all told mostly more than the ball holds: projected, a few peaks are left of them.
+    reach = given.eps.clamp_min(_TILES**2 * images.shape[1]) if given.norm == "l1" else given.eps
+    start = images + pattern.mul_(per_image(reach, images))
     BALLS[given.norm].project_(start, images, given.eps)
     lowest = torch.full((len(given),), -torch.inf, dtype=images.dtype, device=images.device)
     numbers = _PLACE * _WINDOWS[given.norm] + images.shape[1]
@@ -46,15 +56,14 @@ def propose(live: LiveImages, attack: SquareAttack) -> None:
     copy_rows_(memory["best"], live.adversarial, (loss > memory["best_loss"]).nonzero().squeeze(1))
     torch.maximum(memory["best_loss"], loss, out=memory["best_loss"])
     height, width = live.adversarial.shape[2:]
-    sides = _sides(attack.step_count, height, width, given.norm == "l2")[live.step].to(loss.device)
-    change_ = _flip_squares_ if given.norm == "linf" else _move_mass_
-    change_(live, _drawn(live), sides)
+    sides = _sides(attack.step_count, height, width, given.norm != "linf")[live.step].to(loss.device)
+    _CHANGES[given.norm](live, _drawn(live), sides)
     BALLS[given.norm].project_(live.adversarial, given.images, given.eps)
 
 
 @lru_cache(maxsize=16)
 def square_sides(steps: int, height: int, width: int, odd: bool) -> tuple[int, ...]:
-    """The side of the square for each query 0..steps-1; L2 takes odd sides of 3 at least, where they fit."""
+    """The side of the square for each query 0..steps-1; L2 and L1 take odd sides of 3 at least, where they fit."""
     sides = []
     for step in range(steps):
         halvings = sum(step * 10000 // steps > at for at in _HALVINGS)
@@ -97,14 +106,15 @@ def _stripes(images: Tensor, seeds: Tensor) -> Tensor:
     return _signs(seeds, (channels, 1, width), images).expand(count, -1, images.shape[2], -1).clone()
 
 
-def _tiles(images: Tensor, seeds: Tensor) -> Tensor:
+def _tiles(images: Tensor, seeds: Tensor, norm: Norm) -> Tensor:
     """(n, C, H, W) of length 1: bumps of random sign on a grid of about five by five."""
+    order = _ORDER[norm]
     _, channels, height, width = images.shape
     side = max(min(height, width) // _TILES, 1)
     rows, columns = height // side, width // side
     signs = _signs(seeds, (channels, rows, columns), images)
-    grid = torch.kron(signs, bump(side, images.dtype).to(images.device))
-    return unit_(torch.nn.functional.pad(grid, (0, width - columns * side, 0, height - rows * side)), 2)
+    grid = torch.kron(signs, bump(side, images.dtype, order).to(images.device))
+    return unit_(torch.nn.functional.pad(grid, (0, width - columns * side, 0, height - rows * side)), order)
 
 
 def _flip_squares_(live: LiveImages, drawn: Tensor, sides: Tensor) -> None:
@@ -127,8 +137,26 @@ def _move_mass_(live: LiveImages, drawn: Tensor, sides: Tensor) -> None:
     available = (in_both + per_image(unused / delta.shape[1], delta)).sqrt()
     there = delta * target
     there = there / _channel_length(there)
-    mass = there + _bumps(windows, images) * _as_signs(drawn[:, 2 * _PLACE :], delta)[:, :, None, None]
+    mass = there + _bumps(windows, images, 2) * _as_signs(drawn[:, 2 * _PLACE :], delta)[:, :, None, None]
     live.adversarial.copy_(images + delta * ~(target | source) + mass / _channel_length(mass) * available)
+
+
+def _move_mass_in_l1_(live: LiveImages, drawn: Tensor, sides: Tensor) -> None:
+    """As :func:`_move_mass_`, by L1 lengths, and with all channels' mass in each of them."""
+    images = live.attacked.images
+    delta = live.memory["best"] - images
+    windows = _windows(images, drawn[:, :_PLACE], sides)
+    target, source = windows.inside, _windows(images, drawn[:, _PLACE : 2 * _PLACE], sides).inside
+    unused = (live.attacked.eps.to(delta.dtype) - delta.abs().sum((1, 2, 3))).clamp_min_(0)
+    channels = delta.shape[1]
+    available = (_channel_sum(delta * (target | source)) + per_image(unused / channels, delta)) * channels
+    there = delta * target
+    there = there / _channel_sum(there)
+    mass = there + _bumps(windows, images, 1) * _as_signs(drawn[:, 2 * _PLACE :], delta)[:, :, None, None]
+    live.adversarial.copy_(images + delta * ~(target | source) + mass / _channel_sum(mass) * available)
+
+
+_CHANGES = {"linf": _flip_squares_, "l2": _move_mass_, "l1": _move_mass_in_l1_}
 
 
 @dataclass(frozen=True)
@@ -165,33 +193,34 @@ def _windows(images: Tensor, place: Tensor, sides: Tensor) -> _Windows:
     return _Windows(corner, sides, place[:, 2] > 0.5, covered[:, 0, :height], covered[:, 1, :width])
 
 
-def _bumps(windows: _Windows, images: Tensor) -> Tensor:
+def _bumps(windows: _Windows, images: Tensor, order: int) -> Tensor:
     """(n, 1, H, W): a bump in each window, 0 elsewhere."""
     bumps = torch.zeros_like(images[:, :1])
     corners = torch.stack([*windows.corner.T, windows.sides, windows.turned], dim=1).tolist()
     for row, (y, x, side, turned) in enumerate(corners):
-        shape = bump(side, images.dtype)
+        shape = bump(side, images.dtype, order)
         bumps[row, 0, y : y + side, x : x + side] = shape.T if turned else shape
     return bumps
 
 
 @lru_cache(maxsize=64)
-def bump(side: int, dtype: torch.dtype) -> Tensor:
-    """(side, side) of length 1: one half a positive hill, the other a negative one (equation 2)."""
-    upper = _hill(side // 2, side, dtype)
-    both = torch.cat([upper, -_hill(side - side // 2, side, dtype)])
-    return both / both.square().sum().sqrt()
+def bump(side: int, dtype: torch.dtype, order: int = 2) -> Tensor:
+    """(side, side) of L2 or L1 length 1: one half a positive hill, the other a negative one (equation 2)."""
+    upper = _hill(side // 2, side, dtype, order)
+    both = torch.cat([upper, -_hill(side - side // 2, side, dtype, order)])
+    return both / (both.square().sum().sqrt() if order == 2 else both.abs().sum())
 
 
-def _hill(height: int, width: int, dtype: torch.dtype) -> Tensor:
-    """(height, width): nested rectangles, the k-th from the centre adding 1/k**2; its length is 1."""
+def _hill(height: int, width: int, dtype: torch.dtype, order: int) -> Tensor:
+    """(height, width): nested rectangles, the k-th from the centre adding 1/k**2 (in L1 1/k**4); its length is 1."""
     hill = torch.zeros(height, width, dtype=dtype)
     top, left = height // 2, width // 2
     for ring in range(max(top, left) + 1):
         rows = slice(max(top - ring, 0), min(top + ring + 1, height))
         columns = slice(max(left - ring, 0), min(left + ring + 1, width))
-        hill[rows, columns] += 1 / (ring + 1) ** 2
-    return hill / hill.square().sum().sqrt().clamp_min(torch.finfo(dtype).tiny)
+        hill[rows, columns] += 1 / (ring + 1) ** _STEEPNESS[order]
+    length = hill.square().sum().sqrt() if order == 2 else hill.sum()
+    return hill / length.clamp_min(torch.finfo(dtype).tiny)
 
 
 def _signs(seeds: Tensor, shape: tuple[int, ...], like: Tensor) -> Tensor:
@@ -208,3 +237,9 @@ def _channel_length(difference: Tensor) -> Tensor:
     """(n, C, 1, 1) Euclidean lengths, never zero."""
     tiny = torch.finfo(difference.dtype).tiny
     return difference.square().sum((2, 3), keepdim=True).sqrt().clamp_min(tiny)
+
+
+def _channel_sum(difference: Tensor) -> Tensor:
+    """(n, C, 1, 1) L1 lengths, never zero."""
+    tiny = torch.finfo(difference.dtype).tiny
+    return difference.abs().sum((2, 3), keepdim=True).clamp_min(tiny)

@@ -154,4 +154,4 @@ def _cost(found: "AttackResult") -> dict[str, int]:
 
 
 def _distances(change: "Tensor") -> dict[str, float]:
-    return {"linf": float(change.abs().max()), "l2": float(change.norm())}
+    return {"linf": float(change.abs().max()), "l2": float(change.norm()), "l1": float(change.abs().sum())}

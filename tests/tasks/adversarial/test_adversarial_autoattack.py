@@ -7,6 +7,7 @@ import pytest
 from assay.common.errors import UserError
 from assay.common.validation import validate
 from assay.tasks.adversarial.demands import check_classes
+from assay.tasks.adversarial.records import RECORD_VALUES
 from assay.tasks.adversarial.spec import AdversarialSpec
 
 LINEAR = "digits_models:linear"
@@ -143,10 +144,56 @@ def test_a_defence_that_changes_with_what_it_is_asked_is_told(run_digits, model)
     assert run.guards["repeat_agrees"].value < 1e-4
 
 
-def test_a_network_that_does_not_change_has_no_trace_of_it(run_digits):
+def test_a_network_that_does_not_change_passes_and_its_records_say_that_it_was_looked_at(run_digits):
     run = run_digits(LINEAR, "eps: [0, 1/20]\nprotocol: autoattack\nversion: rand", limit=2)
     assert run.guards["no_dynamic_defence"].passed
-    assert not any("dynamic" in record.values["checks"] for record in run.records)
+    assert [record.values["checks"]["dynamic"] for record in run.records] == [False, False]
+
+
+def test_records_of_before_that_was_looked_at_do_not_pass(run_digits):
+    run = run_digits(LINEAR, "eps: [0, 1/20]\nprotocol: autoattack\nversion: rand", limit=2)
+    first, *others = run.records
+    checks = {name: value for name, value in first.values["checks"].items() if name != "dynamic"}
+    old = [type(first)(first.unit_id, {**first.values, "checks": checks}), *others]
+    RECORD_VALUES.validate_python(old[0].values)
+    guards = {guard.name: guard for guard in run.job.task.summarise(run.spec, old).guards}
+    assert not guards["no_dynamic_defence"].passed
+    assert guards["no_dynamic_defence"].value is None
+    assert guards["no_dynamic_defence"].detail.startswith("not looked at in 1 of 2 records")
+
+
+def test_in_l1_the_list_has_the_original_s_numbers_of_starts(run_digits):
+    spec = spec_of(protocol="autoattack", norm="l1", eps=[4])
+    listed = [(one.series, one.steps, one.restarts, one.loss) for one in spec.attacks]
+    assert listed == [
+        ("apgd_ce", 100, 5, "cross_entropy"),
+        ("apgd_t", 100, 5, "dlr"),
+        ("fab_t", 100, 9, "margin"),
+        ("square", 5000, 1, "margin"),
+    ]
+    stored = json.loads(spec.model_dump_json(by_alias=True))
+    assert validate(AdversarialSpec, stored, "stored").sha256 == spec.sha256
+    with pytest.raises(UserError, match="no `plus` for `norm: l1`"):
+        spec_of(protocol="autoattack", norm="l1", version="plus")
+    with pytest.raises(UserError, match="leave `attacks`"):
+        spec_of(protocol="autoattack", norm="linf", attacks=stored["attacks"])
+
+
+def test_in_l1_what_stands_on_a_linear_net_is_what_is_proved(run_digits):
+    run = run_digits(
+        LINEAR, "norm: l1\neps: [0, 2]\nprotocol: autoattack\ncertified: true\nprobe_queries: 0", limit=10
+    )
+    attacked = run.metrics["worst:robust_accuracy@2"].value
+    assert 0 < run.metrics["certified_accuracy@2"].value == attacked < 1
+    assert {name for name, guard in run.guards.items() if not guard.passed} == set()
+    assert run.metrics["worst:mean_radius"].unit == "L1"
+
+
+def test_in_l1_proofs_come_first_too(run_digits):
+    lines = "norm: l1\neps: [1/10, 2]\nprotocol: autoattack\nproofs: first\nprobe_queries: 0"
+    run = run_digits("adversarial_models:relu_chain", lines, limit=10)
+    assert run.guards["proofs_hold"].passed
+    assert run.metrics["certified_accuracy@1/10"].value > 0
 
 
 def test_a_random_network_is_told_of_the_version_for_it(run_digits):

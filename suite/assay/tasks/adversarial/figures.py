@@ -54,7 +54,7 @@ def _curves(spec: AdversarialSpec, records: Sequence[Record]) -> Figure:
     for name, points in curves.items():
         chart.add_trace(_curve(name, sorted(points, key=lambda point: point.x or 0.0), _scale(spec)))
     chart.update_layout(
-        xaxis_title="eps (units of 1/255)" if spec.norm == "linf" else "eps (L2, pixels in [0, 1])",
+        xaxis_title=_unit(spec),
         yaxis_title="accuracy (all images)",
         yaxis_range=[-0.02, 1.02],
         yaxis_tickformat=".0%",
@@ -81,7 +81,7 @@ def _known(spec: AdversarialSpec, records: Sequence[Record]) -> Figure:
         chart.add_trace(go.Bar(name=name, x=eps_shown, y=shares[name], marker_color=colour))
     chart.update_layout(
         barmode="stack",
-        xaxis_title="eps (units of 1/255)" if spec.norm == "linf" else "eps (L2, pixels in [0, 1])",
+        xaxis_title=_unit(spec),
         xaxis_type="category",
         yaxis_title="share of images",
         yaxis_tickformat=".0%",
@@ -91,6 +91,10 @@ def _known(spec: AdversarialSpec, records: Sequence[Record]) -> Figure:
     last = ", ".join(f"{name} {values[-1]:.1%}" for name, values in shares.items())
     caption = f"What is known of {len(records)} images at each eps. At the largest: {last}."
     return Figure("proved-or-broken", "Proved, undecided or broken", caption, "plotly", str(chart.to_json()))
+
+
+def _unit(spec: AdversarialSpec) -> str:
+    return "eps (units of 1/255)" if spec.norm == "linf" else f"eps ({spec.norm.upper()}, pixels in [0, 1])"
 
 
 def _scale(spec: AdversarialSpec) -> float:

@@ -134,7 +134,8 @@ _MARGINS: Mapping[str, Callable[[Clean, float], Tensor]] = {
     RELAXATION: lambda it, eps: relaxed_margins(it.graph, it.images, it.labels, eps, it.norm),
 }
 """For each way, (n,): a lower bound of the margins in the ball."""
-_CHEAP: Mapping[Norm, str] = {"linf": INTERVALS, "l2": LIPSCHITZ}
+_CHEAP: Mapping[Norm, str] = {"linf": INTERVALS, "l2": LIPSCHITZ, "l1": LIPSCHITZ}
+"""An L1 ball lies in the L2 ball of the same radius, so what holds there holds in it."""
 
 
 @dataclass

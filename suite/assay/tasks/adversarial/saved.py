@@ -267,7 +267,8 @@ def _misplaced(spec: AdversarialSpec, picture: _Picture) -> Iterator[str]:
     if spec.norm == "linf":
         length, slack = farthest, _ROUNDED
     else:
-        length, slack = float(moved.double().norm()), _ROUNDED * moved.numel() ** 0.5
+        order = 2 if spec.norm == "l2" else 1
+        length, slack = float(moved.double().norm(order)), _ROUNDED * moved.numel() ** (1 / order)
     if length > 255 * eps + slack + _FLOAT:
         yield f"the picture lies outside of its ball of radius {picture.eps} around the data set's own"
     if abs(farthest - 255 * float(outcome["linf"])) > _ROUNDED + _FLOAT:

@@ -39,7 +39,7 @@ AUTOATTACK: Mapping[str, Sequence[Mapping[str, Any]]] = {
 """AutoAttack's versions (Croce and Hein 2020): its attacks in its authors' order, with their budgets.
 
 Restarts of the targeted attacks are target classes, one start each. ``rand`` is for networks that are random at test
-time: each gradient is the mean over 20 passes.
+time: each gradient is the mean over 20 passes. In L1 :func:`autoattack` has other numbers of starts.
 """
 
 _ATTACKS: TypeAdapter[tuple[Attack, ...]] = TypeAdapter(tuple[Attack, ...])
@@ -50,9 +50,22 @@ def _version_unless_given(fields: Mapping[str, Any]) -> Version | None:
     return "standard" if fields.get("protocol") else None
 
 
+def autoattack(version: Version, norm: Norm) -> tuple[Attack, ...]:
+    """AutoAttack's attacks in a norm.
+
+    In L1 ``standard`` takes five starts on the cross-entropy and aims at five classes, as its authors have it: their
+    APGD takes the most of its budget there.
+    """
+    listed = AUTOATTACK[version]
+    if norm == "l1" and version == "standard":
+        listed = ({**_APGD_CE, "restarts": 5}, {**_APGD_T, "restarts": 5}, *listed[2:])
+    return _ATTACKS.validate_python(tuple(listed))
+
+
 def _listed(fields: Mapping[str, Any]) -> tuple[Attack, ...]:
     """The attacks of a spec that names none: those of its protocol's version, if any."""
-    return _ATTACKS.validate_python(tuple(AUTOATTACK.get(fields.get("version") or "", ())))
+    version: Version | None = fields.get("version")
+    return () if version is None else autoattack(version, fields.get("norm", "linf"))
 
 
 class AdversarialSpec(TaskSpec):
@@ -158,7 +171,11 @@ class AdversarialSpec(TaskSpec):
             if not self.attacks:
                 raise ValueError("attacks: name at least one, or a `protocol`")
             return self
-        if self.attacks != _listed({"version": self.version}) or not self.in_turn:
+        if self.norm == "l1" and self.version == "plus":
+            raise ValueError(
+                "version: AutoAttack's authors have no `plus` for `norm: l1`; leave `version` out for standard"
+            )
+        if self.attacks != autoattack(self.version, self.norm) or not self.in_turn:
             raise ValueError(
                 "attacks: `protocol: autoattack` names its own, each on what the last ones left; leave `attacks` and "
                 "`in_turn` out, or leave `protocol` out"

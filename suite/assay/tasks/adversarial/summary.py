@@ -112,7 +112,7 @@ def _withstood(spec: AdversarialSpec, outcomes: Outcomes) -> Iterator[Metric]:
     largest = radii[-1]
     images = list(zip(outcomes.clean, *(outcomes.stands(eps) for eps in radii), strict=True))
     ends = {image: withstood(radii, image[0], image[1:]) for image in set(images)}  # few of them differ
-    unit, scale = ("1/255", 255.0) if spec.norm == "linf" else ("L2", 1.0)
+    unit, scale = ("1/255", 255.0) if spec.norm == "linf" else (spec.norm.upper(), 1.0)
     stood_to = {image: float(stood) for image, (stood, _) in ends.items()}
     area = {image: float((low + high) / 2 / largest) for image, (low, high) in ends.items()}
     if spec.curve == "exact":
