@@ -219,7 +219,7 @@ def test_what_falls_to_the_authors_code_falls_here(digits: AttackedImages) -> No
 def test_foolbox_is_told_to_have_no_equal(digits: AttackedImages) -> None:
     from assay.attacks.foolbox_backend import run_with_foolbox
 
-    with pytest.raises(UserError, match="no such attack in l1; choose backend assay"):
+    with pytest.raises(UserError, match="has no equal in l1; choose backend assay"):
         run_with_foolbox(attack_of("bim", steps=1, step_size=0.1, backend="foolbox"), digits, 1.0)
 
 

@@ -248,7 +248,7 @@ def test_parameters_that_a_method_cannot_honour_are_refused(
         ("bim", {"eps": float("nan")}, "eps must be a finite number"),
         ("bim", {"eps": float("inf")}, "eps must be a finite number"),
         ("bim", {"eps": 4.0}, "eps is in units"),
-        ("bim", {"norm": "l7"}, "choose l2 or linf"),
+        ("bim", {"norm": "l7"}, "choose l1, l2 or linf"),
         ("bim", {"top_k": 0}, "top_k must be at least 1"),
         ("fab", {"step_size": None, "top_k": 5}, "top_k must be 1"),
     ],

@@ -64,9 +64,8 @@ def check_foolbox(attack: AttackSettings, norm: Norm, top_k: int) -> None:
         return
     if (type(attack), norm) not in _CLASSES:
         known = ", ".join(sorted(name for name, kind in METHODS.items() if (kind, norm) in _CLASSES))
-        raise UserError(
-            f"{attack.method}: the foolbox backend runs {known or 'no such attack'} in {norm}; choose backend assay"
-        )
+        runs = f"runs {known} only" if known else f"has no equal in {norm}"
+        raise UserError(f"{attack.method}: the foolbox backend {runs}; choose backend assay")
     if attack.loss != "cross_entropy" or top_k != 1:
         raise UserError(f"{attack.method}: the foolbox backend climbs cross_entropy and judges top 1 only")
 
