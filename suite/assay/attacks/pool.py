@@ -117,7 +117,7 @@ def _take_step(
     With ``judges`` there may be rows whose steps are used up; they leave too.
     """
     live.passes[:, 0] += attack.draws
-    done = (live.step >= attack.step_count).to(live.adversarial.device) if judges else None
+    done = (live.step >= attack.steps_in(live.attacked.norm)).to(live.adversarial.device) if judges else None
     live = _look(attack, how, live, ended, done, back=how.step_back is not None)
     if len(live) and live.gradient is None and how.step_back is not None:
         wrong = _wins(attack, live)
