@@ -88,7 +88,7 @@ class Stops:
 
     def __init__(self, inner, after, error=KeyboardInterrupt):
         self.inner, self.after, self.error = inner, after, error
-        self.device, self.workers = inner.device, inner.workers
+        self.device, self.workers, self.on_this_disk = inner.device, inner.workers, inner.on_this_disk
 
     def run(self, tasks, watch):
         for count, result in enumerate(self.inner.run(tasks, watch)):

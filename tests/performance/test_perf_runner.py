@@ -190,6 +190,7 @@ class Warm:
 
     def __init__(self, inner, warm_up):
         self.inner, self.warm_up, self.seconds = inner, warm_up * 4, 0.0
+        self.device, self.workers, self.on_this_disk = inner.device, inner.workers, inner.on_this_disk
 
     def run(self, tasks, watch):
         started = counted = 0

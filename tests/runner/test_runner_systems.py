@@ -76,3 +76,13 @@ def test_a_run_needs_no_call_that_only_posix_has(tmp_path):
     assert ran.returncode == 0, ran.stderr
     run([request(task, limit=20)], tmp_path / "rich")
     assert chunks(tmp_path / "poor") == chunks(tmp_path / "rich")
+
+
+def test_git_leaves_line_ends_as_they_are_on_every_system():
+    """Windows' git would write others, and no hash of a submission would hold there."""
+    repository = Path(__file__).parents[2]
+    if not (repository / ".git").exists():
+        pytest.skip("no checkout")
+    asked = ["git", "-C", repository, "check-attr", "text", "--", "leaderboard/leaderboard.csv"]
+    said = subprocess.run(asked, capture_output=True, text=True, check=True).stdout
+    assert said.strip().endswith("text: unset")

@@ -6,7 +6,7 @@ the outcome of one attempt after another, each image's later ones left out once 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -117,6 +117,14 @@ class AttemptOutcomes:
         self._passes = torch.zeros(attempts.positions * count, 2, dtype=torch.int64)
         self._zero_gradient = torch.zeros(attempts.positions * count, dtype=torch.bool)
 
+    def as_state(self) -> dict[str, Tensor]:
+        """All of it, to be saved."""
+        return {name: value for name, value in vars(self).items() if name != "attempts"}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Take over what :meth:`as_state` gave."""
+        vars(self).update(state)
+
     def note(self, live: LiveImages, success: Tensor) -> None:
         """Write down rows that are done."""
         rows, fell = live.row, success.cpu()
@@ -194,6 +202,14 @@ class Queue:
         if fill:
             self._next = attempts.positions
             self._waiting = torch.arange(attempts.seeds.numel())
+
+    def as_state(self) -> dict[str, Any]:
+        """Who waits, to be saved."""
+        return {"next": self._next, "waiting": self._waiting}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """Take over what :meth:`as_state` gave."""
+        self._next, self._waiting = state["next"], state["waiting"]
 
     def take(self, room: int, live: Tensor) -> Tensor:
         """(n,) int64 on the CPU in ascending order: at most ``room`` rows, beside those that are ``live`` (m,)."""

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812
 from torch import Tensor
 
 from assay.common.errors import UserError
+from assay.common.savepoints import Loop
 
 Classifier = Callable[[Tensor], Tensor]
 BETA_MEAN, BETA_SQUARE, ADAM_EPS = 0.9, 0.999, 1e-8
@@ -59,7 +62,11 @@ class _Running:
 
 
 def ensemble_attack(
-    models: Sequence[Classifier], images: Tensor, targets: Tensor, attack: EnsembleAttack = EnsembleAttack()
+    models: Sequence[Classifier],
+    images: Tensor,
+    targets: Tensor,
+    attack: EnsembleAttack = EnsembleAttack(),
+    loop: Loop | None = None,
 ) -> Tensor:
     """Move images towards target classes of all members: Adam on the members' mean cross-entropy.
 
@@ -71,6 +78,7 @@ def ensemble_attack(
         images: (N, C, H, W) float32 in [0, 1]; not changed.
         targets: (N,) int64 class indices.
         attack: steps, step size and early stop.
+        loop: says where to go on, and is offered the state after each step.
 
     Returns:
         (N, C, H, W) float32 in [0, 1]; the last iterate, clipped after every step.
@@ -87,7 +95,10 @@ def ensemble_attack(
         mean=torch.zeros_like(images),
         square=torch.zeros_like(images),
     )
-    for step in range(1, attack.steps + 1):
+    done, loop = 0, loop or Loop()
+    if loop.state is not None:
+        done, result, running = loop.state["step"], loop.state["result"], _Running(**loop.state["running"])
+    for step in range(done + 1, attack.steps + 1):
         gradient, confidence = _mean_loss_gradient(models, running.images, running.targets)
         if attack.stop_confidence is not None:
             standing = confidence < attack.stop_confidence
@@ -96,8 +107,13 @@ def ensemble_attack(
             if not len(running.index):
                 return result
         _adam_step(running, gradient, step, attack.step_size)
+        loop.offer(partial(_state, step, result, running))
     result[running.index] = running.images
     return result
+
+
+def _state(step: int, result: Tensor, running: _Running) -> dict[str, Any]:
+    return {"step": step, "result": result, "running": vars(running)}
 
 
 def _adam_step(running: _Running, gradient: Tensor, step: int, step_size: float) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any, Self, get_args
@@ -13,6 +13,7 @@ from torch import Tensor
 from assay.attacks.settings import AttackSettings, Norm
 from assay.common import randomness
 from assay.common.errors import UserError
+from assay.common.savepoints import NONE, Savepoints
 
 Model = Callable[[Tensor], Tensor]
 """Pixels (N, C, H, W) in [0, 1] to logits (N, K), row by row (a network in eval mode)."""
@@ -40,6 +41,7 @@ class AttackedImages:
         early_stop: an image is done at its first successful iterate. Otherwise every step of a start is taken, and
             only its last iterate is judged, as textbooks and most libraries do.
         batch_size: most images in one pass. As images fall, waiting ones take their places.
+        savepoints: where the attack keeps what it has done so far.
     """
 
     model: Model
@@ -54,6 +56,7 @@ class AttackedImages:
     top_k: int
     early_stop: bool
     batch_size: int
+    savepoints: Savepoints = NONE
 
     @classmethod
     def of(
@@ -68,6 +71,7 @@ class AttackedImages:
         top_k: int = 1,
         early_stop: bool = True,
         batch_size: int | None = None,
+        savepoints: Savepoints = NONE,
     ) -> Self:
         """The images, checked; the radius of their balls is 0. ``batch_size`` None means all in one pass.
 
@@ -102,6 +106,7 @@ class AttackedImages:
             top_k=top_k,
             early_stop=early_stop,
             batch_size=batch_size or max(count, 1),
+            savepoints=savepoints,
         )
 
     def __len__(self) -> int:
@@ -178,6 +183,15 @@ class LiveImages:
             {name: values[rows] for name, values in self.memory.items()},
             *(_pick(values, rows) for values in (self.logits, self.loss, self.gradient)),
         )
+
+    def as_state(self) -> dict[str, Any]:
+        """All but what is asked of the images, to be saved between two steps."""
+        return vars(self.unseen()) | {"attacked": {name: getattr(self.attacked, name) for name in _ROWS}}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any], asked: AttackedImages) -> LiveImages:
+        """The images of :meth:`as_state`, of which the same is asked as of others."""
+        return cls(**{**state, "attacked": replace(asked, **state["attacked"])})
 
     def join(self, other: LiveImages) -> LiveImages:
         """These rows, then the others; the model is yet to be asked about all of them."""

@@ -8,6 +8,9 @@ the batch stays full while any are left.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
+from hashlib import sha256
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -18,6 +21,7 @@ from assay.attacks.images import AttackedImages, AttackResult, LiveImages
 from assay.attacks.implementation import Implementation, implementation_of
 from assay.attacks.losses import in_top
 from assay.attacks.settings import AttackSettings
+from assay.common.savepoints import Loop
 
 
 def run_pool(attack: AttackSettings, starts: Sequence[AttackedImages]) -> AttackResult:
@@ -57,10 +61,32 @@ def fills_passes(device: torch.device) -> bool:
 
 def run_attempts(attack: AttackSettings, attempts: Attempts) -> AttemptOutcomes:
     """All attempts."""
+    ended = AttemptOutcomes(attempts)
+    rounds = partial(_rounds, attack, attempts, ended)
+    ended.restore(attempts.images.savepoints.loop(_name(attack, attempts), rounds))
+    return ended
+
+
+def _name(attack: AttackSettings, attempts: Attempts) -> str:
+    """Says which of a chunk's attacks this is: two that differ in anything have two names."""
+    images = attempts.images
+    asked = (attack.model_dump_json(), attempts.groups, attempts.first.tolist(), attempts.until_first)
+    digest = sha256(repr((asked, images.early_stop, images.batch_size)).encode())
+    for values in (attempts.seeds, attempts.targets, attempts.eps, images.position):
+        digest.update(b"none" if values is None else values.cpu().numpy().tobytes())
+    return f"{attack.series} {digest.hexdigest()}"
+
+
+def _rounds(attack: AttackSettings, attempts: Attempts, ended: AttemptOutcomes, loop: Loop) -> dict[str, Any]:
+    """All that became of the attempts, from the last saved round on."""
     how, images = implementation_of(attack), attempts.images
-    ended, fill = AttemptOutcomes(attempts), fills_passes(images.images.device)
+    fill = fills_passes(images.images.device)
     queue = Queue(attempts, ended, fill=fill)
     live: LiveImages | None = None
+    if loop.state is not None:
+        ended.restore(loop.state["ended"])
+        queue.restore(loop.state["queue"])
+        live = LiveImages.from_state(loop.state["live"], images)
     while True:
         rows = torch.zeros(0, dtype=torch.int64) if live is None else live.row
         entering = queue.take(images.batch_size - len(rows), rows)
@@ -68,7 +94,7 @@ def run_attempts(attack: AttackSettings, attempts: Attempts) -> AttemptOutcomes:
             fresh = attempts.begin(attack, how, entering)
             live = fresh if live is None else live.join(fresh)
         if not live:
-            return ended
+            return ended.as_state()
         # Rows that are at different steps end one by one, so full passes judge them beside those that go on.
         beside = fill and how.end is None and how.step_back is None
         if not beside:
@@ -77,6 +103,11 @@ def run_attempts(attack: AttackSettings, attempts: Attempts) -> AttemptOutcomes:
             live = _take_step(attack, how, live, ended, judges=beside)
         if fill and bool((idle := ended.idle(live.row)).any()):
             live = live.select(_rows(~idle, live))
+        loop.offer(partial(_state, live, ended, queue))
+
+
+def _state(live: LiveImages, ended: AttemptOutcomes, queue: Queue) -> dict[str, Any]:
+    return {"live": live.as_state(), "ended": ended.as_state(), "queue": queue.as_state()}
 
 
 def succeeded(attack: AttackSettings, logits: Tensor, images: AttackedImages) -> Tensor:

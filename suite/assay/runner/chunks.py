@@ -3,14 +3,17 @@
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from assay.common.canonical import canonical_json
 from assay.common.errors import UserError
+from assay.common.savepoints import NONE
 from assay.models.info import Fingerprint, same_answers
 from assay.runner.environment import environment
 from assay.runner.jobs import JobRequest, OpenJob, open_job
 from assay.runner.precision import apply
+from assay.runner.unfinished import Unfinished
 from assay.runner.usage import Usage, counted_passes
 from assay.runner.work import shared
 from assay.tasks.base import NotApplicableError, Record, RunContext, Unit
@@ -36,6 +39,7 @@ class ChunkTask:
         more: the other chunks.
         chunk_units: units of each chunk but the last of a job, where there are several.
         needs_gpu: whether the work is done on the device that the run was given, not on the host whatever it is.
+        unfinished: the folder where what is done of them is kept until they are stored; None where it is not.
     """
 
     request: JobRequest
@@ -48,6 +52,7 @@ class ChunkTask:
     more: tuple[int, ...] = ()
     chunk_units: int = 1
     needs_gpu: bool = True
+    unfinished: str | None = None
 
     @property
     def chunks(self) -> tuple[int, ...]:
@@ -66,14 +71,17 @@ class ChunkTask:
             return [self]
         size = self.chunk_units
         return [
-            replace(self, chunk=chunk, more=(), ahead=(), unit_ids=self.unit_ids[first : first + size])
+            replace(
+                self, chunk=chunk, more=(), ahead=(), unit_ids=self.unit_ids[first : first + size],
+                unfinished=self.unfinished and str(Path(self.unfinished).with_name(f"{chunk:06d}")),
+            )
             for chunk, first in zip(self.chunks, range(0, len(self.unit_ids), size), strict=True)
-        ]
+        ]  # fmt: skip
 
     def alone(self) -> "list[ChunkTask]":
         """The same chunk as one task per unit."""
         return [
-            replace(self, unit_ids=(unit_id,), only=position, ahead=())
+            replace(self, unit_ids=(unit_id,), only=position, ahead=(), unfinished=None)
             for position, unit_id in enumerate(self.unit_ids)
         ]
 
@@ -129,9 +137,17 @@ def compute(task: ChunkTask, device: str, advance: Advance, on_start: Callable[[
     usage = Usage(device)
     loader = Loader(_pictures_ahead, usage.clock)
     _pictures_ahead.expect(_pictures(opened, units, task.ahead), device)
-    block = UnitBlock(opened, request.batch_size, advance, loader)
-    first_batch_size = block.batch_size
     with counted_passes(opened.model.module) as passes:
+        unfinished = Unfinished(
+            task.unfinished,
+            environment(device),
+            lambda: {
+                "passes": len(passes), "images": sum(passes),
+                "waiting_seconds": round(loader.waited_seconds(), 6), **usage.measured(),
+            },
+        )  # fmt: skip
+        block = UnitBlock(opened, request.batch_size, advance, loader, unfinished)
+        first_batch_size = block.batch_size
         try:
             records, reason = tuple(block.run(units)), None
         except NotApplicableError as error:
@@ -139,13 +155,10 @@ def compute(task: ChunkTask, device: str, advance: Advance, on_start: Callable[[
     times = {
         "chunk": task.chunk,
         "units": len(units),
-        "passes": len(passes),
-        "images": sum(passes),
         "batch_size": block.batch_size,
         "batch_halved_from": first_batch_size if block.batch_size < first_batch_size else None,
-        "waiting_seconds": round(loader.waited_seconds(), 6),
         **block.work,
-        **usage.measured(),
+        **unfinished.spent(),
     }
     return ChunkResult(task, records, times, environment(device), reason)
 
@@ -177,8 +190,16 @@ def _forget_card(request: JobRequest) -> None:
 class UnitBlock:
     """Units of one job that are run together; ``batch_size`` shrinks where memory does not suffice."""
 
-    def __init__(self, opened: OpenJob, batch_size: int | None, advance: Advance, loader: Loader) -> None:
+    def __init__(
+        self,
+        opened: OpenJob,
+        batch_size: int | None,
+        advance: Advance,
+        loader: Loader,
+        unfinished: Unfinished | None = None,
+    ) -> None:
         self._opened, self._advance, self._loader = opened, advance, loader
+        self._unfinished = unfinished
         job = opened.job
         natural = job.question.task.batch_size(job.info.input_shape, job.request.device)
         self.batch_size = batch_size or natural
@@ -218,9 +239,12 @@ class UnitBlock:
         job = self._opened.job
         question = job.question
         progress = _ChunkProgress(self._advance, len(units))
+        kept = self._unfinished
+        savepoints = kept.savepoints([unit.id for unit in units], self.batch_size) if kept else NONE
         context = RunContext(
             job.seed_root, job.request.device, self.batch_size, progress.add, self._loader, question.first,
             question.chunk_units,
+            savepoints=savepoints,
         )  # fmt: skip
         try:
             run = question.task.run(question.spec.spec, self._opened.model, question.data, units, context)

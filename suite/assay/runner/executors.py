@@ -33,6 +33,11 @@ class Executor(Protocol):
         """How many of them there are."""
         ...
 
+    @property
+    def on_this_disk(self) -> bool:
+        """Whether they see the run's folder, and may keep there what a stop must not lose."""
+        ...
+
     def run(self, tasks: Iterable[ChunkTask], watch: Watch) -> Generator[ChunkResult, None, None]:
         """One result per task, in any order; closing the iterator stops the work.
 
@@ -48,6 +53,7 @@ class InProcess:
 
     device: str = "cpu"
     workers: int = 1
+    on_this_disk: bool = True
 
     def run(self, tasks: Iterable[ChunkTask], watch: Watch) -> Generator[ChunkResult, None, None]:
         """See :class:`Executor`."""

@@ -272,6 +272,11 @@ class JobStore:
             raise BrokenChunkError("its SHA-256 is not the one in its first line: truncated or altered")
         return rest.decode(errors="replace")
 
+    @property
+    def unfinished(self) -> Path:
+        """Where the work on chunks is kept until they are stored."""
+        return self.path / "unfinished"
+
     def sweep(self) -> None:
         """Remove what a killed run left half-written; only for the holder of the lock."""
         for folder, _, names in os.walk(self.path):

@@ -18,6 +18,7 @@ class LocalPool:
 
     devices: Sequence[str]
     limits: Limits = field(default_factory=Limits)
+    on_this_disk: bool = True
 
     @property
     def device(self) -> str:

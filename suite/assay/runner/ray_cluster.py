@@ -39,6 +39,7 @@ class RayCluster:
     device: str
     threads: int
     limits: Limits = field(default_factory=Limits)
+    on_this_disk: bool = False  # a node has a disk of its own
 
     @property
     def workers(self) -> int:

@@ -5,11 +5,12 @@ import os
 import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from assay.common.errors import UserError
+from assay.common.savepoints import remove
 from assay.runner.chunks import ChunkResult, ChunkTask
 from assay.runner.events import EventLog
 from assay.runner.executors import Executor, InProcess
@@ -113,7 +114,7 @@ def _compute(folder: RunFolder, surveys: Sequence[Survey], runtime: Runtime) -> 
     host = {"host": socket.gethostname()} if runtime.with_host else {}
     log.write("run_started", pid=os.getpid(), units=sum(found.missing_units for found in surveys), **host)
     with _noted(log, recorder, folder):
-        results = runtime.executor.run(_tasks(surveys, recorder, runtime.executor), recorder)
+        results = runtime.executor.run(_tasks(folder, surveys, recorder, runtime.executor), recorder)
         with ChunkWriter(recorder.stored) as writer:
             try:
                 for result in results:
@@ -124,17 +125,22 @@ def _compute(folder: RunFolder, surveys: Sequence[Survey], runtime: Runtime) -> 
                         writer.store(folder.job(part.task.key), part)
             finally:
                 results.close()
+        for found in surveys:
+            remove(folder.job(found.job.key).unfinished)
         log.write("run_finished")
 
 
-def _tasks(surveys: Sequence[Survey], recorder: "_RunRecorder", executor: Executor) -> Iterator[ChunkTask]:
+def _tasks(
+    folder: RunFolder, surveys: Sequence[Survey], recorder: "_RunRecorder", executor: Executor
+) -> Iterator[ChunkTask]:
     """The missing chunks, without jobs that turn out to be not applicable."""
     device, workers = executor.device, executor.workers  # a cluster is asked for them
     for found in surveys:
+        kept = folder.job(found.job.key).unfinished
         for task in found.tasks(device, workers):
             if task.key in recorder.refused:
                 break
-            yield task
+            yield replace(task, unfinished=f"{kept}/{task.chunk:06d}") if executor.on_this_disk else task
 
 
 @contextmanager
@@ -225,9 +231,9 @@ class _RunRecorder:
         """What is stored, and what to do next."""
         chunks = sum(found.stored + len(found.missing) for found in self._surveys.values())
         stored = sum(found.stored for found in self._surveys.values()) + self.chunks_stored
-        return (
-            f"stopped: {stored} of {chunks} chunks are stored in {out}; the same command goes on from there"
-        )
+        begun = any(self._folder.job(key).unfinished.is_dir() for key in self._surveys)
+        kept = "; of the chunk under way all but its last seconds is kept" if begun else ""
+        return f"stopped: {stored} of {chunks} chunks are stored in {out}{kept}; the same command goes on from there"
 
     def close(self) -> None:
         """Write provenance and leave the screen."""

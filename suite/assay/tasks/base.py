@@ -12,6 +12,7 @@ from pydantic import JsonValue, TypeAdapter
 
 from assay.common.errors import UserError
 from assay.common.resampling import PairedEstimate
+from assay.common.savepoints import NONE, Savepoints
 from assay.data.draw import Drawable
 from assay.data.layouts.base import UNLABELLED
 from assay.results.document import Guard, Metric, ModelCard, TrainingOverlap
@@ -91,6 +92,8 @@ class RunContext:
     """Units of a chunk: what a record says of its chunk must not depend on how many chunks are run together."""
     work: Counter[str] = field(default_factory=Counter)
     """Passes that :meth:`worked` was told of, kept beside the times."""
+    savepoints: Savepoints = NONE
+    """Where long work is kept as it goes on, so that a stop loses seconds; the answer stays the same."""
 
     def worked(self, name: str, forward: int, backward: int) -> None:
         """Tell of forward and backward passes of one unit each, made for ``name``."""

@@ -80,6 +80,7 @@ class CleanBatch:
             # An image that fools another model at once need not fool the one that scores it.
             early_stop=model is None,
             batch_size=self.context.batch_size,
+            savepoints=self.context.savepoints,
         )
 
 

@@ -6,6 +6,7 @@ Every image that an attack changes is scored again in a fresh forward pass, once
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import partial
 from typing import Protocol
 
 import torch
@@ -311,7 +312,10 @@ def _at_radius(attack: AttackSettings, images: AttackedImages, eps: Fraction) ->
     if attack.backend == "foolbox":
         from assay.attacks.foolbox_backend import run_with_foolbox
 
-        return run_with_foolbox(attack, images, eps)
+        name = f"{attack.series} by foolbox"
+        return AttackResult(
+            **images.savepoints.step(name, lambda: vars(run_with_foolbox(attack, images, eps)))
+        )
     return retry_blind(attack, images, eps, run_attack(attack, images, eps))
 
 
@@ -334,7 +338,8 @@ def _by_foolbox(attack: FoolboxAttack, images: AttackedImages, eps: float | None
     result = AttackResult.blank(images.images.clone())
     for row in range(len(images)):
         alone = replace(images.select(torch.tensor([row])), batch_size=1)
-        found, fell = run_named(attack, alone, eps, seed=int(alone.seeds[0]))
+        run = partial(run_named, attack, alone, eps, seed=int(alone.seeds[0]))
+        found, fell = images.savepoints.step(f"{attack.series} {eps} {row}", run)
         result.success[row] = fell[0]
         if fell[0]:
             result.images[row] = found[0]

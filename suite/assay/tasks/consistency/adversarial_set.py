@@ -15,7 +15,7 @@ import hashlib
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,7 @@ from PIL import Image
 from assay.attacks.ensemble import EnsembleAttack, at_size, ensemble_attack, to_uint8
 from assay.common.canonical import canonical_json
 from assay.common.errors import UserError
+from assay.common.savepoints import Savepoints
 from assay.data.pixels import Pixels
 from assay.models.info import ModelInfo
 from assay.models.pictures import prepared
@@ -85,7 +86,7 @@ class MadeSet:
             group = max(1, context.batch_size // recipe.versions)
             for start in range(0, len(missing), group):
                 some = missing[start : start + group]
-                _bench(recipe, context.device).attack(some)
+                _bench(recipe, context.device).attack(some, context.savepoints)
                 context.advance(len(some) * self._passes_a_source)
             _publish_whole(recipe)
         except OSError as error:
@@ -151,7 +152,7 @@ class _SetMaker:
         self._judges = {f"member:{model.info.name}": reads_stored(model) for model in recipe.members}
         self._judges |= {f"held_out:{model.info.name}": reads_stored(model) for model in recipe.held_out}
 
-    def attack(self, indices: Sequence[int]) -> None:
+    def attack(self, indices: Sequence[int], savepoints: Savepoints) -> None:
         """Make, store and judge the adversarial images of some sources."""
         recipe, spec = self._recipe, self._recipe.spec
         samples = [recipe.data.samples[index] for index in indices]
@@ -159,12 +160,14 @@ class _SetMaker:
         images = images.to(self._device)
         targets = recipe.targets(self._classifiers, images, samples)
         stop = None if spec.stop_confidence is None else float(spec.stop_confidence)
-        made = ensemble_attack(
+        begin = partial(
+            ensemble_attack,
             self._classifiers,
             images.repeat_interleave(targets.shape[1], 0),
             targets.flatten(),
             EnsembleAttack(spec.steps, float(spec.step_size), stop),
         )
+        made = savepoints.loop(f"adversarial images of {indices[0]} to {indices[-1]}", begin)
         pictures = (
             to_uint8(made).permute(0, 2, 3, 1).cpu().numpy().reshape(*targets.shape, *made.shape[2:], -1)
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -127,7 +128,7 @@ def _block(
     arrays: dict[str, Array] = {}
     tops: dict[str, TopImages] = {}
     for kind, stream in streams.items():
-        found = _top_images(spec, layers, stream, context, share)
+        found = _top_images(spec, layers, kind, stream, context, share)
         tops[kind] = found[-1]
         for index, top in enumerate(found):
             arrays |= top_to_arrays(kind, index, top)
@@ -156,14 +157,20 @@ def _made(data: ConsistencyData, first: int, end: int, context: RunContext) -> t
 
 
 def _top_images(
-    spec: ConsistencySpec, layers: tuple[str, ...], stream: ImageStream, context: RunContext, share: float
+    spec: ConsistencySpec,
+    layers: tuple[str, ...],
+    kind: str,
+    stream: ImageStream,
+    context: RunContext,
+    share: float,
 ) -> list[TopImages]:
     """Each layer's top images of the stream; memory does not grow with its length."""
     running: list[TopK] = []
     for start in range(0, len(stream.numbers), context.batch_size):
         numbers = stream.numbers[start : start + context.batch_size]
         images = stream.load(numbers, context)
-        answers = pooled_activations(stream.model.module, images, layers, spec.pool)
+        look = partial(pooled_activations, stream.model.module, images, layers, spec.pool)
+        answers = context.savepoints.step(f"{kind} {numbers[0]}", look)
         running = running or [TopK(answers[layer].shape[1], stream.kept) for layer in layers]
         for layer, top in zip(layers, running, strict=True):
             top.update(answers[layer].cpu().numpy(), np.array(numbers, np.int64))

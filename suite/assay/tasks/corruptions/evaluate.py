@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -45,7 +46,7 @@ def evaluate(
     first = context.first(spec.sheets) if spec.pictures == "made" else frozenset()
     for unit in units:
         pictures = pictures_of(spec, model, data, unit.payload)
-        yield _record(spec, pictures, unit, _Answers(spec, pictures, context, keep=unit.id in first))
+        yield _record(spec, pictures, unit, _Answers(spec, pictures, context, unit.id, unit.id in first))
 
 
 def _record(
@@ -92,7 +93,12 @@ class _Answers:
     """
 
     def __init__(
-        self, spec: CorruptionsSpec, pictures: Sequence[LoadedPicture], context: RunContext, keep: bool
+        self,
+        spec: CorruptionsSpec,
+        pictures: Sequence[LoadedPicture],
+        context: RunContext,
+        name: str,
+        keep: bool,
     ) -> None:
         self.answers: list[int] = []
         self.changes: list[float] = []
@@ -103,7 +109,7 @@ class _Answers:
         for start in range(0, len(pictures), context.batch_size):
             some = pictures[start : start + context.batch_size]
             batch = context.loader.batch(some, context.device)
-            logits = _logits(some[0].model, batch)
+            logits = context.savepoints.step(f"{name} {start}", partial(_logits, some[0].model, batch))
             self.answers += _answers(spec, logits)
             if clean is None:
                 clean = batch[0]

@@ -3,7 +3,7 @@
 import io
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import product
 from typing import Any
 
@@ -18,6 +18,7 @@ from assay.models.check import ForwardError, NonFiniteOutputError, ask, check_lo
 from assay.models.loaded import LoadedModel, device_of
 from assay.tasks.base import Record, RunContext
 from assay.tasks.shared.loading import LoadedPicture, Loader
+from assay.tasks.srvr.arrays import FloatArray, IntArray
 from assay.tasks.srvr.camera import camera, place
 from assay.tasks.srvr.corrupted import corrupted_renders, view_names
 from assay.tasks.srvr.labelled import FittingPictures
@@ -156,7 +157,7 @@ def score_row(setting: RenderSetting, unit_id: str, work: RowWork) -> Record:
         part = points[start : start + context.batch_size]
         images = setting.images(surface, part)
         seen = setting.seen(images, shape.id, part)
-        logits = setting.network(seen).double()
+        logits = context.savepoints.step(f"{unit_id} {start}", partial(setting.network, seen)).double()
         probabilities = logits.softmax(1)
         recognised += (logits.argmax(1) == shape.class_index).tolist()
         if temperature is not None and temperature.value is not None:
@@ -287,13 +288,24 @@ def _grow(setting: RenderSetting, work: SearchWork) -> Regions:
         batch_size=setting.context.batch_size,
         draw=setting.draw,
     )
+
+    def kept(searches: IntArray, points: FloatArray) -> FloatArray:
+        found = setting.context.savepoints.step("scores", lambda: torch.from_numpy(scores(searches, points)))
+        return np.asarray(found.numpy())
+
+    def kept_gradient(searches: IntArray, points: FloatArray) -> FloatArray:
+        found = setting.context.savepoints.step(
+            "slopes", lambda: torch.from_numpy(scores.gradient(searches, points))
+        )
+        return np.asarray(found.numpy())
+
     sign = -1.0 if work.adversarial else 1.0
     return grow_regions(
-        complement(scores) if work.adversarial else scores,
+        complement(kept) if work.adversarial else kept,
         spec.initial,
         spec.domain,
         work.method.settings(spec.as_published),
-        (lambda searches, points: sign * scores.gradient(searches, points))
+        (lambda searches, points: sign * kept_gradient(searches, points))
         if spec.slopes == "autograd"
         else None,
         setting.context.advance,

@@ -4,7 +4,7 @@ import io
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from torch import Tensor
@@ -17,6 +17,7 @@ from assay.tasks.base import NotApplicableError, Record, RunContext, Unit
 from assay.tasks.shared.loading import LoadedPicture
 from assay.tasks.verification.figures import ray, region_map, saliency_panels
 from assay.tasks.verification.grammar import parse_motions, parse_theta
+from assay.tasks.verification.kept import kept_record
 from assay.tasks.verification.network import PiecewiseNetwork, read_network
 from assay.tasks.verification.nodes import UnsupportedLayerError
 from assay.tasks.verification.perturbations import Theta
@@ -120,15 +121,27 @@ def evaluate(
     """One record per unit, in order."""
     network = exact_network(model)
     for unit in units:
-        sample, combination = unit.payload
-        asked = question(spec, spec.combinations[combination], context.seed(unit.id))
-        image = context.loader.batch([LoadedPicture(model, data, sample)], "cpu")[0].double()
-        found = verify(network, image, asked)
-        shown = sample in data.samples[:SHOWN_IMAGES]
-        files = pictures(found, network, image, asked) if shown else {}
-        named = {f"{path_safe(unit.id)}/{name}": content for name, content in files.items()}
-        yield Record(unit.id, describe(found, sample, spec.names[combination]), files=named)
+        verified = partial(_verified, spec, model, network, data, unit, context)
+        yield kept_record(context.savepoints, unit.id, verified)
         context.advance(1)
+
+
+def _verified(
+    spec: VerificationSpec,
+    model: LoadedModel,
+    network: PiecewiseNetwork,
+    data: Dataset,
+    unit: Unit,
+    context: RunContext,
+) -> Record:
+    sample, combination = unit.payload
+    asked = question(spec, spec.combinations[combination], context.seed(unit.id))
+    image = context.loader.batch([LoadedPicture(model, data, sample)], "cpu")[0].double()
+    found = verify(network, image, asked)
+    shown = sample in data.samples[:SHOWN_IMAGES]
+    files = pictures(found, network, image, asked) if shown else {}
+    named = {f"{path_safe(unit.id)}/{name}": content for name, content in files.items()}
+    return Record(unit.id, describe(found, sample, spec.names[combination]), files=named)
 
 
 def pictures(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
+from assay.common.savepoints import NONE, Savepoints
 from assay.saliency.compute import channel_maps
 from assay.saliency.settings import settings_of
 from assay.tasks.verification.attention import Labels, counted_labels
@@ -37,6 +39,10 @@ def logits_and_maps(
     return logits.detach(), torch.stack([torch.zeros_like(images) if row is None else row for row in rows], 1)
 
 
+def _maps(module: nn.Module, images: Tensor, labels: Tensor, saliency: str) -> Tensor:
+    return logits_and_maps(module, images, labels, saliency)[1]
+
+
 def _other_maps(module: nn.Module, images: Tensor, labels: Tensor, saliency: str) -> tuple[Tensor, Tensor]:
     with torch.no_grad():
         logits: Tensor = module(images)
@@ -58,6 +64,7 @@ class UnchangedImages:
         maps: `(N, L, C, H, W)` the labels' heat maps.
         saliency: how heat maps are made.
         batch_size: images in one pass.
+        savepoints: where what was seen is kept.
     """
 
     module: nn.Module
@@ -67,25 +74,42 @@ class UnchangedImages:
     maps: Tensor
     saliency: str
     batch_size: int
+    savepoints: Savepoints = NONE
 
     @staticmethod
     def of(
-        module: nn.Module, images: Tensor, labels: Labels, saliency: str, batch_size: int
+        module: nn.Module,
+        images: Tensor,
+        labels: Labels,
+        saliency: str,
+        batch_size: int,
+        savepoints: Savepoints = NONE,
     ) -> UnchangedImages:
         """Look at images `(N, C, H, W)` of the module's type and device."""
         with torch.no_grad():
             logits = torch.cat([module(some) for some in torch.split(images, batch_size)])
         chosen, label = counted_labels(logits, labels), logits.argmax(1)
-        return UnchangedImages.asked(module, images, chosen, label, saliency, batch_size)
+        return UnchangedImages.asked(module, images, chosen, label, saliency, batch_size, savepoints)
 
     @staticmethod
     def asked(
-        module: nn.Module, images: Tensor, labels: Tensor, label: Tensor, saliency: str, batch_size: int
+        module: nn.Module,
+        images: Tensor,
+        labels: Tensor,
+        label: Tensor,
+        saliency: str,
+        batch_size: int,
+        savepoints: Savepoints = NONE,
     ) -> UnchangedImages:
         """The same about labels that are given."""
         parts = zip(torch.split(images, batch_size), torch.split(labels, batch_size), strict=True)
-        maps = torch.cat([logits_and_maps(module, some, chosen, saliency)[1] for some, chosen in parts])
-        return UnchangedImages(module, images, labels, label, maps, saliency, batch_size)
+        maps = torch.cat(
+            [
+                savepoints.step(f"maps {images.dtype}", partial(_maps, module, some, chosen, saliency))
+                for some, chosen in parts
+            ]
+        )
+        return UnchangedImages(module, images, labels, label, maps, saliency, batch_size, savepoints)
 
     @property
     def norms(self) -> Tensor:
@@ -98,21 +122,24 @@ class UnchangedImages:
         index = torch.tensor(rows, device=self.images.device)
         return UnchangedImages(
             self.module, self.images[index], self.labels[index], self.label[index], self.maps[index],
-            self.saliency, self.batch_size,
+            self.saliency, self.batch_size, self.savepoints,
         )  # fmt: skip
 
     def attention(self, motions: Motions, rows: Tensor, theta: Tensor) -> Tensor:
         """Inconsistency and margin of image `rows` `(R,)` at theta `(R, d)`: `(R, 2)` float64 on the host."""
-        return self._in_passes(lambda *some: self._attention(motions, *some), rows, theta)
+        return self._in_passes("attention", partial(self._attention, motions), rows, theta)
 
     def margins(self, motions: Motions, rows: Tensor, theta: Tensor) -> Tensor:
         """Margins f_label - max of the others of image `rows` `(R,)` at theta `(R, d)`: `(R,)` float64 on the host."""
-        return self._in_passes(lambda *some: self._margin(motions, *some), rows, theta)
+        return self._in_passes("margin", partial(self._margin, motions), rows, theta)
 
-    def _in_passes(self, look: Callable[[Tensor, Tensor], Tensor], rows: Tensor, theta: Tensor) -> Tensor:
+    def _in_passes(
+        self, what: str, look: Callable[[Tensor, Tensor], Tensor], rows: Tensor, theta: Tensor
+    ) -> Tensor:
         rows, theta = rows.to(self.images.device), theta.to(self.images)
         parts = zip(torch.split(rows, self.batch_size), torch.split(theta, self.batch_size), strict=True)
-        return torch.cat([look(*some) for some in parts]).cpu().double()
+        seen = [self.savepoints.step(f"{what} {self.images.dtype}", partial(look, *some)) for some in parts]
+        return torch.cat(seen).cpu().double()
 
     def _attention(self, motions: Motions, rows: Tensor, theta: Tensor) -> Tensor:
         moved = motions.apply(self.images[rows], theta)

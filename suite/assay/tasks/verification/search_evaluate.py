@@ -9,6 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from assay.common.savepoints import NONE, Savepoints
 from assay.data.dataset import Dataset
 from assay.models.loaded import LoadedModel
 from assay.tasks.base import Record, RunContext, Unit
@@ -28,11 +29,15 @@ def in_float64(module: nn.Module) -> nn.Module:
 
 
 def origins(
-    spec: VerificationSpec, module: nn.Module, images: Tensor, batch_size: int
+    spec: VerificationSpec, module: nn.Module, images: Tensor, batch_size: int, savepoints: Savepoints = NONE
 ) -> tuple[UnchangedImages, UnchangedImages]:
     """The images `(N, C, H, W)` as the network sees them in its own precision, and in float64, which chooses labels."""
-    exact = UnchangedImages.of(in_float64(module), images.double(), spec.labels, spec.saliency, batch_size)
-    fast = UnchangedImages.asked(module, images, exact.labels, exact.label, spec.saliency, batch_size)
+    exact = UnchangedImages.of(
+        in_float64(module), images.double(), spec.labels, spec.saliency, batch_size, savepoints
+    )
+    fast = UnchangedImages.asked(
+        module, images, exact.labels, exact.label, spec.saliency, batch_size, savepoints
+    )
     return fast, exact
 
 
@@ -42,7 +47,7 @@ def evaluate(
     """One record per unit, in order; images of one combination are looked at together."""
     samples = list(dict.fromkeys(unit.payload[0] for unit in units))
     pixels = context.loader.batch([LoadedPicture(model, data, sample) for sample in samples], context.device)
-    fast, exact = origins(spec, model.module, pixels, context.batch_size)
+    fast, exact = origins(spec, model.module, pixels, context.batch_size, context.savepoints)
     records: dict[str, Record] = {}
     for combination in sorted({unit.payload[1] for unit in units}):
         asked = [unit for unit in units if unit.payload[1] == combination]
