@@ -161,6 +161,35 @@ def test_an_attack_by_name_and_in_memory(digits):
         assay.attack("digits_fnn", images, labels, eps=0.1, step=3)
 
 
+def test_a_radius_may_be_written_as_a_fraction_and_a_result_shows_itself_in_a_line(digits):
+    images, labels = digits
+    exact, rounded = (assay.attack("digits_fnn", images, labels, eps=eps, steps=2) for eps in ("1/5", 0.2))
+    assert torch.equal(exact.images, rounded.images)
+    assert repr(exact) == f"AttackResult({int(exact.success.sum())} of 8 images fell)"
+    for wrong in ("1/0", "large"):
+        with pytest.raises(UserError, match="eps: expected a number or a fraction such as 8/255"):
+            assay.attack("digits_fnn", images, labels, eps=wrong)
+
+
+def test_a_small_question_needs_no_file(spec, assay, tmp_path):
+    run = evaluate("digits_fnn", spec, settings={"eps": "1/20", "attacks": ["fgsm"], "probe_queries": 0})
+    assert "fgsm:robust_accuracy@1/20" in [metric.name for metric in run.result().metrics]
+    words = [
+        "--set",
+        "eps=1/20",
+        "--set",
+        "attacks=fgsm",
+        "--set",
+        "probe_queries=0",
+        "--limit",
+        "40",
+        "--quiet",
+    ]
+    assay("run", "--model", "digits_fnn", "--task", spec, *words, "--out", tmp_path / "o")
+    typed = load(tmp_path / "o").result()
+    assert [metric.value for metric in typed.metrics] == [metric.value for metric in run.result().metrics]
+
+
 def test_saliency_of_a_linear_network_is_its_weights(digits):
     images, _ = digits
     net = linear_net()

@@ -1,6 +1,7 @@
 """An attack on some pictures, as a call."""
 
 from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ def attack(
     labels: "Tensor | Sequence[int]",
     method: str = "pgd",
     *,
-    eps: float,
+    eps: "float | str | Fraction",
     targets: "Tensor | Sequence[int] | None" = None,
     seed: int = 0,
     batch_size: int | None = None,
@@ -38,7 +39,7 @@ def attack(
         images: (N, C, H, W) in [0, 1], of the network's own size.
         labels: N classes.
         method: ``fgsm``, ``bim``, ``pgd``, ``mim``, ``apgd``, ``apgd_t``, ``square``, ``fab`` or ``fab_t``.
-        eps: the ball's radius, in units of pixels in [0, 1].
+        eps: the ball's radius, in units of pixels in [0, 1]; a text such as ``8/255`` is taken exactly.
         targets: N classes to reach; the attack is then targeted.
         seed: of the random starts; image i has ``seed + i``.
         batch_size: images in one pass; all where it is left out.
@@ -76,4 +77,18 @@ def attack(
         batch_size=batch_size,
         **{name: value for name, value in settings.items() if name in _RULES},
     )
-    return run_attack(how, what, float(eps))
+    return run_attack(how, what, _radius(eps))
+
+
+def _radius(eps: "float | str | Fraction") -> "Fraction | float":
+    """The radius, exact where it was written as a fraction.
+
+    Raises:
+        UserError: a text that is no number.
+    """
+    if not isinstance(eps, str):
+        return eps if isinstance(eps, Fraction) else float(eps)
+    try:
+        return Fraction(eps)
+    except (ValueError, ZeroDivisionError) as error:
+        raise UserError(f"eps: expected a number or a fraction such as 8/255, got {eps!r}") from error

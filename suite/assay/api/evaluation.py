@@ -1,11 +1,13 @@
 """One call from a network to a run."""
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from assay.api.run import Run, run_in
 from assay.common.errors import UserError
@@ -27,6 +29,7 @@ def evaluate(
     name: str | None = None,
     data: str | Path | None = None,
     limit: int | None = None,
+    settings: Mapping[str, Any] | None = None,
     scale: str = "embedded",
     device: str = "auto",
     batch_size: int | None = None,
@@ -47,6 +50,8 @@ def evaluate(
         name: under which a module in memory is filed; its class's name where it is left out.
         data: pictures instead of the task's: a data set's name, a manifest, or a folder with one folder a class.
         limit: only so many pictures or shapes, as many of each class; the result says so.
+        settings: other values of the task's fields, such as ``{"eps": "3/255", "attacks": "fgsm"}``, as `--set` takes
+            them; in the key and in the title.
         scale: of a track: ``embedded``, ``medium`` or ``full``.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
         batch_size: images in one pass; None for what the family takes. No part of the answer.
@@ -85,6 +90,7 @@ def evaluate(
         batch_size=batch_size,
         data_roots=tuple(str(root) for root in data_roots),
         data=str(data) if data is not None else None,
+        settings=tuple(f"{key}={_as_yaml(value)}" for key, value in (settings or {}).items()),
     )
     shown: Display = display(quiet=not progress)
     with ExitStack() as stack:
@@ -118,6 +124,11 @@ def tasks_of(task: str | Path | Sequence[str | Path], scale: Scale) -> list[str]
     if not found:
         raise UserError("task: name at least one (`assay list tasks`, `assay list tracks`)")
     return list(dict.fromkeys(found))
+
+
+def _as_yaml(value: Any) -> str:
+    """A value as it would be typed."""
+    return str(value) if isinstance(value, str | Fraction) else json.dumps(value, default=str)
 
 
 def _device(device: str) -> str:

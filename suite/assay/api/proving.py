@@ -52,7 +52,8 @@ def verify(
         network = exact_network(loaded)
     except NotApplicableError as error:
         raise UserError(
-            f"{loaded.info.name}: {error}; choose a network of linear layers and ReLUs"
+            f"{loaded.info.name}: {error}; choose a network of linear layers and ReLUs, or look for the worst, "
+            "without a proof, by `assay verify --verifier search`"
         ) from error
     return verify_image(network, _prepared(image, loaded), question(spec, combination, spec.seed))
 

@@ -229,6 +229,10 @@ class AttackResult:
     retried: Tensor
     passes: Tensor
 
+    def __repr__(self) -> str:
+        """How many have fallen; the tensors themselves would fill pages."""
+        return f"AttackResult({int(self.success.sum())} of {len(self.success)} images fell)"
+
     @classmethod
     def blank(cls, images: Tensor) -> AttackResult:
         """A result to be filled, of ``images`` (N, C, H, W) that no attack has broken."""
