@@ -1,4 +1,4 @@
-"""Set the last `make perf` beside a release's file: `compare_speed.py RELEASE NEW`, or `--keep NEW FILE` to make one.
+"""Set the last `make perf` beside a release's file: `compare_speed.py RELEASE NEW`; `--keep NEW... FILE` makes one.
 
 Each figure is new / release. Times of two machines do not compare, so the ratios that the tests measure themselves (by
 alternating runs) come first; a time's own ratio means something only where both files are of one machine.
@@ -23,7 +23,12 @@ def kept(document: Mapping[str, Any]) -> dict[str, Any]:
         for each in document["benchmarks"]
     ]
     processor = document["machine_info"].get("cpu", {}).get("brand_raw", "unknown")
-    return {"processor": processor, "datetime": document["datetime"], "benchmarks": benchmarks}
+    return {
+        "processor": processor,
+        "commit": document.get("commit_info", {}).get("id"),
+        "datetime": document["datetime"],
+        "benchmarks": benchmarks,
+    }
 
 
 def ratios(benchmark: Mapping[str, Any]) -> dict[str, float]:
@@ -52,9 +57,12 @@ def rows(release: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[list[st
 
 def main(words: list[str]) -> int:
     """Print the table, or write a slim file for the repository."""
-    if len(words) == 3 and words[0] == "--keep":
-        slim = kept(json.loads(Path(words[1]).read_text(encoding="utf-8")))
-        Path(words[2]).write_text(json.dumps(slim, indent=1) + "\n", encoding="utf-8")
+    if len(words) >= 3 and words[0] == "--keep":
+        parts = [kept(json.loads(Path(word).read_text(encoding="utf-8"))) for word in words[1:-1]]
+        slim = parts[-1] | {"benchmarks": [each for part in parts for each in part["benchmarks"]]}
+        release = Path(words[-1])
+        release.parent.mkdir(parents=True, exist_ok=True)
+        release.write_text(json.dumps(slim, indent=1) + "\n", encoding="utf-8")
         return 0
     if len(words) != 2:
         print(__doc__, file=sys.stderr)
@@ -67,7 +75,9 @@ def main(words: list[str]) -> int:
             disable_numparse=True,
         )
     )
-    print(f"\nrelease: {Path(words[0]).stem}, on {release['processor']}")
+    print(
+        f"\nrelease: {Path(words[0]).stem}, on {release['processor']}, commit {release.get('commit') or 'unknown'}"
+    )
     return 0
 
 

@@ -10,7 +10,7 @@ import pytest
 REPOSITORY = Path(__file__).resolve().parents[1]
 MEASURED = {
     "machine_info": {"node": "secret-host", "cpu": {"brand_raw": "A Processor"}},
-    "commit_info": {"author_name": "Somebody"},
+    "commit_info": {"author_name": "Somebody", "id": "abc123"},
     "datetime": "2026-11-27T00:00:00",
     "benchmarks": [
         {
@@ -59,9 +59,20 @@ def test_what_is_kept_names_no_machine_and_nobody(script, tmp_path):
     assert script.main(["one"]) == 2
 
 
+def test_a_release_s_file_says_its_commit_and_may_be_of_several_measurements(script, tmp_path):
+    other = MEASURED | {"benchmarks": [MEASURED["benchmarks"][0] | {"fullname": "x::test_b"}]}
+    for name, document in (("a", MEASURED), ("b", other)):
+        (tmp_path / f"{name}.json").write_text(json.dumps(document))
+    kept = tmp_path / "releases" / "0.1.0.json"
+    assert script.main(["--keep", str(tmp_path / "a.json"), str(tmp_path / "b.json"), str(kept)]) == 0
+    document = json.loads(kept.read_text())
+    assert document["commit"] == "abc123"
+    assert [each["fullname"].rpartition("::")[2] for each in document["benchmarks"]] == ["test_a", "test_b"]
+
+
 def test_every_release_s_file_in_the_repository_is_of_that_form(script):
     files = sorted((REPOSITORY / "tests" / "performance" / "releases").glob("*.json"))
     for path in files:
         document = json.loads(path.read_text())
-        assert set(document) == {"processor", "datetime", "benchmarks"}
+        assert set(document) == {"processor", "commit", "datetime", "benchmarks"}
         assert list(script.rows(document, document))
