@@ -1,7 +1,7 @@
 """The guard ``clean_accuracy_plausible`` of a job, as a result document would have it."""
 
 from assay.results.document import Guard, ModelCard, StatedAccuracyField
-from assay.runner.jobs import model_card
+from assay.runner.job_document import model_card
 from assay.tasks.base import clean_records, summary_of
 from assay.tasks.shared.plausible import GUARD
 

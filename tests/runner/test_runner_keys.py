@@ -12,7 +12,9 @@ from assay.common.fields import IDENTITY, RUNTIME, field_sides
 from assay.data.draw import Draw
 from assay.data.manifest import DataManifest
 from assay.models.info import ModelInfo, Preprocessing
-from assay.runner.jobs import MODEL_SIDES, REQUEST_SIDES, Job, JobRequest, job_identity, question_identity
+from assay.runner.identity import MODEL_SIDES, job_identity, question_identity
+from assay.runner.job_document import job_document
+from assay.runner.jobs import REQUEST_SIDES, Job, JobRequest
 from assay.runner.plan import plan_jobs
 from assay.runner.precision import Precision
 from assay.runner.run import Runtime
@@ -205,7 +207,7 @@ def test_max_pooling_changes_the_key_where_it_changed_the_records(task, pooling_
     found = Job(job.request, question, INFO.model_copy(update={"max_pooling": max_pooling}))
     raised = max_pooling and pooling_version is not None
     assert found.identity["record"]["version"] == (99 if raised else family.record_version)
-    assert found.document().get("record_version") == (99 if raised else None)
+    assert job_document(found).get("record_version") == (99 if raised else None)
     assert (found.key == Job(job.request, question, INFO).key) != raised
 
 

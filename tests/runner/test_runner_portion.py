@@ -6,7 +6,8 @@ import pytest
 
 from assay.common.canonical import canonical_sha256
 from assay.data.draw import Draw
-from assay.runner.jobs import JobRequest, open_question, repeat_command
+from assay.runner.job_document import repeat_command
+from assay.runner.jobs import JobRequest, open_question
 from assay.runner.plan import plan_jobs
 from small_jobs import request, write_spec
 

@@ -8,6 +8,7 @@ from assay.common.errors import UserError
 from assay.models.zoo import load_model
 from assay.runner import precision
 from assay.runner.assemble import write_report
+from assay.runner.job_document import job_document
 from assay.runner.jobs import family
 from assay.runner.plan import plan_jobs
 from assay.runner.precision import Precision
@@ -49,7 +50,7 @@ def test_channels_last_moves_the_weights_and_is_named_in_the_key_and_the_command
     assert "channels_last" not in plain.identity["precision"]
     assert moved.identity["precision"]["channels_last"] is True
     assert plain.key != moved.key
-    assert "--channels-last" in moved.document()["command"]
+    assert "--channels-last" in job_document(moved)["command"]
     loaded = precision.computing(load_model("efficientnet_lite0"), Precision(channels_last=True))
     weights = [weight for weight in loaded.module.parameters() if weight.dim() == 4]
     assert weights

@@ -15,6 +15,7 @@ import digits_models
 from assay.common.errors import UserError
 from assay.runner import jobs
 from assay.runner.assemble import stored_jobs, write_report
+from assay.runner.job_document import repeat_command
 from assay.runner.jobs import JobRequest
 from assay.runner.plan import plan_jobs
 from assay.runner.run import InterruptedRunError, Runtime, run_jobs
@@ -275,8 +276,8 @@ def test_the_command_of_a_result_is_the_same_however_it_was_run(task):
     here = JobRequest("m", task, limit=3)
     there = replace(here, device="cuda:1", batch_size=1)
     assert (
-        jobs.repeat_command(here)
-        == jobs.repeat_command(there)
+        repeat_command(here)
+        == repeat_command(there)
         == f"assay run --model m --task {task} --limit 3 --out out"
     )
 

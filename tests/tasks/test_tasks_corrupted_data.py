@@ -9,7 +9,7 @@ from assay.data.manifest import load_manifest
 from assay.models.zoo import load_model
 from assay.results.document import ModelCard, StatedAccuracyField, read_result
 from assay.runner.assemble import result_path, stored_jobs
-from assay.runner.jobs import model_card
+from assay.runner.job_document import model_card
 from assay.tasks.shared.plausible import ExpectedAccuracy, plausible_accuracy
 from small_jobs import JobRequest, run, write_spec
 

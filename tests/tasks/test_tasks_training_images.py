@@ -17,7 +17,8 @@ from assay.models.info import TrainedOn
 from assay.results.document import TrainingOverlap, read_result
 from assay.results.tables import format_value
 from assay.runner.assemble import result_path
-from assay.runner.jobs import Job, job_identity
+from assay.runner.identity import job_identity
+from assay.runner.jobs import Job
 from assay.runner.plan import plan_jobs
 from assay.tasks.families import families
 from assay.tasks.shared.training_images import GUARD, TOLERATED, not_trained_on

@@ -103,7 +103,7 @@ def _right(model: "LoadedModel", data: "Dataset", samples: "Sequence[Sample]") -
 def _row(name: str, model: "LoadedModel", data: "Dataset", right: list[bool]) -> dict[str, Any]:
     from assay.common.statistics import wilson_interval
     from assay.results.document import ModelCard
-    from assay.runner.jobs import model_card
+    from assay.runner.job_document import model_card
     from assay.tasks.shared.plausible import ExpectedAccuracy, plausible_accuracy
 
     low, high = wilson_interval(sum(right), len(right))

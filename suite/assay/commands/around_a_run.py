@@ -85,7 +85,7 @@ def refuse_replacing(jobs: "Sequence[Job]", out: Path) -> None:
 def say_remarks(jobs: "Sequence[Job]") -> None:
     """What a reader must know of how networks and data were read, once for all jobs on the same."""
     from assay.results.document import DataCard
-    from assay.runner.jobs import data_card
+    from assay.runner.job_document import data_card
 
     read = [
         (card.name, card.remarks)

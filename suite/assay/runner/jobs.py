@@ -1,6 +1,6 @@
 """A job: one model on one task. Its key covers exactly what changes the answer."""
 
-import shlex
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
@@ -14,13 +14,13 @@ from assay.data.draw import Draw
 from assay.models.foreign import SHIPPED
 from assay.models.foreign import own as trust_of
 from assay.results.document import TrainingOverlap
+from assay.runner.identity import job_identity, question_identity
 from assay.runner.portion import EVERYTHING, Portion
 from assay.runner.precision import Positive, Precision, check_dtype, computing
-from assay.specs.task_spec import TaskSpec, shipped_specs
+from assay.specs.task_spec import shipped_specs
 from assay.tasks.base import Task, Unit
-from assay.tasks.families import LoadedSpec, family, load_spec, option_of
+from assay.tasks.families import LoadedSpec, family, load_spec
 from assay.tasks.shared.images import DataSource
-from assay.tasks.shared.overrides import OPTION
 from assay.tasks.shared.own_pictures import OwnFolder, absolute, is_folder, own_folder
 from assay.tasks.shared.training_images import training_overlap
 
@@ -34,10 +34,10 @@ class JobRequest:
     """What a user asks for, one model and one task; plain values, so that it can travel to another process.
 
     ``limit`` is how many pictures or shapes are asked for, chosen as ``draw`` says. ``switches`` are fields of the spec
-    that the command line turns on, such as ``save_adversarial``; ``data`` are the pictures instead of the spec's: a
-    folder with one folder per class, or a data set's name or manifest;
-    ``trusted`` are models besides the built-in zoo's that the user lets the spec name; ``settings`` are other fields of
-    the spec, ``KEY=VALUE`` each; ``name`` is what the model's results are filed under, where it is not its own.
+    that the command line turns on, such as ``save_adversarial``; ``settings`` are other fields of it, ``KEY=VALUE``
+    each. ``data`` are pictures instead of the spec's: a folder with one folder per class, or a data set's name or
+    manifest. ``trusted`` are models besides the built-in zoo's that the user lets the spec name. ``name`` is what the
+    model's results are filed under, where it is not its own.
     """
 
     model: str
@@ -54,6 +54,10 @@ class JobRequest:
     settings: tuple[str, ...] = ()
     name: str | None = None
     draw: Draw = Draw.BALANCED
+
+    def filed(self, info: "ModelInfo") -> "ModelInfo":
+        """A model's card under the name that its results are filed under."""
+        return info if self.name is None else info.model_copy(update={"name": self.name})
 
 
 # Which fields change the answer, and are in a job's key; a test fails for a field that is on no side.
@@ -73,66 +77,6 @@ REQUEST_SIDES: Mapping[str, str] = {
     "settings": IDENTITY,  # through the spec's identity
     "name": RUNTIME,  # as the model's own
 }
-MODEL_SIDES: Mapping[str, str] = {
-    "name": RUNTIME,
-    "source": RUNTIME,
-    "licence": RUNTIME,
-    "weights_sha256": IDENTITY,
-    "architecture": IDENTITY,
-    "label_space": IDENTITY,
-    "num_classes": RUNTIME,  # follows from structure and weights
-    "input_shape": RUNTIME,  # follows from the preprocessing
-    "preprocessing": IDENTITY,
-    "piecewise_linear": RUNTIME,  # follows from the structure
-    "max_pooling": RUNTIME,  # follows from the structure; through the record's version
-    "structure_sha256": IDENTITY,
-    "fingerprint": RUNTIME,  # last bits differ between machines: compared with a tolerance whenever a run goes on
-    "classes": RUNTIME,  # where folders are matched to them, the outcome is in the data's hash
-    "clean_accuracy": IDENTITY,  # a guard compares with it
-    "notes": RUNTIME,  # words about what structure and weights decide
-    "trained_on": RUNTIME,  # through the units that are of training pictures
-}
-
-
-def question_identity(
-    spec: TaskSpec, task: Task[Any, Any], data_sha256: str, limit: int | Mapping[str, Any] | None
-) -> dict[str, Any]:
-    """The part of a job's identity that all models share; ``limit`` (:attr:`Portion.identity`) is None for all."""
-    return {
-        "spec": spec.identity(),
-        "data_sha256": data_sha256,
-        "record": {
-            "family": task.family,
-            "version": task.record_version,
-            "chunk_units": task.chunk_units(spec),
-        },
-        "limit": limit,
-    }
-
-
-def job_identity(
-    question: Mapping[str, Any],
-    card: Mapping[str, Any],
-    precision: Mapping[str, Any],
-    version: int | None = None,
-    training: TrainingOverlap | None = None,
-) -> dict[str, Any]:
-    """What changes a job's answer, as plain JSON; the job's key is its hash (``common.canonical``).
-
-    Args:
-        question: from :func:`question_identity`.
-        card: the model's, of a live model or of a result document.
-        precision: :meth:`Precision.identity`.
-        version: of the records, where it is not the family's ``record_version``.
-        training: the units of training pictures, which a guard counts; None where nothing is known of them.
-    """
-    seen = {} if training is None else {"training": canonical_sha256(training.model_dump(mode="json"))}
-    record = {**question["record"], **({} if version is None else {"version": version})}
-    known = [name for name, side in MODEL_SIDES.items() if side == IDENTITY and card.get(name) is not None]
-    model = {
-        name: card[name] for name in known
-    }  # older documents do not state the structure, and keep their key
-    return {**question, "record": record, "model": model, "precision": dict(precision), **seen}
 
 
 @dataclass(frozen=True)
@@ -209,8 +153,7 @@ class Job:
     @cached_property
     def not_applicable(self) -> str | None:
         """Why the task has no meaning for this model, or None."""
-        question = self.question
-        return question.task.not_applicable(question.spec.spec, self.info, question.data)
+        return self.question.task.not_applicable(self.question.spec.spec, self.info, self.question.data)
 
     def check(self) -> None:
         """Find what is wrong before any work starts.
@@ -285,8 +228,7 @@ class Job:
     @property
     def on_host(self) -> str | None:
         """What of the work is done on the host whatever the device, in words, or None."""
-        question = self.question
-        return self.host_only or question.task.on_host(question.spec.spec)
+        return self.host_only or self.question.task.on_host(self.question.spec.spec)
 
     def chunks_together(self, device: str) -> int:
         """How many chunks fill the passes of a device; a CPU takes them one by one."""
@@ -300,29 +242,6 @@ class Job:
         """The units of one chunk."""
         size = self.question.chunk_units
         return self.units[index * size : (index + 1) * size]
-
-    def document(self, not_applicable: str | None = None) -> dict[str, Any]:
-        """The job as plain JSON: all that a report needs, and nothing that differs between two runs.
-
-        ``not_applicable`` is a reason that only a look at the network itself could give.
-        """
-        reason = self.not_applicable or not_applicable
-        return {
-            "key": self.key,
-            "identity": self.identity,
-            "task": self.question.spec.id,
-            "spec": self.question.spec_document,
-            "model": model_card(self.info),
-            "data": data_card(self.question.data),
-            "units": 0 if reason else self.question.all_units,
-            "planned": 0 if reason else len(self.units),
-            "chunks": 0 if reason else self.chunk_count,
-            "limited": self.question.limited,
-            "not_applicable": reason,
-            "command": repeat_command(self.request),
-            **({} if self.version is None else {"record_version": self.version}),
-            **({} if self.training is None else {"training": self.training.model_dump(mode="json")}),
-        }
 
 
 @dataclass(frozen=True)
@@ -341,12 +260,7 @@ def open_job(request: JobRequest) -> OpenJob:
     """
     question = open_question(request)
     model = model_of(request)
-    return OpenJob(Job(request, question, filed(model.info, request)), model)
-
-
-def filed(info: "ModelInfo", request: JobRequest) -> "ModelInfo":
-    """A model's card under the name that the request files it under."""
-    return info if request.name is None else info.model_copy(update={"name": request.name})
+    return OpenJob(Job(request, question, request.filed(model.info)), model)
 
 
 def open_question(request: JobRequest, info: "Callable[[], ModelInfo] | None" = None) -> JobQuestion:
@@ -390,8 +304,7 @@ def _question(
     spec = load_spec(task_name, switches, settings)
     task = family(spec.spec.family)
     roots = tuple(Path(root) for root in data_roots)
-    shipped = task_name in shipped_specs() and not settings
-    trust = SHIPPED if shipped else trust_of(trusted)
+    trust = SHIPPED if task_name in shipped_specs() and not settings else trust_of(trusted)
     if own_data is None:
         data = task.open_data(spec.spec, DataSource(spec.spec.data, spec.folder, roots, trust=trust))
     else:
@@ -432,54 +345,6 @@ def forget() -> None:
 
 
 def _check_units(units: Sequence[Unit], task_id: str) -> None:
-    seen: set[str] = set()
-    for unit in units:
-        if unit.id in seen:
-            raise UserError(f"{task_id}: the unit {unit.id!r} is there twice; ids in a data set must differ")
-        seen.add(unit.id)
-
-
-def repeat_command(request: JobRequest) -> str:
-    """The command that repeats a job. It does not say how or where the job ran, so equal answers are equal bytes."""
-    words = ["assay", "run", "--model", request.model, "--task", request.task]
-    words += ["--weights", request.weights] if request.weights else []
-    words += ["--data", request.data] if request.data else []
-    words += ["--name", request.name] if request.name else []
-    words += [option_of(switch) for switch in request.switches]
-    words += [word for setting in request.settings for word in (OPTION, setting)]
-    words += [word for name in request.trusted for word in ("--trust", name)]
-    if request.limit is not None:
-        words += ["--limit", str(request.limit)]
-        words += ["--draw", request.draw.value] if request.draw is not Draw.BALANCED else []
-    default, chosen = Precision(), request.precision
-    words += ["--dtype", chosen.dtype] if chosen.dtype != default.dtype else []
-    words += ["--tf32"] if chosen.tf32 else []
-    words += ["--channels-last"] if chosen.channels_last else []
-    words += ["--threads", str(chosen.threads)] if chosen.threads != default.threads else []
-    words += [word for root in request.data_roots for word in ("--data-root", root)]
-    return shlex.join([*words, "--out", "out"])
-
-
-def model_card(info: "ModelInfo") -> dict[str, Any]:
-    """The model's part of a result document."""
-    card = info.model_dump(mode="json")
-    stated = {name: card[name] for name in ("clean_accuracy", "notes") if card[name]}
-    return {
-        name: card[name]
-        for name in (
-            "name", "source", "licence", "architecture", "weights_sha256", "structure_sha256",
-            "label_space", "num_classes", "input_shape", "preprocessing",
-        )
-    } | stated  # fmt: skip
-
-
-def data_card(data: Any) -> dict[str, Any]:
-    """The data's part of a result document."""
-    manifest = data.manifest
-    return {
-        "name": manifest.name,
-        "title": manifest.title,
-        "licence": manifest.licence,
-        "sha256": data.sha256,
-        **data.facts.document(),
-    }
+    twice = next((unit for unit, count in Counter(unit.id for unit in units).items() if count > 1), None)
+    if twice is not None:
+        raise UserError(f"{task_id}: the unit {twice!r} is there twice; ids in a data set must differ")

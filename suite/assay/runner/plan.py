@@ -12,7 +12,7 @@ from assay.runner.cards import Cards
 from assay.runner.chunks import ChunkTask
 from assay.runner.files import path_name
 from assay.runner.job_store import BrokenChunkError, JobStore
-from assay.runner.jobs import Job, JobRequest, filed, forget, open_question
+from assay.runner.jobs import Job, JobRequest, forget, open_question
 from assay.runner.store import RunFolder
 
 Say = Callable[[str], None]
@@ -50,7 +50,7 @@ def plan_jobs(requests: Sequence[JobRequest]) -> list[Job]:
     forget()
     cards = Cards()
     jobs = [
-        Job(request, open_question(request, partial(cards.of, request)), filed(cards.of(request), request))
+        Job(request, open_question(request, partial(cards.of, request)), request.filed(cards.of(request)))
         for request in requests
     ]
     cards.save()

@@ -14,6 +14,7 @@ from assay.common.savepoints import remove
 from assay.runner.chunks import ChunkResult, ChunkTask
 from assay.runner.events import EventLog
 from assay.runner.executors import Executor, InProcess
+from assay.runner.job_document import job_document
 from assay.runner.jobs import Job
 from assay.runner.lock import exclusive
 from assay.runner.plan import WHOLE, Shard, Survey, survey
@@ -80,7 +81,7 @@ def _begin(folder: RunFolder, jobs: Sequence[Job], say: Callable[[str], None]) -
             say(f"{job.title}: differs from the stored run in {parts}; computed anew")
         store = folder.job(job.key)
         store.sweep()
-        store.write_job(job.names, job.document())
+        store.write_job(job.names, job_document(job))
         store.write_fingerprint(job.info.fingerprint)
     folder.point((*job.names, job.key) for job in jobs)
 
@@ -200,7 +201,7 @@ class _RunRecorder:
             return
         self.refused.add(task.key)
         job = self._surveys[task.key].job
-        self._folder.job(task.key).write_job(job.names, job.document(reason))
+        self._folder.job(task.key).write_job(job.names, job_document(job, reason))
         self._runtime.say(f"{job.title}: not applicable: {reason}")
 
     def stored(self, result: ChunkResult) -> None:

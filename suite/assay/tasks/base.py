@@ -1,27 +1,34 @@
 """The task protocol: what a family implements, and all that the runner, the tables and the page know of it."""
 
-import hashlib
 from abc import ABC, abstractmethod
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, Literal, NamedTuple, TypeVar, cast, get_args
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast, get_args
 
 from pydantic import JsonValue, TypeAdapter
 
 from assay.common.errors import UserError
 from assay.common.resampling import PairedEstimate
-from assay.common.savepoints import NONE, Savepoints
 from assay.data.draw import Drawable
 from assay.data.layouts.base import UNLABELLED
 from assay.results.document import Guard, Metric, ModelCard, TrainingOverlap
 from assay.specs.task_spec import TaskSpec
 from assay.tasks.shared.curves import ModelCurves
 from assay.tasks.shared.images import DataSource, Labelled, label_space_mismatch, open_images, refuse_unfit
-from assay.tasks.shared.loading import LoadedPicture, Loader
+from assay.tasks.shared.loading import LoadedPicture
 from assay.tasks.shared.plausible import ExpectedAccuracy
+from assay.tasks.shared.records import (
+    Figure,
+    NotApplicableError,
+    Record,
+    RunContext,
+    Summary,
+    Unit,
+    clean_records,
+    image_units,
+)
 from assay.tasks.shared.training_images import not_trained_on
+from assay.tasks.witness import SpecT, Witness
 
 if TYPE_CHECKING:
     from assay.data.dataset import Dataset
@@ -30,171 +37,22 @@ if TYPE_CHECKING:
     from assay.models.info import ModelInfo
     from assay.models.loaded import LoadedModel
 
-SpecT = TypeVar("SpecT", bound=TaskSpec)
+__all__ = [
+    "DataSets",
+    "Figure",
+    "NotApplicableError",
+    "Record",
+    "RunContext",
+    "SpecT",
+    "Summary",
+    "Task",
+    "Unit",
+    "clean_records",
+    "image_units",
+    "summary_of",
+]  # a family takes all that it needs from here
+
 DataT = TypeVar("DataT")
-
-
-class NotApplicableError(Exception):
-    """Raised by ``run`` when only the network itself shows that the task has no meaning for it."""
-
-
-class Unit(NamedTuple):
-    """The smallest piece of work that can be resumed; ``payload`` is the family's own (a sample, a shape, …)."""
-
-    id: str
-    payload: Any = None
-
-
-@dataclass(frozen=True)
-class Record:
-    """What one unit gave: plain JSON values, or an error, and files (name to bytes) that are stored beside it.
-
-    A record never depends on which worker made it, on the batch around it beyond float noise, or on interruptions.
-    """
-
-    unit_id: str
-    values: Mapping[str, Any] = field(default_factory=dict)
-    error: str | None = None
-    files: Mapping[str, bytes] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Summary:
-    """The figures that follow from the records, and what the guards found."""
-
-    metrics: tuple[Metric, ...]
-    guards: tuple[Guard, ...]
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A picture for the page: Plotly JSON text, or PNG bytes; ``caption`` says what is seen, with its numbers."""
-
-    name: str
-    title: str
-    caption: str
-    kind: Literal["plotly", "png"]
-    content: str | bytes
-
-
-@dataclass(frozen=True)
-class RunContext:
-    """What a task may know of its run. Nothing here is part of the answer but ``seed_root``."""
-
-    seed_root: str
-    device: str = "cpu"
-    batch_size: int = 32
-    advance: Callable[[float], None] = lambda _units: None  # progress, in units (fractions allowed)
-    loader: Loader = field(default_factory=Loader)
-    first: Callable[[int], frozenset[str]] = lambda _count: frozenset()
-    """The ids of the first so many units of the whole job, of which a family may draw pictures."""
-    chunk_units: int | None = None
-    """Units of a chunk: what a record says of its chunk must not depend on how many chunks are run together."""
-    work: Counter[str] = field(default_factory=Counter)
-    """Passes that :meth:`worked` was told of, kept beside the times."""
-    savepoints: Savepoints = NONE
-    """Where long work is kept as it goes on, so that a stop loses seconds; the answer stays the same."""
-
-    def worked(self, name: str, forward: int, backward: int) -> None:
-        """Tell of forward and backward passes of one unit each, made for ``name``."""
-        self.work[f"forward:{name}"] += forward
-        self.work[f"backward:{name}"] += backward
-
-    def seed(self, unit_id: str, stream: str = "") -> int:
-        """A 63-bit seed that depends on the job, the unit and the stream's name alone."""
-        digest = hashlib.sha256(f"{self.seed_root}\0{unit_id}\0{stream}".encode()).digest()
-        return int.from_bytes(digest[:8], "big") >> 1
-
-
-@dataclass(frozen=True)
-class ReferenceNetwork:
-    """The network that is to answer, as the maintainer typed it, and the card that the submission states of it."""
-
-    name: str
-    weights: Path | None
-    card: Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class SentRecords(Generic[SpecT]):
-    """Records of a submission, and where the files lie that a run saved beside them; plain values, for a process.
-
-    Attributes:
-        spec: the submission's, which the check found to be the shipped one.
-        data: where the data set's own pictures are.
-        network: whose answers are stated.
-        records: the submission's own, without files.
-        files: the folder of the sent run's files; nothing else of that run is believed.
-    """
-
-    spec: SpecT
-    data: DataSource
-    network: ReferenceNetwork
-    records: Sequence[Record]
-    files: Path
-
-
-@dataclass(frozen=True)
-class Inspected:
-    """How many saved files were looked at, and each way in which some of them contradict the records, in words."""
-
-    files: int
-    differences: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class SpotFinding:
-    """What a spot check found.
-
-    Attributes:
-        where: at which setting of the task, as the spec writes it.
-        units: how many were tried.
-        broken: the units that fell though the records say that they stand.
-        contradicts: whether more fell than luck explains.
-    """
-
-    where: str
-    units: int
-    broken: tuple[str, ...]
-    contradicts: bool
-
-
-class Witness(ABC, Generic[SpecT]):
-    """How saved files bear out a submission's records. Each look is taken in a process of its own."""
-
-    @abstractmethod
-    def saved(self, spec: SpecT) -> bool:
-        """Whether a job of this spec saves files that can be looked at."""
-
-    @abstractmethod
-    def look(self, sent: SentRecords[SpecT]) -> Inspected:
-        """Hold every saved file against the records, the data set and the network's answers.
-
-        Raises:
-            UserError: another network or other data than the submission's.
-        """
-
-    @abstractmethod
-    def spot_check(self, sent: SentRecords[SpecT], rank_by: str, seed: str) -> SpotFinding | None:
-        """Try to break a few of the units that are said to stand; None where nothing of ours is comparable.
-
-        Raises:
-            UserError: as :meth:`look`.
-        """
-
-    def challenge(self, sent: SentRecords[SpecT]) -> Mapping[str, float]:
-        """The distance of each foreign adversarial image at ``sent.files``, by unit; none that fails a fresh pass.
-
-        Raises:
-            UserError: an image is refused, or the family takes none.
-        """
-        raise UserError("challenge: the family takes no adversarial images; leave --challenge out")
-
-    def lowered(
-        self, spec: SpecT, records: Sequence[Record], found: Mapping[str, float]
-    ) -> tuple[Sequence[Metric], Sequence[str]]:
-        """The figures that such images change, and the units that they break earlier than the run did."""
-        return (), ()
 
 
 class DataSets(ABC):
@@ -418,11 +276,6 @@ class Task(ABC, Generic[SpecT, DataT]):
         return [{"unit_id": record.unit_id, **record.values, "error": record.error} for record in records]
 
 
-def image_units(data: "Dataset") -> list[Unit]:
-    """One unit per image, in the data set's order."""
-    return [Unit(sample.unit_id, sample) for sample in data.samples]
-
-
 def summary_of(
     task: Task[Any, Any],
     spec: TaskSpec,
@@ -459,8 +312,3 @@ def _unseen(
     seen = frozenset(training.units)
     rest = task.summarise(spec, [record for record in records if record.unit_id not in seen])
     return next((metric for metric in rest.metrics if metric.name == spec.headline_key), None)
-
-
-def clean_records(records: Sequence[Record]) -> list[Record]:
-    """The records without an error."""
-    return [record for record in records if record.error is None]

@@ -35,7 +35,8 @@ from assay.models.entries.card_file import card_path
 from assay.results.document import ResultDocument, Status
 from assay.runner.assemble import StoredJob, stored_jobs
 from assay.runner.files import path_name
-from assay.runner.jobs import JobRequest, repeat_command
+from assay.runner.job_document import repeat_command
+from assay.runner.jobs import JobRequest
 from assay.runner.store import RunFolder
 from assay.specs.task_spec import shipped_specs
 from assay.tasks.base import Record

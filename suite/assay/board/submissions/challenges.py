@@ -21,9 +21,9 @@ from assay.common.errors import UserError
 from assay.common.version import VERSION
 from assay.results.document import Status
 from assay.runner.files import write_atomically
-from assay.tasks.base import ReferenceNetwork, SentRecords, Witness
 from assay.tasks.families import family
 from assay.tasks.shared.images import DataSource
+from assay.tasks.witness import ReferenceNetwork, SentRecords, Witness
 
 CHALLENGES = "challenges.json"
 

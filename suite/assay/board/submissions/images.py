@@ -22,9 +22,9 @@ from assay.common.errors import UserError
 from assay.results.document import ResultDocument, Status
 from assay.runner.assemble import StoredJob, stored_jobs
 from assay.runner.store import RunFolder
-from assay.tasks.base import ReferenceNetwork, SentRecords, Witness
 from assay.tasks.families import family
 from assay.tasks.shared.images import DataSource
+from assay.tasks.witness import ReferenceNetwork, SentRecords, Witness
 
 SHOWN = 20  # differences that a finding lists of one result
 

@@ -15,7 +15,9 @@ from assay.board.submissions.register import AdmittedTask, unit_ids_sha256
 from assay.board.submissions.text import option_in
 from assay.common.canonical import canonical_sha256
 from assay.results.document import Guard, Metric, ResultDocument, Status
-from assay.runner.jobs import JobRequest, job_identity, question_identity, repeat_command
+from assay.runner.identity import job_identity, question_identity
+from assay.runner.job_document import repeat_command
+from assay.runner.jobs import JobRequest
 from assay.runner.precision import Precision
 from assay.tasks.base import Record, Summary, summary_of
 from assay.tasks.families import LoadedSpec, family, load_spec

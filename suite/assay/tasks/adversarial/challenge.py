@@ -22,8 +22,9 @@ from assay.results.document import Metric
 from assay.tasks.adversarial.saved import answered, own_network, own_pictures
 from assay.tasks.adversarial.spec import AdversarialSpec
 from assay.tasks.adversarial.summary import summarise
-from assay.tasks.base import Record, SentRecords
+from assay.tasks.base import Record
 from assay.tasks.shared.png import read_png
+from assay.tasks.witness import SentRecords
 
 _TOLERANCE = 1e-6  # pixel units; what float32 may add to a distance
 _LARGEST = 2**30  # bytes of one file, packed or not

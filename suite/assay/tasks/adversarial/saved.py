@@ -19,9 +19,10 @@ from assay.models.loaded import LoadedModel
 from assay.tasks.adversarial.pictures import png_name
 from assay.tasks.adversarial.records import proved
 from assay.tasks.adversarial.spec import AdversarialSpec
-from assay.tasks.base import Inspected, Record, ReferenceNetwork, SentRecords, clean_records
+from assay.tasks.base import Record, clean_records
 from assay.tasks.shared.images import open_images
 from assay.tasks.shared.png import read_png
+from assay.tasks.witness import Inspected, ReferenceNetwork, SentRecords
 
 if TYPE_CHECKING:
     from assay.data.dataset import Dataset

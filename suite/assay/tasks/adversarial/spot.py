@@ -19,7 +19,7 @@ from assay.models.loaded import LoadedModel
 from assay.tasks.adversarial.demands import attacked_in_a_pass
 from assay.tasks.adversarial.saved import claims_to_stand, own_network, own_pictures
 from assay.tasks.adversarial.spec import AdversarialSpec
-from assay.tasks.base import SentRecords, SpotFinding
+from assay.tasks.witness import SentRecords, SpotFinding
 
 FIRST, SECOND = 20, 40  # images; the second look is taken only where one of the first falls
 MOST_BY_LUCK = 1  # of them may fall to our attack though an honest one left them standing

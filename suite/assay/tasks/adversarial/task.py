@@ -18,21 +18,10 @@ from assay.tasks.adversarial.guards import casts_doubt
 from assay.tasks.adversarial.records import RECORD_VALUES, lacks, state
 from assay.tasks.adversarial.spec import AdversarialSpec
 from assay.tasks.adversarial.summary import nearest_of, outcome, summarise, worst_outcome, worst_smallest_eps
-from assay.tasks.base import (
-    Figure,
-    Inspected,
-    Record,
-    RunContext,
-    SentRecords,
-    SpotFinding,
-    Summary,
-    Task,
-    Unit,
-    Witness,
-    image_units,
-)
+from assay.tasks.base import Figure, Record, RunContext, Summary, Task, Unit, image_units
 from assay.tasks.shared.images import DataSource, label_space_mismatch, open_images
 from assay.tasks.shared.plausible import ExpectedAccuracy, plausible_accuracy
+from assay.tasks.witness import Inspected, SentRecords, SpotFinding, Witness
 
 if TYPE_CHECKING:
     from assay.data.dataset import Dataset
