@@ -96,7 +96,7 @@ def test_the_classes_that_are_runtime_as_a_whole_are_known():
         "executor", "display", "say", "shard", "retry_errors", "with_host",
     }  # fmt: skip
     assert {field.name for field in fields(RunContext)} == {
-        "seed_root", "device", "batch_size", "advance", "loader", "first", "chunk_units", "work",
+        "seed_root", "device", "batch_size", "advance", "loader", "first", "chunk_units", "work", "savepoints",
     }  # fmt: skip
 
 
