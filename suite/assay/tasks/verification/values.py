@@ -11,6 +11,7 @@ from assay.tasks.verification.spec import VerificationSpec, property_name
 Number = Annotated[float, Field(ge=-1e100, le=1e100)]
 Share = Annotated[float, Field(ge=-1e-6, le=1 + 1e-6)]
 Count = Annotated[int, Field(ge=0, le=10**15)]
+Label = Annotated[int, Field(ge=-1, le=10**15)]
 
 
 class WitnessValues(StrictModel):
@@ -42,10 +43,10 @@ class RelativeValues(StrictModel):
 
 
 class VerificationValues(StrictModel):
-    """One image under one perturbation."""
+    """One image under one perturbation; ``label`` is -1 where the picture has none."""
 
     image: str
-    label: Count
+    label: Label
     predicted: Count
     perturbation: str
     sup_ai: Number | None
@@ -75,13 +76,13 @@ class SearchedValues(StrictModel):
     """One image under one perturbation, where the search looked.
 
     ``sup_ai`` bounds the supremum from below, ``min_margin`` the least margin from above; ``sup_ai_relative`` is None
-    for an image whose own maps are zero.
+    for an image whose own maps are zero; ``label`` is -1 where the picture has none.
     """
 
     verifier: Literal["search"]
     saliency: str
     image: str
-    label: Count
+    label: Label
     predicted: Count
     perturbation: str
     norm: Annotated[float, Field(ge=0, le=1e100)]
