@@ -1,5 +1,7 @@
 """Records of a task computed in this process on a device, for comparing one device with another."""
 
+import math
+
 import torch
 
 from assay.models.zoo import load_model
@@ -33,3 +35,14 @@ def seen(record):
     """All of a record but its seconds, which no two runs share."""
     values = {name: value for name, value in record.values.items() if name != "seconds"}
     return record.unit_id, values, record.error, dict(record.files)
+
+
+def close(there, here, relative=1e-5):
+    """Whether two values are alike: floats to ``relative``, all else equal."""
+    if isinstance(here, dict):
+        return there.keys() == here.keys() and all(close(there[key], here[key], relative) for key in here)
+    if isinstance(here, (list, tuple)):
+        return len(there) == len(here) and all(map(close, there, here))
+    if isinstance(here, float):
+        return isinstance(there, float) and math.isclose(there, here, rel_tol=relative, abs_tol=1e-7)
+    return there == here

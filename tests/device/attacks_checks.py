@@ -7,7 +7,7 @@ from assay.models.zoo import load_model
 from assay.saliency import maps
 from assay.saliency.settings import METHODS as SALIENCY
 from assay.tasks.families import load_spec
-from on_device import records_on, seen
+from on_device import close, records_on, seen
 from pretend_device import DEVICE
 
 pytestmark = pytest.mark.usefixtures("device")
@@ -52,7 +52,8 @@ def test_every_attack_saves_the_same_pictures_and_says_the_same_of_them(asked, t
     here, there = (records_on(device, spec, "digits_fnn", count=3) for device in ("cpu", DEVICE))
     assert len(here[0].values["attacks"]) == len(attacks)
     assert len(here[0].files) > len(attacks)
-    assert [seen(record) for record in there] == [seen(record) for record in here]
+    # Other rows share a pass on a device, and so float32's last bits part; the pictures do not.
+    assert all(close(seen(one), seen(other)) for one, other in zip(there, here, strict=True))
 
 
 @pytest.mark.parametrize("method", SALIENCY)
