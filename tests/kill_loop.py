@@ -19,6 +19,8 @@ from assay.runner.run import Runtime, run_jobs
 from assay.runner.store import RunFolder
 from small_jobs import request
 
+HARMS = ("truncate", "flip", "remove")
+
 
 def die_at_step(step: int) -> None:
     """Let this process kill itself at the given step of file writing, counted from now."""
@@ -60,14 +62,13 @@ def run_and_die(jobs, out: Path, chance: random.Random) -> bool:
     return os.WIFEXITED(status)
 
 
-def harm_a_chunk(out: Path, chance: random.Random) -> str | None:
-    """Truncate, alter or remove a stored chunk, as a failing disk would."""
+def harm_a_chunk(out: Path, chance: random.Random, harm: str) -> bool:
+    """Sometimes truncate, alter or remove a stored chunk, as a failing disk would; whether it did."""
     stored = sorted(out.glob("jobs/*/chunks/0*.jsonl"))
     if not stored or chance.random() < 0.5:
-        return None
+        return False
     path = chance.choice(stored)
     content = bytearray(path.read_bytes())
-    harm = chance.choice(["truncate", "flip", "remove"])
     if harm == "remove":
         path.unlink()
     elif harm == "truncate":
@@ -75,7 +76,7 @@ def harm_a_chunk(out: Path, chance: random.Random) -> str | None:
     else:
         content[chance.randrange(len(content))] ^= 1 << chance.randrange(8)
         path.write_bytes(content)
-    return harm
+    return True
 
 
 def main(spec: str, out: Path, kills: int, seed: int) -> None:
@@ -89,8 +90,8 @@ def main(spec: str, out: Path, kills: int, seed: int) -> None:
             finished += 1
         else:
             died += 1
-        harm = harm_a_chunk(out, chance)
-        if harm:
+        harm = HARMS[len(harmed) % len(HARMS)]
+        if harm_a_chunk(out, chance, harm):
             harmed.append(harm)
     said: list[str] = []
     write_report(run_jobs(jobs, out, Runtime(say=said.append)) if out.exists() else RunFolder(out))

@@ -40,7 +40,7 @@ SHIPPED = {
     ),
     "adversarial/digits-autoattack": (
         "55bd13cc81163f2087c2e52021707f9017249dd42a0d15986e028bed6067df71",
-        "6ebb189aecdaa23ff7d2af2563b7816672e326ed73e9bdf8c6f9ace0e5275605",
+        "450ef81c537e0a73fe6c60d5d704755c6d702d0c23a35b426a749853f96f1bb1",
     ),
 }
 CURVES = {

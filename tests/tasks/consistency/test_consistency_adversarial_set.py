@@ -145,7 +145,7 @@ def test_it_is_made_on_the_run_s_device(recipe, cache, monkeypatch, device):
         def __init__(self, _recipe, on):
             asked.append(str(on))
 
-        def attack(self, _indices):
+        def attack(self, _indices, _savepoints):
             raise KilledError
 
     monkeypatch.setattr(adversarial_set, "_SetMaker", Bench)
