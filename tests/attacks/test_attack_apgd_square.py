@@ -67,9 +67,11 @@ def test_apgd_t_aims_at_one_wrong_class_a_start_and_takes_any_mistake() -> None:
 
 
 def test_squares_shrink_as_in_the_paper() -> None:
-    sides = square_sides(10000, 100, 100, False)
+    sides = square_sides(10000, 100, 100, "linf")
     assert (sides[0], sides[11], sides[51], sides[201], sides[9999]) == (89, 63, 45, 32, 4)
-    assert all(side % 2 and side >= 3 for side in square_sides(500, 28, 28, True))
+    assert all(side % 2 and side >= 3 for side in square_sides(500, 28, 28, "l2"))
+    # In L1 a short search takes the first squares of a long one.
+    assert square_sides(500, 28, 28, "l1") == square_sides(10000, 28, 28, "l1")[:500]
 
 
 @pytest.mark.parametrize("side", [1, 2, 3, 6, 9])
