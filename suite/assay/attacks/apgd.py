@@ -12,7 +12,7 @@ from torch import Tensor
 
 from assay.attacks import apgd_l1
 from assay.attacks.balls import BALLS, per_image
-from assay.attacks.images import AttackedImages, LiveImages, Memory, copy_rows_
+from assay.attacks.images import AttackedImages, LiveImages, Memory, copy_rows_, note_best_
 from assay.attacks.implementation import implements
 from assay.attacks.methods import ApgdAttack, ApgdTargetedAttack
 
@@ -57,10 +57,7 @@ def ascend(live: LiveImages, attack: ApgdAttack | ApgdTargetedAttack) -> None:
 
 def _note_best(memory: Memory, points: Tensor, gradient: Tensor, loss: Tensor) -> None:
     """Keep the highest loss so far, where it was, and how often the loss rose since the last checkpoint."""
-    better = (loss > memory["best_loss"]).nonzero().squeeze(1)
-    copy_rows_(memory["best"], points, better)
-    copy_rows_(memory["best_gradient"], gradient, better)
-    torch.maximum(memory["best_loss"], loss, out=memory["best_loss"])
+    note_best_(memory, points, loss, gradient)
     # The first loss is no rise: the last one is then minus infinity.
     memory["rises"].add_((loss > memory["last_loss"]) & (memory["last_loss"] > -torch.inf))
     memory["last_loss"].copy_(loss)

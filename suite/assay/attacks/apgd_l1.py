@@ -14,7 +14,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from assay.attacks.images import AttackedImages, LiveImages, Memory, copy_rows_
+from assay.attacks.images import AttackedImages, LiveImages, Memory, copy_rows_, note_best_
 from assay.attacks.l1_ball import L1Ball, sparse_step_
 from assay.attacks.methods import ApgdAttack, ApgdTargetedAttack
 from assay.common import randomness
@@ -32,12 +32,13 @@ def at_random_point(given: AttackedImages, attack: ApgdAttack | ApgdTargetedAtta
     first = given.eps * _course(attack.moves_in_l1).radii[0]
     start = _BALL.project_(noise.add_(given.images), given.images, first)
     lowest = torch.full((len(given),), -torch.inf, dtype=start.dtype, device=start.device)
+    differ = _differing(start, given.images)
     return start, {
         "best": start.clone(),
         "best_gradient": torch.zeros_like(start),
         "best_loss": lowest,
-        "differ": _differing(start, given.images),
-        "change": _to_change(_differing(start, given.images)),
+        "differ": differ,
+        "change": _to_change(differ),
         "step_size": first.to(start.dtype),
     }
 
@@ -46,10 +47,7 @@ def ascend(live: LiveImages, attack: ApgdAttack | ApgdTargetedAttack) -> None:
     """Note the best point; then go on to the next ball, or check the step where that is due and move."""
     loss, gradient = live.seen()
     memory, given, course = live.memory, live.attacked, _course(attack.moves_in_l1)
-    better = (loss > memory["best_loss"]).nonzero().squeeze(1)
-    copy_rows_(memory["best"], live.adversarial, better)
-    copy_rows_(memory["best_gradient"], gradient, better)
-    torch.maximum(memory["best_loss"], loss, out=memory["best_loss"])
+    note_best_(memory, live.adversarial, loss, gradient)
     radius = given.eps * course.radius_after[live.step].to(given.eps.device)
     checked = course.checked[live.step].to(radius.device)
     if checked.any():

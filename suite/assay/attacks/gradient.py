@@ -56,9 +56,8 @@ def ascend_with_momentum(live: LiveImages, attack: MimAttack) -> None:
 def _step(live: LiveImages, slope: Tensor) -> None:
     """One step along `slope`, which is used up."""
     ball = BALLS[live.attacked.norm]
-    if (
-        live.attacked.norm == "l1"
-    ):  # a step of few values is lost where these are at the edge of the box already
+    if live.attacked.norm == "l1":
+        # A step of few values is lost where these are at the edge of the box already.
         drop_way_out_(slope, live.adversarial)
     length = per_image(live.attacked.step_size, slope)
     live.adversarial.add_(ball.direction_(slope).mul_(length))

@@ -258,6 +258,15 @@ class AttackResult:
         )
 
 
+def note_best_(memory: Memory, points: Tensor, loss: Tensor, gradient: Tensor | None = None) -> None:
+    """Keep in ``memory``, in place, the highest loss so far and its point, with its gradient if given."""
+    better = (loss > memory["best_loss"]).nonzero().squeeze(1)
+    copy_rows_(memory["best"], points, better)
+    if gradient is not None:
+        copy_rows_(memory["best_gradient"], gradient, better)
+    torch.maximum(memory["best_loss"], loss, out=memory["best_loss"])
+
+
 def copy_rows_(into: Tensor, source: Tensor, rows: Tensor) -> None:
     """Copy some rows, in place; rows as (m,) indices, half the cost of a mask on a CPU."""
     if len(rows):

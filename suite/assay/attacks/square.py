@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from assay.attacks.balls import BALLS, per_image, unit_
-from assay.attacks.images import AttackedImages, LiveImages, Memory, copy_rows_
+from assay.attacks.images import AttackedImages, LiveImages, Memory, note_best_
 from assay.attacks.implementation import implements
 from assay.attacks.methods import SquareAttack
 from assay.attacks.settings import Norm
@@ -55,8 +55,7 @@ def propose(live: LiveImages, attack: SquareAttack) -> None:
     """Keep the last proposal where its loss is higher, and change a random square of the best point."""
     assert live.loss is not None
     given, loss, memory = live.attacked, live.loss, live.memory
-    copy_rows_(memory["best"], live.adversarial, (loss > memory["best_loss"]).nonzero().squeeze(1))
-    torch.maximum(memory["best_loss"], loss, out=memory["best_loss"])
+    note_best_(memory, live.adversarial, loss)
     height, width = live.adversarial.shape[2:]
     sides = _sides(attack.step_count, height, width, given.norm)[live.step].to(loss.device)
     _CHANGES[given.norm](live, _drawn(live), sides)

@@ -175,19 +175,13 @@ class RadiiTogether:
             self._found = dict(zip(self._radii, found, strict=True))
         here = self._found.pop(eps)
         own = (correct.cumsum(0) - 1)[rows]
-        result = here.result.select(own)
-        # What an attack calls fallen and a fresh pass does not is attacked again at the next radius.
-        missing = (~here.known.to(own.device)[own]).nonzero().squeeze(1)
+        known = here.known.to(own.device)[own]
+        there, missing = known.nonzero().squeeze(1), (~known).nonzero().squeeze(1)
+        result = AttackResult.blank(images.images).merged(there, here.result.select(own[there]))
         if not len(missing):
             return result
-        blank = AttackResult.blank(images.images[missing])
-        cleared = replace(
-            result,
-            steps_used=result.steps_used.index_copy(0, missing, blank.steps_used),
-            zero_gradient=result.zero_gradient.index_copy(0, missing, blank.zero_gradient),
-            passes=result.passes.index_copy(0, missing, blank.passes),
-        )
-        return cleared.merged(missing, run_attack(each.attack, images.select(missing), eps))
+        # What an attack calls fallen and a fresh pass does not is attacked again at the next radius.
+        return result.merged(missing, run_attack(each.attack, images.select(missing), eps))
 
 
 @dataclass
