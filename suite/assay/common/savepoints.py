@@ -21,8 +21,12 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+
+from assay.common.atomic import write_atomically
+from assay.common.errors import UserError
 
 Tree = Any
 """Tensors, numbers, text, None, and lists, tuples and dictionaries of them."""
@@ -131,15 +135,8 @@ def _write(path: Path, tree: Tree) -> None:
     buffer = io.BytesIO()
     torch.save(tree, buffer)
     content = buffer.getvalue()
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            file.write(hashlib.sha256(content).digest())
-            file.write(content)
-        temporary.replace(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
+    with suppress(UserError):
+        write_atomically(path, hashlib.sha256(content).digest() + content, sync_folder=False)
 
 
 def _read(path: Path) -> Tree:

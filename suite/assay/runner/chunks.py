@@ -39,7 +39,7 @@ class ChunkTask:
         more: the other chunks.
         chunk_units: units of each chunk but the last of a job, where there are several.
         needs_gpu: whether the work is done on the device that the run was given, not on the host whatever it is.
-        unfinished: the folder where what is done of them is kept until they are stored; None where it is not.
+        unfinished: the job's folder for what is done of chunks until they are stored; None where it is not kept.
     """
 
     request: JobRequest
@@ -53,6 +53,11 @@ class ChunkTask:
     chunk_units: int = 1
     needs_gpu: bool = True
     unfinished: str | None = None
+
+    @property
+    def kept_in(self) -> Path | None:
+        """The folder of what is done of these units; None where it is not kept."""
+        return None if self.unfinished is None else Path(self.unfinished) / f"{self.chunk:06d}"
 
     @property
     def chunks(self) -> tuple[int, ...]:
@@ -71,12 +76,9 @@ class ChunkTask:
             return [self]
         size = self.chunk_units
         return [
-            replace(
-                self, chunk=chunk, more=(), ahead=(), unit_ids=self.unit_ids[first : first + size],
-                unfinished=self.unfinished and str(Path(self.unfinished).with_name(f"{chunk:06d}")),
-            )
+            replace(self, chunk=chunk, more=(), ahead=(), unit_ids=self.unit_ids[first : first + size])
             for chunk, first in zip(self.chunks, range(0, len(self.unit_ids), size), strict=True)
-        ]  # fmt: skip
+        ]
 
     def alone(self) -> "list[ChunkTask]":
         """The same chunk as one task per unit."""
@@ -139,7 +141,7 @@ def compute(task: ChunkTask, device: str, advance: Advance, on_start: Callable[[
     _pictures_ahead.expect(_pictures(opened, units, task.ahead), device)
     with counted_passes(opened.model.module) as passes:
         unfinished = Unfinished(
-            task.unfinished,
+            task.kept_in,
             environment(device),
             lambda: {
                 "passes": len(passes), "images": sum(passes),

@@ -137,11 +137,11 @@ def _tasks(
     """The missing chunks, without jobs that turn out to be not applicable."""
     device, workers = executor.device, executor.workers  # a cluster is asked for them
     for found in surveys:
-        kept = folder.job(found.job.key).unfinished
+        kept = str(folder.job(found.job.key).unfinished) if executor.on_this_disk else None
         for task in found.tasks(device, workers):
             if task.key in recorder.refused:
                 break
-            yield replace(task, unfinished=f"{kept}/{task.chunk:06d}") if executor.on_this_disk else task
+            yield replace(task, unfinished=kept)
 
 
 @contextmanager

@@ -27,7 +27,7 @@ class Unfinished:
     """The unfinished work of one task, in this process and in those before it that were stopped."""
 
     def __init__(
-        self, folder: str | None, environment: Mapping[str, Any], spent: Callable[[], Mapping[str, Any]]
+        self, folder: Path | None, environment: Mapping[str, Any], spent: Callable[[], Mapping[str, Any]]
     ) -> None:
         """Read what was spent before.
 
@@ -36,7 +36,7 @@ class Unfinished:
             environment: of this process.
             spent: what the work has taken in this process: seconds and passes.
         """
-        self._folder = None if folder is None else Path(folder)
+        self._folder = folder
         self._environment, self._spent = environment, spent
         self._before = {} if self._folder is None else _spent_in(self._folder / "spent.json")
 

@@ -3,7 +3,6 @@
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from pathlib import Path
 from types import TracebackType
 
 from assay.common.savepoints import remove
@@ -59,8 +58,8 @@ class ChunkWriter:
     def _write(self, job: JobStore, result: ChunkResult) -> None:
         job.write_chunk(result.task.chunk, result.records)
         self._times_of(job).write(result.times)
-        if result.task.unfinished is not None:
-            remove(Path(result.task.unfinished))
+        if result.task.kept_in is not None:
+            remove(result.task.kept_in)
 
     def _times_of(self, job: JobStore) -> LogFile:
         """The job's log; chunks come job by job, so that the last one is nearly always the right one."""

@@ -1,7 +1,7 @@
 """Score rows of semantic maps, and grow regions on the network itself; every record carries its guards' figures."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache, partial
 from itertools import product
@@ -35,6 +35,7 @@ from assay.tasks.srvr.work import RowWork, SearchWork
 
 _CONTACT_SIZE = 112
 _DRAW: dict[str, Draw] = {"assay": render, "pytorch3d": render_with_pytorch3d}
+_Look = Callable[[IntArray, FloatArray], FloatArray]  # of searches, at points, what the network says
 
 
 @dataclass(frozen=True)
@@ -289,24 +290,20 @@ def _grow(setting: RenderSetting, work: SearchWork) -> Regions:
         draw=setting.draw,
     )
 
-    def kept(searches: IntArray, points: FloatArray) -> FloatArray:
-        found = setting.context.savepoints.step("scores", lambda: torch.from_numpy(scores(searches, points)))
-        return np.asarray(found.numpy())
+    def kept(name: str, look: _Look) -> _Look:
+        def step(searches: IntArray, points: FloatArray) -> FloatArray:
+            found = setting.context.savepoints.step(name, lambda: torch.from_numpy(look(searches, points)))
+            return np.asarray(found.numpy())
 
-    def kept_gradient(searches: IntArray, points: FloatArray) -> FloatArray:
-        found = setting.context.savepoints.step(
-            "slopes", lambda: torch.from_numpy(scores.gradient(searches, points))
-        )
-        return np.asarray(found.numpy())
+        return step
 
+    seen, slopes = kept("scores", scores), kept("slopes", scores.gradient)
     sign = -1.0 if work.adversarial else 1.0
     return grow_regions(
-        complement(kept) if work.adversarial else kept,
+        complement(seen) if work.adversarial else seen,
         spec.initial,
         spec.domain,
         work.method.settings(spec.as_published),
-        (lambda searches, points: sign * kept_gradient(searches, points))
-        if spec.slopes == "autograd"
-        else None,
+        (lambda searches, points: sign * slopes(searches, points)) if spec.slopes == "autograd" else None,
         setting.context.advance,
     )
