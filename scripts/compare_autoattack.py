@@ -47,6 +47,7 @@ class Case:
     labels: Tensor
     norm: Norm
     eps: Fraction
+    rows: list[int]  # which of the data's first images they are
 
     def wrong(self, images: Tensor) -> Tensor:
         """(N,) bool, by a fresh pass."""
@@ -153,9 +154,8 @@ def opened(given: argparse.Namespace) -> Case:
         logits = torch.cat([module(part) for part in images.split(BATCH)])
     assert not looks_like_probabilities(logits)
     right = (logits.argmax(1) == labels).nonzero().squeeze(1)
-    given.rows = right.tolist()
     print(f"{given.model}: {len(right)} of {len(images)} images are right, eps {given.eps}", flush=True)
-    return Case(module, images[right], labels[right], given.norm, Fraction(given.eps))
+    return Case(module, images[right], labels[right], given.norm, Fraction(given.eps), right.tolist())
 
 
 def main(words: list[str]) -> int:
@@ -174,7 +174,7 @@ def main(words: list[str]) -> int:
     ours = outcome("here", case)
     others = {name: outcome(name, case) for name in given.beside or ["authors", "torchattacks"]}
     rows, missed = [], 0
-    for row, image in enumerate(given.rows):
+    for row, image in enumerate(case.rows):
         notes = [
             f"{name}: {reason(case, row, other.images[row])}"
             for name, other in others.items()
@@ -195,7 +195,7 @@ def main(words: list[str]) -> int:
         given.out.parent.mkdir(parents=True, exist_ok=True)
         with given.out.open("w", newline="", encoding="utf-8") as stream:
             csv.writer(stream, lineterminator="\n").writerows([head, *rows])
-    parted = [row for row in rows if any(row[2:3]) != all(row[3:-1]) or row[-1]]
+    parted = [row for row in rows if len({bool(by) for by in row[2:-1]}) > 1]
     print(tabulate(parted, headers=head) if parted else "the programs agree on every image")
     for name, other in others.items():
         more = int((ours.broken & ~other.broken).sum())

@@ -11,22 +11,10 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from assay.tasks.srvr.procedural import EMBEDDED_SHAPES
+from few_digits import MANIFEST
 from opened_jobs import JobRequest, open_job, run_units
 from variant_networks import BASES, variant
 
-PICTURES = """schema: 1
-name: few.yaml
-title: digits in the order of their rows
-label_space: digits
-num_classes: 10
-channels: 1
-licence: CC BY 4.0
-source: UCI, by way of scikit-learn
-get: drawn by the tests
-location: {folder: few}
-layout: {type: npz, file: few.npz}
-files: unlisted
-"""
 ADVERSARIAL = """family: adversarial
 eps: [0, 1/50, 1/20, 1/10]
 curve: ascending
@@ -126,7 +114,7 @@ def _write_digits(folder, order):
     images = (pixels[-100:].reshape(-1, 8, 8) * 255 / 16).round().astype(np.uint8)
     (folder / "few").mkdir(exist_ok=True)
     np.savez(folder / "few" / "few.npz", images=images, labels=np.argsort(order)[labels[-100:]])
-    (folder / "few.yaml").write_text(PICTURES)
+    (folder / "few.yaml").write_text(MANIFEST)
 
 
 def _write_shapes(folder, order):

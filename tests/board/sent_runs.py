@@ -18,6 +18,7 @@ from assay.runner.store import RunFolder
 from assay.tasks.adversarial.pictures import png_name
 from assay.tasks.base import Record
 from assay.tasks.shared.png import png_bytes, read_png
+from few_digits import MANIFEST
 
 TASK = "adversarial/saved"
 ZOO_NET = "digits_fnn"
@@ -35,20 +36,6 @@ attacks:
   - {method: pgd, steps: 40, step_size: 0.1 eps}
 """
 UNITS = 120
-MANIFEST = """\
-schema: 1
-name: few.yaml
-title: A few digits of 8 x 8 pixels
-label_space: digits
-num_classes: 10
-channels: 1
-licence: CC BY 4.0
-source: UCI, by way of scikit-learn
-get: drawn by the tests
-location: {folder: few}
-layout: {type: npz, file: few.npz}
-files: unlisted
-"""
 RECIPE = """\
 schema: 1
 title: As a stranger trains it

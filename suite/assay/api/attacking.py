@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from assay.common.errors import UserError
+from assay.common.fields import parse_rational
 
 if TYPE_CHECKING:
     import numpy as np
@@ -89,6 +90,6 @@ def _radius(eps: "float | str | Fraction") -> "Fraction | float":
     if not isinstance(eps, str):
         return eps if isinstance(eps, Fraction) else float(eps)
     try:
-        return Fraction(eps)
-    except (ValueError, ZeroDivisionError) as error:
+        return parse_rational(eps)
+    except ValueError as error:
         raise UserError(f"eps: expected a number or a fraction such as 8/255, got {eps!r}") from error

@@ -3,7 +3,6 @@
 A figure that is no mean is resampled over units, shapes or images (:mod:`assay.common.resampling`).
 """
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import ValidationError
 
 from assay.board.submissions.check import read_records
 from assay.board.submissions.documents import MANIFEST
@@ -22,14 +20,13 @@ from assay.board.submissions.results import parse_result
 from assay.common.errors import UserError
 from assay.common.resampling import PairedEstimate, median, paired_resampling
 from assay.common.statistics import mcnemar_p_value, sign_flip_interval, sign_flip_p_value
-from assay.common.validation import describe
 from assay.results.document import Metric, ResultDocument, Status
 from assay.results.tables import displayed_difference
 from assay.runner.assemble import stored_jobs
 from assay.runner.store import RunFolder
 from assay.specs.task_spec import TaskSpec
 from assay.tasks.base import Record, Task, clean_records
-from assay.tasks.families import family
+from assay.tasks.families import family, stated_spec
 from assay.tasks.reading import understood
 
 RESAMPLES = 10_000
@@ -243,16 +240,11 @@ def _sides_of_submission(folder: Path) -> dict[str, Side]:
         try:
             result = parse_result(name, files.read(name))
             if result.status is Status.COMPLETE:
-                implementation = family(result.family)
-                spec = implementation.spec_type.model_validate_json(json.dumps(result.spec))
+                spec = stated_spec(result.family, result.spec, f"{folder}: {name}", "submit the task again")
                 records = clean_records(read_records(files, task, spec))
-                found[task] = Side(str(folder), result, implementation, spec, records)
+                found[task] = Side(str(folder), result, family(result.family), spec, records)
         except UnreadableError as error:
             raise UserError(f"{folder}: {error}") from error
-        except ValidationError as error:
-            raise UserError(
-                f"{folder}: {name}: its `spec` is not one of this version: {describe(error)}; submit the task again"
-            ) from error
     return found
 
 

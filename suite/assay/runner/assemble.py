@@ -1,17 +1,12 @@
 """From stored chunks to result documents, CSV, table and page; nothing is computed again."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from assay.common.canonical import canonical_sha256
-from assay.common.errors import UserError
-from assay.common.validation import describe
 from assay.results.document import Coverage, DataCard, ModelCard, ResultDocument, Status, TrainingOverlap
 from assay.results.tables import csv_text, results_csv
 from assay.runner.files import path_name, write_atomically
@@ -20,7 +15,7 @@ from assay.runner.store import RunFolder
 from assay.runner.work import as_text, told
 from assay.specs.task_spec import TaskSpec
 from assay.tasks.base import Figure, Record, Task, clean_records, summary_of
-from assay.tasks.families import family
+from assay.tasks.families import family, stated_spec
 from assay.tasks.reading import require_shape, understood
 
 TIME_COLUMNS = (
@@ -50,13 +45,8 @@ class StoredJob:
     @property
     def spec(self) -> TaskSpec:
         """The spec that the job ran."""
-        try:
-            spec: TaskSpec = self.task.spec_type.model_validate_json(json.dumps(self.document["spec"]))
-        except ValidationError as error:
-            raise UserError(
-                f"{self.store.path}: its `spec` is not one of this version: {describe(error)}; run the task again"
-            ) from error
-        return spec
+        spec = self.document["spec"]
+        return stated_spec(spec["family"], spec, str(self.store.path), "run the task again")
 
     def records(self) -> list[Record]:
         """All records that are stored and whole, in the order of the units.

@@ -1,13 +1,16 @@
 """The families there are, found by name; each is imported only when it is needed."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from assay.common.errors import UserError
-from assay.common.validation import read_yaml, validate
+from assay.common.validation import describe, read_yaml, validate
 from assay.data.manifest import DataManifest, load_manifest
 from assay.specs.task_spec import TaskSpec, locate_spec
 from assay.tasks.base import Task
@@ -110,6 +113,21 @@ def spec_document(task: str) -> dict[str, Any]:
 def option_of(switch: str) -> str:
     """The option of the command line that turns a field of a spec on."""
     return f"--{switch.replace('_', '-')}"
+
+
+def stated_spec(family_name: str, document: Mapping[str, Any], where: str, mend: str) -> TaskSpec:
+    """The spec that a stored result or job states.
+
+    Raises:
+        UserError: this version has no such spec; the sentence begins with ``where`` and ends with ``mend``.
+    """
+    try:
+        spec: TaskSpec = family(family_name).spec_type.model_validate_json(json.dumps(document))
+    except ValidationError as error:
+        raise UserError(
+            f"{where}: its `spec` is not one of this version: {describe(error)}; {mend}"
+        ) from error
+    return spec
 
 
 def read_spec(path: Path, settings: Sequence[str] = ()) -> TaskSpec:

@@ -47,7 +47,7 @@ def front_sentences(
         models: all of the site's.
         studied: the studies of :func:`assay.board.site.studies.studies`, by track.
     """
-    titles = {track.id: _short(track.title) for track in shown}
+    titles = {track.id: track.short_title for track in shown}
     found = [
         _Found(pair, Link(titles[track], f"studies/{track}.html"))
         for track, values in studied.items()
@@ -170,10 +170,6 @@ def _one_of(track: ShownTrack, models: Sequence[Mapping[str, Any]], training: Sw
 
 def _family(measure: str) -> str:
     return measure.partition("/")[0]
-
-
-def _short(title: str) -> str:
-    return title.partition(",")[0].partition(" of ")[0]
 
 
 def _lower(title: str) -> str:

@@ -34,6 +34,11 @@ class ShownTrack:
     without: Mapping[str, str]
 
     @property
+    def short_title(self) -> str:
+        """The title without what describes it."""
+        return self.title.partition(",")[0].partition(" of ")[0]
+
+    @property
     def headings(self) -> dict[str, str]:
         """The columns' headings by task: the family; and, where it has two tasks here, the task's own name."""
         return column_headings([(board.id, board.family) for board in self.boards], self.id == OTHER)
