@@ -23,10 +23,10 @@ import torch
 from tabulate import tabulate
 from torch import Tensor, nn
 
-from assay.attacks.balls import BALLS
 from assay.attacks.images import AttackedImages
 from assay.attacks.run import run_attack
 from assay.attacks.settings import Norm
+from assay.common.balls import BALLS
 from assay.data.dataset import open_dataset
 from assay.data.manifest import load_manifest
 from assay.models.check import looks_like_probabilities

@@ -5,9 +5,9 @@ from pathlib import Path
 from assay.board.submissions.register import read_register, shipped_register, unit_ids_sha256
 from assay.data.dataset import open_dataset
 from assay.data.manifest import load_manifest
-from assay.specs.task_spec import shipped_specs
-from assay.specs.tracks import shipped_tracks
 from assay.tasks.families import family, load_spec
+from assay.tasks.task_spec import shipped_specs
+from assay.tasks.tracks import shipped_tracks
 
 REPO = Path(__file__).resolve().parents[1]
 

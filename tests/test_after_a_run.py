@@ -126,8 +126,8 @@ def test_a_task_to_begin_with_is_valid_and_asks_what_it_came_from(here, assay, f
     assert (code, out.startswith("task.yaml: edit it, then assay validate task.yaml")) == (0, True)
     assert assay("validate", "task.yaml")[0] == 0
     text = Path("task.yaml").read_text()
-    from assay.specs.task_spec import shipped_specs
     from assay.tasks.families import read_spec
+    from assay.tasks.task_spec import shipped_specs
 
     origin = text.splitlines()[0].removeprefix("# A task of your own, from ").rstrip(".")
     assert read_spec(Path("task.yaml")) == read_spec(shipped_specs()[origin])

@@ -136,7 +136,7 @@ def test_two_runs_are_compared_pair_by_pair(spec):
 
 def test_a_track_is_its_tasks():
     from assay.api.evaluation import tasks_of
-    from assay.specs.tracks import Scale, load_track
+    from assay.tasks.tracks import Scale, load_track
 
     track = load_track("digits")
     assert tasks_of("digits", Scale.EMBEDDED) == list(track.embedded.tasks)

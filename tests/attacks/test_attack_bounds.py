@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from assay.attacks.balls import BALLS
 from assay.attacks.bounds import margin_lower_bounds, relaxed_margins
 from assay.attacks.closed_form import linear_part, linear_worst_margin
 from assay.attacks.relu_graph import chain_of
+from assay.common.balls import BALLS
 from assay.common.errors import UserError
 from assay.models.info import Preprocessing
 from assay.models.loaded import normalised

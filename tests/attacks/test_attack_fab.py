@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from scipy.optimize import linprog, minimize
 from torch import Tensor
 
-from assay.attacks.balls import BALLS
 from assay.attacks.closed_form import linear_worst_margin
 from assay.attacks.hyperplane import move_onto
 from assay.attacks.images import AttackedImages, AttackResult
 from assay.attacks.nearest import nearest
+from assay.common.balls import BALLS
 from assay.common.errors import UserError
 from attacked import Asked, run_attack, run_on
 from digits_models import linear_net

@@ -11,14 +11,14 @@ from scipy.optimize import linprog, minimize
 from sklearn.datasets import load_digits
 from torch import Tensor
 
-from assay.attacks.balls import BALLS
 from assay.attacks.closed_form import linear_worst_margin
 from assay.attacks.images import AttackedImages
-from assay.attacks.l1_ball import L1Ball, sparse_step_
 from assay.attacks.methods import attack_of
 from assay.attacks.run import run_attack
 from assay.attacks.square import bump
+from assay.common.balls import BALLS
 from assay.common.errors import UserError
+from assay.common.l1_ball import L1Ball, sparse_step_
 from attacked import Asked, run_on
 from digits_models import linear_net
 

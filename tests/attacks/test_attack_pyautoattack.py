@@ -11,10 +11,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from assay.attacks.balls import BALLS
 from assay.attacks.images import AttackedImages
 from assay.attacks.nearest import nearest
 from assay.attacks.run import run_attack
+from assay.common.balls import BALLS
 from assay.models.zoo import load_model
 from assay.tasks.adversarial.spec import autoattack
 from attacked import Asked, run_on

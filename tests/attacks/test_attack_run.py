@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from assay.attacks.balls import BALLS
 from assay.attacks.implementation import implementation_of
 from assay.attacks.methods import METHODS, FoolboxAttack, attack_of
 from assay.attacks.observe import NonFiniteLogitsError
 from assay.attacks.run import least_likely_targets
 from assay.attacks.settings import AttackSettings
+from assay.common.balls import BALLS
 from assay.common.errors import UserError
 from attacked import Asked, run_attack
 

@@ -49,7 +49,7 @@ def use_specs(monkeypatch, folder):
     """Let the tasks and tracks in ``folder`` be the shipped ones."""
     for module in ("task_spec", "tracks"):
         monkeypatch.setattr(
-            f"assay.specs.{module}.shipped_folder",
+            f"assay.tasks.{module}.shipped_folder",
             lambda name: folder if name == "benchmarks" else shipped_folder(name),
         )
 

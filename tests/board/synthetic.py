@@ -10,8 +10,8 @@ from board_place import METADATA
 from assay.board.submissions.build import manifest_of
 from assay.board.submissions.register import AdmittedTask, Register
 from assay.common.statistics import wilson_interval
-from assay.specs.task_spec import shipped_specs
 from assay.tasks.families import load_spec
+from assay.tasks.task_spec import shipped_specs
 
 EPS = ("0", "1/255", "2/255", "4/255", "8/255")
 METHODS = ("fgsm", "bim", "pgd", "mim", "worst")

@@ -184,7 +184,7 @@ def test_admitting_a_task_needs_a_task(place, assay):
 def test_a_task_without_a_headline_is_not_admitted(place, assay):
     before = (place.board / "tasks.yaml").read_bytes()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("assay.specs.task_spec.TaskSpec.headline_key", None)
+        patch.setattr("assay.tasks.task_spec.TaskSpec.headline_key", None)
         code, _, err = assay("admit", TASK, "--board", place.board)
     assert (code, "its spec has no headline" in err) == (2, True)
     assert (place.board / "tasks.yaml").read_bytes() == before

@@ -97,8 +97,8 @@ SCRIPT = """\
 import contextlib, io, json, sys, traceback
 from pathlib import Path
 benchmarks, manifests, marker, verbs = json.loads(sys.argv[1])
-import assay.specs.task_spec
-assay.specs.task_spec.shipped_folder = lambda name: Path(benchmarks if name == "benchmarks" else manifests)
+import assay.tasks.task_spec
+assay.tasks.task_spec.shipped_folder = lambda name: Path(benchmarks if name == "benchmarks" else manifests)
 from assay.cli import main
 for verb, words in verbs.items():
     out, err, code = io.StringIO(), io.StringIO(), None

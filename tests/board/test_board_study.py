@@ -20,7 +20,7 @@ from assay.cli import main
 from assay.common.errors import UserError
 from assay.common.statistics import LEAST_UNITS
 from assay.results.document import ResultDocument
-from assay.specs.tracks import load_track
+from assay.tasks.tracks import load_track
 from small_jobs import JobRequest, run
 
 RISING = [float(value) for value in range(12)]

@@ -28,9 +28,9 @@ from assay.results.document import Coverage, ResultDocument
 from assay.runner.jobs import JobRequest
 from assay.runner.plan import plan_jobs
 from assay.runner.run import run_jobs
-from assay.specs.task_spec import shipped_specs
 from assay.tasks.base import summary_of
 from assay.tasks.families import family, load_spec
+from assay.tasks.task_spec import shipped_specs
 
 MODELS, TASKS, UNITS = 1000, 20, 10_000
 BUILD_SECONDS, BUILD_BYTES = 20, 2**30

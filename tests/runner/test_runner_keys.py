@@ -18,9 +18,9 @@ from assay.runner.jobs import REQUEST_SIDES, Job, JobRequest
 from assay.runner.plan import plan_jobs
 from assay.runner.precision import Precision
 from assay.runner.run import Runtime
-from assay.specs.task_spec import TaskSpec
 from assay.tasks import families
 from assay.tasks.base import RunContext
+from assay.tasks.task_spec import TaskSpec
 from small_jobs import LINEAR, SPEC, request, write_spec
 
 PREPROCESSING = Preprocessing(crop=(8, 8), mean=(0.0,), std=(1.0,))

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from assay.common.fields import IDENTITY
-from assay.specs.task_spec import TaskSpec
+from assay.tasks.task_spec import TaskSpec
 
 
 class MovedSpec(TaskSpec):

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from assay.attacks.balls import BALLS
+from assay.common.balls import BALLS
 from assay.common.randomness import as_seeds, derive
 from assay.training import perturbations as p
 from attacked import Asked, run_attack

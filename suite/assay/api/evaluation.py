@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from assay.api.run import Run, run_in
 from assay.common.errors import UserError
-from assay.specs.task_spec import shipped_specs
-from assay.specs.tracks import Scale, load_track, shipped_tracks
+from assay.tasks.task_spec import shipped_specs
+from assay.tasks.tracks import Scale, load_track, shipped_tracks
 
 if TYPE_CHECKING:
     from torch import nn

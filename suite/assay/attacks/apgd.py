@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from assay.attacks import apgd_l1
-from assay.attacks.balls import BALLS, per_image
 from assay.attacks.images import AttackedImages, LiveImages, Memory, copy_rows_, note_best_
 from assay.attacks.implementation import implements
 from assay.attacks.methods import ApgdAttack, ApgdTargetedAttack
+from assay.common.balls import BALLS, per_image
 
 _MOMENTUM = 0.75
 _ENOUGH_RISES = 0.75

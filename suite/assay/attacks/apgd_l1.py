@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from assay.attacks.images import AttackedImages, LiveImages, Memory, copy_rows_, note_best_
-from assay.attacks.l1_ball import L1Ball, sparse_step_
 from assay.attacks.methods import ApgdAttack, ApgdTargetedAttack
 from assay.common import randomness
+from assay.common.l1_ball import L1Ball, sparse_step_
 
 _BALL = L1Ball()
 _SHRINKS = 0.95  # of the values that differed at the last check: fewer now mean that the point gets sparser

@@ -12,7 +12,6 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from assay.attacks.balls import BALLS, per_image
 from assay.attacks.hyperplane import move_onto
 from assay.attacks.images import AttackedImages, LiveImages, Memory
 from assay.attacks.implementation import implements
@@ -20,6 +19,7 @@ from assay.attacks.losses import margin
 from assay.attacks.methods import FabAttack, FabTargetedAttack
 from assay.attacks.observe import checked_logits, gradient_of, observe
 from assay.attacks.settings import AttackSettings, Norm
+from assay.common.balls import BALLS, per_image
 
 _MOST_BIAS = 0.1  # alpha_max, the largest weight of the way from the image
 _OVERSHOOT = 1.05  # eta

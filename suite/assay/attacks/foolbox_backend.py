@@ -20,13 +20,13 @@ from foolbox.attacks.gradient_descent_base import BaseGradientDescent, normalize
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from torch import Tensor, nn
 
-from assay.attacks.balls import BALLS
 from assay.attacks.images import AttackedImages, AttackResult, Model
 from assay.attacks.losses import in_top
 from assay.attacks.methods import METHODS, BimAttack, FgsmAttack, FoolboxAttack, MimAttack, PgdAttack
 from assay.attacks.run import checked
 from assay.attacks.settings import AttackSettings, Norm
 from assay.common import randomness
+from assay.common.balls import BALLS
 from assay.common.errors import UserError
 
 _CLASSES: dict[tuple[type[AttackSettings], Norm], Any] = {

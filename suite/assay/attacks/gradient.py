@@ -5,12 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from assay.attacks.balls import BALLS, per_image, unit_
 from assay.attacks.images import AttackedImages, LiveImages, Memory
 from assay.attacks.implementation import implements
-from assay.attacks.l1_ball import drop_way_out_
 from assay.attacks.methods import BimAttack, FgsmAttack, MimAttack, PgdAttack
 from assay.attacks.settings import AttackSettings
+from assay.common.balls import BALLS, per_image, unit_
+from assay.common.l1_ball import drop_way_out_
 
 
 def at_image(given: AttackedImages, attack: AttackSettings) -> tuple[Tensor, Memory]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from assay.attacks.balls import per_image
 from assay.attacks.settings import Norm
+from assay.common.balls import per_image
 
 
 def move_onto(points: Tensor, slopes: Tensor, rise: Tensor, norm: Norm) -> Tensor:

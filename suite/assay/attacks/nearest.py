@@ -8,7 +8,6 @@ from fractions import Fraction
 import torch
 from torch import Tensor
 
-from assay.attacks.balls import BALLS, per_image
 from assay.attacks.images import AttackedImages, AttackResult
 from assay.attacks.losses import in_top
 from assay.attacks.methods import METHODS
@@ -16,6 +15,7 @@ from assay.attacks.observe import checked_logits
 from assay.attacks.pool import run_each_start
 from assay.attacks.run import checked, starts
 from assay.attacks.settings import AttackSettings
+from assay.common.balls import BALLS, per_image
 from assay.common.errors import UserError
 
 _HALVINGS = 10

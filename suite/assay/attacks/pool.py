@@ -16,11 +16,11 @@ import torch
 from torch import Tensor
 
 from assay.attacks.attempts import AttemptOutcomes, Attempts, Queue
-from assay.attacks.balls import BALLS
 from assay.attacks.images import AttackedImages, AttackResult, LiveImages
 from assay.attacks.implementation import Implementation, implementation_of
 from assay.attacks.losses import in_top
 from assay.attacks.settings import AttackSettings
+from assay.common.balls import BALLS
 from assay.common.savepoints import Loop
 
 

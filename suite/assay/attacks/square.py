@@ -15,12 +15,12 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from assay.attacks.balls import BALLS, per_image, unit_
 from assay.attacks.images import AttackedImages, LiveImages, Memory, note_best_
 from assay.attacks.implementation import implements
 from assay.attacks.methods import SquareAttack
 from assay.attacks.settings import Norm
 from assay.common import randomness
+from assay.common.balls import BALLS, per_image, unit_
 
 _FIRST_SHARE = 0.8
 _HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)

@@ -11,9 +11,9 @@ from assay.board.submissions.register import REGISTER, read_register
 from assay.board.submissions.results import current_hashes
 from assay.results.card import Background
 from assay.results.document import Metric, ResultDocument, Status
-from assay.specs.task_spec import shipped_specs
-from assay.specs.tracks import families_without
 from assay.tasks.families import family
+from assay.tasks.task_spec import shipped_specs
+from assay.tasks.tracks import families_without
 
 TABLE = "leaderboard.csv"
 

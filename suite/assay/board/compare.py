@@ -24,10 +24,10 @@ from assay.results.document import Metric, ResultDocument, Status
 from assay.results.tables import displayed_difference
 from assay.runner.assemble import stored_jobs
 from assay.runner.store import RunFolder
-from assay.specs.task_spec import TaskSpec
 from assay.tasks.base import Record, Task, clean_records
 from assay.tasks.families import family, stated_spec
 from assay.tasks.reading import understood
+from assay.tasks.task_spec import TaskSpec
 
 RESAMPLES = 10_000
 

@@ -10,8 +10,8 @@ from assay.common.errors import UserError
 from assay.common.validation import read_yaml
 from assay.models.card_file import KEY
 from assay.models.entries.card_file import check_card
-from assay.specs.task_spec import shipped_specs
-from assay.specs.tracks import read_track, shipped_tracks
+from assay.tasks.task_spec import shipped_specs
+from assay.tasks.tracks import read_track, shipped_tracks
 
 if TYPE_CHECKING:
     from assay.tasks.base import DataSets

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from assay.data.draw import Draw
-from assay.specs.task_spec import shipped_specs
-from assay.specs.tracks import Scale, shipped_tracks
 from assay.tasks.families import SWITCHES, families, option_of
+from assay.tasks.task_spec import shipped_specs
+from assay.tasks.tracks import Scale, shipped_tracks
 
 if TYPE_CHECKING:
     pass

@@ -11,9 +11,9 @@ from assay.commands.options import Dtype
 from assay.commands.requested_models import RequestedModel, asked_models, checked_name
 from assay.common.errors import UserError
 from assay.data.draw import Draw
-from assay.specs.task_spec import shipped_specs
-from assay.specs.tracks import Scale, load_track, shipped_tracks, track_of
 from assay.tasks.families import families
+from assay.tasks.task_spec import shipped_specs
+from assay.tasks.tracks import Scale, load_track, shipped_tracks, track_of
 
 if TYPE_CHECKING:
     from assay.runner.jobs import JobRequest

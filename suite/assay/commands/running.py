@@ -51,7 +51,7 @@ from assay.commands.run_options import RunOptions
 from assay.common.errors import UserError
 from assay.common.shown import on_one_line
 from assay.data.draw import Draw
-from assay.specs.tracks import Scale
+from assay.tasks.tracks import Scale
 
 app = typer.Typer()
 

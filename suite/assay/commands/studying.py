@@ -35,7 +35,7 @@ def study(
     from assay.board.study.report import models_csv, pairs_csv, study_page
     from assay.board.study.table import study_table
     from assay.common.atomic import write_atomically
-    from assay.specs.tracks import load_track
+    from assay.tasks.tracks import load_track
 
     asked = load_track(track)
     known = _alignments(alignments) if alignments else {}

@@ -22,9 +22,9 @@ def task(of: str) -> str:
     Raises:
         UserError: no such family or task.
     """
-    from assay.specs.task_spec import shipped_specs
-    from assay.specs.tracks import shipped_tracks
     from assay.tasks.families import families, family, spec_document
+    from assay.tasks.task_spec import shipped_specs
+    from assay.tasks.tracks import shipped_tracks
 
     if of in families():
         tracks = [task for track in shipped_tracks().values() for task in track.embedded.tasks]

@@ -13,10 +13,10 @@ from assay.runner.files import path_name, write_atomically
 from assay.runner.job_store import BrokenChunkError, JobStore
 from assay.runner.store import RunFolder
 from assay.runner.work import as_text, told
-from assay.specs.task_spec import TaskSpec
 from assay.tasks.base import Figure, Record, Task, clean_records, summary_of
 from assay.tasks.families import family, stated_spec
 from assay.tasks.reading import require_shape, understood
+from assay.tasks.task_spec import TaskSpec
 
 TIME_COLUMNS = (
     "model",

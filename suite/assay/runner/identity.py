@@ -6,8 +6,8 @@ from typing import Any
 from assay.common.canonical import canonical_sha256
 from assay.common.fields import IDENTITY, RUNTIME
 from assay.results.document import TrainingOverlap
-from assay.specs.task_spec import TaskSpec
 from assay.tasks.base import Task
+from assay.tasks.task_spec import TaskSpec
 
 # Which fields of a card change the answer, and are in a job's key; a test fails for a field that is on no side.
 MODEL_SIDES: Mapping[str, str] = {

@@ -17,12 +17,12 @@ from assay.results.document import TrainingOverlap
 from assay.runner.identity import job_identity, question_identity
 from assay.runner.portion import EVERYTHING, Portion
 from assay.runner.precision import Positive, Precision, check_dtype, computing
-from assay.specs.task_spec import shipped_specs
 from assay.tasks.base import Task, Unit
 from assay.tasks.families import LoadedSpec, family, load_spec
 from assay.tasks.shared.images import DataSource
 from assay.tasks.shared.own_pictures import OwnFolder, absolute, is_folder, own_folder
 from assay.tasks.shared.training_images import training_overlap
+from assay.tasks.task_spec import shipped_specs
 
 if TYPE_CHECKING:
     from assay.models.info import ModelInfo, TrainedOn

@@ -16,8 +16,8 @@ from assay.runner.estimate import TimeEstimate
 from assay.runner.jobs import Job, JobRequest
 from assay.runner.plan import Survey, plan_jobs
 from assay.runner.progress import duration
-from assay.specs.task_spec import shipped_specs
 from assay.tasks.shared.overrides import OPTION
+from assay.tasks.task_spec import shipped_specs
 
 _LATER_FIELDS: Mapping[str, Any] = {
     "settings": [], "name": None, "draw": Draw.FIRST.value, "precision": {"channels_last": False},

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from assay.data.draw import Draw, balanced_draw
-from assay.specs.task_spec import TaskSpec
 from assay.tasks.base import Task, Unit
+from assay.tasks.task_spec import TaskSpec
 
 
 class Portion(NamedTuple):

@@ -12,7 +12,6 @@ from assay.common.resampling import PairedEstimate
 from assay.data.draw import Drawable
 from assay.data.layouts.base import UNLABELLED
 from assay.results.document import Guard, Metric, ModelCard, TrainingOverlap
-from assay.specs.task_spec import TaskSpec
 from assay.tasks.shared.curves import ModelCurves
 from assay.tasks.shared.images import DataSource, Labelled, label_space_mismatch, open_images, refuse_unfit
 from assay.tasks.shared.loading import LoadedPicture
@@ -28,6 +27,7 @@ from assay.tasks.shared.records import (
     image_units,
 )
 from assay.tasks.shared.training_images import not_trained_on
+from assay.tasks.task_spec import TaskSpec
 from assay.tasks.witness import SpecT, Witness
 
 if TYPE_CHECKING:

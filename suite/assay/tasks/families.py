@@ -12,9 +12,9 @@ from pydantic import ValidationError
 from assay.common.errors import UserError
 from assay.common.validation import describe, read_yaml, validate
 from assay.data.manifest import DataManifest, load_manifest
-from assay.specs.task_spec import TaskSpec, locate_spec
 from assay.tasks.base import Task
 from assay.tasks.shared.overrides import overridden
+from assay.tasks.task_spec import TaskSpec, locate_spec
 
 # A new family is one line here (docs/families.md): its name, and the module that holds its TASK.
 MODULES = {

@@ -9,8 +9,8 @@ from zipfile import BadZipFile
 from pydantic import ValidationError
 
 from assay.common.errors import UserError
-from assay.specs.task_spec import TaskSpec
 from assay.tasks.base import Record, Task
+from assay.tasks.task_spec import TaskSpec
 
 _MOST_SHOWN = 200  # characters of what a stranger wrote
 

@@ -8,9 +8,9 @@ from typing import Any, Generic, TypeVar
 
 from assay.common.errors import UserError
 from assay.results.document import Metric
-from assay.specs.task_spec import TaskSpec
 from assay.tasks.shared.images import DataSource
 from assay.tasks.shared.records import Record
+from assay.tasks.task_spec import TaskSpec
 
 SpecT = TypeVar("SpecT", bound=TaskSpec)
 

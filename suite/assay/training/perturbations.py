@@ -10,7 +10,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from assay.attacks.balls import BALLS
+from assay.common.balls import BALLS
 
 
 def climb(

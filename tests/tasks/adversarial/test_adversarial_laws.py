@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch import nn
 
-from assay.specs.task_spec import shipped_specs
 from assay.tasks.adversarial.records import Outcomes
 from assay.tasks.adversarial.spec import AdversarialSpec
 from assay.tasks.adversarial.summary import withstood
 from assay.tasks.base import Record
+from assay.tasks.task_spec import shipped_specs
 from attacked import Asked, run_attack
 from digits_models import linear_net
 

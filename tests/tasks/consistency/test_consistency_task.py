@@ -10,12 +10,12 @@ import pytest
 
 from assay.data.dataset import open_dataset
 from assay.data.manifest import load_manifest
-from assay.specs.task_spec import shipped_specs
 from assay.tasks.base import Record
 from assay.tasks.consistency.blocks import KINDS
 from assay.tasks.consistency.scores import Scoring
 from assay.tasks.consistency.task import TASK
 from assay.tasks.families import load_spec
+from assay.tasks.task_spec import shipped_specs
 from tasks.consistency.coloured_place import MODELS, SPEC
 
 

@@ -8,9 +8,9 @@ from sklearn.datasets import load_digits
 from assay.common.errors import UserError
 from assay.data.dataset import open_dataset
 from assay.data.manifest import load_manifest
-from assay.specs.task_spec import shipped_specs
 from assay.tasks.corruptions.task import TASK
 from assay.tasks.families import read_spec
+from assay.tasks.task_spec import shipped_specs
 from opened_jobs import JobRequest, open_job, run_units
 
 DIGITS = load_digits()

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from assay.common.errors import UserError
-from assay.specs.task_spec import shipped_specs
 from assay.tasks.families import load_spec, read_spec
+from assay.tasks.task_spec import shipped_specs
 from opened_jobs import JobRequest, open_job
 
 BAD_SPECS = {

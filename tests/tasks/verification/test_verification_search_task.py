@@ -12,8 +12,8 @@ from assay.runner.assemble import records_csv, stored_jobs
 from assay.runner.jobs import JobRequest
 from assay.runner.plan import plan_jobs
 from assay.runner.run import run_jobs
-from assay.specs.tracks import Scale, load_track
 from assay.tasks.families import load_spec
+from assay.tasks.tracks import Scale, load_track
 from assay.tasks.verification.task import TASK
 
 SPEC = """schema: 1

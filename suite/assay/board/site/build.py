@@ -20,8 +20,8 @@ from assay.board.submissions.register import read_register
 from assay.board.submissions.results import current_hashes
 from assay.common.children import ChildLostError, made_by_children
 from assay.common.errors import UserError
-from assay.specs.task_spec import shipped_specs
 from assay.tasks.families import load_spec
+from assay.tasks.task_spec import shipped_specs
 
 _STATE = ".built.json"
 _MOST_PROCESSES = 8

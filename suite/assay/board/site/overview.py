@@ -6,8 +6,8 @@ from typing import Any
 
 from assay.board.headings import column_headings
 from assay.board.site.boards import TaskBoard
-from assay.specs.tracks import Scale, Track, shipped_tracks
 from assay.tasks.families import family
+from assay.tasks.tracks import Scale, Track, shipped_tracks
 
 OTHER = "other"
 _OTHER = "Tasks that are admitted and belong to no track."

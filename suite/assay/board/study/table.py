@@ -11,8 +11,8 @@ from typing import Literal
 
 from assay.common.errors import UserError
 from assay.results.document import Metric, ResultDocument, Status
-from assay.specs.tracks import Scale, Track
 from assay.tasks.families import family
+from assay.tasks.tracks import Scale, Track
 
 CLEAN, ALIGNMENT = "clean_accuracy", "alignment"
 _RECIPE = re.compile(r"recipe [0-9a-f]{64}")  # of a trained network's source; its seed is in it

@@ -38,8 +38,8 @@ from assay.runner.files import path_name
 from assay.runner.job_document import repeat_command
 from assay.runner.jobs import JobRequest
 from assay.runner.store import RunFolder
-from assay.specs.task_spec import shipped_specs
 from assay.tasks.base import Record
+from assay.tasks.task_spec import shipped_specs
 
 _METADATA_HELP = (
     "it needs `paper: {title: …, url: https://…}` (or `paper: none`), `code: https://…` (or `code: assay` where this "

@@ -40,10 +40,10 @@ from assay.board.submissions.text import fault_of_name, folder_name, skeleton
 from assay.common.errors import UserError
 from assay.models.card_file import read_card_file
 from assay.results.document import ModelCard, Status
-from assay.specs.task_spec import TaskSpec, shipped_specs
 from assay.tasks.base import Record
 from assay.tasks.families import family, load_spec
 from assay.tasks.reading import faults
+from assay.tasks.task_spec import TaskSpec, shipped_specs
 
 _SAMPLE = 50  # units whose outcome is computed again; `assay rescore` does all
 

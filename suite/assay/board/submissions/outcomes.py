@@ -13,8 +13,8 @@ from typing import Any, Literal, NamedTuple
 
 from assay.board.submissions.documents import OutcomesDocument
 from assay.results.document import Metric, ResultDocument
-from assay.specs.task_spec import TaskSpec
 from assay.tasks.base import Record, Task
+from assay.tasks.task_spec import TaskSpec
 
 Score = float | None
 _TOLERANCE = 1e-9

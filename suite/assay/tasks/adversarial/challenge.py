@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from assay.attacks.balls import BALLS
+from assay.common.balls import BALLS
 from assay.common.errors import UserError
 from assay.models.check import check_logits
 from assay.results.document import Metric

@@ -12,7 +12,6 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from assay.attacks.balls import BALLS
 from assay.attacks.curve import bisect
 from assay.attacks.ensemble import at_size
 from assay.attacks.images import AttackedImages, AttackResult, Model
@@ -22,6 +21,7 @@ from assay.attacks.pool import fills_passes
 from assay.attacks.probe import retry_blind
 from assay.attacks.run import RadiusResult, least_likely_targets, run_at_radii, run_attack
 from assay.attacks.settings import AttackSettings, Norm, Targeted
+from assay.common.balls import BALLS
 from assay.tasks.adversarial.batch import CleanBatch
 from assay.tasks.adversarial.demands import source_model
 

@@ -10,8 +10,8 @@ from assay.attacks.methods import Attack
 from assay.attacks.settings import AttackSettings, Norm, check_success
 from assay.common.errors import UserError
 from assay.common.fields import IDENTITY, Rational
-from assay.specs.task_spec import TaskSpec
 from assay.tasks.shared.own_answers import Labels, as_agreement
+from assay.tasks.task_spec import TaskSpec
 
 MetricName = Literal["robust_accuracy", "robust_accuracy_of_correct", "worst_case", "median_eps"]
 Curve = Literal["each", "ascending", "bisect", "exact"]
@@ -125,7 +125,7 @@ class AdversarialSpec(TaskSpec):
     )
 
     def metric_keys(self) -> tuple[str, ...]:
-        """See :meth:`assay.specs.task_spec.TaskSpec.metric_keys`."""
+        """See :meth:`assay.tasks.task_spec.TaskSpec.metric_keys`."""
         series = [*(attack.series for attack in self.attacks), "worst"]
         wanted = [name for name in ("robust_accuracy", "robust_accuracy_of_correct") if name in self.metrics]
         keys = [HEADLINE, "worst:curve_area", "worst:stands_at_largest"]

@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from assay.common.fields import IDENTITY, RUNTIME, Rational
 from assay.common.validation import StrictModel
-from assay.specs.task_spec import TaskSpec
+from assay.tasks.task_spec import TaskSpec
 
 Pool = Literal["max", "mean"]
 ModelNames = tuple[Annotated[str, Field(min_length=1)], ...]
@@ -83,7 +83,7 @@ class ConsistencySpec(TaskSpec):
     adversarial_data: Annotated[str | None, RUNTIME] = None
 
     def metric_keys(self) -> tuple[str, ...]:
-        """See :meth:`assay.specs.task_spec.TaskSpec.metric_keys`."""
+        """See :meth:`assay.tasks.task_spec.TaskSpec.metric_keys`."""
         figures = (HEADLINE, "excess_gap", "excess_adv", "consis", "consis_adv")
         return (*figures, *(f"{figure}@{sigma}" for figure in figures for sigma in self.sigmas))
 

@@ -6,8 +6,8 @@ from pydantic import Field, model_validator
 
 from assay.common.fields import IDENTITY
 from assay.data.corrupting.names import CORRUPTIONS, SEVERITIES, Settings, unknown_corruption
-from assay.specs.task_spec import TaskSpec
 from assay.tasks.shared.own_answers import Labels, as_agreement
+from assay.tasks.task_spec import TaskSpec
 
 Pictures = Literal["made", "published", "plain"]
 ArgMax = Literal["all", "subset"]
@@ -110,7 +110,7 @@ class CorruptionsSpec(TaskSpec):
         return tuple(name for name in self.corruptions if name in ALEXNET_ERRORS and name not in left_out)
 
     def metric_keys(self) -> tuple[str, ...]:
-        """See :meth:`assay.specs.task_spec.TaskSpec.metric_keys`."""
+        """See :meth:`assay.tasks.task_spec.TaskSpec.metric_keys`."""
         keys = [HEADLINE]
         if self.pictures == "plain":
             return tuple(keys)

@@ -9,11 +9,11 @@ from assay.common.errors import UserError
 from assay.common.fields import IDENTITY, RUNTIME
 from assay.common.validation import StrictModel
 from assay.data.corrupting.corruption import Corruption
-from assay.specs.task_spec import TaskSpec
 from assay.tasks.srvr.domain import Domain
 from assay.tasks.srvr.maps import GridAxis, grid_axis
 from assay.tasks.srvr.parameters import MESH_RADIUS, find_parameters
 from assay.tasks.srvr.regions import RegionSettings
+from assay.tasks.task_spec import TaskSpec
 
 CALIBRATED = "srvr_calibrated"
 """The figure that ranks: SRVR of scores after temperature scaling, on circles where the spec has any."""
@@ -154,7 +154,7 @@ class SrvrSpec(TaskSpec):
         return replace(self.domain, periodic=self.periodic)
 
     def metric_keys(self) -> tuple[str, ...]:
-        """See :meth:`assay.specs.task_spec.TaskSpec.metric_keys`."""
+        """See :meth:`assay.tasks.task_spec.TaskSpec.metric_keys`."""
         methods = [method.method for method in self.methods]
         series = [CALIBRATED, "srvr"] if self.labelled else ["srvr"]
         keys = [*series, *(f"{one}:{method}" for one in series for method in methods)]

@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from assay.common.fields import IDENTITY
 from assay.common.validation import StrictModel
-from assay.specs.task_spec import TaskSpec
+from assay.tasks.task_spec import TaskSpec
 
 Combination = Annotated[tuple[str, ...], Field(min_length=1, max_length=3)]
 WITHIN_QUARTER = "attention_within_quarter"
@@ -114,7 +114,7 @@ class VerificationSpec(TaskSpec):
         return self
 
     def metric_keys(self) -> tuple[str, ...]:
-        """See :meth:`assay.specs.task_spec.TaskSpec.metric_keys`; of ``auto``, the keys of the verifier that ran."""
+        """See :meth:`assay.tasks.task_spec.TaskSpec.metric_keys`; of ``auto``, the keys of the verifier that ran."""
         properties = [property_name(delta) for delta in (*self.deltas, None)]
         figures: list[str] = []
         if self.verifier != "search":

@@ -8,10 +8,10 @@ from assay.common.errors import UserError
 from assay.common.resources import shipped_folder
 from assay.data.manifest import load_manifest
 from assay.models.zoo import label_space_of, registry
-from assay.specs.task_spec import shipped_specs
-from assay.specs.tracks import Scale, load_track, read_track, shipped_tracks, track_of
 from assay.tasks.families import families, family, load_spec, read_spec
 from assay.tasks.srvr.shapes import list_shapes, load_shapes
+from assay.tasks.task_spec import shipped_specs
+from assay.tasks.tracks import Scale, load_track, read_track, shipped_tracks, track_of
 
 EVERY = [(name, scale) for name in shipped_tracks() for scale in Scale]
 

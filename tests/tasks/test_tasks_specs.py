@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from assay.common.errors import UserError
 from assay.common.fields import IDENTITY, RUNTIME, StepSize, field_sides, parse_rational
-from assay.specs.task_spec import shipped_specs
 from assay.tasks.families import families, family, load_spec, read_spec
+from assay.tasks.task_spec import shipped_specs
 from spec_classes import models_within
 
 SPECS = models_within(*(family(name).spec_type for name in families()))

@@ -11,9 +11,8 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from assay.attacks.l1_ball import L1Ball
-from assay.attacks.settings import Norm
 from assay.common import randomness
+from assay.common.l1_ball import L1Ball
 
 
 class Ball(Protocol):
@@ -87,7 +86,8 @@ class L2Ball:
         return difference.flatten(1).square().sum(dim=1).sqrt()
 
 
-BALLS: dict[Norm, Ball] = {"linf": LinfBall(), "l2": L2Ball(), "l1": L1Ball()}
+BALLS: dict[str, Ball] = {"linf": LinfBall(), "l2": L2Ball(), "l1": L1Ball()}
+"""By the name of the norm."""
 
 
 def unit_(gradient: Tensor, order: int) -> Tensor:

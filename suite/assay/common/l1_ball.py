@@ -17,7 +17,7 @@ _EXACT = 1e-12  # of the radius
 
 @dataclass(frozen=True)
 class L1Ball:
-    """The L1 ball; see :class:`assay.attacks.balls.Ball` for what its methods do."""
+    """The L1 ball; see :class:`assay.common.balls.Ball` for what its methods do."""
 
     def project_(self, adversarial: Tensor, images: Tensor, eps: Tensor) -> Tensor:
         """Move to the nearest point, in L2, of the ball and the box together (section 2.2, equation 5).

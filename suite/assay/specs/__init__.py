@@ -1,1 +1,0 @@
-"""Specs: what a task asks, and which tasks make a track."""
