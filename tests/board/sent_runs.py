@@ -15,7 +15,7 @@ from assay.runner.jobs import JobRequest
 from assay.runner.plan import plan_jobs
 from assay.runner.run import run_jobs
 from assay.runner.store import RunFolder
-from assay.tasks.adversarial.pictures import png_name
+from assay.tasks.adversarial.figures import png_name
 from assay.tasks.base import Record
 from assay.tasks.shared.png import png_bytes, read_png
 from few_digits import MANIFEST

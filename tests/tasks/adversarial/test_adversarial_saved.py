@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from assay.tasks.adversarial.pictures import rounded
+from assay.tasks.adversarial.figures import rounded
 from assay.tasks.shared.png import png_bytes, read_png
 
 MODEL = "digits_models:linear"

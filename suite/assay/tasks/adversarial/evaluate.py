@@ -15,9 +15,16 @@ from assay.attacks.losses import in_top
 from assay.attacks.probe import black_box_probe
 from assay.data.dataset import Dataset
 from assay.models.loaded import LoadedModel
-from assay.tasks.adversarial.batch import CleanBatch, certainty, clean_checks, dynamic, load_batch
-from assay.tasks.adversarial.levels import EachLevel, ScoredImages, levels_of, norm_of, targets_of
-from assay.tasks.adversarial.pictures import png_name, rounded, sheet_name, sheet_png
+from assay.tasks.adversarial.batch import (
+    CleanBatch,
+    ScoredImages,
+    certainty,
+    clean_checks,
+    dynamic,
+    load_batch,
+)
+from assay.tasks.adversarial.figures import png_name, rounded, sheet_name, sheet_png
+from assay.tasks.adversarial.levels import EachLevel, levels_of, norm_of, targets_of
 from assay.tasks.adversarial.proofs import ProofsFirst, certificates
 from assay.tasks.adversarial.spec import AdversarialSpec
 from assay.tasks.base import Record, RunContext, Unit

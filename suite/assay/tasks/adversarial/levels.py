@@ -22,73 +22,11 @@ from assay.attacks.probe import retry_blind
 from assay.attacks.run import RadiusResult, least_likely_targets, run_at_radii, run_attack
 from assay.attacks.settings import AttackSettings, Norm, Targeted
 from assay.common.balls import BALLS
-from assay.tasks.adversarial.batch import CleanBatch
+from assay.tasks.adversarial.batch import CleanBatch, ScoredImages
 from assay.tasks.adversarial.demands import source_model
 
 _STEPS_OF_EXACT = 256  # radii of equal distance up to the largest, among which the nearest image is searched
 _TOLERANCE = 1e-6  # pixel units: a distance that is measured may exceed the radius that it was found at
-
-
-@dataclass(frozen=True)
-class ScoredImages:
-    """What an attack at one radius made of a batch's N images.
-
-    Attributes:
-        images: (N, C, H, W), the clean image where none was made.
-        logits: (N, K), of a fresh pass over ``images``.
-        claimed: (N,) bool: the attack says that it succeeded.
-        steps: (N,) int64, gradient steps (black-box: queries) at this radius.
-        zero_gradient: (N,) bool: it failed, and was blind at some step.
-        retried: (N,) bool: its loss was flat, so that it was made again with the logit margin.
-        carried: (N,) bool: taken from a smaller radius, or from an attack before.
-        passes: (N, 2) int64, forward passes (a black box's queries) and backward passes at this radius; 0 where
-            foolbox's loops made it.
-        nearest: (N,) float64, the distance of the nearest adversarial image at any radius, infinite where none was
-            found; None for attacks that do not look for it.
-    """
-
-    images: Tensor
-    logits: Tensor
-    claimed: Tensor
-    steps: Tensor
-    zero_gradient: Tensor
-    retried: Tensor
-    carried: Tensor
-    passes: Tensor
-    nearest: Tensor | None = None
-
-    @classmethod
-    def of_clean(cls, batch: CleanBatch) -> "ScoredImages":
-        """No attack at all; the images are scored again, which a radius of 0 is held against."""
-        no = torch.zeros_like(batch.correct)
-        return cls(
-            batch.images,
-            batch.fresh_logits(batch.images),
-            no,
-            no.long(),
-            no,
-            no,
-            no,
-            no.long()[:, None].repeat(1, 2),
-        )
-
-    def fell(self, batch: CleanBatch) -> Tensor:
-        """(N,) bool: classified correctly before, and no longer."""
-        return batch.correct & ~batch.right(self.logits)
-
-    def with_carried(self, rows: Tensor, earlier: "ScoredImages") -> "ScoredImages":
-        """These, with the marked rows' images and logits taken from ``earlier``; they cost nothing."""
-        wide = rows.view(-1, 1, 1, 1)
-        return ScoredImages(
-            images=torch.where(wide, earlier.images, self.images),
-            logits=torch.where(rows[:, None], earlier.logits, self.logits),
-            claimed=torch.where(rows, earlier.claimed, self.claimed),
-            steps=self.steps.masked_fill(rows, 0),
-            zero_gradient=self.zero_gradient & ~rows,
-            retried=self.retried & ~rows,
-            carried=self.carried | rows,
-            passes=self.passes.masked_fill(rows[:, None], 0),
-        )
 
 
 class Levels(Protocol):

@@ -17,8 +17,8 @@ from assay.attacks.methods import attack_of
 from assay.attacks.relu_graph import ReluGraph, chain_of, relu_graph_of
 from assay.attacks.settings import Norm
 from assay.common.errors import UserError
-from assay.tasks.adversarial.batch import CleanBatch
-from assay.tasks.adversarial.levels import Ascending, EachLevel, ScoredImages
+from assay.tasks.adversarial.batch import CleanBatch, ScoredImages
+from assay.tasks.adversarial.levels import Ascending, EachLevel
 
 _ROUNDING = 1e-4  # of the largest logit, whatever its unit: what is left for float32 sums
 CLOSED_FORM, RELAXATION = "closed form", "linear relaxation"

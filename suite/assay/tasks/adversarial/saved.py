@@ -1,7 +1,7 @@
 """Saved adversarial images, looked at again: those of a run of one's own, and those of a submission.
 
 A picture proves what the network answers on it, and that it lies where it should. That no worse picture exists is
-beyond it: for that there is :mod:`assay.tasks.adversarial.spot`. Nothing here runs any attack.
+beyond it: for that there is :mod:`assay.tasks.adversarial.counterexamples`. Nothing here runs any attack.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +16,7 @@ from assay.attacks.settings import AttackSettings
 from assay.common.errors import UserError
 from assay.models.check import check_logits
 from assay.models.loaded import LoadedModel
-from assay.tasks.adversarial.pictures import png_name
+from assay.tasks.adversarial.figures import png_name
 from assay.tasks.adversarial.records import proved
 from assay.tasks.adversarial.spec import AdversarialSpec
 from assay.tasks.base import Record, clean_records

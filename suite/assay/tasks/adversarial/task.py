@@ -47,22 +47,22 @@ class SavedPictures(Witness[AdversarialSpec]):
         return look(sent)
 
     def spot_check(self, sent: SentRecords[AdversarialSpec], rank_by: str, seed: str) -> SpotFinding | None:
-        """See :func:`assay.tasks.adversarial.spot.spot_check`."""
-        from assay.tasks.adversarial.spot import spot_check
+        """See :func:`assay.tasks.adversarial.counterexamples.spot_check`."""
+        from assay.tasks.adversarial.counterexamples import spot_check
 
         return spot_check(sent, rank_by, seed)
 
     def challenge(self, sent: SentRecords[AdversarialSpec]) -> Mapping[str, float]:
-        """See :func:`assay.tasks.adversarial.challenge.distances`."""
-        from assay.tasks.adversarial.challenge import distances
+        """See :func:`assay.tasks.adversarial.counterexamples.distances`."""
+        from assay.tasks.adversarial.counterexamples import distances
 
         return distances(sent)
 
     def lowered(
         self, spec: AdversarialSpec, records: Sequence[Record], found: Mapping[str, float]
     ) -> tuple[Sequence[Metric], Sequence[str]]:
-        """See :func:`assay.tasks.adversarial.challenge.lowered`."""
-        from assay.tasks.adversarial.challenge import lowered
+        """See :func:`assay.tasks.adversarial.counterexamples.lowered`."""
+        from assay.tasks.adversarial.counterexamples import lowered
 
         return lowered(spec, records, found)
 
