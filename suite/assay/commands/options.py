@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 
@@ -15,9 +15,7 @@ from assay.tasks.families import SWITCHES, families, option_of
 from assay.tasks.task_spec import shipped_specs
 from assay.tasks.tracks import Scale, shipped_tracks
 
-if TYPE_CHECKING:
-    pass
-
+Made = TypeVar("Made")
 
 BOARD = Path("leaderboard")
 """The leaderboard's folder, where a checkout has one."""
@@ -152,30 +150,41 @@ Trusted = Annotated[
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress, only the table.")]
 
 
-def with_switches(verb: Callable[..., None]) -> Callable[..., None]:
-    """Give a verb a flag for each switch of the families; it gets the fields that are on as ``switches``."""
+def with_options_of(made: Callable[..., Any], name: str, verb: Callable[..., Made]) -> Callable[..., Made]:
+    """The verb with the options that ``made`` takes in place of its parameter ``name``, which is made of them."""
+    options = [*inspect.signature(made).parameters.values()]
+
+    @functools.wraps(verb)
+    def taking_options(**given: Any) -> Made:
+        own = {option.name: given.pop(option.name) for option in options}
+        return verb(**given, **{name: made(**own)})
+
     shown = inspect.signature(verb)
-    flags = {
-        name: inspect.Parameter(
+    parameters = [
+        each for own in shown.parameters.values() for each in (options if own.name == name else [own])
+    ]
+    taking_options.__signature__ = shown.replace(parameters=parameters)  # type: ignore[attr-defined]
+    taking_options.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return taking_options
+
+
+def with_switches(verb: Callable[..., Made]) -> Callable[..., Made]:
+    """The verb with a flag for each switch of the families; it gets the fields that are on as ``switches``."""
+
+    def switched_on(**flags: bool) -> tuple[str, ...]:
+        return tuple(name for name, on in flags.items() if on)
+
+    flags = [
+        inspect.Parameter(
             name,
             inspect.Parameter.POSITIONAL_OR_KEYWORD,
             default=False,
             annotation=Annotated[bool, typer.Option(option_of(name), help=text)],
         )
         for name, text in SWITCHES.items()
-    }
-
-    @functools.wraps(verb)
-    def taking_flags(**given: Any) -> None:
-        on = tuple(name for name in flags if given.pop(name))
-        verb(**given, switches=on)
-
-    kept = [parameter for name, parameter in shown.parameters.items() if name != "switches"]
-    taking_flags.__signature__ = shown.replace(parameters=[*kept, *flags.values()])  # type: ignore[attr-defined]
-    taking_flags.__annotations__ = {
-        parameter.name: parameter.annotation for parameter in (*kept, *flags.values())
-    }
-    return taking_flags
+    ]
+    switched_on.__signature__ = inspect.Signature(flags)  # type: ignore[attr-defined]
+    return with_options_of(switched_on, "switches", verb)
 
 
 def pasted(command: str, folder: Path) -> str:

@@ -1,13 +1,33 @@
 """What a user asked for, taken apart into one request a model and task."""
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from assay.commands.options import Dtype
+from assay.commands.options import (
+    BatchSize,
+    ChannelsLast,
+    DataRoots,
+    Draws,
+    Dtype,
+    Dtypes,
+    Limit,
+    Models,
+    Name,
+    OwnData,
+    Settings,
+    Tasks,
+    Tf32,
+    Threads,
+    Tracks,
+    Trusted,
+    Weights,
+    with_options_of,
+    with_switches,
+)  # fmt: skip
 from assay.commands.requested_models import RequestedModel, asked_models, checked_name
 from assay.common.errors import UserError
 from assay.data.draw import Draw
@@ -120,6 +140,38 @@ class RunOptions:
             hint = like_a_known(space) or "name tasks with --task"
             raise UserError(f"model {model.model!r}: there is no track of its label space {space!r}; {hint}")
         return found[1].at(self.scale).tasks
+
+
+@with_switches
+def asked_options(
+    task: Tasks = None,
+    track: Tracks = None,
+    model: Models = None,
+    name: Name = None,
+    weights: Weights = None,
+    setting: Settings = None,
+    limit: Limit = None,
+    draw: Draws = Draw.BALANCED,
+    dtype: Dtypes = Dtype.FLOAT32,
+    tf32: Tf32 = False,
+    channels_last: ChannelsLast = False,
+    threads: Threads = 1,
+    batch_size: BatchSize = "auto",
+    data: OwnData = None,
+    data_root: DataRoots = None,
+    switches: Sequence[str] = (),
+    trust: Trusted = None,
+) -> RunOptions:
+    """What the options that `run` and `plan` share ask for; the scale is each verb's own."""
+    return RunOptions(
+        task or (), model or (), weights, limit, dtype, tf32, threads, batch_size, data_root or (), switches, data,
+        trust or (), track or (), name=name, settings=setting or (), draw=draw, channels_last=channels_last,
+    )  # fmt: skip
+
+
+def with_asked_options(verb: Callable[..., None]) -> Callable[..., None]:
+    """The verb with these options; it gets what they ask for as ``asked``."""
+    return with_options_of(asked_options, "asked", verb)
 
 
 def like_a_known(label_space: str) -> str:

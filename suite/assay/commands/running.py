@@ -19,38 +19,11 @@ from assay.commands.around_a_run import (
     say_board,
     say_remarks,
 )
-from assay.commands.options import (
-    BOARD,
-    BatchSize,
-    ChannelsLast,
-    DataRoots,
-    Devices,
-    Draws,
-    Dtype,
-    Dtypes,
-    Limit,
-    Models,
-    Name,
-    OwnData,
-    Quiet,
-    Settings,
-    SkipUnavailable,
-    Tasks,
-    Tf32,
-    Threads,
-    Tracks,
-    TrackScales,
-    Trusted,
-    Weights,
-    devices,
-    pasted,
-    with_switches,
-)  # fmt: skip
+from assay.commands.options import BOARD, Devices, Quiet, SkipUnavailable, TrackScales, devices, pasted
 from assay.commands.papers import ScaleOption, print_plan
-from assay.commands.run_options import RunOptions
+from assay.commands.run_options import RunOptions, with_asked_options
 from assay.common.errors import UserError
 from assay.common.shown import on_one_line
-from assay.data.draw import Draw
 from assay.tasks.tracks import Scale
 
 app = typer.Typer()
@@ -84,16 +57,11 @@ Out = Annotated[Path, typer.Option("--out", help="The run's folder; a run that i
 @app.command(
     epilog="Example: assay run --model efficientnet_lite0 --task adversarial/imagenet20 --out out/first --limit 5"
 )
-@with_switches
+@with_asked_options
 def run(
     out: Out,
-    task: Tasks = None,
-    track: Tracks = None,
+    asked: RunOptions,
     scale: TrackScales = Scale.EMBEDDED,
-    model: Models = None,
-    name: Name = None,
-    weights: Weights = None,
-    setting: Settings = None,
     skip_unavailable: SkipUnavailable = False,
     plan: Annotated[
         Path | None,
@@ -103,17 +71,6 @@ def run(
             "your own are named again.",
         ),
     ] = None,
-    limit: Limit = None,
-    draw: Draws = Draw.BALANCED,
-    dtype: Dtypes = Dtype.FLOAT32,
-    tf32: Tf32 = False,
-    channels_last: ChannelsLast = False,
-    threads: Threads = 1,
-    batch_size: BatchSize = "auto",
-    data: OwnData = None,
-    data_root: DataRoots = None,
-    switches: Sequence[str] = (),
-    trust: Trusted = None,
     device: Devices = "auto",
     executor: Annotated[
         ExecutorName,
@@ -160,10 +117,7 @@ def run(
     # This machine only plans; the GPUs are those of the cluster.
     on_cluster = executor is ExecutorName.RAY
     chosen = ["cpu"] if on_cluster else devices(device)
-    asked = RunOptions(
-        task or (), model or (), weights, limit, dtype, tf32, threads, batch_size,
-        data_root or (), switches, data, trust or (), track or (), scale, name, setting or (), draw, channels_last,
-    )  # fmt: skip
+    asked = replace(asked, scale=scale)
     part = Shard.parse(shard)
     places = (device,) if on_cluster else tuple(chosen)
     choice = Choice(executor.value, places, workers, address, Limits(unit_timeout, chunk_timeout))
@@ -237,26 +191,10 @@ def status(
 
 
 @app.command(epilog="Example: assay plan --model efficientnet_lite0 --task adversarial/imagenet20")
-@with_switches
+@with_asked_options
 def plan(
-    task: Tasks = None,
-    track: Tracks = None,
-    model: Models = None,
-    name: Name = None,
-    weights: Weights = None,
-    setting: Settings = None,
+    asked: RunOptions,
     skip_unavailable: SkipUnavailable = False,
-    limit: Limit = None,
-    draw: Draws = Draw.BALANCED,
-    dtype: Dtypes = Dtype.FLOAT32,
-    tf32: Tf32 = False,
-    channels_last: ChannelsLast = False,
-    threads: Threads = 1,
-    batch_size: BatchSize = "auto",
-    data: OwnData = None,
-    data_root: DataRoots = None,
-    switches: Sequence[str] = (),
-    trust: Trusted = None,
     device: Devices = "cpu",
     out: Annotated[
         Path | None,
@@ -279,15 +217,10 @@ def plan(
     from assay.runner.plan import plan_jobs, survey
     from assay.runner.planfile import plan_document, plan_table
 
-    asked = RunOptions(
-        task or (), model or (), weights, limit, dtype, tf32, threads, batch_size,
-        data_root or (), switches, data, trust or (), track or (), name=name, settings=setting or (), draw=draw,
-        channels_last=channels_last,
-    )  # fmt: skip
     if paper is not None:
-        if asked != RunOptions(data_roots=data_root or ()) or as_json:
+        if asked != RunOptions(data_roots=asked.data_roots) or as_json:
             raise UserError("--paper: goes with --scale, --out, --data-root and --device alone")
-        print_plan(paper, _scale_of(scale, ScaleOption, ScaleOption.SMOKE), out, data_root, device)
+        print_plan(paper, _scale_of(scale, ScaleOption, ScaleOption.SMOKE), out, asked.data_roots, device)
         return
     asked = replace(asked, scale=_scale_of(scale, Scale, Scale.EMBEDDED))
     chosen = devices(device)[0] if device != "cpu" else "cpu"
