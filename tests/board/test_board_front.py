@@ -9,6 +9,7 @@ from assay.board.site.overview import ShownTrack
 from assay.board.site.studies import studies
 from assay.board.study.trainings import LEAST_SEEDS, REGULAR, NetworkFigure, SweepMember, moves, training_of
 from assay.board.submissions.register import AdmittedTask
+from assay.models.trained import StatedTraining
 from assay.training.recipe_files import load_recipe, shipped_recipes
 
 DATA = "d" * 64
@@ -146,6 +147,6 @@ def test_every_regular_recipe_is_called_so():
     for name in shipped_recipes():
         recipe = load_recipe(name)
         if recipe.method.name == "regular" and "munakata" not in name:
-            found = training_of(f"trained by Assay: {recipe.title} (recipe, data {DATA})")
+            found = training_of(str(StatedTraining(recipe.title, DATA, None)))
             assert found is not None
             assert found.method == REGULAR, name

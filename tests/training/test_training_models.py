@@ -11,7 +11,7 @@ from training_recipes import recipe
 from assay.common.errors import UserError
 from assay.models.architectures import ARCHITECTURES, build, trains_on_one
 from assay.models.piecewise import is_piecewise_linear
-from assay.models.trained import read_card
+from assay.models.trained import StatedTraining, read_card
 from assay.models.zoo import load_model
 from assay.training.train import train
 from tasks.srvr import three_shapes
@@ -30,9 +30,18 @@ def test_a_trained_network_is_a_zoo_entry(trained):
     model = load_model(trained.model)
     assert model.info.name == "trained:mine"
     assert model.info.weights_sha256 == trained.card.weights_sha256
-    assert trained.card.recipe_sha256 in model.info.source
+    assert StatedTraining.read(model.info.source) == StatedTraining(
+        trained.card.title, trained.card.data_sha256, trained.card.recipe_sha256
+    )
     assert model.info.label_space == "digits"
     assert model.info.piecewise_linear
+
+
+@pytest.mark.parametrize("seed", [None, "a" * 64])
+def test_what_is_stated_of_a_training_is_read_back(seed):
+    stated = StatedTraining("TRADES, 5,000 images (of two kinds)", "d" * 64, seed)
+    assert StatedTraining.read(str(stated)) == stated
+    assert StatedTraining.read(f"{stated}.") is None
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -19,6 +21,36 @@ CARD_FILE = "model.yaml"
 TRAINED_ON_FILE = "trained_on.txt"
 
 Hash = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+@dataclass(frozen=True)
+class StatedTraining:
+    """What the ``source`` of a trained network's card says of its training; ``str`` writes it, :meth:`read` reads it.
+
+    Attributes:
+        title: the recipe's.
+        data_sha256: of training and test images and how they were chosen.
+        recipe_sha256: of the recipe's identity, its seed included; None where networks of all seeds are meant.
+    """
+
+    title: str
+    data_sha256: str
+    recipe_sha256: str | None
+
+    def __str__(self) -> str:
+        recipe = "recipe" if self.recipe_sha256 is None else f"recipe {self.recipe_sha256}"
+        return f"trained by Assay: {self.title} ({recipe}, data {self.data_sha256})"
+
+    @classmethod
+    def read(cls, source: str) -> StatedTraining | None:
+        """What a source says; None where Assay did not train the network."""
+        found = _SOURCE.fullmatch(source)
+        return None if found is None else cls(found["title"], found["data"], found["recipe"])
+
+
+_SOURCE = re.compile(
+    r"trained by Assay: (?P<title>.+) \(recipe( (?P<recipe>[0-9a-f]{64}))?, data (?P<data>[0-9a-f]{64})\)"
+)
 
 
 class TrainedCard(StrictModel):
@@ -89,7 +121,7 @@ class TrainedCard(StrictModel):
         data = found if isinstance(found, str) else "its recipe's data"
         return Card(
             name=name,
-            source=f"trained by Assay: {self.title} (recipe {self.recipe_sha256}, data {self.data_sha256})",
+            source=str(StatedTraining(self.title, self.data_sha256, self.recipe_sha256)),
             licence="unstated",
             architecture=self.architecture,
             label_space=self.label_space,

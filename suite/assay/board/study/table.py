@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,12 +9,12 @@ from statistics import fmean
 from typing import Literal
 
 from assay.common.errors import UserError
+from assay.models.trained import StatedTraining
 from assay.results.document import Metric, ResultDocument, Status
 from assay.tasks.families import family
 from assay.tasks.tracks import Scale, Track
 
 CLEAN, ALIGNMENT = "clean_accuracy", "alignment"
-_RECIPE = re.compile(r"recipe [0-9a-f]{64}")  # of a trained network's source; its seed is in it
 
 
 @dataclass(frozen=True)
@@ -114,7 +113,8 @@ def cluster_of(source: str, weights_sha256: str) -> str:
         source: as its card has it.
         weights_sha256: of its weights.
     """
-    return _RECIPE.sub("recipe", source) if _RECIPE.search(source) else weights_sha256
+    training = StatedTraining.read(source)
+    return weights_sha256 if training is None else str(replace(training, recipe_sha256=None))
 
 
 def study_table(

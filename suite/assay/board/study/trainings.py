@@ -6,13 +6,13 @@ Recipes that differ in the method alone share their base title and their trainin
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
 from statistics import fmean, variance
 
 from assay.board.study.association import SIGNIFICANT, corrected
+from assay.models.trained import StatedTraining
 
 REGULAR = "Regular training"
 """How every recipe of the method ``regular`` is called."""
@@ -20,9 +20,6 @@ REGULAR = "Regular training"
 LEAST_SEEDS = 3
 """Fewer networks of a training do not tell it from the luck of a seed."""
 
-_CLUSTER = re.compile(
-    r"trained by Assay: (?P<method>.+?), (?P<base>.+) \(recipe, data (?P<data>[0-9a-f]{64})\)"
-)
 _REACH = 1.96  # standard errors in half a 95 % interval
 
 
@@ -73,8 +70,9 @@ class Move:
 
 def training_of(cluster: str) -> SweepMember | None:
     """The training that a cluster of :func:`assay.board.study.table.cluster_of` is of; None where it is of none."""
-    found = _CLUSTER.fullmatch(cluster)
-    return SweepMember(found["method"], found["base"], found["data"]) if found else None
+    training = StatedTraining.read(cluster)
+    method, _, base = training.title.partition(", ") if training else ("", "", "")
+    return SweepMember(method, base, training.data_sha256) if training and base else None
 
 
 def moves(figures: Mapping[str, Mapping[SweepMember, Sequence[NetworkFigure]]]) -> list[Move]:
