@@ -24,12 +24,12 @@ LOADS_AS_NAMED = {
     "models/subject.py:open_subject": "an argument of `assay doctor`",
     "commands/verification.py:verify": "`assay verify --model`",
     "tasks/adversarial/demands.py:source_model": "with_sources, which every job's data go through, looks before",
-    "papers/alignments.py:_computed": "a network of a shipped paper, or one that the reproduction trained",
+    "papers/kept.py:_alignment": "a network of a shipped paper, or one that the reproduction trained",
 }
 MAKES_REQUESTS = {
     "commands/run_options.py:requests": "`--model`, or the default of a spec that ships",
     "api/evaluation.py:evaluate": "the caller's own argument",
-    "papers/plan.py:_request": "as papers/alignments.py",
+    "papers/plan.py:_request": "as papers/kept.py",
     "board/submissions/tiers.py:rerun": "model_of, after require_trusted",
     "commands/board.py:rerun": "model_of, after require_trusted",
     "board/submissions/build.py:canonical_result": "for its command's text alone",

@@ -96,7 +96,7 @@ def outcome(tmp_path):
     }
     own = Figure("c", "Accuracy under attack", "over eps", "plotly", OWN_CHART)
     figures = dict.fromkeys(results, (own,))
-    return PaperOutcome(plan, measured, judge_all(plan.paper.claims, measured), results, figures)
+    return PaperOutcome(plan, measured, judge_all(plan.paper.claims, measured), results, figures, {})
 
 
 @pytest.fixture

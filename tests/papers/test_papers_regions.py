@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from assay.papers.archive import figures_of, shape_values
+from assay.papers.kept import figures_of, shape_values
 from assay.papers.measure import over_shapes
 from assay.papers.spec.measurements import RegionsMeasurement
 from assay.tasks.srvr.task import TASK

@@ -262,12 +262,12 @@ def test_a_failed_guard_casts_doubt_and_a_partial_result_is_none(done):
     outcome, _ = done
     guard = Guard(name="g", passed=False, detail="seen")
     marred = {key: result.model_copy(update={"guards": (guard,)}) for key, result in outcome.results.items()}
-    assert measure(outcome.plan, marred)["clean"].doubt == "guard g failed"
+    assert measure(outcome.plan, marred, outcome.jobs)["clean"].doubt == "guard g failed"
     partial = {
         key: result.model_copy(update={"status": Status.PARTIAL, "reason": "2 units failed"})
         for key, result in outcome.results.items()
     }
-    found = measure(outcome.plan, partial)["clean"]
+    found = measure(outcome.plan, partial, outcome.jobs)["clean"]
     assert isinstance(found, MissingValue)
     assert "2 units failed" in found.reason
 
@@ -281,12 +281,12 @@ def test_a_weak_attack_casts_no_doubt_on_clean_accuracy(done):
     marred = {
         key: result.model_copy(update={"guards": guards[:1]}) for key, result in outcome.results.items()
     }
-    found = measure(outcome.plan, marred)
+    found = measure(outcome.plan, marred, outcome.jobs)
     assert (found["clean"].doubt, found["robust"].doubt) == (
         "", "guard black_box_does_not_win failed",
     )  # fmt: skip
     marred = {key: result.model_copy(update={"guards": guards}) for key, result in outcome.results.items()}
-    assert measure(outcome.plan, marred)["clean"].doubt == "guard repeat_agrees failed"
+    assert measure(outcome.plan, marred, outcome.jobs)["clean"].doubt == "guard repeat_agrees failed"
 
 
 def test_seeds_that_agree_keep_the_interval_over_images():

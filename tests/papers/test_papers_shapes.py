@@ -16,34 +16,35 @@ from tasks.srvr.three_shapes import MANIFEST, SPEC
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
-    """A finished run of three shapes, and its result."""
+    """A job of three shapes, and its result."""
     home = tmp_path_factory.mktemp("shapes")
     (home / "three.yaml").write_text(yaml.safe_dump(MANIFEST))
     (home / "t.yaml").write_text(yaml.safe_dump(SPEC))
     jobs = plan_jobs([JobRequest("views_models:brightness", str(home / "t.yaml"))])
     report = write_report(run_jobs(jobs, home / "o", Runtime(InProcess(), say=lambda _: None)))
-    return home / "o", report.results[0]
+    (job,) = report.jobs.values()
+    return job, report.results[0]
 
 
 @pytest.mark.parametrize("name", ["srvr", "srvr:naive", "srvr:OIR_B", "mean_nsm"])
 def test_the_shapes_figures_average_to_the_metric(run, name):
-    folder, result = run
+    job, result = run
     metric = next(each for each in result.metrics if each.name == name)
-    behind = averaged_behind(folder, result, metric)
+    behind = averaged_behind(job, metric)
     assert set(behind) == {"mug", "vase", "chair"}
     assert fmean(behind.values()) == pytest.approx(metric.value)
 
 
 def test_a_shape_has_the_ratio_of_its_class_where_it_is_alone_in_it(run):
-    folder, result = run
+    job, result = run
     metrics = {each.name: each for each in result.metrics}
-    behind = averaged_behind(folder, result, metrics["srvr"])
+    behind = averaged_behind(job, metrics["srvr"])
     assert behind["mug"] == pytest.approx(metrics["srvr:class:mug"].value)
 
 
 def test_other_metrics_have_no_shapes(run):
-    folder, result = run
+    job, result = run
     metrics = {each.name: each for each in result.metrics}
-    assert averaged_behind(folder, result, metrics["shapes_recognised"]) == {}
+    assert averaged_behind(job, metrics["shapes_recognised"]) == {}
     altered = metrics["srvr"].model_copy(update={"value": metrics["srvr"].value + 1})
-    assert averaged_behind(folder, result, altered) == {}
+    assert averaged_behind(job, altered) == {}

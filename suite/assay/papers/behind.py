@@ -2,40 +2,36 @@
 
 from collections.abc import Mapping, Sequence
 from functools import cache
-from pathlib import Path
 from statistics import fmean
 
 from assay.board.submissions.outcomes import Score, unit_scores
-from assay.results.document import Metric, ResultDocument
-from assay.runner.assemble import stored_job
-from assay.runner.store import RunFolder
+from assay.results.document import Metric
+from assay.runner.assemble import StoredJob
 from assay.tasks.base import clean_records
 
 
-def units_behind(run: Path, result: ResultDocument, metrics: Sequence[Metric]) -> dict[str, float]:
+def units_behind(job: StoredJob, metrics: Sequence[Metric]) -> dict[str, float]:
     """The mean score of each image over the metrics; empty where one of them is no mean over all images.
 
     Args:
-        run: the folder of the run that the result is of.
-        result: one of the run's.
-        metrics: of the result: one, or the points of a curve.
+        job: whose result the metrics are of.
+        metrics: one, or the points of a curve.
     """
-    scores = _scores(run, result.job_key, result.model.name, result.task)
+    scores = _scores(job)
     columns = [scores.get(metric.name, {}) for metric in metrics]
     if not columns or any(None in column.values() or set(column) != set(columns[0]) for column in columns):
         return {}
     return {unit: fmean(column[unit] or 0.0 for column in columns) for unit in columns[0]}
 
 
-def averaged_behind(run: Path, result: ResultDocument, metric: Metric) -> Mapping[str, float]:
+def averaged_behind(job: StoredJob, metric: Metric) -> Mapping[str, float]:
     """The figures that a metric averages where those are not the units' (but shapes'); empty for any other metric.
 
     Args:
-        run: the folder of the run that the result is of.
-        result: of any family.
+        job: of any family, whose result the metric is of.
         metric: one of the result's.
     """
-    found = _averaged(run, result.job_key, result.model.name, result.task).get(metric.name, {})
+    found = _averaged(job).get(metric.name, {})
     is_their_mean = (
         bool(found) and metric.value is not None and abs(fmean(found.values()) - metric.value) < 1e-9
     )
@@ -43,24 +39,16 @@ def averaged_behind(run: Path, result: ResultDocument, metric: Metric) -> Mappin
 
 
 @cache
-def _averaged(run: Path, job_key: str, model: str, task: str) -> Mapping[str, Mapping[str, float]]:
+def _averaged(job: StoredJob) -> Mapping[str, Mapping[str, float]]:
     """Computed once per job: it may take long, as where regions are grown again from the stored maps."""
-    del job_key  # what is stored under a name changes with it
-    job = stored_job(RunFolder.existing(run), model, task)
-    if job is None:
-        return {}
     records = clean_records(job.records())
     with job.understood():
         return job.task.averaged(job.spec, records)
 
 
 @cache
-def _scores(run: Path, job_key: str, model: str, task: str) -> Mapping[str, Mapping[str, Score]]:
+def _scores(job: StoredJob) -> Mapping[str, Mapping[str, Score]]:
     """Each metric's score of each image, by name and then by image; metrics that are no means are left out."""
-    del job_key  # what is stored under a name changes with it
-    job = stored_job(RunFolder.existing(run), model, task)
-    if job is None:
-        return {}
     records = clean_records(job.records())
     with job.understood():
         names = [metric.name for metric in job.task.summarise(job.spec, records).metrics]

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from assay.common.errors import UserError
 from assay.papers.claims import ClaimFinding, MeasuredValue, MissingValue, judge_all
-from assay.papers.measure import measure
+from assay.papers.measure import JobName, measure
 from assay.papers.nets import train_missing
 from assay.papers.plan import PaperTask, Reproduction, bullets
 from assay.results.document import ResultDocument
-from assay.runner.assemble import write_report
+from assay.runner.assemble import StoredJob, write_report
 from assay.runner.files import write_atomically
 from assay.runner.lock import exclusive
 from assay.runner.plan import plan_jobs
@@ -25,13 +25,14 @@ KIND = "assay-reproduction"
 
 @dataclass(frozen=True)
 class PaperOutcome:
-    """Everything that a page shows: measurements, verdicts on the claims, results and pictures."""
+    """Everything that a page shows: measurements, verdicts on the claims, results and pictures; and the stored jobs."""
 
     plan: Reproduction
     measured: dict[str, MeasuredValue | MissingValue]
     findings: list[ClaimFinding]
-    results: dict[tuple[str, int | None, str], ResultDocument]
-    figures: dict[tuple[str, int | None, str], tuple[Figure, ...]]
+    results: dict[JobName, ResultDocument]
+    figures: dict[JobName, tuple[Figure, ...]]
+    jobs: dict[JobName, StoredJob]
 
 
 def reproduce(
@@ -54,10 +55,10 @@ def reproduce(
     with _saying_how_to_go_on(plan), exclusive(plan.out, say):
         train_missing(plan.nets, workers, say)
         plan.write_specs()
-        results, figures = _run_tasks(plan, make_runtime)
-        measured = measure(plan, results)
+        results, figures, jobs = _run_tasks(plan, make_runtime)
+        measured = measure(plan, results, jobs)
         findings = judge_all(plan.paper.claims, measured, plan.scale.untested)
-    return PaperOutcome(plan, measured, findings, results, figures)
+    return PaperOutcome(plan, measured, findings, results, figures, jobs)
 
 
 @contextmanager
@@ -106,11 +107,9 @@ def claim_folder(plan: Reproduction) -> None:
 
 def _run_tasks(
     plan: Reproduction, make_runtime: Callable[[], Runtime]
-) -> tuple[
-    dict[tuple[str, int | None, str], ResultDocument], dict[tuple[str, int | None, str], tuple[Figure, ...]]
-]:
-    """Every job, one run per seed; results and pictures by model, seed and task."""
-    results, figures = {}, {}
+) -> tuple[dict[JobName, ResultDocument], dict[JobName, tuple[Figure, ...]], dict[JobName, StoredJob]]:
+    """Every job, one run per seed: results, pictures and what is stored."""
+    results, figures, stored = {}, {}, {}
     runs: dict[Path, list[PaperTask]] = {}
     for work in plan.work:
         runs.setdefault(plan.run_folder(work.seed), []).append(work)
@@ -119,6 +118,7 @@ def _run_tasks(
         report = write_report(run_jobs(jobs, folder, make_runtime()))
         found = {(result.model.name, result.task): result for result in report.results}
         for work, job in zip(members, jobs, strict=True):
-            results[work.model, work.seed, work.task] = found[job.names]
-            figures[work.model, work.seed, work.task] = tuple(report.figures.get(job.names, ()))
-    return results, figures
+            name = work.model, work.seed, work.task
+            results[name], stored[name] = found[job.names], report.jobs[job.names]
+            figures[name] = tuple(report.figures.get(job.names, ()))
+    return results, figures, stored

@@ -8,6 +8,7 @@ from statistics import fmean
 from assay.papers.behind import averaged_behind, units_behind
 from assay.papers.claims import MeasuredValue, MissingValue
 from assay.papers.intervals import half_over_images, student_interval
+from assay.papers.kept import aligned, shape_values
 from assay.papers.plan import ZOO, Reproduction
 from assay.papers.spec.measurements import (
     AlignmentMeasurement,
@@ -18,25 +19,30 @@ from assay.papers.spec.measurements import (
     TrainingMeasurement,
 )
 from assay.results.document import Metric, ResultDocument, Status
+from assay.runner.assemble import StoredJob
 from assay.tasks.families import family
 
 _RANGE = {
     "proportion": (0.0, 1.0), "share of Theta": (0.0, 1.0), "s": (0.0, inf), "pixels": (0.0, inf),
 }  # fmt: skip
 """What a unit's figures can be: an interval reaches no further."""
-Results = Mapping[tuple[str, int | None, str], ResultDocument]
-"""Result documents by model, seed and task, as the paper's file calls them."""
+JobName = tuple[str, int | None, str]
+"""Model, seed and task, as the paper's file calls them."""
+Results = Mapping[JobName, ResultDocument]
+Jobs = Mapping[JobName, StoredJob]
 
 
-def measure(plan: Reproduction, results: Results) -> dict[str, MeasuredValue | MissingValue]:
-    """Every measurement of the scale, by name."""
-    return {name: _measure(plan, each, results) for name, each in plan.measurements.items()}
+def measure(plan: Reproduction, results: Results, jobs: Jobs) -> dict[str, MeasuredValue | MissingValue]:
+    """Every measurement of the scale, by name, from results and the jobs that they are of."""
+    return {name: _measure(plan, each, results, jobs) for name, each in plan.measurements.items()}
 
 
-def _measure(plan: Reproduction, wanted: Measurement, results: Results) -> MeasuredValue | MissingValue:
+def _measure(
+    plan: Reproduction, wanted: Measurement, results: Results, jobs: Jobs
+) -> MeasuredValue | MissingValue:
     match wanted:
         case MetricMeasurement() | CurveMeasurement():
-            return _of_results(plan, wanted, results)
+            return _of_results(plan, wanted, results, jobs)
         case TrainingMeasurement():
             return _training(plan, wanted)
         case AlignmentMeasurement():
@@ -46,24 +52,25 @@ def _measure(plan: Reproduction, wanted: Measurement, results: Results) -> Measu
 
 
 def _of_results(
-    plan: Reproduction, wanted: MetricMeasurement | CurveMeasurement, results: Results
+    plan: Reproduction, wanted: MetricMeasurement | CurveMeasurement, results: Results, jobs: Jobs
 ) -> MeasuredValue | MissingValue:
     def measured(seed: int | None) -> MeasuredValue | MissingValue:
-        result = results[wanted.model, seed, wanted.task]
+        name = wanted.model, seed, wanted.task
+        result, job = results[name], jobs[name]
         found = _of_result(result, wanted)
         if isinstance(found, MissingValue):
             return found
         if seed is ZOO:
-            return _by_shape(plan, result, wanted, found)
-        scores = units_behind(plan.run_folder(seed), result, _points(result, wanted))
+            return _by_shape(result, job, wanted, found)
+        scores = units_behind(job, _points(result, wanted))
         return replace(found, by_unit={unit: (score,) for unit, score in scores.items()})
 
     return _of_every_seed(plan, wanted.model, measured)
 
 
 def _by_shape(
-    plan: Reproduction,
     result: ResultDocument,
+    job: StoredJob,
     wanted: MetricMeasurement | CurveMeasurement,
     found: MeasuredValue,
 ) -> MeasuredValue:
@@ -71,13 +78,11 @@ def _by_shape(
     if isinstance(wanted, CurveMeasurement):
         return found
     metric = next(metric for metric in result.metrics if metric.name == wanted.metric)
-    samples = averaged_behind(plan.run_folder(ZOO), result, metric)
+    samples = averaged_behind(job, metric)
     return replace(found, samples=samples, repeated_over="shapes") if samples else found
 
 
 def _alignment(plan: Reproduction, wanted: AlignmentMeasurement) -> MeasuredValue | MissingValue:
-    from assay.papers.alignments import aligned
-
     return _of_every_seed(plan, wanted.model, lambda seed: aligned(plan, wanted, seed))
 
 
@@ -211,8 +216,6 @@ def _regions(plan: Reproduction, wanted: RegionsMeasurement) -> MeasuredValue | 
     assert what is not None
     if archive is None:
         return MissingValue(f"the authors' archive {what.file} is in no --data-root; to get it: {what.get}")
-    from assay.papers.archive import shape_values
-
     unit = "" if wanted.quantity in ("mean_nsm", "traps") else "%"
     kept = plan.out / "archive.json"
     return over_shapes(shape_values(family(what.family), archive, kept, wanted), unit)

@@ -30,7 +30,7 @@ TIME_COLUMNS = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class StoredJob:
     """A job as it lies in a run's folder."""
 
@@ -158,15 +158,16 @@ def stored_job(folder: RunFolder, model: str, task: str) -> StoredJob | None:
 
 @dataclass(frozen=True)
 class Report:
-    """What ``report`` wrote and read."""
+    """What ``report`` wrote and read; figures and jobs by (model, task)."""
 
     results: tuple[ResultDocument, ...]
-    figures: Mapping[tuple[str, str], Sequence[Figure]]  # by (model, task)
+    figures: Mapping[tuple[str, str], Sequence[Figure]]
+    jobs: Mapping[tuple[str, str], StoredJob]
 
 
 def write_report(folder: RunFolder) -> Report:
     """Write every result document, ``results.csv`` and ``times.csv`` from what is stored."""
-    results, figures, times = [], {}, []
+    results, figures, jobs, times = [], {}, {}, []
     for job in stored_jobs(folder):
         records = job.records()
         result = job.result(records)
@@ -175,11 +176,11 @@ def write_report(folder: RunFolder) -> Report:
         good = clean_records(records)
         with job.understood():
             drawn = tuple(job.task.figures(job.spec, good)) if good else ()
-        figures[result.model.name, result.task] = drawn
+        figures[result.model.name, result.task], jobs[result.model.name, result.task] = drawn, job
         times.append(_time_row(result, job.store))
     write_atomically(folder.path / "results.csv", results_csv(results))
     write_atomically(folder.path / "times.csv", csv_text(TIME_COLUMNS, times))
-    return Report(tuple(results), figures)
+    return Report(tuple(results), figures, jobs)
 
 
 def _time_row(result: ResultDocument, store: JobStore) -> dict[str, Any]:
