@@ -66,6 +66,16 @@ def test_what_a_reader_must_not_overlook_stands_in_the_line(changes, said):
     assert said in lines_of([document(**changes)])[1]
 
 
+def test_on_a_narrow_terminal_nothing_that_a_reader_must_know_is_cut():
+    guards = (Guard(name="gradient_not_zero", passed=False, detail="d"),)
+    results = [of("a", guards=guards)]
+    background = Background(meanings=[("adversarial", "adversarial: what stands under attack.")])
+    narrow = card(results, background, PLACES, 60)
+    assert max(map(len, narrow.splitlines())) <= 60
+    assert narrow.split() == card(results, background, PLACES).split()
+    assert "gradient_not_zero" in narrow
+
+
 def test_a_demonstration_shows_its_reason_and_no_figure():
     line = lines_of([document()], demonstrations={"adversarial/t": "too few images"})[1]
     assert "demonstration: too few images" in line

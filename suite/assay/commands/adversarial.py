@@ -44,8 +44,7 @@ def _verify(directory: Path, job: "StoredJob", typed: tuple[str | None, Path | N
 
     ``typed`` are the network's name and checkpoint as the user gave them: anybody may have made the run.
     """
-    from tabulate import tabulate
-
+    from assay.common.tables import text_table
     from assay.models.foreign import NamePolicy, load_named
     from assay.tasks.adversarial.saved import verify
 
@@ -63,5 +62,5 @@ def _verify(directory: Path, job: "StoredJob", typed: tuple[str | None, Path | N
         for each in verified
     ]  # fmt: skip
     columns = ["attack", "eps", "images", "accuracy stored (8 bit)", "accuracy now", "images that differ"]
-    print(tabulate(rows, headers=columns, tablefmt="simple"))
+    print(text_table(rows, headers=columns))
     return sum(len(each.differing) for each in verified)

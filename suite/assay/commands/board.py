@@ -275,9 +275,8 @@ def compare(
     task: Annotated[str | None, typer.Option("--task", help="Only this task.")] = None,
 ) -> None:
     """Compare two models on what both were asked, pair by pair: units, or the shapes or images behind a figure."""
-    from tabulate import tabulate
-
     from assay.board import compare as paired
+    from assay.common.tables import text_table
 
     one, other = paired.sides(a), paired.sides(b)
     common = [name for name in one if name in other and task in (None, name)]
@@ -291,7 +290,7 @@ def compare(
         counts = [len(side.records) for side in (one[name], other[name])]
         if counts[0] != counts[1]:
             print(f"{name}: A has {counts[0]} units, B {counts[1]}; compared on those that both have\n")
-    print(tabulate(rows, headers=paired.TABLE_COLUMNS, tablefmt="simple", disable_numparse=True))
+    print(text_table(rows, headers=paired.TABLE_COLUMNS, disable_numparse=True))
 
 
 @app.command(epilog="Example: assay leaderboard --out leaderboard/site")

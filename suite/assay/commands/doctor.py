@@ -106,7 +106,7 @@ def _pictures(data: "Dataset", count: int) -> "TrialPictures":
 
 
 def _table(found: "Diagnosis") -> str:
-    from tabulate import tabulate
+    from assay.common.tables import text_table
 
     best = found.best
     rows = [
@@ -119,7 +119,7 @@ def _table(found: "Diagnosis") -> str:
         ]
         for place, candidate in enumerate(found.candidates[: max(_SHOWN, found.equals + 2)])
     ]
-    return tabulate(rows, headers=["convention", "accuracy", "N", "verdict", "McNemar's p"])
+    return text_table(rows, headers=["convention", "accuracy", "N", "verdict", "McNemar's p"])
 
 
 def _verdict(found: "Diagnosis", data: "Dataset") -> list[str]:

@@ -125,8 +125,7 @@ def _no_such_figure(results: "Sequence[ResultDocument]", by: str | None) -> User
 
 def _shown(rows: Sequence[dict[str, Any]]) -> str:
     """A table, its question as a line above it."""
-    from tabulate import tabulate
-
+    from assay.common.tables import text_table
     from assay.results.document import Metric
     from assay.results.tables import format_interval, format_value
 
@@ -139,5 +138,5 @@ def _shown(rows: Sequence[dict[str, Any]]) -> str:
         figure = f"{format_value(metric)}{format_interval(metric)}"
         shown.append([place, row["model"], figure, row["n"], row["status"]])
     headers = ["place", "model", "figure", "N", "status"]
-    table = tabulate(shown, headers=headers, tablefmt="simple", disable_numparse=True)
+    table = text_table(shown, headers=headers, disable_numparse=True)
     return f"{rows[0]['task']} by {rows[0]['title']} ({rows[0]['figure']})\n{table}"

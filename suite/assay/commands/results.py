@@ -46,13 +46,14 @@ def show(
 
 
 def _print_result(result: Path, document: "ResultDocument") -> None:
-    from tabulate import tabulate
-
+    from assay.common.tables import text_table
     from assay.results.tables import display_status, terminal_table
 
     print(f"{document.title}\n{document.model.name}: {display_status(document)}")
     if document.reason:
         print(document.reason)
+    for guard in document.failed_guards:
+        print(f"GUARD FAILED: {guard.name}: {guard.detail}")
     for note in document.model.notes:
         print(f"{document.model.name}: {note}")
     for remark in document.data.remarks:
@@ -60,9 +61,9 @@ def _print_result(result: Path, document: "ResultDocument") -> None:
     print(terminal_table([document]))
     guards = [
         [guard.name, "passed" if guard.passed else "FAILED", guard.value, guard.limit, guard.detail]
-        for guard in document.guards
+        for guard in sorted(document.guards, key=lambda guard: guard.passed)
     ]
-    print("\n" + tabulate(guards, headers=["guard", "outcome", "figure", "limit", "what was looked at"]))
+    print("\n" + text_table(guards, headers=["guard", "outcome", "figure", "limit", "what was looked at"]))
     print(f"\nrepeat: {pasted(document.command, _run_of(result))}")
 
 

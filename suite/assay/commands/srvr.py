@@ -118,11 +118,10 @@ def _write_traces(path: Path, grown: list[Any]) -> None:
 
 
 def _print_comparison(grown: list[Any]) -> None:
-    from tabulate import tabulate
-
+    from assay.common.tables import text_table
     from assay.tasks.srvr.regrow import comparison, pooled_agreement
 
-    print(tabulate(comparison(grown), headers="keys", tablefmt="simple", floatfmt=".2f"))
+    print(text_table(comparison(grown), headers="keys", floatfmt=".2f"))
     for method, median in pooled_agreement(grown).items():
         print(f"{method}: median IoU with the published regions over 100 deg², all networks: {median:.3f}")
 

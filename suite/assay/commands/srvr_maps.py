@@ -38,8 +38,7 @@ def maps(
     ] = None,
 ) -> None:
     """Export semantic maps over azimuth and elevation, and average them over networks and shapes."""
-    from tabulate import tabulate
-
+    from assay.common.tables import text_table
     from assay.tasks.srvr.maps import best_band_score, save_maps
     from assay.tasks.srvr.traps import TrapSettings
 
@@ -51,7 +50,7 @@ def maps(
         {"map": name, "mean": scores.mean(), "best band": best_band_score(scores), "traps": len(traps[name])}
         for name, scores in found.named.items()
     ]
-    print(tabulate(rows, headers="keys", tablefmt="simple", floatfmt=".3g"))
+    print(text_table(rows, headers="keys", floatfmt=".3g"))
     count, height, width = found.maps.maps.shape
     print(f"\nmaps:   {out} ({count} of {height} x {width} cells; `assay traps {out}` lists the traps)")
     if dsm is not None:
@@ -74,8 +73,7 @@ def traps(
     ] = None,
 ) -> None:
     """List the semantic traps of maps and of their means: views of low score that high ones enclose."""
-    from tabulate import tabulate
-
+    from assay.common.tables import text_table
     from assay.results.tables import csv_text
     from assay.tasks.srvr.traps import TrapSettings
 
@@ -85,7 +83,7 @@ def traps(
     trapped = len({row["map"] for row in rows})
     summary = f"{len(rows)} traps on {trapped} of {len(found.named)} maps and means"
     if out is None:
-        print(tabulate(rows, headers="keys", tablefmt="simple", floatfmt=".3g") + "\n" * bool(rows))
+        print(text_table(rows, headers="keys", floatfmt=".3g") + "\n" * bool(rows))
         print(summary)
         return
     with writing(out):

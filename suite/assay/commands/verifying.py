@@ -102,7 +102,7 @@ def _rows(found: "Verification", asked: OneImage) -> list[dict[str, Any]]:
 
 
 def _table(found: "Verification", rows: list[dict[str, Any]]) -> str:
-    from tabulate import tabulate
+    from assay.common.tables import text_table
 
     columns = ("property", "verdict", "share_satisfied", "share_violated", "share_partial")
     shown = [[row[column] for column in columns] for row in rows]
@@ -111,7 +111,7 @@ def _table(found: "Verification", rows: list[dict[str, Any]]) -> str:
         f"predicted label {found.label}; {found.cells} activation cells in {found.seconds:.2f} s",
         f"sup ai {first['sup_ai']} at theta = {first['theta_sup']}",
         f"smallest margin {first['min_margin']} at theta = {first['theta_min']}",
-        tabulate(shown, headers=columns, floatfmt=".6g"),
+        text_table(shown, headers=columns, floatfmt=".6g"),
     ]
     if found.above_sup:
         lines.append(
@@ -175,7 +175,7 @@ _SEARCHED = (
 
 
 def _searched_table(rows: list[dict[str, Any]]) -> str:
-    from tabulate import tabulate
+    from assay.common.tables import text_table
 
     columns = ("property", "verdict", "share_seen")
     first = rows[0]
@@ -187,7 +187,9 @@ def _searched_table(rows: list[dict[str, Any]]) -> str:
             f"heat map: {first['saliency']}",
             f"sup ai at least {first['sup_ai']} at theta = {first['theta_sup']}",
             f"smallest margin at most {first['min_margin']} at theta = {first['theta_min']}",
-            tabulate([[row[column] for column in columns] for row in rows], headers=columns, floatfmt=".6g"),
+            text_table(
+                [[row[column] for column in columns] for row in rows], headers=columns, floatfmt=".6g"
+            ),
             "nothing is proved: unknown means not found broken",
         ]
     )

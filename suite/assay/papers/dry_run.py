@@ -5,9 +5,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from statistics import fmean
 
-from tabulate import tabulate
-
 from assay.common.errors import UserError
+from assay.common.tables import text_table
 from assay.papers.nets import Net
 from assay.papers.plan import PaperTask, Reproduction, bullets
 from assay.papers.spec.paper import task_at
@@ -54,7 +53,7 @@ class DryRunRow:
 
 def _table(rows: Sequence[DryRunRow], headers: list[str]) -> str:
     lines = [[*row.cells, "unknown" if row.seconds is None else duration(row.seconds)] for row in rows]
-    return tabulate(lines, headers=headers, disable_numparse=True)
+    return text_table(lines, headers=headers, disable_numparse=True)
 
 
 def _total(seconds: Sequence[float | None]) -> str:

@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from tabulate import tabulate
-
+from assay.common.tables import text_table
 from assay.papers.execute import PaperOutcome
 from assay.papers.page import number, reproduction_page
 from assay.papers.tables import CLAIM_COLUMNS, FIGURE_COLUMNS, claim_rows, figure_rows
@@ -52,9 +51,9 @@ def terminal_text(outcome: PaperOutcome) -> str:
     ]
     return "\n\n".join(
         [
-            tabulate(
+            text_table(
                 figures, headers=["measured", "published", "ours", "95 % interval"], disable_numparse=True
             ),
-            tabulate(claims, headers=["verdict", "claim"], maxcolwidths=[None, 90]),
+            text_table(claims, headers=["verdict", "claim"], maxcolwidths=[None, 90]),
         ]
     )

@@ -49,13 +49,16 @@ class CardFinding:
     marks: tuple[str, ...] = ()
 
 
-def card(results: Sequence[ResultDocument], background: Background, places: Sequence[str]) -> str:
-    """The card of a run, at most :data:`LINES` lines of :data:`WIDTH` columns.
+def card(
+    results: Sequence[ResultDocument], background: Background, places: Sequence[str], width: int = WIDTH
+) -> str:
+    """The card of a run, at most :data:`LINES` lines of :data:`WIDTH` columns; more lines where ``width`` is less.
 
     Args:
         results: of all jobs, in the order of the command.
         background: what stands beside the figures.
         places: lines that say where CSV, page and the full table are.
+        width: columns of what will show it.
     """
     lines: list[str] = []
     for model in dict.fromkeys(result.model.name for result in results):
@@ -63,13 +66,20 @@ def card(results: Sequence[ResultDocument], background: Background, places: Sequ
         own = [result for result in results if result.model.name == model]
         lines += [_line(result.family, finding_of(result, background)) for result in own]
         lines += [_cut(f"  {family:<{_FAMILY}} n/a: {why}") for family, why in background.without.items()]
-    sentences = [line for _, text in background.meanings for line in textwrap.wrap(text, WIDTH)]
+    sentences = [line for _, text in background.meanings for line in textwrap.wrap(text, min(width, WIDTH))]
     room = LINES - len(places) - 2
     if len(lines) > room:
         lines = [*lines[: room - 1], _FEWER.format(len(lines) - room + 1)]
     if sentences and len(lines) + len(sentences) <= room:
         lines += ["", *sentences]
-    return "\n".join([*lines, "", *places])
+    return "\n".join(part for line in [*lines, "", *places] for part in _folded(line, width))
+
+
+def _folded(line: str, width: int) -> list[str]:
+    """A line whole where it fits, else in several, of which the later ones stand under the figure's heading."""
+    indent = " " * (_FAMILY + 3) if line.startswith("  ") and width > 2 * _SHORTEST else ""
+    fits = len(line) <= width
+    return [line] if fits else textwrap.wrap(line, width, subsequent_indent=indent, break_on_hyphens=False)
 
 
 def headline_of(result: ResultDocument) -> Metric | None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from tabulate import tabulate
 
+from assay.common.tables import text_table
 from assay.results.document import Metric, ResultDocument, Status
 
 _PLAIN_DENOMINATOR = 5  # up to it a fraction is written as it is: 1/5, 1/3
@@ -94,7 +95,7 @@ def terminal_table(results: Sequence[ResultDocument]) -> str:
     lines: list[list[str]] = []
     for result in results:
         lines += _result_lines(result)
-    return tabulate(lines, headers=["model", "task", "measure", "figures", "N", "status"], tablefmt="simple")
+    return text_table(lines, headers=["model", "task", "measure", "figures", "N", "status"])
 
 
 def figures_table(results: Sequence[ResultDocument], form: str) -> str:

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
-from tabulate import tabulate
 
 from assay.common.errors import UserError
+from assay.common.tables import text_table
 from assay.data.draw import Draw
 from assay.models.foreign import NamePolicy, require_trusted
 from assay.runner.estimate import TimeEstimate
@@ -61,10 +61,9 @@ def plan_table(document: Mapping[str, Any]) -> str:
         ]
         for entry in document["jobs"]
     ]
-    table = tabulate(
+    table = text_table(
         rows,
         headers=["model", "task", "key", "units", "chunks stored", "time to go", "memory"],
-        tablefmt="simple",
     )
     known = [entry["seconds_to_go"] for entry in document["jobs"] if entry["seconds_to_go"] is not None]
     total = duration(sum(known)) if known else "not measured"

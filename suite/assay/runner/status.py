@@ -6,8 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tabulate import tabulate
-
+from assay.common.tables import text_table
 from assay.runner.events import read_events
 from assay.runner.lock import Owner, owner_of
 from assay.runner.plan import Shard
@@ -107,7 +106,7 @@ def _speed(events: list[dict[str, Any]], owner: Owner) -> tuple[float | None, fl
 def status_text(status: RunStatus) -> str:
     """The status for a reader."""
     rows = [[job.model, job.task, f"{job.stored}/{job.chunks}", job.failed_units] for job in status.jobs]
-    table = tabulate(rows, headers=["model", "task", "chunks stored", "failed units"], tablefmt="simple")
+    table = text_table(rows, headers=["model", "task", "chunks stored", "failed units"])
     shard = f"shard {status.shard.number}/{status.shard.of}: " if status.shard else ""
     return f"{table}\n\n{shard}{_sentence(status)}"
 
