@@ -55,6 +55,39 @@ def test_what_is_in_no_group_is_other(load):
     assert some.info.classes == ("round", "one", "other")
 
 
+def test_a_network_of_the_zoo_is_asked_by_its_name(tmp_path, monkeypatch, assay):
+    monkeypatch.chdir(tmp_path)
+    card = {"schema": 1, "name": "parity", "network": {"zoo": "digits_fnn"}, "superclasses": PARITY}
+    Path("card.yaml").write_text(json.dumps(card))
+    whole, parity = load_model("digits_fnn"), load_model("card.yaml")
+    pixels = torch.stack([whole.prepare(image) for image, _ in digits(100)])
+    assert (parity.module(pixels).argmax(1) == whole.module(pixels).argmax(1) % 2).all()
+    assert (parity.info.name, parity.info.weights_sha256) == ("parity", whole.info.weights_sha256)
+    assert parity.info.source == whole.info.source
+    assert assay("validate", "card.yaml")[:2] == (0, "card.yaml: valid model card\n")
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        (
+            {"superclasses": None},
+            "for `superclasses`; without them name the model itself: --model digits_fnn",
+        ),
+        ({"num_classes": 10}, "`num_classes` of a network of the zoo is known; leave it out"),
+        ({"network": {"zoo": "digits_fn"}}, "unknown model 'digits_fn'; did you mean digits_fnn"),
+        ({"network": {"zoo": "digits_models:linear"}}, "which is none of the zoo"),
+        ({"network": {"zoo": "card.yaml"}}, "which is none of the zoo"),
+    ],
+)
+def test_what_is_no_network_of_the_zoo_is_one_sentence(tmp_path, monkeypatch, changes, complaint):
+    monkeypatch.chdir(tmp_path)
+    card = {"schema": 1, "name": "parity", "network": {"zoo": "digits_fnn"}, "superclasses": PARITY} | changes
+    Path("card.yaml").write_text(json.dumps({key: value for key, value in card.items() if value is not None}))
+    with pytest.raises(UserError, match=complaint):
+        load_model("card.yaml")
+
+
 def test_a_folder_of_superclasses_is_scored_by_them(load, assay):
     load(PARITY)
     right = 0

@@ -37,6 +37,7 @@ def _plain_name(name: str) -> str:
 Name = Annotated[str, AfterValidator(_plain_name)]
 Classes = Annotated[tuple[Annotated[int, Field(ge=0)] | Prose, ...], Field(strict=False, min_length=1)]
 _WITH_WEIGHTS = ("onnx", "program")
+_KNOWN_OF_ZOO = {"input", "output", "label_space", "num_classes", "weights", "clean_accuracy"}
 
 
 class CardFields(StrictModel):
@@ -129,6 +130,19 @@ class CardFile(CardFields):
     def _weights_fit(self) -> Self:
         if self.weights is not None and self.network.kind in _WITH_WEIGHTS:
             raise ValueError(f"network {self.network.kind} has its weights inside; leave out `weights`")
+        return self
+
+    @model_validator(mode="after")
+    def _of_zoo(self) -> Self:
+        if self.network.zoo is None:
+            return self
+        if self.superclasses is None:
+            raise ValueError(
+                f"network zoo is for `superclasses`; without them name the model itself: --model {self.network.zoo}"
+            )
+        known = sorted(self.model_fields_set & _KNOWN_OF_ZOO)
+        if known:
+            raise ValueError(f"`{known[0]}` of a network of the zoo is known; leave it out")
         return self
 
     @property

@@ -9,8 +9,8 @@ from assay.common.validation import StrictModel
 from assay.models.info import Channels, Interpolation, Layout, Preprocessing, Resize, Size
 
 Prose = Annotated[str, StringConstraints(min_length=1, max_length=1000)]
-Kind = Literal["onnx", "timm", "torchvision", "factory", "program"]
-_KINDS: tuple[Kind, ...] = ("onnx", "timm", "torchvision", "factory", "program")
+Kind = Literal["onnx", "timm", "torchvision", "factory", "program", "zoo"]
+_KINDS: tuple[Kind, ...] = ("onnx", "timm", "torchvision", "factory", "program", "zoo")
 
 
 class NetworkPart(StrictModel):
@@ -22,6 +22,7 @@ class NetworkPart(StrictModel):
         torchvision: the name of one of torchvision's classifiers.
         factory: ``package.module:function``, as on the command line.
         program: a file that ``torch.export.save`` wrote (``.pt2``).
+        zoo: a name of ``assay list models``, to be asked about superclasses.
     """
 
     onnx: Prose | None = None
@@ -29,6 +30,7 @@ class NetworkPart(StrictModel):
     torchvision: Prose | None = None
     factory: Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")] | None = None
     program: Prose | None = None
+    zoo: Prose | None = None
 
     @model_validator(mode="after")
     def _is_one(self) -> Self:

@@ -1,7 +1,7 @@
 """From a model card to the model."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -71,6 +71,8 @@ def load_card(path: Path, card: CardFile) -> LoadedModel:
     Raises:
         UserError: a file is missing or of another network, or the network is not what the card says.
     """
+    if card.network.zoo is not None and card.superclasses is not None:
+        return grouped(_renamed(path, card), card.superclasses, str(path))
     found = network_of(path, card)
     preprocessing = card.input.preprocessing(found.preprocessing, str(path))
     label_space = card.label_space if isinstance(card.label_space, str) else UNSTATED
@@ -94,6 +96,22 @@ def load_card(path: Path, card: CardFile) -> LoadedModel:
         card.check_count(error.found, str(path))
         raise
     return model if card.superclasses is None else grouped(model, card.superclasses, str(path))
+
+
+def _renamed(path: Path, card: CardFile) -> LoadedModel:
+    """A network of the zoo under the card's name; what the card says of source, licence and training counts."""
+    from assay.models.foreign import NOBODY, load_named
+
+    name = card.network.value
+    if not NOBODY.allows(name):
+        raise UserError(
+            f"{path}: `network.zoo` names {name!r}, which is none of the zoo; see `assay list models`"
+        )
+    model = load_named(name, str(path))
+    said = {key: getattr(card, key) for key in ("source", "licence") if key in card.model_fields_set}
+    if card.trained_on is not None:
+        said["trained_on"] = trained_on_of(card.trained_on, path)
+    return replace(model, info=model.info.model_copy(update={"name": card.name, **said}))
 
 
 def network_of(path: Path, card: CardFile) -> CardNetwork:
@@ -193,10 +211,16 @@ def _factory(path: Path, card: CardFile) -> CardNetwork:
     )
 
 
+def _known(path: Path, card: CardFile) -> CardNetwork:
+    """Nobody has to find out how a network of the zoo wants its pictures."""
+    raise UserError(f"{path}: input and output of {card.network.value} are known; ask of it by its own name")
+
+
 _NETWORKS: Mapping[Kind, Callable[[Path, CardFile], CardNetwork]] = {
     "onnx": _onnx,
     "program": _program,
     "timm": _timm,
     "torchvision": _torchvision,
     "factory": _factory,
+    "zoo": _known,
 }

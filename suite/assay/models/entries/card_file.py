@@ -86,6 +86,10 @@ def _malformed(name: str, error: UserError) -> ZooEntry:
 
 def _missing(path: Path, card: CardFile) -> str | None:
     try:
+        if card.network.zoo is not None:
+            from assay.models.zoo import registry
+
+            return registry().find(card.network.zoo).missing()
         for name in card.file_names.values():
             file_of(path, name)
     except UserError as error:
@@ -105,10 +109,10 @@ def check_card(path: Path) -> str | None:
     card = read_card_file(path)
     if card.network.factory is not None:
         return "a factory is called only where its model is used"
-    if not card.file_names:
+    if not card.file_names and card.network.zoo is None:
         return "it has the published weights"
-    if _missing(path, card):
-        return f"{' or '.join(card.file_names.values())} is not here"
+    if missing := _missing(path, card):
+        return missing if card.network.zoo else f"{' or '.join(card.file_names.values())} is not here"
     _load(path, card, None)
     return None
 
