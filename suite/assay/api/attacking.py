@@ -52,13 +52,12 @@ def attack(
             steps of eps / 10, ``apgd``, ``apgd_t``, ``fab`` and ``fab_t`` 100 steps and ``square`` 1,000 queries.
 
     Raises:
-        UserError: an unknown method or setting, images outside [0, 1], labels that do not fit.
+        UserError: an unknown method or setting, images of another size or outside [0, 1], labels that do not fit.
     """
-    import torch
-
     from assay.attacks.images import AttackedImages
     from assay.attacks.methods import METHODS, attack_of
     from assay.attacks.run import run_attack
+    from assay.models.given import classes, pictures, whole_number
     from assay.models.in_memory import as_model
 
     known = (*_RULES, *_PARAMETERS)
@@ -68,28 +67,31 @@ def attack(
     parameters = {name: value for name, value in settings.items() if name in _PARAMETERS}
     usual = METHODS[method].usual if method in METHODS else {}
     how = attack_of(method, **{**usual, **parameters})
+    whole_number("batch_size", batch_size)
+    radius = _radius(eps)
     loaded = as_model(model, preprocessing, device)
+    pixels = pictures(images, loaded, device)
     what = AttackedImages.of(
         loaded.module,
-        torch.as_tensor(images, dtype=torch.float32, device=device),
-        torch.as_tensor(labels, dtype=torch.int64, device=device),
-        range(seed, seed + len(images)),
-        targets=None if targets is None else torch.as_tensor(targets, dtype=torch.int64, device=device),
+        pixels,
+        classes(labels, len(pixels), loaded, "labels", device),
+        range(seed, seed + len(pixels)),
+        targets=None if targets is None else classes(targets, len(pixels), loaded, "targets", device),
         batch_size=batch_size,
         **{name: value for name, value in settings.items() if name in _RULES},
     )
-    return run_attack(how, what, _radius(eps))
+    return run_attack(how, what, radius)
 
 
 def _radius(eps: "float | str | Fraction") -> "Fraction | float":
     """The radius, exact where it was written as a fraction.
 
     Raises:
-        UserError: a text that is no number.
+        UserError: it is no number.
     """
-    if not isinstance(eps, str):
-        return eps if isinstance(eps, Fraction) else float(eps)
     try:
-        return parse_rational(eps)
-    except ValueError as error:
+        if isinstance(eps, str):
+            return parse_rational(eps)
+        return eps if isinstance(eps, Fraction) else float(eps)
+    except (TypeError, ValueError) as error:
         raise UserError(f"eps: expected a number or a fraction such as 8/255, got {eps!r}") from error

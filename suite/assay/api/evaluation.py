@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
+from assay.api.arguments import fields, one_of, texts
 from assay.api.run import Run, run_in
 from assay.common.errors import UserError
 from assay.tasks.task_spec import shipped_specs
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from assay.models.in_memory import Said
+    from assay.runner.jobs import JobRequest
     from assay.runner.progress import Display
 
 
@@ -44,7 +46,8 @@ def evaluate(
     Args:
         model: a name of `assay list models`, a model card's path, ``package.module:factory``, or a module in memory,
             which is copied and left as it is.
-        task: a task's id, a spec file's path, a track's name, or several of them.
+        task: a task's id, a spec file's path, a track's name, a family (its tasks of the model's label space), or
+            several of them.
         preprocessing: of a module in memory: a dictionary of a model card's fields (``input``, ``label_space``, …) or
             of ``crop``, ``mean``, ``std``, ``resize`` and ``label_space``; where it is left out, pixels in [0, 1].
         name: under which a module in memory is filed; its class's name where it is left out.
@@ -69,6 +72,7 @@ def evaluate(
     """
     from torch import nn
 
+    from assay.models.given import whole_number
     from assay.runner.executors import InProcess
     from assay.runner.jobs import JobRequest
     from assay.runner.plan import plan_jobs
@@ -76,10 +80,13 @@ def evaluate(
     from assay.runner.progress import display
     from assay.runner.run import Runtime, run_jobs
 
+    for what, number in (("limit", limit), ("batch_size", batch_size), ("threads", threads)):
+        whole_number(what, number)
+    wanted, size = texts("task", task), one_of(Scale, "scale", scale)
     place = _device(device)
     in_memory = isinstance(model, nn.Module)
     called = (name or type(model).__name__) if in_memory else str(model)
-    _check_given(in_memory, name, preprocessing, weights)
+    _check_given(model, name, preprocessing, weights)
     asked = JobRequest(
         model=called,
         task="",
@@ -88,9 +95,9 @@ def evaluate(
         precision=Precision(threads=threads),
         device=place,
         batch_size=batch_size,
-        data_roots=tuple(str(root) for root in data_roots),
+        data_roots=tuple(texts("data_roots", data_roots)),
         data=str(data) if data is not None else None,
-        settings=tuple(f"{key}={_as_yaml(value)}" for key, value in (settings or {}).items()),
+        settings=tuple(f"{key}={_as_yaml(value)}" for key, value in fields("settings", settings).items()),
     )
     shown: Display = display(quiet=not progress)
     with ExitStack() as stack:
@@ -99,31 +106,47 @@ def evaluate(
             from assay.models.in_memory import known_as
 
             stack.enter_context(known_as(called, model, preprocessing))
-        jobs = plan_jobs([replace(asked, task=each) for each in tasks_of(task, Scale(scale))])
+        jobs = plan_jobs([replace(asked, task=each) for each in tasks_of(wanted, size, asked)])
         kept = None if out is not None else TemporaryDirectory(prefix="assay-")
         folder = Path(out) if out is not None else Path(kept.name) / "run" if kept else Path()
         run_jobs(jobs, folder, Runtime(InProcess(place), shown, shown.say))
     return run_in(folder, kept)
 
 
-def tasks_of(task: str | Path | Sequence[str | Path], scale: Scale) -> list[str]:
-    """Ids and spec files, with every track's name replaced by its tasks, each once.
+def tasks_of(given: Sequence[str], scale: Scale, asked: "JobRequest") -> list[str]:
+    """Ids and spec files, with every track's and family's name replaced by its tasks, each once.
+
+    Args:
+        given: names.
+        scale: of tracks.
+        asked: whose model chooses among a family's tasks.
 
     Raises:
-        UserError: none is named.
+        UserError: none is named, or a family has none for the model.
     """
-    given = [str(task)] if isinstance(task, str | Path) else [str(each) for each in task]
-    tracks = shipped_tracks()
-    found = [
-        each
-        for name in given
-        for each in (
-            load_track(name).at(scale).tasks if name in tracks and name not in shipped_specs() else [name]
-        )
-    ]
+    found = [each for name in given for each in _tasks_called(name, scale, asked)]
     if not found:
         raise UserError("task: name at least one (`assay list tasks`, `assay list tracks`)")
     return list(dict.fromkeys(found))
+
+
+def _tasks_called(name: str, scale: Scale, asked: "JobRequest") -> Sequence[str]:
+    from assay.models.zoo import label_space_of
+    from assay.tasks.families import families, tasks_on
+
+    if name in shipped_specs():
+        return [name]
+    if name in shipped_tracks():
+        return load_track(name).at(scale).tasks
+    if name not in families():
+        return [name]
+    space = label_space_of(asked.model, Path(asked.weights) if asked.weights else None)
+    found = tasks_on(name, space)
+    if not found:
+        raise UserError(
+            f"task={name!r}: none of its tasks has the label space {space!r} of {asked.model}; name one"
+        )
+    return found
 
 
 def _as_yaml(value: Any) -> str:
@@ -141,9 +164,14 @@ def _device(device: str) -> str:
     return str(torch_device(device))
 
 
-def _check_given(
-    in_memory: bool, name: str | None, preprocessing: "Said", weights: str | Path | None
-) -> None:
+def _check_given(model: Any, name: str | None, preprocessing: "Said", weights: str | Path | None) -> None:
+    from torch import nn
+
+    in_memory = isinstance(model, nn.Module)
+    if not in_memory and not isinstance(model, str | Path):
+        raise UserError(
+            f"model: expected a torch.nn.Module, a name of `assay list models` or a card's path (got {model!r})"
+        )
     if in_memory and weights is not None:
         raise UserError("weights: belong to a model that is given by name; load them into the module")
     if not in_memory and preprocessing is not None:

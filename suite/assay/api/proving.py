@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from assay.api.arguments import texts
 from assay.common.errors import UserError
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def verify(
     from assay.tasks.verification.evaluate import exact_network, question, spec_of_one
     from assay.tasks.verification.verify import verify as verify_image
 
-    combination = (perturbation,) if isinstance(perturbation, str) else tuple(perturbation)
+    combination = tuple(texts("perturbation", perturbation))
     spec = spec_of_one(combination, delta, labels, timeout_s)
     loaded = as_model(model, preprocessing)
     try:
@@ -60,8 +61,8 @@ def verify(
 
 def _prepared(image: "Tensor | np.ndarray[Any, Any] | str | Path", model: "LoadedModel") -> "Tensor":
     """(C, H, W) float64 of the network's size."""
-    import torch
+    from assay.models.given import picture
 
     if isinstance(image, str | Path):
         return model.read(Path(image)).double()
-    return model.of_own_size(torch.as_tensor(image), "image").double()
+    return picture(image, model)

@@ -112,6 +112,11 @@ class Run:
 
         return card(self.results, background_of(self.results), [])
 
+    def __repr__(self) -> str:
+        models = ", ".join(dict.fromkeys(result.model.name for result in self.results)) or "no model"
+        plural = "" if len(self.results) == 1 else "s"
+        return f"<run in {self.folder}: {len(self.results)} result{plural} of {models}; print(run) shows its card>"
+
     def __str__(self) -> str:
         return self.card
 

@@ -31,7 +31,7 @@ from assay.commands.options import (
 from assay.commands.requested_models import RequestedModel, asked_models, checked_name
 from assay.common.errors import UserError
 from assay.data.draw import Draw
-from assay.tasks.families import families
+from assay.tasks.families import families, tasks_on
 from assay.tasks.task_spec import shipped_specs
 from assay.tasks.tracks import Scale, load_track, shipped_tracks, track_of
 
@@ -216,23 +216,13 @@ def _tasks_of(name: str, model: RequestedModel) -> list[str]:
     if name not in families():
         return [name]
     space = _label_space(model)
-    found = [task for task in shipped_specs() if task.startswith(f"{name}/") and _labels_of(task) == space]
+    found = tasks_on(name, space)
     if not found:
         hint = like_a_known(space) or "`assay list tasks` shows all"
         raise UserError(
             f"--task {name}: none of its tasks has the label space {space!r} of {model.model}; {hint}"
         )
     return found
-
-
-def _labels_of(task: str) -> str:
-    """The label space of a shipped task's data."""
-    from assay.data.manifest import load_manifest
-    from assay.tasks.families import family, load_spec
-
-    spec = load_spec(task).spec
-    own = family(spec.family).data_sets
-    return (own.load(spec.data) if own else load_manifest(spec.data)).label_space
 
 
 def _batch_size(text: str) -> int | None:

@@ -35,6 +35,10 @@ def loaded(net: nn.Module, said: Said = None, name: str | None = None) -> Loaded
         copied = copy.deepcopy(net)
     except Exception as error:  # a user's module may refuse in any way
         raise UserError(f"the module cannot be copied ({error}); give a factory's name instead") from error
+    if not isinstance(said, Preprocessing | Mapping | None):
+        raise UserError(
+            f'preprocessing: expected a dictionary such as {{"crop": (32, 32), "mean": …, "std": …}} (got {said!r})'
+        )
     described = said if isinstance(said, Preprocessing | None) else dict(said)
     return load_product(name or name_of(net), (copied, described))
 
@@ -82,6 +86,10 @@ def as_model(
         return model
     if isinstance(model, nn.Module):
         return loaded(model, said).to(torch_device(device))
+    if not isinstance(model, str | Path):
+        raise UserError(
+            f"model: expected a torch.nn.Module, a name of `assay list models` or a card's path (got {model!r})"
+        )
     if said is not None:
         raise UserError(f"preprocessing: belongs to a module in memory; {model} brings its own")
     return load_model(str(model), device=device)

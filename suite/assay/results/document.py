@@ -199,6 +199,14 @@ class ResultDocument(_Document):
         None  # None: nothing is known of it
     )
 
+    def __repr__(self) -> str:
+        figure = self.headline_metric
+        shown = "" if figure is None or figure.value is None else f", {figure.name} = {figure.value:.4g}"
+        return f"<{self.task} of {self.model.name}: {self.status.value}{shown}>"
+
+    def __str__(self) -> str:
+        return repr(self)
+
     @property
     def headline_metric(self) -> Metric | None:
         """The figure that ranks; None where the task names none, or nothing was computed."""
@@ -224,7 +232,7 @@ def read_result(path: Path) -> ResultDocument:
         return ResultDocument.model_validate_json(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise UserError(
-            f"{path}: cannot be read ({error.strerror}); give the path of a result document"
+            f"{path}: cannot be read ({error.strerror}); give the path of a result document or of a run's folder"
         ) from error
     except UnicodeDecodeError as error:
         raise UserError(f"{path}: is not UTF-8 text; a result document is JSON in UTF-8") from error

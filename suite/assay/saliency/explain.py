@@ -40,17 +40,20 @@ def saliency(
         (N, H, W), positive where the pixel speaks for the class.
 
     Raises:
-        UserError: an unknown method or setting, images that do not fit, a network that it cannot explain.
+        UserError: an unknown method or setting, images or classes that do not fit, a network that it cannot explain.
     """
     import torch
 
+    from assay.models.given import classes, pictures, whole_number
     from assay.models.in_memory import as_model
 
+    whole_number("batch_size", batch_size)
     loaded = as_model(model, preprocessing, device)
-    pixels = torch.as_tensor(images, dtype=torch.float32, device=device)
+    pixels = pictures(images, loaded, device)
     if target is None:
         with torch.no_grad():
-            classes = loaded.module(pixels).argmax(1)
+            about = loaded.module(pixels).argmax(1)
     else:
-        classes = torch.as_tensor(target, dtype=torch.int64, device=device).expand(len(pixels))
-    return maps(loaded.module, pixels, classes, method, batch_size=batch_size, **settings)
+        each = [target] * len(pixels) if isinstance(target, int) else target
+        about = classes(each, len(pixels), loaded, "target", device)
+    return maps(loaded.module, pixels, about, method, batch_size=batch_size, **settings)

@@ -14,7 +14,7 @@ from assay.common.validation import describe, read_yaml, validate
 from assay.data.manifest import DataManifest, load_manifest
 from assay.tasks.base import Task
 from assay.tasks.shared.overrides import overridden
-from assay.tasks.task_spec import TaskSpec, locate_spec
+from assay.tasks.task_spec import TaskSpec, locate_spec, shipped_specs
 
 # A new family is one line here (docs/families.md): its name, and the module that holds its TASK.
 MODULES = {
@@ -99,6 +99,19 @@ def load_spec(task: str, switches: Sequence[str] = (), settings: Sequence[str] =
                 f"{option_of(switch)}: {task_id} is of the family {spec.family}, which has no such option; leave it out"
             )
     return LoadedSpec(task_id, spec.model_copy(update=dict.fromkeys(switches, True)), path.parent)
+
+
+def tasks_on(family_name: str, label_space: str) -> list[str]:
+    """The ids of a family's shipped tasks whose data have these labels."""
+    mine = [task for task in shipped_specs() if task.startswith(f"{family_name}/")]
+    return [task for task in mine if _labels_of(task) == label_space]
+
+
+def _labels_of(task: str) -> str:
+    """The label space of a shipped task's data."""
+    spec = load_spec(task).spec
+    own = family(spec.family).data_sets
+    return (own.load(spec.data) if own else load_manifest(spec.data)).label_space
 
 
 def spec_document(task: str) -> dict[str, Any]:

@@ -111,6 +111,14 @@ class Verification:
     relative: Relative
     above_sup: int = 0
 
+    def __repr__(self) -> str:
+        """The verdicts; cells and witnesses would fill pages."""
+        said = [
+            f"{'label kept' if each.delta is None else f'attention within {each.delta:g}'}: {each.verdict}"
+            for each in self.findings
+        ]
+        return f"<label {self.label}; {'; '.join(said)}>"
+
 
 def verify(network: PiecewiseNetwork, image: Tensor, question: ProofQuestion) -> Verification:
     """Decide AR at each delta and CR for one image.
