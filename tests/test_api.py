@@ -95,6 +95,17 @@ def test_two_modules_of_one_name_are_two_models(spec):
     assert one != other
 
 
+def test_another_network_does_not_take_the_place_of_a_result(spec, tmp_path):
+    """The name in the notebook is the same, the weights are not."""
+    kept = evaluate(linear_net(), spec, preprocessing=DESCRIPTION, name="mine", out=tmp_path / "o")
+    other = linear_net()
+    with torch.no_grad():
+        other[1].weight.neg_()
+    with pytest.raises(UserError, match="has results of mine with other weights"):
+        evaluate(other, spec, preprocessing=DESCRIPTION, name="mine", out=tmp_path / "o")
+    assert assay.load(tmp_path / "o").results == kept.results
+
+
 def test_its_folder_goes_with_it_and_one_that_is_asked_for_stays(spec, tmp_path):
     run = evaluate("digits_fnn", spec)
     folder = run.folder
@@ -112,6 +123,9 @@ def test_a_run_shows_itself(spec):
     assert run.card.splitlines()[0] == "digits_fnn"
     assert run.card == str(run)
     assert "<pre>digits_fnn" in run._repr_html_()
+    assert repr(run) == f"<run in {run.folder}: 1 result of digits_fnn; print(run) shows its card>"
+    figure = run.result().headline_metric
+    assert repr(run.result()) == f"<t of digits_fnn: complete, {figure.name} = {figure.value:.4g}>"
     kinds = {kind for figure in run.figures for kind in figure._repr_mimebundle_()}
     assert kinds == {"application/vnd.plotly.v1+json", "image/png", "text/plain"}
     records = run.records()
@@ -136,12 +150,22 @@ def test_two_runs_are_compared_pair_by_pair(spec):
 
 def test_a_track_is_its_tasks():
     from assay.api.evaluation import tasks_of
+    from assay.runner.jobs import JobRequest
+    from assay.tasks.families import load_spec
     from assay.tasks.tracks import Scale, load_track
 
     track = load_track("digits")
-    assert tasks_of("digits", Scale.EMBEDDED) == list(track.embedded.tasks)
-    both = tasks_of(["adversarial/digits", "digits"], Scale.FULL)
+    asked = JobRequest("digits_fnn", "")
+    assert tasks_of(["digits"], Scale.EMBEDDED, asked) == list(track.embedded.tasks)
+    both = tasks_of(["adversarial/digits", "digits"], Scale.FULL, asked)
     assert both == list(dict.fromkeys(["adversarial/digits", *track.full.tasks]))
+    of_family = tasks_of(["corruptions"], Scale.FULL, asked)
+    assert "corruptions/digits" in of_family
+    assert all(load_spec(task).manifest.label_space == "digits" for task in of_family)
+    with pytest.raises(
+        UserError, match="none of its tasks has the label space 'digits' of digits_fnn; name one"
+    ):
+        tasks_of(["srvr"], Scale.FULL, asked)
 
 
 def test_an_attack_by_name_and_in_memory(digits):
@@ -203,6 +227,7 @@ def test_a_proof_is_the_verb_s(digits, tmp_path):
     images, labels = digits
     found = assay.verify("digits_fnn", images[0], "brightness:0:0.05", delta=100)
     assert found.label == labels[0]
+    assert repr(found) == f"<label {labels[0]}; attention within 100: robust; label kept: robust>"
     with pytest.raises(
         UserError, match=r"image: is \(3, 8, 8\) where digits_fnn reads \(1, 8, 8\); resize it"
     ):
@@ -223,8 +248,64 @@ def test_a_proof_is_the_verb_s(digits, tmp_path):
         ({"model": linear_net(), "weights": "w.pth"}, "belong to a model that is given by name"),
         ({"task": []}, "name at least one"),
         ({"task": "adversarial/digts"}, "did you mean adversarial/digits"),
+        ({"task": 7}, "task: expected a text or a list of texts \\(got 7\\)"),
+        ({"model": nn.Linear}, "model: expected a torch.nn.Module, a name"),
+        ({"model": linear_net(), "preprocessing": [1]}, "preprocessing: expected a dictionary"),
+        ({"limit": 0}, "limit: expected a whole number from 1 \\(got 0\\)"),
+        ({"limit": 2.5}, "limit: expected a whole number"),
+        ({"batch_size": True}, "batch_size: expected a whole number"),
+        ({"threads": 0}, "threads: expected a whole number"),
+        ({"scale": "huge"}, "scale: expected embedded, medium, full \\(got 'huge'\\)"),
+        ({"settings": ["eps=1"]}, "settings: expected a dictionary"),
+        ({"data_roots": 7}, "data_roots: expected a text"),
     ],
 )
 def test_what_cannot_be_is_one_sentence(spec, options, complaint):
     with pytest.raises(UserError, match=complaint):
         evaluate(**{"model": "digits_fnn", "task": spec} | options)
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"images": "cat.png"}, "images: expected a tensor or an array of numbers, got 'cat.png'"),
+        (
+            {"images": torch.rand(2, 3, 8, 8)},
+            r"images: expected \(N, 1, 8, 8\) for digits_fnn, .* got \(2, 3, 8, 8\)",
+        ),
+        ({"images": torch.rand(0, 1, 8, 8)}, "one or more"),
+        ({"images": torch.rand(2, 1, 8, 8) + 1}, r"images: expected pixels in \[0, 1\]"),
+        ({"images": torch.full((2, 1, 8, 8), float("nan"))}, r"images: expected pixels in \[0, 1\]"),
+        ({"labels": [1]}, r"labels: expected one per image \(2\), got 1"),
+        ({"labels": [1, 10]}, r"labels: 10 is no class of digits_fnn, which has 0..9"),
+        ({"labels": [0.5, 1.0]}, "labels: expected whole numbers, got float32"),
+        ({"targets": [-1, 1]}, "targets: -1 is no class"),
+        ({"batch_size": 0}, "batch_size: expected a whole number"),
+        ({"eps": None}, "eps: expected a number or a fraction"),
+        ({"model": None}, "model: expected a torch.nn.Module"),
+    ],
+)
+def test_pictures_and_classes_that_do_not_fit_are_one_sentence(changes, complaint):
+    asked = {"model": "digits_fnn", "images": torch.rand(2, 1, 8, 8), "labels": [0, 1], "eps": 0.1} | changes
+    with pytest.raises(UserError, match=complaint):
+        assay.attack(asked.pop("model"), asked.pop("images"), asked.pop("labels"), "fgsm", **asked)
+    shared = {"images", "model", "batch_size", *(["targets"] if "labels" not in changes else [])} & set(
+        changes
+    )
+    if shared:
+        given = {"model": "digits_fnn", "images": torch.rand(2, 1, 8, 8)} | changes
+        given["target"] = given.pop("targets", None)
+        with pytest.raises(UserError, match=complaint.replace("targets", "target")):
+            assay.saliency(given.pop("model"), given.pop("images"), **given)
+
+
+def test_a_proof_of_what_is_no_picture_is_one_sentence(digits):
+    images, _ = digits
+    for image, complaint in (
+        (images[0] * 16, r"image: expected pixels in \[0, 1\]"),
+        ([["a"]], "image: expected a ten"),
+    ):
+        with pytest.raises(UserError, match=complaint):
+            assay.verify("digits_fnn", image, "brightness:0:0.05")
+    with pytest.raises(UserError, match="perturbation: expected a text or a list of texts"):
+        assay.verify("digits_fnn", images[0], 7)

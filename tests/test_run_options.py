@@ -112,6 +112,37 @@ def test_a_checkpoint_never_takes_another_s_place_unasked(place, assay):
     assert names("o") == ["b", NET]
 
 
+def test_another_network_of_a_name_is_refused_however_it_is_given(place, assay):
+    asked = ("--name", "mine", "--task", "t.yaml")
+    assert run(assay, "--model", NET, *asked)[0] == 0
+    before = Path("o/results/mine/t.json").read_bytes()
+    code, _, err = run(assay, "--model", "digits_models:linear", *asked)
+    assert (code, Path("o/results/mine/t.json").read_bytes()) == (2, before)
+    assert "has results of mine with other weights" in err
+    assert "assay rm o --model mine" in err
+    assert assay("rm", "o", "--model", "mine")[0] == 0
+    assert run(assay, "--model", "digits_models:linear", *asked)[0] == 0
+
+
+def test_two_spec_files_of_one_name_get_names_of_their_own(place, assay):
+    for folder, eps in (("a", "1/50"), ("b", "1/5")):
+        Path(folder).mkdir()
+        Path(folder, "t.yaml").write_text(Path("t.yaml").read_text().replace("1/10", eps))
+    _, _, err = run(assay, "--model", NET, "--task", "a/t.yaml", "--task", "b/t.yaml")
+    assert "two spec files of one name by --task NAME=FILE" in err
+    assert run(assay, "--model", NET, "--task", "weak=a/t.yaml", "--task", "strong=b/t.yaml")[0] == 0
+    assert run(assay, "--model", NET, "--task", "a/t.yaml", out="p")[0] == 0
+    weak, strong, alone = (
+        read_result(Path(f"{place}/{NET}/{task}.json"))
+        for place, task in (("o/results", "weak"), ("o/results", "strong"), ("p/results", "t"))
+    )
+    assert (weak.task, strong.task) == ("weak", "strong")
+    assert weak.job_key == alone.job_key != strong.job_key
+    assert "--task weak=a/t.yaml" in weak.command
+    code, _, err = run(assay, "--model", NET, "--task", "we/ak=a/t.yaml")
+    assert (code, "expected NAME=FILE" in err) == (2, True)
+
+
 def test_a_family_is_its_tasks_of_the_model_s_labels_and_a_track_is_a_task_too(place, assay):
     planned = assay("plan", "--model", NET, "--task", "adversarial", "--calibrate", 0)[1]
     assert ("adversarial/digits " in planned, "adversarial/mnist" in planned) == (True, False)

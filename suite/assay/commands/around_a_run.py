@@ -2,13 +2,11 @@
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
 
 from assay.commands.run_options import RunOptions, like_a_known
-from assay.common.errors import UserError
 
 if TYPE_CHECKING:
     from assay.results.document import ResultDocument
@@ -56,30 +54,6 @@ def say_board(requests: "Sequence[JobRequest]") -> None:
 
 def _some(names: Sequence[str], most: int = 6) -> str:
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
-
-
-def refuse_replacing(jobs: "Sequence[Job]", out: Path) -> None:
-    """Refuse to put a user's checkpoint in the place of another one's results.
-
-    Raises:
-        UserError: the folder has results of other weights under the same name.
-    """
-    from assay.runner.store import RunFolder
-
-    if not any(job.request.weights for job in jobs) or not (out / "jobs").is_dir():
-        return
-    folder = RunFolder.existing(out)
-    stored = {(entry["model"], entry["task"]): entry["key"] for entry in folder.index()}
-    for job in jobs:
-        key = stored.get(job.names)
-        if job.request.weights is None or key in (None, job.key):
-            continue
-        before = folder.job(str(key)).read_job(job.names)["model"]["weights_sha256"]
-        if before != job.info.weights_sha256:
-            raise UserError(
-                f"{out}: has results of {job.info.name} with other weights ({before[:8]}…, these are "
-                f"{job.info.weights_sha256[:8]}…); give this checkpoint a name of its own: --name NAME"
-            )
 
 
 def say_remarks(jobs: "Sequence[Job]") -> None:

@@ -44,8 +44,8 @@ Tasks = Annotated[
     typer.Option(
         "--task",
         autocompletion=_tasks_beginning,
-        help="A task's id, a spec file of your own, a family (its tasks of the model's label space) or a track (repeat "
-        "it).",
+        help="A task's id, a spec file of your own (NAME=FILE: filed under NAME), a family (its tasks of "
+        "the model's label space) or a track (repeat it).",
     ),
 ]
 Tracks = Annotated[

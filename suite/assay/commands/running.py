@@ -13,7 +13,6 @@ import typer
 
 from assay.commands.around_a_run import (
     nothing_ran,
-    refuse_replacing,
     requests_here,
     say,
     say_board,
@@ -140,7 +139,6 @@ def run(
     else:
         requests = requests_here(asked, chosen[0], skip_unavailable)
         jobs = plan_jobs(requests)
-    refuse_replacing(jobs, out)
     runs_on = choice.executor(max(job.request.precision.threads for job in jobs))
     display = progress.display(quiet)
     say_remarks(jobs)
@@ -249,7 +247,8 @@ def print_report(folder: Any, table: bool = False) -> None:
     """Write the report and print its card, or the full table; exit code 1 when a result is partial."""
     from assay.board.background import background_of
     from assay.board.page import run_page
-    from assay.results.card import card
+    from assay.common.tables import terminal_width
+    from assay.results.card import WIDTH, card
     from assay.results.document import Status
     from assay.results.tables import terminal_table
     from assay.runner.assemble import write_report
@@ -267,7 +266,8 @@ def print_report(folder: Any, table: bool = False) -> None:
             print(f"repeat: {pasted(command, folder.path)}")
         print("\n".join(places))
     else:
-        print(card(written.results, background, [*places, f"all:    assay report {folder.path} --table"]))
+        places.append(f"all:    assay report {folder.path} --table")
+        print(card(written.results, background, places, terminal_width() or WIDTH))
     partial = [result for result in written.results if result.status is Status.PARTIAL]
     for result in partial:
         why = on_one_line(f"{result.model.name} · {result.task}: {result.reason}")

@@ -66,7 +66,7 @@ def _refuse_twins(jobs: Sequence[Job]) -> None:
     if count > 1:
         raise UserError(
             f"model {name[0]!r} with task {name[1]!r} is asked for twice; name each once (two checkpoints of one model "
-            "are told apart by --model NAME=MODEL@WEIGHTS, two spec files of one name need two --out folders)"
+            "are told apart by --model NAME=MODEL@WEIGHTS, two spec files of one name by --task NAME=FILE)"
         )
     places: dict[str, str] = {}
     for called in dict.fromkeys(part for job in jobs for part in job.names):

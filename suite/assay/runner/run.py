@@ -64,15 +64,18 @@ def _begin(folder: RunFolder, jobs: Sequence[Job], say: Callable[[str], None]) -
     """Store every job's document, so that a report made at any time names them all.
 
     Raises:
-        UserError: a network with other answers began a job; nothing is written then.
+        UserError: a network with other answers began a job, or another network's result would be replaced; nothing is
+            written then.
     """
+    before = {(entry["model"], entry["task"]): entry["key"] for entry in folder.index()}
     for job in jobs:
         if not folder.job(job.key).is_of(job.info.fingerprint):
             raise UserError(
                 f"{job.title}: {folder.path} holds chunks of a network of the same weights, structure and code that "
                 "gives other answers (does its code read a file, a setting or a clock?); give this one another --out"
             )
-    before = {(entry["model"], entry["task"]): entry["key"] for entry in folder.index()}
+        if before.get(job.names, job.key) != job.key:
+            _refuse_another_network(folder, before[job.names], job)
     for job in jobs:
         name = job.names
         if before.get(name, job.key) != job.key:
@@ -84,6 +87,21 @@ def _begin(folder: RunFolder, jobs: Sequence[Job], say: Callable[[str], None]) -
         store.write_job(job.names, job_document(job))
         store.write_fingerprint(job.info.fingerprint)
     folder.point((*job.names, job.key) for job in jobs)
+
+
+def _refuse_another_network(folder: RunFolder, key: str, job: Job) -> None:
+    """Refuse to put a network's result in the place of another one's of the same name.
+
+    Raises:
+        UserError: the job that is stored there is of other weights.
+    """
+    weights = folder.job(key).read_job(job.names)["model"]["weights_sha256"]
+    if weights != job.info.weights_sha256:
+        raise UserError(
+            f"{folder.path}: has results of {job.info.name} with other weights ({weights[:8]}…, these are "
+            f"{job.info.weights_sha256[:8]}…); give this network a name of its own (--name NAME), or take those out by "
+            f"`assay rm {folder.path} --model {job.info.name}`"
+        )
 
 
 def _differences(before: Mapping[str, Any], now: Mapping[str, Any], prefix: str = "") -> list[str]:

@@ -4,6 +4,7 @@ Every field of every spec stands on one of two sides: it is part of the *identit
 hashed into the job's key) or it is *runtime* (it does not). A test fails for a field on no side.
 """
 
+import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -64,6 +65,7 @@ class TaskSpec(StrictModel):
         return canonical_sha256(self.identity())
 
 
+_OWN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,79}")
 _NOT_TASKS = ("papers", "recipes", "tracks")  # folders of benchmarks that hold other documents
 
 
@@ -81,20 +83,27 @@ def shipped_specs() -> dict[str, Path]:
 def locate_spec(task: str) -> tuple[str, Path]:
     """The id and file of a task: a shipped spec's id, or a path to a user's own YAML (its stem is then its id).
 
+    ``NAME=FILE`` gives the file an id of the user's own.
+
     Raises:
         UserError: neither; names the nearest ids.
     """
     shipped = shipped_specs()
     if task in shipped:
         return task, shipped[task]
-    path = Path(task)
+    name, equals, rest = task.partition("=")
+    named = bool(equals) and not Path(task).is_file()
+    path = Path(rest if named else task)
     if path.suffix in {".yaml", ".yml"}:
+        if named and not _OWN_ID.fullmatch(name):
+            raise UserError(
+                f"task {task!r}: expected NAME=FILE with a name of 1 to 80 letters, digits and . _ + - (got {name!r})"
+            )
         if path.is_file():
-            return path.stem, path
+            return name if named else path.stem, path
         raise UserError(f"task {task!r}: there is no such file; check the path, or see `assay list tasks`")
     from difflib import get_close_matches
 
-    nearest = get_close_matches(task, shipped, n=3, cutoff=0.4) or list(shipped)[:3]
-    raise UserError(
-        f"unknown task {task!r}; did you mean {' or '.join(nearest)}? `assay list tasks` shows all"
-    )
+    nearest = get_close_matches(task, shipped, n=3, cutoff=0.4)
+    hint = f"did you mean {' or '.join(nearest)}? " if nearest else ""
+    raise UserError(f"unknown task {task!r}; {hint}`assay list tasks` shows all")
