@@ -14,7 +14,9 @@ import pytest
 from PIL import Image
 
 from assay.common.resources import shipped_folder
+from assay.results.document import Guard
 from assay.training.recipe_files import shipped_recipes
+from result_documents import document
 
 SPEC = """schema: 1
 family: adversarial
@@ -128,6 +130,54 @@ def test_lists_can_be_sorted_and_say_what_is_available(assay):
     code, _, err = assay("list", "data", "--sort", "size")
     assert code == 2
     assert "unknown column 'size'; choose one of name, label_space" in err
+
+
+def test_a_list_is_filtered_by_text_and_by_column(assay):
+    code, out, _ = assay("list", "tasks", "--filter", "DIGITS", "--filter", "family=verif", "--json")
+    assert code == 0
+    assert {row["family"] for row in json.loads(out)} == {"verification"}
+    assert all("digits" in " ".join(row.values()).lower() for row in json.loads(out))
+    assert assay("list", "tasks", "--filter", "zzz")[0::2] == (
+        2,
+        f"assay: --filter zzz: fits none of {len(json.loads(assay('list', 'tasks', '--json')[1]))} tasks; leave it out "
+        "to see all\n",
+    )
+    code, _, err = assay("list", "models", "--filter", "nam=x")
+    assert code == 2
+    assert "unknown column 'nam'; choose one of name," in err
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (
+            ("list", "model"),
+            "'model' is not one of 'models', 'tasks', 'data', 'recipes', 'tracks' (see `assay list",
+        ),
+        (("train",), "Missing argument 'recipe' (see `assay train --help`)"),
+        (("lst",), "No such command 'lst'. Did you mean 'list'? (see `assay --help`)"),
+    ],
+)
+def test_what_the_parser_refuses_names_the_verb_whose_help_helps(assay, words, complaint):
+    code, _, err = assay(*words)
+    assert code == 2
+    assert complaint in err
+    assert "Value error" not in err
+
+
+def test_what_failed_is_said_before_the_figures(assay, tmp_path):
+    guards = (
+        Guard(name="fine", passed=True, detail="d"),
+        Guard(name="gradient_not_zero", passed=False, value=1, limit=0, detail="No gradient was seen."),
+    )
+    file = tmp_path / "r.json"
+    file.write_text(document(guards=guards).to_json())
+    lines = assay("show", file)[1].splitlines()
+    assert lines[2] == "GUARD FAILED: gradient_not_zero: No gradient was seen."
+    places = [next(place for place, line in enumerate(lines) if line.startswith(name)) for name in (
+        "model", "gradient_not_zero", "fine",
+    )]  # fmt: skip
+    assert places == sorted(places)
 
 
 def test_recipes_are_listed_with_what_they_need(place, assay, monkeypatch):

@@ -24,23 +24,33 @@ class Listing(StrEnum):
     TRACKS = "tracks"
 
 
-@app.command(name="list", epilog="Example: assay list models --sort licence")
+@app.command(name="list", epilog="Example: assay list models --sort licence --filter available=yes")
 def list_(
     what: Annotated[Listing, typer.Argument(help="models, tasks, tracks, data or recipes")],
     sort: Annotated[str, typer.Option("--sort", help="The column to sort by.")] = "name",
+    keep: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--filter",
+            help="Only rows with this text in them, or with it in one column: COLUMN=TEXT (repeat it: all must hold).",
+        ),
+    ] = None,
     data_root: DataRoots = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
     """List what there is: where it comes from, and whether it is available offline now."""
-    from tabulate import tabulate
-
     from assay.commands import listing
+    from assay.common.tables import text_table
 
     rows = listing.rows(what.value, tuple(data_root or ()))
     if sort not in rows[0]:
         raise UserError(f"--sort: unknown column {sort!r}; choose one of {', '.join(rows[0])}")
-    ordered = sorted(rows, key=lambda row: row[sort])
-    print(json.dumps(ordered, indent=1) if as_json else tabulate(ordered, headers="keys", tablefmt="simple"))
+    ordered = sorted(listing.filtered(rows, keep or ()), key=lambda row: row[sort])
+    if not ordered:
+        raise UserError(
+            f"--filter {' '.join(keep or ())}: fits none of {len(rows)} {what.value}; leave it out to see all"
+        )
+    print(json.dumps(ordered, indent=1) if as_json else text_table(ordered, headers="keys"))
 
 
 @app.command(epilog="Example: assay fetch cifar10-test")

@@ -69,6 +69,12 @@ def _message_and_code(error: Exception) -> tuple[str, int] | None:
     usage = getattr(error, "format_message", None)  # the option parser's exceptions have it
     if usage is None:
         return None
-    message = usage()
+    message = usage().replace("Value error, ", "")  # the parser's word for what a word of a list is no
     # `assay` alone raises its help text; anything else is one line.
-    return message if "\n" in message else f"assay: {message} (see `assay --help`)", 2
+    return message if "\n" in message else f"assay: {message.rstrip('.')} (see `{_verb_of(error)} --help`)", 2
+
+
+def _verb_of(error: Exception) -> str:
+    """The verb in whose options the parser found something wrong, as it is typed."""
+    context = getattr(error, "ctx", None)
+    return f"assay {context.info_name}" if context is not None and context.parent is not None else "assay"

@@ -27,6 +27,28 @@ def rows(what: str, roots: Sequence[Path] = ()) -> list[Row]:
     return data(roots) if what == "data" else recipes(roots)
 
 
+def filtered(rows: Sequence[Row], texts: Sequence[str]) -> list[Row]:
+    """The rows that have every text, in upper or lower case: in any column, or in the one of ``COLUMN=TEXT``.
+
+    Raises:
+        UserError: there is no such column.
+    """
+    kept = list(rows)
+    for asked in texts:
+        column, equals, text = asked.partition("=")
+        if equals and column not in rows[0]:
+            raise UserError(
+                f"--filter {asked}: unknown column {column!r}; choose one of {', '.join(rows[0])}"
+            )
+        sought = (text if equals else asked).casefold()
+        kept = [
+            row
+            for row in kept
+            if any(sought in row[name].casefold() for name in ([column] if equals else row))
+        ]
+    return kept
+
+
 def models() -> list[Row]:
     """Name, label space, licence, source and availability of every model."""
     from assay.models.zoo import list_models

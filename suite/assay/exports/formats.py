@@ -63,8 +63,8 @@ def format_named(name: str) -> Format:
     found = FORMATS.get(name)
     if found is None:
         near = difflib.get_close_matches(name, FORMATS, n=1, cutoff=0.3)
-        hint = f"did you mean {near[0]}?" if near else "choose one of"
-        raise UserError(f"--to: there is no format {name!r}; {hint} ({', '.join(FORMATS)})")
+        hint = f"did you mean {near[0]}? There are " if near else "choose one of "
+        raise UserError(f"--to: there is no format {name!r}; {hint}{', '.join(FORMATS)}")
     missing = [module for module in found.modules if importlib.util.find_spec(module) is None]
     if missing:
         raise UserError(f"--to {name}: needs {' and '.join(missing)}, which is not installed: {INSTALL}")

@@ -84,9 +84,7 @@ def load_track(name: str) -> Track:
     """
     tracks = shipped_tracks()
     if name not in tracks:
-        raise UserError(
-            f"--track: unknown track {name!r}; choose one of {', '.join(tracks)} (`assay list tracks`)"
-        )
+        raise UserError(f"unknown track {name!r}; choose one of {', '.join(tracks)} (`assay list tracks`)")
     return tracks[name]
 
 

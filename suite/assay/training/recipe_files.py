@@ -120,7 +120,6 @@ def _located(name: str) -> tuple[Path, str | None]:
         return (
             (whole, None) if whole.is_file() else (_folder() / f"{Path(name).parent}.yaml", Path(name).name)
         )
-    nearest = get_close_matches(name, shipped, n=3, cutoff=0.4) or shipped[:3]
-    raise UserError(
-        f"unknown recipe {name!r}; did you mean {' or '.join(nearest)}? (your own file ends in .yaml)"
-    )
+    nearest = get_close_matches(name, shipped, n=3, cutoff=0.4)
+    hint = f"did you mean {' or '.join(nearest)}?" if nearest else "`assay list recipes` shows all"
+    raise UserError(f"unknown recipe {name!r}; {hint} (your own file ends in .yaml)")
