@@ -157,7 +157,20 @@ def test_a_folder_s_manifest_finds_its_pictures(here, assay):
 
     data = open_dataset(load_manifest("My pets.yaml"))
     assert [sample.label for sample in data.samples] == [0, 1]
-    assert assay("init", "data", "My pets/cat")[0] == 2
+
+
+def test_a_folder_s_manifest_without_labels_is_run_with_the_network_s_own_answers(here, assay):
+    (here / "found").mkdir()
+    for name, colour in (("a", "red"), ("b", "blue")):
+        Image.new("RGB", (8, 8), colour).save(here / "found" / f"{name}.png")
+    assert assay("init", "data", "found")[0] == 0
+    assert assay("validate", "found.yaml")[1] == "found.yaml: valid data manifest\n"
+    from assay.data.manifest import load_manifest
+
+    manifest = load_manifest("found.yaml")
+    assert manifest.layout.discover(Path("found")) == ("a.png", "b.png")
+    assert not manifest.labelled
+    assert "--set labels=predicted" in Path("found.yaml").read_text()
 
 
 def test_a_recipe_and_a_submission_to_begin_with(here, assay):
@@ -175,7 +188,7 @@ def test_a_recipe_and_a_submission_to_begin_with(here, assay):
         (["task"], "needs a family or a task"),
         (["data"], "needs a folder"),
         (["recipe", "x"], "takes nothing else"),
-        (["data", "nowhere"], "has no folders"),
+        (["data", "nowhere"], "has no folders and no pictures"),
         (["task", "adversarial/digts"], "did you mean adversarial/digits"),
     ],
 )

@@ -177,6 +177,10 @@ def test_a_field_is_set_in_the_key_and_on_the_page(place, assay):
     assert {metric.heading for metric in changed.metrics} >= {"Robust accuracy at 3/255, FGSM"}
     table = assay("report", "o", "--table")[1]
     assert ("3/255: " in table, "1/85" in table) == (True, False)
+    assert "fgsm:robust_accuracy@3/255" in {metric.name for metric in changed.metrics}
+    spec = load_spec("t.yaml", settings=("eps=3/255", "attacks=fgsm")).spec
+    assert {metric.name for metric in changed.metrics} <= set(spec.metric_keys())
+    assert not any("1/85" in Path("o", name).read_text() for name in ("index.html", "results.csv"))
 
 
 def test_what_a_setting_means():

@@ -68,17 +68,21 @@ def submission() -> str:
 
 
 def data(folder: Path, out: Path | None) -> str:
-    """A manifest of a folder with one folder a class.
+    """A manifest of a folder with one folder per class, or of one with pictures that nobody has labelled.
 
     Raises:
-        UserError: it has no class folders.
+        UserError: it has neither class folders nor pictures.
     """
     from assay.data.layouts.folder_per_class import class_folders
+    from assay.data.layouts.unlabelled import Unlabelled
     from assay.data.manifest import DataManifest
+    from assay.models.info import IMAGENET
 
     classes = class_folders(folder) if folder.is_dir() else []
-    if not classes:
-        raise UserError(f"{folder}: has no folders; put the pictures of each class into a folder of its name")
+    if not classes and not Unlabelled(type="unlabelled").discover(folder):
+        raise UserError(
+            f"{folder}: has no folders and no pictures; put the pictures of each class into a folder of its name"
+        )
     name = re.sub(r"[^a-z0-9._-]+", "-", folder.resolve().name.lower()).strip("-._") or "pictures"
     beside = folder.parent if out is None else out.parent
     inside = folder.resolve().relative_to(beside.resolve()).as_posix() if _is_in(folder, beside) else None
@@ -86,19 +90,25 @@ def data(folder: Path, out: Path | None) -> str:
         "schema": 1,
         "name": name,
         "title": f"My pictures: {name}",
-        "label_space": f"{name}-labels",
-        "num_classes": len(classes),
+        **(
+            {"label_space": f"{name}-labels", "num_classes": len(classes)}
+            if classes
+            else {"label_space": IMAGENET, "num_classes": 1000}
+        ),
         "licence": "unstated",
         "source": "say where they come from and how they were chosen",
         "get": "say how another gets them",
         **({"location": {"folder": inside}} if inside else {}),
-        "layout": {"type": "folder-per-class", "classes": classes},
+        "layout": {"type": "folder-per-class", "classes": classes} if classes else {"type": "unlabelled"},
         "files": "unlisted",
     }
     where = "" if inside else f" Give --data-root {folder.parent} with it."
-    return _commented(
-        f"The pictures in {folder.name}, a folder a class in this order.{where}", document, DataManifest
+    what = (
+        "a folder per class in this order."
+        if classes
+        else "without labels: run it with --set labels=predicted, on models of this label space."
     )
+    return _commented(f"The pictures in {folder.name}, {what}{where}", document, DataManifest)
 
 
 def _is_in(folder: Path, place: Path) -> bool:

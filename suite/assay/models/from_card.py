@@ -108,7 +108,9 @@ def _renamed(path: Path, card: CardFile) -> LoadedModel:
             f"{path}: `network.zoo` names {name!r}, which is none of the zoo; see `assay list models`"
         )
     model = load_named(name, str(path))
-    said = {key: getattr(card, key) for key in ("source", "licence") if key in card.model_fields_set}
+    said: dict[str, object] = {
+        key: getattr(card, key) for key in ("source", "licence") if key in card.model_fields_set
+    }
     if card.trained_on is not None:
         said["trained_on"] = trained_on_of(card.trained_on, path)
     return replace(model, info=model.info.model_copy(update={"name": card.name, **said}))

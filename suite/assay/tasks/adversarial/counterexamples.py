@@ -31,6 +31,7 @@ from assay.common.errors import UserError
 from assay.models.check import check_logits
 from assay.models.loaded import LoadedModel
 from assay.results.document import Metric
+from assay.results.tables import in_255ths
 from assay.tasks.adversarial.demands import attacked_in_a_pass
 from assay.tasks.adversarial.saved import answered, claims_to_stand, own_network, own_pictures
 from assay.tasks.adversarial.spec import AdversarialSpec
@@ -96,7 +97,7 @@ def _tried(
         for eps in sent.spec.radii
         if eps > 0
     }
-    named = [eps for eps in standing if str(eps) == rank_by.rpartition("@")[2]]
+    named = [eps for eps in standing if in_255ths(str(eps)) == rank_by.rpartition("@")[2]]
     enough = min(FIRST, max(map(len, standing.values())))
     possible = named or [eps for eps, rows in standing.items() if len(rows) >= enough]
     eps = random.Random(f"{seed} radius").choice(possible)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from assay.results.document import Metric
+from assay.results.tables import in_255ths
 from assay.tasks.adversarial.records import state
 from assay.tasks.adversarial.spec import AdversarialSpec
 from assay.tasks.adversarial.summary import curve_points
@@ -120,7 +121,9 @@ def figures(spec: AdversarialSpec, records: Sequence[Record]) -> list[Figure]:
 
 
 def _sheet(spec: AdversarialSpec, record: Record, number: int) -> Figure:
-    smallest = {series: eps or "none" for series, eps in record.values["smallest_eps"].items()}
+    smallest = {
+        series: in_255ths(eps) if eps else "none" for series, eps in record.values["smallest_eps"].items()
+    }
     found = ", ".join(f"{series}: {eps}" for series, eps in smallest.items())
     carried = (
         ""

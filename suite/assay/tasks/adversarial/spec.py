@@ -10,6 +10,7 @@ from assay.attacks.methods import Attack
 from assay.attacks.settings import AttackSettings, Norm, check_success
 from assay.common.errors import UserError
 from assay.common.fields import IDENTITY, Rational
+from assay.results.tables import in_255ths
 from assay.tasks.shared.own_answers import Labels, as_agreement
 from assay.tasks.task_spec import TaskSpec
 
@@ -128,19 +129,20 @@ class AdversarialSpec(TaskSpec):
         """See :meth:`assay.tasks.task_spec.TaskSpec.metric_keys`."""
         series = [*(attack.series for attack in self.attacks), "worst"]
         wanted = [name for name in ("robust_accuracy", "robust_accuracy_of_correct") if name in self.metrics]
+        radii = [in_255ths(str(eps)) for eps in self.eps]
         keys = [HEADLINE, "worst:curve_area", "worst:stands_at_largest"]
         keys += [] if self.predicted else ["clean_accuracy"]
-        keys += [f"{one}:{name}@{eps}" for one in series[:-1] for name in wanted for eps in self.eps]
+        keys += [f"{one}:{name}@{eps}" for one in series[:-1] for name in wanted for eps in radii]
         if "worst_case" in self.metrics:
-            keys += [f"worst:robust_accuracy@{eps}" for eps in self.eps]
+            keys += [f"worst:robust_accuracy@{eps}" for eps in radii]
         if self.curve == "exact":
             keys += ["worst:median_distance"]
         if "median_eps" in self.metrics:
             keys += [f"{one}:median_eps" for one in series]
         if self.proves:
-            keys += [f"certified_accuracy@{eps}" for eps in self.eps]
+            keys += [f"certified_accuracy@{eps}" for eps in radii]
         if self.proofs is not None:
-            keys += [f"undecided@{eps}" for eps in self.eps]
+            keys += [f"undecided@{eps}" for eps in radii]
         return tuple(as_agreement(key) for key in keys) if self.predicted else tuple(keys)
 
     @property

@@ -238,7 +238,12 @@ def _proportion(name: str, outcomes: Sequence[bool], **extra: Any) -> Metric:
 
 def _point(name: str, series: str, eps: Fraction, outcomes: Sequence[bool], headline: bool = False) -> Metric:
     return _proportion(
-        f"{name}@{eps}", outcomes, series=series, x=float(eps), x_label="eps", headline=headline
+        f"{name}@{in_255ths(str(eps))}",
+        outcomes,
+        series=series,
+        x=float(eps),
+        x_label="eps",
+        headline=headline,
     )
 
 
@@ -249,7 +254,7 @@ def _titled(spec: AdversarialSpec, metrics: Iterator[Metric]) -> Iterator[Metric
         series, _, figure = key.rpartition(":")
         words, direction = _OF_SERIES[figure] if series else _ALONE[key]
         method = f", {_method(spec, series)}" if series and metric.name != HEADLINE else ""
-        at = f" at {in_255ths(eps)}" if eps else ""
+        at = f" at {eps}" if eps else ""
         title, name = f"{words}{at}{method}", metric.name
         if spec.predicted:
             title, name = f"{as_agreement(title)}, own answer", as_agreement(name)

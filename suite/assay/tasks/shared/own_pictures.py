@@ -149,7 +149,8 @@ def _labels(folder: Path, own: OwnFolder) -> dict[str, int]:
         known = _some([names[-1] for names in own.names.first])
         raise UserError(
             f"{folder}: no folder is named like a class of {own.model} ({own.label_space}): there are "
-            f"{_some(present)}; rename them to class names such as {known}"
+            f"{_some(present)}; rename them to class names such as {known}, or say in a model card which classes a "
+            "folder stands for (`superclasses`, docs/cookbook/own-pictures.md)"
         )
     return labels
 
