@@ -35,6 +35,12 @@ def test_a_line_has_family_heading_figure_interval_and_count():
     assert lines[1].split() == ["adversarial", "Radius", "withstood", "0.5", "[0.25,", "0.75]", "n", "20"]
 
 
+def test_of_several_tasks_of_a_family_each_line_says_which_it_is():
+    lines = lines_of([document(task="adversarial/digits"), document(task="adversarial/digits-strong")])
+    assert lines[1].split()[:3] == ["adversarial", "digits:", "clean_accuracy"]
+    assert lines[2].split()[:3] == ["adversarial", "digits-strong:", "clean_accuracy"]
+
+
 def test_where_the_figure_stands_on_the_board_is_said_after_it():
     lines = lines_of([document()], standing={("m", "adversarial/t"): "behind 3 to 5 of 9"})
     assert lines[1].endswith("n 4  behind 3 to 5 of 9")

@@ -56,7 +56,7 @@ def _lines(path: Path) -> list[str]:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(
-            f"--model @{path}: cannot be read ({error}); give a text file, one model a line"
+            f"--model @{path}: cannot be read ({getattr(error, 'strerror', error)}); give a text file, one model a line"
         ) from error
     names = [line.split(" #")[0].strip() for line in lines]
     named = [name for name in names if name and not name.startswith("#")]

@@ -120,7 +120,9 @@ def describe(error: ValidationError, model: type[BaseModel] | None = None) -> st
         key, choices = place_of(model or BaseModel, item["loc"])
         key = key or "document"
         if item["type"] == "extra_forbidden":
-            parts.append(f"unknown key `{key}`; remove it or correct its spelling")
+            parts.append(
+                f"unknown key `{key}`; remove it or correct its spelling{_meant(model, item['loc'])}"
+            )
         elif item["type"] == "missing":
             parts.append(f"key `{key}` is missing")
         elif item["type"] in _NO_CHOICE and choices.words:
@@ -130,6 +132,15 @@ def describe(error: ValidationError, model: type[BaseModel] | None = None) -> st
             # A rule over several keys names their values itself; the document as a whole would say nothing.
             parts.append(f"`{key}`: {message} (got {_short(item['input'])})" if item["loc"] else message)
     return "; ".join(parts)
+
+
+def _meant(model: type[BaseModel] | None, place: tuple[int | str, ...]) -> str:
+    """The document's own key that an unknown one is like, or nothing."""
+    if model is None or len(place) != 1:
+        return ""
+    known = [field.alias or name for name, field in model.model_fields.items()]
+    near = difflib.get_close_matches(str(place[0]), known, n=1)
+    return f" (did you mean `{near[0]}`?)" if near else ""
 
 
 _NO_CHOICE = ("union_tag_invalid", "union_tag_not_found", "dict_type")

@@ -1,6 +1,7 @@
 """The card: what a run found, one line per model and family, for the person who has to decide."""
 
 import textwrap
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -64,7 +65,11 @@ def card(
     for model in dict.fromkeys(result.model.name for result in results):
         lines.append(_cut(model))
         own = [result for result in results if result.model.name == model]
-        lines += [_line(result.family, finding_of(result, background)) for result in own]
+        families = Counter(result.family for result in own)
+        lines += [
+            _line(result, finding_of(result, background), alone=families[result.family] == 1)
+            for result in own
+        ]
         lines += [_cut(f"  {family:<{_FAMILY}} n/a: {why}") for family, why in background.without.items()]
     sentences = [line for _, text in background.meanings for line in textwrap.wrap(text, min(width, WIDTH))]
     room = LINES - len(places) - 2
@@ -102,18 +107,20 @@ def finding_of(result: ResultDocument, background: Background) -> CardFinding:
     return CardFinding(metric, standing=standing, marks=_marks(result))
 
 
-def _line(family: str, finding: CardFinding) -> str:
-    start = f"  {family:<{_FAMILY}} "
+def _line(result: ResultDocument, finding: CardFinding, alone: bool) -> str:
+    """A result's line; where a model has several of a family, each says of which task it is."""
+    start = f"  {result.family:<{_FAMILY}} "
+    task = "" if alone else f"{result.task.removeprefix(f'{result.family}/')}: "
     metric = finding.metric
     if metric is None:
-        return _cut(f"{start}{finding.note}")
+        return _cut(f"{start}{task}{finding.note}")
     figure = f"{format_value(metric)}{format_interval(metric)}  n {metric.n}"
     figure += f"  {finding.standing}" if finding.standing else ""
     marks = "".join(f"  ! {mark}" for mark in finding.marks)
     room = max(
         WIDTH - len(start) - len(figure) - len(marks) - 1, _SHORTEST
     )  # the heading is shortened, figures are not
-    heading = textwrap.shorten(metric.heading, min(room, _HEADING), placeholder="…")
+    heading = textwrap.shorten(task + metric.heading, min(room, _HEADING), placeholder="…")
     return _cut(f"{start}{heading:<{min(room, _HEADING)}} {figure}{marks}")
 
 
