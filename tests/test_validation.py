@@ -132,3 +132,8 @@ def test_a_union_is_spoken_of_as_the_document_writes_it(document: dict[str, obje
     with pytest.raises(UserError) as caught:
         validate(Drawing, document, "d.yaml")
     assert str(caught.value) == f"d.yaml: {complaint}"
+
+
+def test_an_unknown_key_that_is_like_one_is_answered_with_it():
+    with pytest.raises(UserError, match=r"unknown key `sizs`; .* \(did you mean `sizes`\?\)"):
+        validate(Drawing, {"sizs": "any"}, "d.yaml")
