@@ -176,6 +176,16 @@ def test_a_folder_without_a_register_is_a_sentence(assay, tmp_path):
     assert (code, "register" in err) == (2, True)
 
 
+@pytest.mark.parametrize(
+    "verb", [("check-submission",), ("rescore",), ("rerun", "--out", "again"), ("rescore", "--challenge")]
+)
+def test_a_submission_that_is_not_there_is_a_sentence_with_one_that_is_called_alike(place, assay, verb):
+    missing = place.submission.with_name(place.submission.name + "x")
+    code, out, err = assay(*verb, missing, "--board", place.board)
+    assert (code, out) == (2, "")
+    assert err.startswith(f"assay: {missing}: there is no such folder; did you mean {place.submission.name}")
+
+
 def test_admitting_a_task_needs_a_task(place, assay):
     code, _, err = assay("admit", "adversarial/nothing", "--board", place.board)
     assert (code, "unknown task" in err) == (2, True)

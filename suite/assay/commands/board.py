@@ -1,5 +1,6 @@
 """The leaderboard's verbs; nothing heavy is imported before a verb needs it."""
 
+import difflib
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -123,10 +124,26 @@ def check_pull_request(
 def _check(folders: list[Path], board: Path) -> None:
     from assay.board.submissions.check import check_submission as problems_of
 
+    for folder in folders:
+        _require_there(folder, board)
     against = _against(board)
     passed = [_passed(str(folder), problems_of(folder, against)) for folder in folders]
     if not all(passed):
         raise typer.Exit(2)
+
+
+def _require_there(folder: Path, board: Path) -> None:
+    """Refuse what is no folder, and say which submissions are called alike.
+
+    Raises:
+        UserError: there is no such folder.
+    """
+    if folder.is_dir():
+        return
+    there = [each.name for each in (board / "submissions").glob("*")]
+    near = difflib.get_close_matches(folder.name, there, n=3)
+    hint = f"did you mean {' or '.join(near)}?" if near else "give the folder that `assay submit` wrote"
+    raise UserError(f"{folder}: there is no such folder; {hint}")
 
 
 def _passed(name: str, problems: Sequence[Problem]) -> bool:
@@ -191,6 +208,7 @@ def rescore(
     from assay.board.submissions import challenges, tiers
     from assay.board.submissions.images import SavedImages
 
+    _require_there(submission, board)
     if challenge:
         if images is None or by is None:
             raise UserError("--challenge: needs the images with --images, and who found them with --by")
@@ -229,6 +247,7 @@ def rerun(
     from assay.board.submissions import tiers
     from assay.runner.jobs import JobRequest
 
+    _require_there(submission, board)
     request = JobRequest(
         model=tiers.model_of(submission, model),
         task="",

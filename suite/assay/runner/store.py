@@ -58,8 +58,9 @@ class RunFolder:
         """
         _refuse_links(path)
         if not (path / "run.json").is_file():
+            why = "no run.json" if path.is_dir() else "there is no such folder"
             raise UserError(
-                f"{path}: is not a run of Assay (no run.json); give the folder that `assay run --out` wrote"
+                f"{path}: is not a run of Assay ({why}); give the folder that `assay run --out` wrote"
             )
         return cls(path)
 
