@@ -7,7 +7,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from assay.results.document import read_result
+from assay.results.document import read_result, read_results
 from assay.tasks.families import families
 from small_jobs import request, run, write_spec
 
@@ -202,3 +202,13 @@ def test_nothing_is_written_over(here, assay):
     Path("recipe.yaml").write_text("mine")
     code, _, err = assay("init", "recipe")
     assert (code, "is there already" in err, Path("recipe.yaml").read_text()) == (2, True, "mine")
+
+
+def test_a_report_is_printed_for_other_programs(finished, assay):
+    code, as_json, _ = assay("report", finished, "--format", "json")
+    assert code == 0
+    assert [each["task"] for each in json.loads(as_json)] == [each.task for each in read_results(finished)]
+    assert assay("report", finished, "--format", "csv")[1] == (finished / "results.csv").read_text()
+    for form in ("markdown", "latex"):
+        assert assay("report", finished, "--format", form)[1] == assay("show", finished, f"--{form}")[1]
+    assert assay("report", finished, "--format", "table")[1] == assay("report", finished, "--table")[1]

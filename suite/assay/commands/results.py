@@ -27,7 +27,7 @@ def show(
 ) -> None:
     """Print one result, or all of a run: figures, guards, and the command that repeats each."""
     from assay.results.document import read_result
-    from assay.results.tables import figures_table
+    from assay.results.tables import results_text
 
     if as_json + markdown + latex > 1:
         raise UserError("--json, --markdown, --latex: choose one")
@@ -39,7 +39,7 @@ def show(
         shown = [document.model_dump(mode="json") for document in documents]
         print(json.dumps(shown if result.is_dir() else shown[0], indent=1, ensure_ascii=False))
     elif markdown or latex:
-        print(figures_table(documents, "github" if markdown else "latex_booktabs"))
+        print(results_text(documents, "markdown" if markdown else "latex"))
     else:
         for place, document in zip(paths, documents, strict=True):
             _print_result(place, document)

@@ -50,6 +50,19 @@ class PlanScale(StrEnum):
 FullTable = Annotated[
     bool, typer.Option("--table", help="Print every figure, and the commands that repeat them, not the card.")
 ]
+
+
+class ReportForm(StrEnum):
+    """How a run's figures are printed."""
+
+    CARD = "card"
+    TABLE = "table"
+    MARKDOWN = "markdown"
+    LATEX = "latex"
+    JSON = "json"
+    CSV = "csv"
+
+
 Out = Annotated[Path, typer.Option("--out", help="The run's folder; a run that is there already goes on.")]
 
 
@@ -147,7 +160,7 @@ def run(
         say_board(requests)
     folder = run_jobs(jobs, out, Runtime(runs_on, display, say, part, retry_errors, with_host))
     if part == WHOLE:
-        print_report(folder, table)
+        print_report(folder, ReportForm.TABLE if table else ReportForm.CARD)
     else:
         print(f"shard {shard} is stored in {out}; when all are: assay merge DIR... --out DIR")
 
@@ -165,15 +178,20 @@ def merge(
 
 @app.command(epilog="Example: assay report out/first")
 def report(
-    directory: Annotated[Path, typer.Argument(help="A run's folder.")], table: FullTable = False
+    directory: Annotated[Path, typer.Argument(help="A run's folder.")],
+    form: Annotated[
+        ReportForm,
+        typer.Option("--format", help="card; table: every figure; markdown, latex, json, csv: these alone."),
+    ] = ReportForm.CARD,
+    table: FullTable = False,
 ) -> None:
-    """Write the CSV and the page again from what is stored, and print the card or the full table."""
+    """Write the CSV and the page again from what is stored, and print the card or the figures in another form."""
     from assay.runner.lock import exclusive
     from assay.runner.store import RunFolder
 
     folder = RunFolder.existing(directory)
     with exclusive(directory):
-        print_report(folder, table)
+        print_report(folder, ReportForm.TABLE if table else form)
 
 
 @app.command(epilog="Example: assay status out/first")
@@ -243,14 +261,14 @@ def _scale_of(given: PlanScale | None, kind: type[ScaleT], default: ScaleT) -> S
     return kind(given.value)
 
 
-def print_report(folder: Any, table: bool = False) -> None:
-    """Write the report and print its card, or the full table; exit code 1 when a result is partial."""
+def print_report(folder: Any, form: ReportForm = ReportForm.CARD) -> None:
+    """Write the report and print its card, or its figures in another form; exit code 1 when a result is partial."""
     from assay.board.background import background_of
     from assay.board.page import run_page
     from assay.common.tables import terminal_width
     from assay.results.card import WIDTH, card
     from assay.results.document import Status
-    from assay.results.tables import terminal_table
+    from assay.results.tables import results_text, terminal_table
     from assay.runner.assemble import write_report
     from assay.runner.files import write_atomically
 
@@ -259,12 +277,14 @@ def print_report(folder: Any, table: bool = False) -> None:
     background = background_of(written.results, BOARD)
     write_atomically(page, run_page(written.results, written.figures, background))
     places = [f"csv:    {folder.path / 'results.csv'}", f"page:   {page}"]
-    if table:
+    if form is ReportForm.TABLE:
         print(terminal_table(written.results))
         print()
         for command in dict.fromkeys(result.command for result in written.results):
             print(f"repeat: {pasted(command, folder.path)}")
         print("\n".join(places))
+    elif form is not ReportForm.CARD:
+        print(results_text(written.results, form.value))
     else:
         places.append(f"all:    assay report {folder.path} --table")
         print(card(written.results, background, places, terminal_width() or WIDTH))

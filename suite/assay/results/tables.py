@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from fractions import Fraction
 from typing import Any
@@ -96,6 +97,21 @@ def terminal_table(results: Sequence[ResultDocument]) -> str:
     for result in results:
         lines += _result_lines(result)
     return text_table(lines, headers=["model", "task", "measure", "figures", "N", "status"])
+
+
+def results_text(results: Sequence[ResultDocument], form: str) -> str:
+    """All results as text for other programs, without a line's end.
+
+    Args:
+        results: in the order of the rows.
+        form: ``json`` (a list of the documents), ``csv`` (as ``results.csv``), ``markdown`` or ``latex``.
+    """
+    if form == "json":
+        shown = [result.model_dump(mode="json") for result in results]
+        return json.dumps(shown, indent=1, ensure_ascii=False)
+    if form == "csv":
+        return results_csv(results).rstrip("\n")
+    return figures_table(results, {"markdown": "github", "latex": "latex_booktabs"}[form])
 
 
 def figures_table(results: Sequence[ResultDocument], form: str) -> str:
