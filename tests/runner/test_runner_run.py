@@ -269,6 +269,11 @@ def test_provenance_says_where_and_with_what(tmp_path, task):
     assert used["chunks"] == 6
     assert min(used["wall_seconds"], used["cpu_seconds"], used["peak_bytes"], used["waiting_seconds"]) > 0
     assert 0 < used["waiting_share"] < 1
+    assert used["images"] >= 2 * 60  # clean, and what FGSM made of them
+    assert 0 < used["passes"] < used["images"]
+    assert used["images_per_second"] == pytest.approx(
+        used["images"] / used["wall_seconds"], rel=0.01, abs=0.06
+    )
     run([request(task, limit=59)], tmp_path / "with", Runtime(with_host=True))
     document = json.loads((tmp_path / "with/provenance/digits_models_linear/t.json").read_text())
     assert all(environment["host"] for environment in document["environments"].values())

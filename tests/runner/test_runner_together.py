@@ -1,10 +1,18 @@
 """How many chunks share passes, on which device, and who is given a GPU."""
 
-from assay.commands.options import all_gpus
+import json
+
+import pytest
+import torch
+
+from assay.commands.options import devices
+from assay.runner.choice import Choice, cores
 from assay.runner.chunks import ChunkResult
 from assay.runner.jobs import JobRequest
 from assay.runner.plan import plan_jobs, survey
+from assay.runner.worker import Limits
 from assay.tasks.base import Record
+from small_jobs import LINEAR, chunks
 
 SEARCHED = "brightness:0:0.3 + patch:0:0.5:3:3:2x2:median_relative_sup_found"
 
@@ -49,7 +57,24 @@ def test_what_is_proved_on_the_host_needs_no_gpu():
     assert all(task.needs_gpu for task in searched)
 
 
-def test_all_gpus_are_taken_and_one_alone_is_called_as_always():
-    assert all_gpus(0) == []
-    assert all_gpus(1) == ["cuda"]
-    assert all_gpus(3) == ["cuda:0", "cuda:1", "cuda:2"]
+@pytest.mark.parametrize(
+    ("gpus", "named"), [(0, ["cpu"]), (1, ["cuda"]), (3, ["cuda:0", "cuda:1", "cuda:2"])]
+)
+def test_auto_takes_every_gpu_with_a_worker_each_and_one_alone_is_called_as_always(monkeypatch, gpus, named):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    assert devices("auto") == named
+    executor = Choice("auto", tuple(devices("auto")), "auto", "", Limits()).executor(threads=cores())
+    assert executor.workers == len(named)
+    assert executor.device == named[0]
+    if gpus == 3:
+        assert executor.devices == tuple(named)
+
+
+def test_several_devices_share_the_chunks_of_one_job_and_change_no_bit(assay, tmp_path, task, undisturbed):
+    """Two names of the host's device stand for two devices: each has a worker, and times say which computed what."""
+    out = tmp_path / "two"
+    assay("run", "--model", LINEAR, "--task", task, "--limit", 60, "--out", out, "--device", "cpu:0,cpu:1")
+    (folder,) = (out / "jobs").iterdir()
+    times = [json.loads(line) for line in (folder / "times.jsonl").read_text().splitlines()]
+    assert {time["device"] for time in times} == {"cpu:0", "cpu:1"}
+    assert chunks(out) == undisturbed
