@@ -14,10 +14,12 @@ import pytest
 
 from assay.common.errors import UserError
 from assay.runner import ray_cluster
+from assay.runner.assemble import stored_jobs
+from assay.runner.jobs import JobRequest
 from assay.runner.ray_cluster import RayCluster
 from assay.runner.run import Runtime
 from assay.runner.worker import Limits
-from small_jobs import bodies, chunks, request, run
+from small_jobs import bodies, chunks, request, run, write_spec
 
 pytest.importorskip("ray", reason="the extra assay[ray] is not installed")
 SLOW = "time.sleep(0.05)"
@@ -110,6 +112,36 @@ def test_work_that_dies_or_hangs_once_changes_no_bit(tmp_path, task, undisturbed
 def test_a_cluster_of_ray_s_own_gives_the_bytes_of_one_process(tmp_path, task, undisturbed):
     run([request(task)], tmp_path / "o", Runtime(RayCluster("local", "cpu", 1)))
     assert chunks(tmp_path / "o") == undisturbed
+
+
+PROVED = """schema: 1
+family: verification
+title: t
+data: digits-test
+images: 4
+combinations: [["brightness:0:0.1"]]
+deltas: [1]
+"""
+
+
+@pytest.mark.slow
+def test_what_is_proved_asks_for_no_gpu_and_runs_while_the_only_one_is_taken(tmp_path, cluster):
+    """A node that says it has a GPU, which is reserved meanwhile: work that asked for it would wait for good."""
+    import ray
+
+    begun, _ = cluster
+    begun.add_node(num_cpus=1, num_gpus=1)
+    proved = [JobRequest("digits_fnn", write_spec(tmp_path, "proved", PROVED))]
+    here = run(proved, tmp_path / "here")
+    ray.init(begun.address)
+    ray.get(ray.util.placement_group([{"GPU": 1}]).ready())
+    assert ray.available_resources().get("GPU", 0) == 0
+    there = run(proved, tmp_path / "there", Runtime(RayCluster(begun.address, "cuda", 1)))
+    for folder in (here, there):
+        (job,) = stored_jobs(folder)
+        assert len(job.records()) == 4
+        assert all(record.values["complete"] for record in job.records())
+        assert {time["device"] for time in job.store.read_times()} == {"cpu"}
 
 
 @pytest.mark.parametrize(
