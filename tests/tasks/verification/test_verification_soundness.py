@@ -7,10 +7,11 @@ import torch
 from verification_checks import check_all, check_patterns, check_values, random_points
 from verification_oracles import autograd_ai, grid, walk_regions
 
-from assay.tasks.verification import attention, subdivide, table
+from assay.tasks.verification import attention, neighbours, subdivide, table
 from assay.tasks.verification.grammar import parse_theta
 from assay.tasks.verification.layer import Layer
 from assay.tasks.verification.network import read_network
+from assay.tasks.verification.paths import Paths
 from assay.tasks.verification.problem import ProofQuestion
 from assay.tasks.verification.verify import verify
 
@@ -38,14 +39,15 @@ def test_subdivision_of_a_pooling_network_agrees_with_it(name, digits_cnn, digit
     check_values(digits_cnn, digits[1], theta, result, 6)
 
 
-@pytest.mark.parametrize("differing", [30, 150])
+@pytest.mark.parametrize("differing", [(30, 8), (200, 80), (200, 200)], ids=str)
 @pytest.mark.parametrize(
     "texts", [["brightness:0:0.2", "patch:0:0.5:2:2:3x3"], ["brightness:0:0.1", "translation:x:0:0.5"]]
 )
 def test_every_cell_has_the_ai_of_its_own_maps(texts, differing, digits_cnn, digits, monkeypatch):
     """Maps of a block of cells, found together, are those that autograd finds in each cell alone."""
-    monkeypatch.setattr(table, "_DIFFERING", differing)
-    monkeypatch.setattr(table, "_FEW", 1)
+    monkeypatch.setattr(table, "_DIFFERING", differing[0])
+    monkeypatch.setattr(table, "_DIFFERING_NEARBY", differing[1])
+    monkeypatch.setattr(neighbours, "_FEW", 1)
     theta, image = parse_theta(texts), digits[1]
     found = verify(read_network(digits_cnn, (1, 8, 8)), image, ProofQuestion(theta)).table
     wide = (found.volumes > 1e-9 * theta.volume).nonzero().flatten()
@@ -139,24 +141,32 @@ def pass_inactive_neurons(monkeypatch):
 
 def share_too_much(monkeypatch):
     """Cells take the maps of a neighbour with another pattern."""
-    original = table.local_maps
+    original = Paths.maps
 
-    def local_maps(layers, leaves, labels, space):
-        maps, own = original(layers, leaves, labels, space)
-        return maps[torch.arange(len(maps)) // 2 * 2], own
+    def maps(self, passed):
+        return original(self, passed)[..., torch.arange(passed.shape[1]) // 2 * 2]
 
-    monkeypatch.setattr(table, "local_maps", local_maps)
+    monkeypatch.setattr(Paths, "maps", maps)
 
 
 def forget_a_path(monkeypatch):
-    """The ReLUs that differ within a block count in the last layer alone."""
-    original = table.local_maps
+    """The ReLUs that differ among neighbours count in the last layer alone."""
+    original = Paths.maps
 
-    def local_maps(layers, leaves, labels, space):
-        first = leaves.patterns[0].all(0).expand_as(leaves.patterns[0])
-        return original(layers, replace(leaves, patterns=(first, *leaves.patterns[1:])), labels, space)
+    def maps(self, passed):
+        last = torch.arange(len(passed)) < self.reads[0].shape[1]
+        return original(self, passed & last[:, None])
 
-    monkeypatch.setattr(table, "local_maps", local_maps)
+    monkeypatch.setattr(Paths, "maps", maps)
+
+
+def shut_what_is_open(monkeypatch):
+    """Gates that are open in all cells of a part, and shut elsewhere in its block, pass nothing."""
+    original = Paths.narrowed
+    monkeypatch.setattr(table, "_DIFFERING_NEARBY", 4)
+    monkeypatch.setattr(
+        Paths, "narrowed", lambda self, always, differing: original(self, always & differing, differing)
+    )
 
 
 def snap_generously(monkeypatch):
@@ -174,12 +184,11 @@ def evaluate_at_centres(monkeypatch):
 
 def leave_the_heat_map(monkeypatch):
     original = table.inconsistency
-
-    def inconsistency(maps, centres, space):
-        still = attention.HeatSpace(space.first, space.constant, space.slopes * 0, space.moving)
-        return original(maps, centres, still)
-
-    monkeypatch.setattr(table, "inconsistency", inconsistency)
+    monkeypatch.setattr(
+        table,
+        "inconsistency",
+        lambda differences, centres, slopes, moving: original(differences, centres, slopes * 0, moving),
+    )
 
 
 def flip_the_margin(monkeypatch):
@@ -195,6 +204,7 @@ MUTANTS = [
     pass_inactive_neurons,
     share_too_much,
     forget_a_path,
+    shut_what_is_open,
     snap_generously,
     evaluate_at_centres,
     leave_the_heat_map,

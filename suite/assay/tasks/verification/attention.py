@@ -7,7 +7,8 @@ maximum is at a corner.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor
 from assay.tasks.verification.cells import Cells
 from assay.tasks.verification.layer import Layer
 from assay.tasks.verification.linear import Dense
+from assay.tasks.verification.paths import Paths
 from assay.tasks.verification.subdivide import Leaves
 
 Labels = Literal["predicted", "all", "top5"]
@@ -83,45 +85,13 @@ def heat_space(layer: Layer, expected: Tensor) -> HeatSpace:
     return HeatSpace(weight @ basis, constant @ basis, slopes @ basis, moving)
 
 
-def local_maps(
-    layers: tuple[Layer, ...], leaves: Leaves, labels: Tensor, space: HeatSpace
-) -> tuple[Tensor, HeatSpace]:
-    """The maps of cells that lie close together, in coordinates of their own: `(N, labels, q)`, and these.
-
-    Such cells differ in few ReLUs. One backward pass serves them all: it goes through the ReLUs that pass in every
-    cell, stops at those that differ, and starts again from their inputs, one more row each. A cell's map is then the
-    sum of the rows, each weighted by the open paths that lead to it. All maps lie in the span of the rows, so a QR
-    factorisation of these gives coordinates in which norms are those of the pixels.
-
-    Args:
-        layers: the network without any clamping put before it.
-        leaves: the cells; the patterns of the last `len(layers) - 1` split layers are those of `layers`.
-        labels: `(labels,)` int64.
-        space: coordinates for the maps of all cells, in which the result's are found.
-    """
-    rows = torch.eye(len(layers[-1].bias), dtype=torch.float64, device=labels.device)[labels]
-    reads: list[tuple[Tensor, Tensor]] = []  # a layer each: how rows read the ReLUs that differ, which pass
-    for layer, passed in zip(layers[:0:-1], reversed(leaves.patterns), strict=False):
-        rows = layer.transpose(rows)
-        always = passed.all(0)
-        differing = (passed.any(0) & ~always).nonzero().flatten()
-        reads.append((rows[:, differing], passed[:, differing]))
-        inputs = rows.new_zeros(len(differing), len(always))
-        inputs[torch.arange(len(differing), device=labels.device), differing] = 1
-        rows = torch.cat([rows * always, inputs])
-    rows = layers[0].transpose(rows) if space.first is None else rows @ space.first
-    weights = torch.eye(len(labels), dtype=torch.float64, device=labels.device).expand(
-        len(leaves.cells), -1, -1
-    )
-    for read, passed in reads:
-        weights = torch.cat([weights, (weights @ read) * passed[:, None]], 2)
-    vectors = torch.cat([rows, space.constant, space.slopes.flatten(0, 1)])
+def own_coordinates(paths: Paths, slopes: Tensor) -> tuple[Paths, Tensor]:
+    """The rows of paths and the slopes `(m, labels, r)` in fewer coordinates, in which their norms are the same."""
+    vectors = torch.cat([paths.rows, slopes.flatten(0, 1)])
     if len(vectors) < vectors.shape[1]:
         vectors = torch.linalg.qr(vectors.T, mode="r").R.T
-    rest = len(vectors) - len(rows) - len(labels)
-    own, constant, slopes = torch.split(vectors, [len(rows), len(labels), rest])
-    moved = HeatSpace(None, constant, slopes.reshape(-1, *constant.shape), space.moving)
-    return weights @ own, moved
+    count = len(paths.rows)
+    return replace(paths, rows=vectors[:count]), vectors[count:].reshape(*slopes.shape[:2], vectors.shape[1])
 
 
 @dataclass(frozen=True)
@@ -141,6 +111,19 @@ class Inconsistency:
     gradients: Tensor
     curvature: Tensor
     moving: tuple[int, ...]
+
+    def __getitem__(self, index: Tensor) -> Inconsistency:
+        return Inconsistency(
+            self.centres[index], self.squares[index], self.gradients[index], self.curvature, self.moving
+        )
+
+    @staticmethod
+    def join(parts: Sequence[Inconsistency]) -> Inconsistency:
+        """That of all cells in order; how the expected maps move is the same in all parts."""
+        centres, squares, gradients = (
+            torch.cat([getattr(part, name) for part in parts]) for name in ("centres", "squares", "gradients")
+        )
+        return Inconsistency(centres, squares, gradients, parts[0].curvature, parts[0].moving)
 
     def at(self, points: Tensor) -> Tensor:
         """Inconsistency at points `(N, K, d)` of each cell: `(N, K)`."""
@@ -164,21 +147,25 @@ class Inconsistency:
         return (self.squares[:, None] + linear + bent).clamp(min=0)
 
 
-def inconsistency(maps: Tensor, centres: Tensor, space: HeatSpace) -> Inconsistency:
-    """Inconsistency on each cell from its maps `(N, labels, r)` and a point `(N, d)` inside each cell."""
-    difference = maps - space.constant
-    if not space.moving:
-        squares = torch.linalg.vector_norm(difference, dim=2).square()
-        return Inconsistency(
-            centres, squares, difference[..., :0], difference.new_zeros(maps.shape[1], 0, 0), ()
-        )
-    difference = difference - torch.einsum("nm,mlr->nlr", centres[:, list(space.moving)], space.slopes)
+def inconsistency(
+    differences: Tensor, centres: Tensor, slopes: Tensor, moving: tuple[int, ...]
+) -> Inconsistency:
+    """Inconsistency on each cell.
+
+    Args:
+        differences: `(r, labels, N)` maps without the constant part of the expected ones.
+        centres: `(N, d)` a point inside each cell.
+        slopes: `(m, labels, r)` the change of the expected maps with each moving parameter.
+        moving: the m moving parameters.
+    """
+    if moving:
+        differences = differences - torch.einsum("nm,mlr->rln", centres[:, list(moving)], slopes)
     return Inconsistency(
         centres,
-        torch.linalg.vector_norm(difference, dim=2).square(),
-        -2 * torch.einsum("nlr,mlr->nlm", difference, space.slopes),
-        torch.einsum("mlr,olr->lmo", space.slopes, space.slopes),
-        space.moving,
+        torch.linalg.vector_norm(differences, dim=0).square().T,
+        -2 * torch.einsum("rln,mlr->nlm", differences, slopes),
+        torch.einsum("mlr,olr->lmo", slopes, slopes),
+        moving,
     )
 
 

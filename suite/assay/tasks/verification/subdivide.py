@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -157,8 +158,8 @@ def sums_of_marked(marked: Tensor, numbers: Tensor) -> Tensor:
 def _largest(forms: Tensor, cells: Cells) -> Tensor:
     """`(inputs,)` a bound of each input's absolute value over all cells."""
     reach = torch.cat([forms.new_ones(1), cells.points.abs().amax((0, 1))])
-    low, high = forms.aminmax(dim=0)
-    return reach @ torch.maximum(high, -low)
+    values = forms.numpy()  # whose extremes along the first axis are four times as fast as torch's
+    return reach @ torch.from_numpy(np.maximum(values.max(0), -values.min(0)))
 
 
 def _split_layer(cells: Cells, lines: Lines, deadline: float) -> tuple[Cells, Tensor, Tensor]:

@@ -8,16 +8,23 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from assay.tasks.verification.attention import HeatSpace, inconsistency, local_maps, margins, smallest
+from assay.tasks.verification.attention import (
+    HeatSpace,
+    Inconsistency,
+    inconsistency,
+    margins,
+    own_coordinates,
+    smallest,
+)
 from assay.tasks.verification.cells import Cells, concatenate, split, volumes
 from assay.tasks.verification.layer import Layer
-from assay.tasks.verification.subdivide import Leaves, sums_of_marked
+from assay.tasks.verification.neighbours import Part, Patterns
+from assay.tasks.verification.paths import trace_paths
+from assay.tasks.verification.subdivide import Leaves
 
-_DIFFERING = (
-    150  # ReLUs that may differ within a block of cells: more cells share more work, but each costs more
-)
-_FEW = 8  # cells that are not parted further
-_TOGETHER = 10  # ReLUs that change together from which a block is cut along their line
+# Gates that may differ within a block of cells, which share one pass back through the network, and within a part of it:
+# more cells share more work, but each costs more.
+_DIFFERING, _DIFFERING_NEARBY = 200, 80
 
 
 @dataclass(frozen=True)
@@ -88,44 +95,24 @@ class CellQuantity:
     space: HeatSpace
     piece: int
 
+    def to_inputs(self, rows: Tensor) -> Tensor:
+        """Rows `(N, n)` on the outputs of the first block as heat maps in the coordinates of the space."""
+        return self.layers[0].transpose(rows) if self.space.first is None else rows @ self.space.first
+
 
 def tabulate(leaves: Leaves, reading: CellQuantity) -> Iterator[CellTable]:
-    """Read ai and margins off activation cells, in blocks that differ in few ReLUs."""
-    everything = torch.arange(len(leaves.cells), device=leaves.logits.device)
+    """Read ai and margins off activation cells, in blocks that differ in few gates."""
     own = leaves.patterns[len(leaves.patterns) - len(reading.layers) + 1 :]  # without those of any clamping
-    patterns = torch.cat(own, 1) if own else everything[:, None] < 0
-    for index in _blocks(everything, patterns):
-        yield _tabulate_block(leaves[index], reading)
+    patterns = Patterns.of(own[::-1], len(leaves.cells))
+    for block in patterns.parts(torch.arange(len(leaves.cells)), _DIFFERING):
+        yield _tabulate_block(leaves, patterns, block, reading)
 
 
-def _blocks(index: Tensor, patterns: Tensor) -> Iterator[Tensor]:
-    """Part cells, which come along a curve, until few ReLUs differ among those of a part.
-
-    Where many ReLUs change together the cut goes between their two sides (a convolution sees the same grey in many
-    places, so whole sets of its ReLUs share one zero line), elsewhere through the middle of the curve.
-    """
-    here = patterns[index]
-    differing = (here.any(0) & ~here.all(0)).nonzero().flatten()
-    if len(differing) <= _DIFFERING or len(index) <= _FEW:
-        yield index
-        return
-    changed = here[:, differing] != here[:1, differing]
-    odd = torch.randint(-(2**62), 2**62, (len(index), 1), generator=torch.Generator().manual_seed(0))
-    names = sums_of_marked(changed.T, odd[:, 0].to(index.device))  # hashes: equal where ReLUs change together
-    _, member, count = torch.unique(names, return_inverse=True, return_counts=True)
-    if int(count.max()) >= _TOGETHER:
-        side = changed[:, (member == count.argmax()).nonzero()[0, 0]]
-    else:
-        side = torch.arange(len(index), device=index.device) < len(index) // 2
-    yield from _blocks(index[side], patterns)
-    yield from _blocks(index[~side], patterns)
-
-
-def _tabulate_block(leaves: Leaves, reading: CellQuantity) -> CellTable:
+def _tabulate_block(leaves: Leaves, patterns: Patterns, block: Part, reading: CellQuantity) -> CellTable:
+    ai = _inconsistency(leaves.cells, patterns, block, reading)
+    leaves = leaves[block.index]
     cells = leaves.cells
-    row = torch.arange(len(cells), device=leaves.logits.device)
-    maps, space = local_maps(reading.layers, leaves, reading.labels, reading.space)
-    ai = inconsistency(maps, cells.centres, space)
+    row = torch.arange(len(cells))
     highest = ai.at(cells.points).max(1)
     lowest, _ = smallest(ai, cells)
     gaps = margins(leaves, reading.label)
@@ -142,6 +129,21 @@ def _tabulate_block(leaves: Leaves, reading: CellQuantity) -> CellTable:
         _margin_bound(cells, gaps),
         cells.points[row, worst.indices],
     )
+
+
+def _inconsistency(cells: Cells, patterns: Patterns, block: Part, reading: CellQuantity) -> Inconsistency:
+    """Inconsistency on the cells of a block, in their order."""
+    space, differing = reading.space, block.differing
+    paths = trace_paths(reading.layers, reading.labels, block.always, differing, reading.to_inputs)
+    paths.rows[: paths.labels] -= space.constant
+    parts = list(patterns.parts(block.index, _DIFFERING_NEARBY))
+    found = []
+    for part in parts:
+        near = paths.narrowed(part.always[differing], part.differing[differing])
+        near, slopes = own_coordinates(near, space.slopes)
+        differences = near.maps(patterns.passed(part.index, part.differing))
+        found.append(inconsistency(differences, cells[part.index].centres, slopes, space.moving))
+    return Inconsistency.join(found)[torch.cat([part.index for part in parts]).argsort()]
 
 
 def _margin_bound(cells: Cells, gaps: Tensor) -> Tensor:
