@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from test_attack_bounds import conv_net, worst_seen
 from torch import Tensor, nn
@@ -45,7 +45,13 @@ def some_images(seed: int, count: int, shape: tuple[int, ...]) -> Tensor:
     return torch.rand(count, *shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
 
-@given(st.integers(0, 10**6), st.sampled_from([0.005, 0.03, 0.2]), st.sampled_from(["linf", "l2"]))
+# Values of known sign in one image of these, open in another.
+@example(seed=398, eps=0.2, norm="linf")
+@given(
+    seed=st.integers(0, 10**6),
+    eps=st.sampled_from([0.005, 0.03, 0.2]),
+    norm=st.sampled_from(["linf", "l2"]),
+)
 @settings(max_examples=6, deadline=None)
 def test_bounds_of_a_residual_network_lie_below_every_margin_that_is_seen(
     seed: int, eps: float, norm: str

@@ -173,19 +173,23 @@ def _pre_activation_bounds(graph: ReluGraph, region: Region) -> list[tuple[Tenso
 def _tighten_(
     low: Tensor, high: Tensor, value: int, graph: ReluGraph, relaxations: Relaxations, region: Region
 ) -> None:
-    """Tighten, in place, the bounds of a value of the graph where its sign is open in some image.
+    """Tighten, in place, the bounds of a value of the graph, for each image where its sign is open there.
 
-    A value whose sign is known already passes its ReLU exactly, so that tighter bounds of it would change nothing.
+    A value whose sign is known already passes its ReLU exactly, so its own lines would gain nothing. The intervals of
+    later layers would gain a little: so it is left alone even where another image of the batch asks for it, and what
+    is found for an image does not depend on the batch.
     """
     if value == 0 or _interval_is_exact(graph.layers[:value], region):
         return
     flat_low, flat_high = low.view(len(low), -1), high.view(len(high), -1)
-    unsure = ((flat_low < 0) & (flat_high > 0)).any(dim=0).nonzero().squeeze(1)
+    open_sign = (flat_low < 0) & (flat_high > 0)
+    unsure = open_sign.any(dim=0).nonzero().squeeze(1)
     # In parts, for one linear function per value takes as much memory as the whole input.
     for rows in torch.split(unsure, _CHUNK) if len(unsure) else ():
         below, above = _both_sides(rows, value, graph, relaxations, region)
-        flat_low[:, rows] = torch.maximum(flat_low[:, rows], below)
-        flat_high[:, rows] = torch.minimum(flat_high[:, rows], above)
+        low_there, high_there, here = flat_low[:, rows], flat_high[:, rows], open_sign[:, rows]
+        flat_low[:, rows] = torch.where(here, torch.maximum(low_there, below), low_there)
+        flat_high[:, rows] = torch.where(here, torch.minimum(high_there, above), high_there)
 
 
 def _interval_is_exact(layers: Sequence[nn.Module], region: Region) -> bool:
