@@ -41,7 +41,9 @@ def through_affine(slopes: Tensor, layer: nn.Module, shape: Shape) -> tuple[Tens
     if isinstance(layer, nn.Linear):
         return slopes @ layer.weight, _bias_term(slopes, layer.bias)
     if isinstance(layer, nn.Conv2d):
-        return _transposed(slopes, layer, shape), _bias_term(slopes.sum((3, 4)), layer.bias)
+        return transposed(slopes, layer, shape, cast(tuple[int, ...], layer.padding)), _bias_term(
+            slopes.sum((3, 4)), layer.bias
+        )
     if isinstance(layer, nn.BatchNorm1d | nn.BatchNorm2d):
         factor = channel_factor(layer, len(shape))
         shift = layer(torch.zeros((1, *shape), dtype=slopes.dtype, device=slopes.device))
@@ -118,10 +120,16 @@ def _bias_term(slopes: Tensor, bias: Tensor | None) -> Tensor:
     return slopes.new_zeros(slopes.shape[:2]) if bias is None else slopes @ bias
 
 
-def _transposed(slopes: Tensor, layer: nn.Conv2d, shape: Shape) -> Tensor:
-    """The convolution's transpose applied to each function: a product, then overlapping patches are added up.
+def transposed(slopes: Tensor, layer: nn.Conv2d, shape: Shape, padding: tuple[int, ...]) -> Tensor:
+    """A convolution's transpose applied to each function: a product, then overlapping patches are added up.
 
     On a CPU that is two to five times as fast as `conv_transpose2d`.
+
+    Args:
+        slopes: (n, S, C, H, W).
+        layer: The convolution.
+        shape: (C, H, W) of its input.
+        padding: Around its input.
     """
     outputs, groups = layer.out_channels, layer.groups
     kernels = layer.weight.reshape(groups, outputs // groups, -1)
@@ -133,7 +141,7 @@ def _transposed(slopes: Tensor, layer: nn.Conv2d, shape: Shape) -> Tensor:
         shape[1:],
         layer.kernel_size,
         layer.dilation,
-        cast(tuple[int, ...], layer.padding),
+        padding,
         layer.stride,
     )
     return back.view(*slopes.shape[:2], *shape)

@@ -8,68 +8,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from assay.attacks.affine_layers import interval, rows_of, through_affine
+from assay.attacks.region import Region, ball_region
 from assay.attacks.relu_graph import Add, ReluGraph
+from assay.attacks.relu_lines import Relaxation, Relaxations, relax
 from assay.attacks.settings import Norm
+from assay.attacks.windows import extent_in_windows, is_seen_in_windows
 
 _CHUNK = 512
-
-
-@dataclass(frozen=True)
-class Region:
-    """The inputs that bounds hold for.
-
-    Attributes:
-        low: (n, C, H, W), the smallest value of each pixel.
-        high: (n, C, H, W), the largest.
-        centre: (n, C, H, W).
-        radius: around the centre, infinite where only the box counts.
-        norm: what the radius is measured in.
-    """
-
-    low: Tensor
-    high: Tensor
-    centre: Tensor
-    radius: float
-    norm: Norm = "l2"
-
-    def extent(self, slopes: Tensor) -> tuple[Tensor, Tensor]:
-        """(n, S) each: bounds from below and above, in the region, of linear functions, (n, S, C, H, W)."""
-        flat = slopes.flatten(2)
-        spread = (self.high - self.low).flatten(1)[:, :, None] / 2
-        middle = (self.high + self.low).flatten(1)[:, :, None] / 2
-        at_middle, away = (flat @ middle).squeeze(2), (flat.abs() @ spread).squeeze(2)
-        low, high = at_middle - away, at_middle + away
-        if math.isinf(self.radius):
-            return low, high
-        at_centre = (flat @ self.centre.flatten(1)[:, :, None]).squeeze(2)
-        away = self.radius * (flat.abs().amax(dim=2) if self.norm == "l1" else flat.norm(dim=2))
-        return torch.maximum(low, at_centre - away), torch.minimum(high, at_centre + away)
-
-
-@dataclass(frozen=True)
-class _Relaxation:
-    """Lines around relu(z) for l <= z <= u: slope_low * z <= relu(z) <= slope_high * z + offset."""
-
-    slope_low: Tensor
-    slope_high: Tensor
-    offset: Tensor
-
-
-Relaxations = Sequence[_Relaxation | None]
-"""One per layer, None where it is no ReLU."""
-_ThroughRelu = Callable[[Tensor, _Relaxation], tuple[Tensor, Tensor]]
-
-
-def ball_region(images: Tensor, eps: float, norm: Norm) -> Region:
-    """The ball around each image, met with [0, 1]."""
-    box = ((images - eps).clamp_min(0), (images + eps).clamp_max(1))
-    return Region(*box, centre=images, radius=math.inf if norm == "linf" else eps, norm=norm)
+_ThroughRelu = Callable[[Tensor, Relaxation], tuple[Tensor, Tensor]]
 
 
 def relaxed_margins(
@@ -96,13 +47,13 @@ def margin_lower_bounds(
 ) -> Tensor:
     """`relaxed_margins` of all images at once."""
     region = ball_region(images, eps, norm)
-    bounds = _pre_activation_bounds(graph, region)
-    slopes = _margin_rows(graph, images, labels)
+    bounds = pre_activation_bounds(graph, region)
+    slopes = margin_rows(graph, images, labels)
     best = torch.full(slopes.shape[:2], -torch.inf, dtype=images.dtype, device=images.device)
     # Below a ReLU of open sign several lines are sound. Neither choice is the better one everywhere, and the larger of
     # two lower bounds is a lower bound too.
     for parallel in (True, False):
-        relaxations = [None if b is None else _relax(*b, parallel=parallel) for b in bounds]
+        relaxations = [None if b is None else relax(*b, parallel=parallel) for b in bounds]
         best = torch.maximum(best, _below(slopes, graph, relaxations, region))
     return _least(best, labels)
 
@@ -121,7 +72,7 @@ def interval_margins(
         low, high = _forwards(layer, [lows[each] for each in read], [highs[each] for each in read])
         lows.append(low)
         highs.append(high)
-    slopes, last = _margin_rows(graph, images, labels), len(graph.layers) - 1
+    slopes, last = margin_rows(graph, images, labels), len(graph.layers) - 1
     constant, value = slopes.new_zeros(slopes.shape[:2]), last + 1
     if not isinstance(graph.layers[last], nn.ReLU | Add):
         slopes, constant = through_affine(slopes, graph.layers[last], graph.before(last))
@@ -130,7 +81,7 @@ def interval_margins(
     return _least(extent + constant, labels)
 
 
-def _margin_rows(graph: ReluGraph, images: Tensor, labels: Tensor) -> Tensor:
+def margin_rows(graph: ReluGraph, images: Tensor, labels: Tensor) -> Tensor:
     """(N, K, K): row j of an image is z_label - z_j, whose lowest value says whether class j can win."""
     slopes = torch.eye(graph.shapes[-1][0], dtype=images.dtype, device=images.device)
     return slopes[labels][:, None, :] - slopes[None, :, :]
@@ -150,17 +101,17 @@ def _forwards(layer: nn.Module, lows: Sequence[Tensor], highs: Sequence[Tensor])
     return interval(layer, lows[0], highs[0])
 
 
-def _pre_activation_bounds(graph: ReluGraph, region: Region) -> list[tuple[Tensor, Tensor] | None]:
+def pre_activation_bounds(graph: ReluGraph, region: Region) -> list[tuple[Tensor, Tensor] | None]:
     """For each layer, the bounds of its input where it is a ReLU, else None; each from the ones before it."""
     bounds: list[tuple[Tensor, Tensor] | None] = []
-    relaxations: list[_Relaxation | None] = []
+    relaxations: list[Relaxation | None] = []
     lows, highs = [region.low], [region.high]
     for layer, read in zip(graph.layers, graph.inputs, strict=True):
         relu = isinstance(layer, nn.ReLU)
         if relu:
             _tighten_(lows[read[0]], highs[read[0]], read[0], graph, relaxations, region)
             bounds.append((lows[read[0]], highs[read[0]]))
-            relaxations.append(_relax(lows[read[0]], highs[read[0]], parallel=True))
+            relaxations.append(relax(lows[read[0]], highs[read[0]], parallel=True))
         else:
             bounds.append(None)
             relaxations.append(None)
@@ -184,9 +135,10 @@ def _tighten_(
     flat_low, flat_high = low.view(len(low), -1), high.view(len(high), -1)
     open_sign = (flat_low < 0) & (flat_high > 0)
     unsure = open_sign.any(dim=0).nonzero().squeeze(1)
+    both_sides = extent_in_windows if is_seen_in_windows(value, graph) else _both_sides
     # In parts, for one linear function per value takes as much memory as the whole input.
     for rows in torch.split(unsure, _CHUNK) if len(unsure) else ():
-        below, above = _both_sides(rows, value, graph, relaxations, region)
+        below, above = both_sides(rows, value, graph, relaxations, region)
         low_there, high_there, here = flat_low[:, rows], flat_high[:, rows], open_sign[:, rows]
         flat_low[:, rows] = torch.where(here, torch.maximum(low_there, below), low_there)
         flat_high[:, rows] = torch.where(here, torch.minimum(high_there, above), high_there)
@@ -207,7 +159,7 @@ def _both_sides(
     The lines around each ReLU are parallel, so that one linear function serves both sides.
     """
 
-    def through_relu(slopes: Tensor, relaxation: _Relaxation) -> tuple[Tensor, Tensor]:
+    def through_relu(slopes: Tensor, relaxation: Relaxation) -> tuple[Tensor, Tensor]:
         offset = relaxation.offset.flatten(1)[:, :, None]
         flat = slopes.flatten(2)
         # Both lines have this slope. The lower one passes through 0, so only the upper one adds its offset: to the
@@ -222,7 +174,7 @@ def _both_sides(
     else:
         slopes, constant = rows_of(graph.layers[layer], rows, graph.before(layer), shape, dtype)
         begun = {graph.inputs[layer][0]: slopes}
-    slopes, extra = _to_pixels(begun, graph, relaxations, through_relu)
+    slopes, extra = to_pixels(begun, graph, relaxations, through_relu)
     below, above = region.extent(slopes)
     low, high = (constant + extra).expand(2, *below.shape)
     return below + low, above + high
@@ -230,11 +182,11 @@ def _both_sides(
 
 def _below(slopes: Tensor, graph: ReluGraph, relaxations: Relaxations, region: Region) -> Tensor:
     """(n, S): lower bounds of the linear functions `slopes`, (n, S, K), of the logits."""
-    slopes, constant = _to_pixels({len(graph.layers): slopes}, graph, relaxations, _through_relu)
+    slopes, constant = to_pixels({len(graph.layers): slopes}, graph, relaxations, through_relu_from_below)
     return region.extent(slopes)[0] + constant
 
 
-def _to_pixels(
+def to_pixels(
     begun: dict[int, Tensor], graph: ReluGraph, relaxations: Relaxations, through_relu: _ThroughRelu
 ) -> tuple[Tensor, Tensor]:
     """Linear functions of some values as functions of the pixels, with lines in the place of ReLUs.
@@ -271,22 +223,9 @@ def _to_pixels(
     return open_values[0], constant
 
 
-def _through_relu(slopes: Tensor, relaxation: _Relaxation) -> tuple[Tensor, Tensor]:
+def through_relu_from_below(slopes: Tensor, relaxation: Relaxation) -> tuple[Tensor, Tensor]:
     """Replace relu(z) by the line that bounds each function from below."""
     # From below, a function that rises in relu(z) takes its lower line, one that falls the upper.
     up, down = slopes.clamp_min(0), slopes.clamp_max(0)
     before = up * relaxation.slope_low[:, None] + down * relaxation.slope_high[:, None]
     return before, (down.flatten(2) @ relaxation.offset.flatten(1)[:, :, None]).squeeze(2)
-
-
-def _relax(low: Tensor, high: Tensor, *, parallel: bool) -> _Relaxation:
-    """Lines around the ReLU; where its sign is open, the lower one is parallel to the upper, or 0 or z."""
-    open_sign = (low < 0) & (high > 0)
-    active = (low >= 0).to(low.dtype)
-    tiny = torch.finfo(low.dtype).tiny
-    chord = high / (high - low).clamp_min(tiny)
-    slope_high = torch.where(open_sign, chord, active)
-    offset = torch.where(open_sign, -chord * low, torch.zeros_like(low))
-    # The line 0 wastes less area below the ReLU where z is mostly negative, the line z where it is mostly positive.
-    nearer = chord if parallel else (high > -low).to(low.dtype)
-    return _Relaxation(torch.where(open_sign, nearer, active), slope_high, offset)
