@@ -8,7 +8,7 @@ import torch
 from assay.common.errors import UserError
 from assay.common.validation import validate
 from assay.tasks.adversarial import proofs
-from assay.tasks.adversarial.proofs import INTERVALS, LIPSCHITZ, RELAXATION
+from assay.tasks.adversarial.proofs import BRANCHING, INTERVALS, LIPSCHITZ, RELAXATION
 from assay.tasks.adversarial.records import state
 from assay.tasks.adversarial.spec import AdversarialSpec
 
@@ -125,6 +125,42 @@ def test_unsound_bounds_are_caught(run_digits, monkeypatch, way, raised_by):
     assert "proofs_hold" in failed(run)
 
 
+def test_branching_proves_what_one_relaxation_leaves_and_nothing_that_falls(run_digits, monkeypatch):
+    # Linear relaxation leaves nothing open in so small a net; a looser bound is as sound.
+    tight = proofs._MARGINS[RELAXATION]
+    monkeypatch.setitem(proofs._MARGINS, RELAXATION, lambda clean, eps: tight(clean, eps) - 2)
+    plain = run_digits(CHAIN, f"{FIRST}\n# looser", limit=60)
+    run = run_digits(CHAIN, f"{FIRST}\nbranches: 50", limit=60)
+    for eps in run.spec.radii:
+        for before, now in zip(states(plain, eps), states(run, eps), strict=True):
+            assert now == before or before == "undecided"
+            assert now != "undecided"
+    ways = {way for record in run.records for way in record.values["certified"]["by"].values()}
+    assert BRANCHING in ways
+    assert failed(run) == set()
+
+
+def test_unsound_branching_is_caught(run_digits, monkeypatch):
+    monkeypatch.setitem(proofs._MARGINS, BRANCHING, lambda clean, _eps: clean.largest)
+    assert "proofs_hold" in failed(run_digits(CHAIN, f"{FIRST}\nbranches: 7", limit=100))
+
+
+def test_a_proof_by_branching_is_denied_only_without_its_parts(run_digits, monkeypatch):
+    tight = proofs._MARGINS[RELAXATION]
+    monkeypatch.setitem(proofs._MARGINS, RELAXATION, lambda clean, eps: tight(clean, eps) - 2)
+    run = run_digits(CHAIN, f"{FIRST}\nbranches: 50", limit=60)
+    model, eps = run.job.model.module, run.spec.radii[-1]
+    images = torch.stack(
+        [run.job.model.prepare(run.job.data.image(unit.payload)) for unit in run.job.units[:60]]
+    )
+    labels = torch.tensor([record.values["label"] for record in run.records])
+    asked = (model, images, labels, model(images).detach(), float(eps), "linf")
+    said = {row for row, known in enumerate(states(run, eps)) if known == "proved"}
+    assert said
+    assert not said & set(proofs.unproved(*asked, branches=50))
+    assert said & set(proofs.unproved(*asked))
+
+
 def test_a_forged_proof_is_denied_by_the_bounds_of_whoever_looks_again(run_digits):
     run = run_digits(CHAIN, FIRST)
     model, eps = run.job.model.module, run.spec.radii[-1]
@@ -146,6 +182,8 @@ def test_proofs_stand_in_the_key_and_a_spec_without_them_has_no_trace():
     plain, first = spec_of(), spec_of(proofs="first")
     assert "proofs" not in plain.identity()
     assert first.identity()["proofs"] == "first"
+    assert "branches" not in first.identity()
+    assert spec_of(proofs="first", branches=5).identity()["branches"] == 5
     stored = json.loads(first.model_dump_json(by_alias=True))
     assert validate(AdversarialSpec, stored, "stored").sha256 == first.sha256 != plain.sha256
 
@@ -159,6 +197,7 @@ def test_proofs_stand_in_the_key_and_a_spec_without_them_has_no_trace():
         ({"attacks": [{"method": "apgd", "draws": 5, "steps": 5}]}, "`draws` above 1"),
         ({"attacks": [{"method": "fgsm", "targeted": "least_likely"}]}, "leave the others out"),
         ({"proofs": "last"}, "proofs"),
+        ({"proofs": None, "branches": 5}, "belongs to proofs"),
     ],
 )  # fmt: skip
 def test_what_proofs_do_not_go_with_is_refused(changed, complaint):

@@ -1,7 +1,7 @@
 """Proofs that a label holds in a whole ball, and a list of attacks that leaves out what is proved."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from functools import cached_property, lru_cache
 from typing import Any
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from assay.attacks.bounds import interval_margins, relaxed_margins
+from assay.attacks.branching import branched_margins
 from assay.attacks.closed_form import linear_part, linear_worst_margin
 from assay.attacks.images import Model
 from assay.attacks.lipschitz import margin_slopes
@@ -21,7 +22,7 @@ from assay.tasks.adversarial.batch import CleanBatch, ScoredImages
 from assay.tasks.adversarial.levels import Ascending, EachLevel
 
 _ROUNDING = 1e-4  # of the largest logit, whatever its unit: what is left for float32 sums
-CLOSED_FORM, RELAXATION = "closed form", "linear relaxation"
+CLOSED_FORM, RELAXATION, BRANCHING = "closed form", "linear relaxation", "branch and bound"
 INTERVALS, LIPSCHITZ = "interval bounds", "Lipschitz product"
 
 QUICK = attack_of("pgd", steps=10, step_size="0.25 eps", loss="margin")
@@ -76,13 +77,22 @@ def _holds(batch: CleanBatch, chain: ReluGraph, eps: float) -> Tensor:
 
 @dataclass(frozen=True)
 class Clean:
-    """Images that a network answers rightly, (n, C, H, W), with labels (n,) and clean logits (n, K)."""
+    """Images that a network answers rightly, (n, C, H, W), with labels (n,) and clean logits (n, K).
+
+    ``branches`` is how many parts of an image's ball may be looked at where the ball as a whole is not proved.
+    """
 
     graph: ReluGraph
     images: Tensor
     labels: Tensor
     logits: Tensor
     norm: Norm
+    branches: int = 0
+
+    @property
+    def largest(self) -> Tensor:
+        """(n,): each image's largest logit by size, in whose share rounding is counted."""
+        return self.logits.abs().amax(1)
 
     def proved(self, way: str, eps: float, rounding: float = _ROUNDING) -> Tensor:
         """(n,) bool: whether one way proves the label in the ball of a radius.
@@ -90,16 +100,17 @@ class Clean:
         A proof in float32 is one up to rounding, so the margin must exceed what rounding could take: a share of the
         largest logit.
         """
-        return _MARGINS[way](self, eps) > rounding * self.logits.abs().amax(1)
+        return _MARGINS[way](self, eps) > rounding * self.largest
 
     def select(self, rows: Tensor) -> "Clean":
         """Some of the images."""
-        return Clean(self.graph, self.images[rows], self.labels[rows], self.logits[rows], self.norm)
+        return replace(self, images=self.images[rows], labels=self.labels[rows], logits=self.logits[rows])
 
     def proofs(self, eps: float, rounding: float = _ROUNDING) -> list[str | None]:
         """How each image is proved at a radius, the cheapest way first; None where no way proves it."""
         found: list[str | None] = [None] * len(self.images)
-        ways = (CLOSED_FORM,) if self.graph.is_affine else (_CHEAP[self.norm], RELAXATION)
+        ways = (CLOSED_FORM,) if self.graph.is_affine else (_CHEAP[self.norm], RELAXATION, BRANCHING)
+        ways = tuple(way for way in ways if way != BRANCHING or self.branches)
         for way in ways:
             rows = [row for row, known in enumerate(found) if known is None]
             if rows:
@@ -121,6 +132,13 @@ def _by_lipschitz(clean: Clean, eps: float) -> Tensor:
     return margins.scatter(1, clean.labels[:, None], torch.inf).amin(1)
 
 
+def _by_branching(clean: Clean, eps: float) -> Tensor:
+    enough, most = _ROUNDING * clean.largest, clean.branches
+    return branched_margins(
+        clean.graph, clean.images, clean.labels, eps, clean.norm, enough=enough, most=most
+    )
+
+
 @lru_cache(maxsize=1)
 def _slopes(graph: ReluGraph) -> Tensor:
     """They are of the network alone: the same at every radius, and costly where layers are wide."""
@@ -132,6 +150,7 @@ _MARGINS: Mapping[str, Callable[[Clean, float], Tensor]] = {
     INTERVALS: lambda it, eps: interval_margins(it.graph, it.images, it.labels, eps, it.norm),
     LIPSCHITZ: _by_lipschitz,
     RELAXATION: lambda it, eps: relaxed_margins(it.graph, it.images, it.labels, eps, it.norm),
+    BRANCHING: _by_branching,
 }
 """For each way, (n,): a lower bound of the margins in the ball."""
 _CHEAP: Mapping[Norm, str] = {"linf": INTERVALS, "l2": LIPSCHITZ, "l1": LIPSCHITZ}
@@ -178,7 +197,12 @@ class ProofsFirst:
             asked = batch.correct & (~(fell | self.hopeless) | self.tried)
             rows = asked.nonzero().squeeze(1)
             clean = Clean(
-                self.graph, batch.images[rows], batch.labels[rows], batch.logits[rows], batch.spec.norm
+                self.graph,
+                batch.images[rows],
+                batch.labels[rows],
+                batch.logits[rows],
+                batch.spec.norm,
+                batch.spec.branches,
             )
             for row, way in zip(rows.tolist(), clean.proofs(float(eps)) if len(rows) else (), strict=True):
                 found[row] = way
@@ -215,7 +239,7 @@ class ProofsFirst:
 
 
 def unproved(
-    module: Model, images: Tensor, labels: Tensor, logits: Tensor, eps: float, norm: Norm
+    module: Model, images: Tensor, labels: Tensor, logits: Tensor, eps: float, norm: Norm, branches: int = 0
 ) -> Sequence[int]:
     """The rows of images whose label is not proved here.
 
@@ -225,5 +249,5 @@ def unproved(
         UserError: the network cannot be bounded.
     """
     graph = relu_graph_of(module, images)
-    found = Clean(graph, images, labels, logits, norm).proofs(eps, rounding=0.0)
+    found = Clean(graph, images, labels, logits, norm, branches).proofs(eps, rounding=0.0)
     return [row for row, way in enumerate(found) if way is None]

@@ -317,7 +317,10 @@ def _unproved(
         images = torch.stack([clean[row] for row in said])
         labels = torch.tensor([records[row].values["label"] for row in said])
         try:
-            lacking = unproved(model.module, images, labels, model.module(images), float(eps), spec.norm)
+            logits = model.module(images)
+            lacking = unproved(
+                model.module, images, labels, logits, float(eps), spec.norm, branches=spec.branches
+            )
         except UserError:
             lacking = range(len(said))
         for row in lacking:

@@ -86,6 +86,8 @@ class AdversarialSpec(TaskSpec):
         certified: also prove a lower bound of the accuracy, where the network allows it.
         proofs: ``first``: what is proved at a radius is not attacked there, and what a quick attack breaks is not
             bounded, so that every image is broken, proved or undecided. The quick attack counts as one of the list.
+        branches: with ``proofs``, how many parts of an image's ball may be bounded where the ball as a whole can not be
+            proved (branch and bound); 0 leaves such images undecided.
         probe_queries: forward passes of the random search that checks what stands at the largest radius.
         save_adversarial: keep every adversarial image as an 8-bit PNG, and score it after rounding.
         labels: ``data``: the images' own; ``predicted``: the network's clean answer, for images without labels. Then
@@ -112,6 +114,7 @@ class AdversarialSpec(TaskSpec):
     attacks: Annotated[tuple[Attack, ...], IDENTITY] = Field(default_factory=_listed, min_length=1)
     certified: Annotated[bool, IDENTITY] = False
     proofs: Annotated[Proofs | None, IDENTITY] = Field(default=None, exclude_if=lambda how: how is None)
+    branches: Annotated[int, IDENTITY] = Field(default=0, ge=0, le=100_000, exclude_if=lambda most: not most)
     probe_queries: Annotated[int, IDENTITY] = Field(default=50, ge=0)
     save_adversarial: Annotated[bool, IDENTITY] = False
     count_passes: Annotated[bool, IDENTITY] = Field(default=False, exclude_if=lambda count: not count)
@@ -215,6 +218,8 @@ class AdversarialSpec(TaskSpec):
     @model_validator(mode="after")
     def _proofs_come_first(self) -> "AdversarialSpec":
         if self.proofs is None:
+            if self.branches:
+                raise ValueError("branches: belongs to proofs; add `proofs: first`")
             return self
         if not self.in_turn:
             raise ValueError(
