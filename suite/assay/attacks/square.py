@@ -45,9 +45,16 @@ def at_pattern(given: AttackedImages, attack: SquareAttack) -> tuple[Tensor, Mem
     start = images + pattern.mul_(per_image(reach, images))
     BALLS[given.norm].project_(start, images, given.eps)
     lowest = torch.full((len(given),), -torch.inf, dtype=images.dtype, device=images.device)
-    numbers = _PLACE * _WINDOWS[given.norm] + images.shape[1]
-    drawn = torch.zeros((len(given), _AHEAD, numbers), device=images.device)
-    return start, {"best": start.clone(), "best_loss": lowest, "drawn": drawn}
+    count, channels, height, width = images.shape
+    if given.norm == "linf":
+        ahead = {
+            "jumps": images.new_zeros(count, _AHEAD, channels, height),
+            "columns": images.new_zeros(count, _AHEAD, width),
+        }
+    else:
+        numbers = _PLACE * _WINDOWS[given.norm] + channels
+        ahead = {"drawn": torch.zeros((count, _AHEAD, numbers), device=images.device)}
+    return start, {"best": start.clone(), "best_loss": lowest, **ahead}
 
 
 @implements(SquareAttack, start=at_pattern)
@@ -56,9 +63,7 @@ def propose(live: LiveImages, attack: SquareAttack) -> None:
     assert live.loss is not None
     given, loss, memory = live.attacked, live.loss, live.memory
     note_best_(memory, live.adversarial, loss)
-    height, width = live.adversarial.shape[2:]
-    sides = _sides(attack.step_count, height, width, given.norm)[live.step].to(loss.device)
-    _CHANGES[given.norm](live, _drawn(live), sides)
+    _CHANGES[given.norm](live, attack.step_count)
     BALLS[given.norm].project_(live.adversarial, given.images, given.eps)
 
 
@@ -82,24 +87,41 @@ def _sides(steps: int, height: int, width: int, norm: Norm) -> Tensor:
     return torch.tensor(square_sides(steps, height, width, norm))
 
 
-def _drawn(live: LiveImages) -> Tensor:
-    """(n, 3 a window + C) uniform numbers for each image's present step: its windows' places, then a sign a channel.
+def _sides_now(live: LiveImages, step_count: int) -> Tensor:
+    """(n,) int64: the side of each image's present square."""
+    height, width = live.adversarial.shape[2:]
+    sides = _sides(step_count, height, width, live.attacked.norm)[live.step]
+    return sides.to(live.adversarial.device)
 
-    Those of many steps are drawn at once: of a few numbers, a draw costs dozens of operations all the same.
+
+def _due(live: LiveImages) -> tuple[Tensor, Tensor]:
+    """(n,) int64, how far each image's present step is into the steps prepared at once; (m,) int64, who needs the next.
+
+    Of a few numbers, a draw costs dozens of operations all the same.
     """
-    device, drawn = live.adversarial.device, live.memory["drawn"]
-    ahead = (live.step % _AHEAD).to(device)
-    due = (ahead == 0).nonzero().squeeze(1)
+    ahead = (live.step % _AHEAD).to(live.adversarial.device)
+    return ahead, (ahead == 0).nonzero().squeeze(1)
+
+
+def _draw(live: LiveImages, due: Tensor) -> Tensor:
+    """(m * _AHEAD, 3 a window + C) uniform numbers: for each step, its windows' places, then a sign a channel."""
+    steps = live.step.to(due.device)[due, None] + torch.arange(1, _AHEAD + 1, device=due.device)
+    seeds = randomness.derive(live.attacked.seeds[due, None], steps).flatten()
+    counts = (*(_PLACE,) * _WINDOWS[live.attacked.norm], live.adversarial.shape[1])
+    parts = [
+        randomness.uniform(randomness.derive(seeds, stream), (count,), torch.float32)
+        for stream, count in enumerate(counts, 1)
+    ]
+    return torch.cat(parts, dim=1)
+
+
+def _drawn(live: LiveImages) -> Tensor:
+    """(n, 3 a window + C): those of :func:`_draw` for each image's present step."""
+    drawn = live.memory["drawn"]
+    ahead, due = _due(live)
     if len(due):
-        steps = live.step.to(device)[due, None] + torch.arange(1, _AHEAD + 1, device=device)
-        seeds = randomness.derive(live.attacked.seeds[due, None], steps).flatten()
-        counts = (*(_PLACE,) * _WINDOWS[live.attacked.norm], live.adversarial.shape[1])
-        parts = [
-            randomness.uniform(randomness.derive(seeds, stream), (count,), torch.float32)
-            for stream, count in enumerate(counts, 1)
-        ]
-        drawn[due] = torch.cat(parts, dim=1).view(len(due), _AHEAD, -1)
-    return drawn[torch.arange(len(drawn), device=device), ahead]
+        drawn[due] = _draw(live, due).view(len(due), _AHEAD, -1)
+    return drawn[torch.arange(len(drawn), device=drawn.device), ahead]
 
 
 def _stripes(images: Tensor, seeds: Tensor) -> Tensor:
@@ -119,18 +141,31 @@ def _tiles(images: Tensor, seeds: Tensor, norm: Norm) -> Tensor:
     return unit_(torch.nn.functional.pad(grid, (0, width - columns * side, 0, height - rows * side)), order)
 
 
-def _flip_squares_(live: LiveImages, drawn: Tensor, sides: Tensor) -> None:
+def _flip_squares_(live: LiveImages, step_count: int) -> None:
     """Go to the best points with one square of each channel moved by plus or minus two eps."""
-    best = live.memory["best"]
-    windows = _windows(best, drawn[:, :_PLACE], sides)
-    jump = _as_signs(drawn[:, _PLACE:], best)[:, :, None, None] * per_image(2 * live.attacked.eps, best)
-    rows, columns = windows.rows[:, None, :, None], windows.columns[:, None, None, :]
-    torch.addcmul(best, rows * jump, columns.to(best.dtype), out=live.adversarial)
+    best, jumps, columns = (live.memory[name] for name in ("best", "jumps", "columns"))
+    ahead, due = _due(live)
+    if len(due):
+        jumps[due], columns[due] = _squares(live, due, step_count)
+    here = torch.arange(len(best), device=best.device), ahead
+    torch.addcmul(best, jumps[here][:, :, :, None], columns[here][:, None, None, :], out=live.adversarial)
 
 
-def _move_mass_(live: LiveImages, drawn: Tensor, sides: Tensor) -> None:
+def _squares(live: LiveImages, due: Tensor, step_count: int) -> tuple[Tensor, Tensor]:
+    """The squares of the next steps: (m, _AHEAD, C, H), by how much their rows move, and (m, _AHEAD, W), 1 in them."""
+    best, drawn = live.memory["best"], _draw(live, due)
+    steps = live.step[due.cpu(), None] + torch.arange(_AHEAD)
+    sides = _sides(step_count, *best.shape[2:], "linf")[steps.clamp_max(step_count - 1).flatten()]
+    windows = _windows(best, drawn[:, :_PLACE], sides.to(best.device))
+    reach = (2 * live.attacked.eps[due]).to(best.dtype).repeat_interleave(_AHEAD)
+    jumps = windows.rows[:, None] * (_as_signs(drawn[:, _PLACE:], best) * reach[:, None])[:, :, None]
+    shape = len(due), _AHEAD
+    return jumps.view(*shape, *jumps.shape[1:]), windows.columns.to(best.dtype).view(*shape, -1)
+
+
+def _move_mass_(live: LiveImages, step_count: int) -> None:
     """Go to the best points with the perturbation of one window moved, as a bump, into another (Algorithm 3)."""
-    images = live.attacked.images
+    images, drawn, sides = live.attacked.images, _drawn(live), _sides_now(live, step_count)
     delta = live.memory["best"] - images
     windows = _windows(images, drawn[:, :_PLACE], sides)
     target, source = windows.inside, _windows(images, drawn[:, _PLACE : 2 * _PLACE], sides).inside
@@ -143,9 +178,9 @@ def _move_mass_(live: LiveImages, drawn: Tensor, sides: Tensor) -> None:
     live.adversarial.copy_(images + delta * ~(target | source) + mass / _channel_length(mass) * available)
 
 
-def _move_mass_in_l1_(live: LiveImages, drawn: Tensor, sides: Tensor) -> None:
+def _move_mass_in_l1_(live: LiveImages, step_count: int) -> None:
     """As :func:`_move_mass_`, by L1 lengths, and with all channels' mass in each of them."""
-    images = live.attacked.images
+    images, drawn, sides = live.attacked.images, _drawn(live), _sides_now(live, step_count)
     delta = live.memory["best"] - images
     windows = _windows(images, drawn[:, :_PLACE], sides)
     target, source = windows.inside, _windows(images, drawn[:, _PLACE : 2 * _PLACE], sides).inside
