@@ -159,8 +159,8 @@ def _take_step(
         if live.gradient is not None:
             assert live.logits is not None
             live.passes[:, 1] += live.logits.shape[1] if how.slope_per_class else attack.draws
-            size = torch.linalg.vector_norm(live.gradient.flatten(1), ord=1, dim=1)
-            live.zero_gradient.logical_or_(size == 0)
+            # Not vector_norm, which takes four times as long on a CPU.
+            live.zero_gradient.logical_or_(live.gradient.flatten(1).abs().sum(dim=1) == 0)
         how.advance(live, attack)
         live.step.add_(1)
     return live.unseen()
