@@ -354,7 +354,7 @@ def test_autoattack_with_proofs_first(shared: Path, tmp_path: Path, benchmark: A
     found = benchmark.pedantic(pairs, rounds=1)
     ratios = sorted(without / first for (first, _), (without, _) in found)
     print(f"\nproofs first, {PROVED} images: {[f'{ratio:.1f}' for ratio in ratios]} times as fast")
-    # The list's steps cost a fixed time however few images are left: one that stays undecided costs as much as them all.
+    # The list's steps cost a fixed time however few images are left: one that stays undecided costs as much as all.
     assert ratios[len(ratios) // 2] >= 8
 
 

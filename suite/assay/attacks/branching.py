@@ -187,7 +187,9 @@ class _Branching:
 
     def _bound(self, parts: _Parts) -> tuple[Tensor, Tensor]:
         """(P,) lower bounds with the parts' lines and multipliers, and (P, R), what the lines lose."""
-        lines, loss = self._lines(parts), {}
+        lines = self._lines(parts)
+        # A ReLU that nothing reads loses nothing.
+        loss = {id(each): torch.zeros_like(each.offset) for each in lines if each is not None}
 
         def through_relu(slopes: Tensor, relaxation: Relaxation) -> tuple[Tensor, Tensor]:
             assert isinstance(relaxation, _PulledLines)
