@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy import stats
 from torch import Tensor
 
 from assay.attacks.images import AttackedImages
@@ -97,14 +98,65 @@ def test_the_nearest_images_are_no_farther_than_the_original_s(
     assert (ours > 1.01 * lengths).float().mean() < 0.1
 
 
-def whole(job: AttackedImages, norm: str, eps: str, **given: Any) -> Tensor:
+def whole(job: AttackedImages, norm: str, eps: str, seed: int, attacks: list[str]) -> Tensor:
     """(N,) bool: which images fall to the original, all of its standard list or some attacks of it."""
     from pyautoattack import AutoAttack
 
-    original = AutoAttack(job.model, norm=THEIR_NORMS[norm], eps=float(Fraction(eps)), seed=0)
-    original.attacks_to_run = given.get("attacks", original.attacks_to_run)
+    original = AutoAttack(job.model, norm=THEIR_NORMS[norm], eps=float(Fraction(eps)), seed=seed)
+    original.attacks_to_run = attacks
     found, _ = original.run_standard_evaluation(job.images, job.labels)
     return job.model(found).argmax(1) != job.labels
+
+
+def here(job: AttackedImages, norm: str, eps: str, seed: int, series: list[str]) -> Tensor:
+    """(N,) bool: which images fall to the same attacks here."""
+    seeds = torch.arange(len(job)) + 1000 * seed
+    job, stands = replace(job, norm=norm, seeds=seeds), torch.arange(len(job))
+    for one in autoattack("standard", norm):
+        if one.series in series:
+            stands = stands[~run_attack(one, job.select(stands), Fraction(eps)).success]
+    return torch.ones(len(job), dtype=torch.bool).index_fill(0, stands, False)
+
+
+def is_weaker(ours: Tensor, theirs: Tensor) -> bool:
+    """Whether fewer fall to one attack than to another, (S, N) bool each: S seeds, the same N images.
+
+    Both are random searches, so one seed says little of single images. Over seeds the mean of the paired differences
+    may lie below 0 by chance: by its 95 % bound, and never by more than one image in twenty, so that no noise hides a
+    weakness. An image that always falls to the one and never to the other is no chance either.
+    """
+    seeds, images = ours.shape
+    difference = (ours.sum(1) - theirs.sum(1)).double().numpy()
+    bound = stats.t.ppf(0.95, seeds - 1) * difference.std(ddof=1) / seeds**0.5 if seeds > 1 else 0.0
+    print(
+        f"of {images}: theirs {theirs.sum(1).tolist()}, here {ours.sum(1).tolist()}, mean difference "
+        f"{difference.mean():.2f}, bound {bound:.2f}"
+    )
+    return bool(difference.mean() < -min(bound, images / 20) or (theirs.all(0) & ~ours.any(0)).any())
+
+
+def compared(
+    job: AttackedImages, norm: str, eps: str, series: list[str], seeds: int
+) -> tuple[Tensor, Tensor]:
+    """(S, N) bool each: what falls here and to the original."""
+    print(f"{'+'.join(series)} {norm} {eps}", end=" ")
+    theirs = [whole(job, norm, eps, seed, [NAMES[one] for one in series]) for seed in range(seeds)]
+    return torch.stack([here(job, norm, eps, seed, series) for seed in range(seeds)]), torch.stack(theirs)
+
+
+def test_a_weaker_attack_is_seen_and_chance_is_not() -> None:
+    noise = torch.rand(5, 30, generator=torch.Generator().manual_seed(0)) < torch.linspace(0, 1, 30)
+    other = torch.rand(5, 30, generator=torch.Generator().manual_seed(1)) < torch.linspace(0, 1, 30)
+    assert not is_weaker(noise, noise)
+    assert not is_weaker(noise, other) or not is_weaker(other, noise)
+    fewer = noise.clone()
+    fewer[:, 12:18] = False
+    assert is_weaker(fewer, noise)
+    # As many in all, and yet one that always falls to the other never falls here.
+    swapped = noise.clone()
+    swapped[:, 29], swapped[:, 0] = False, True
+    assert noise[:, 29].all()
+    assert is_weaker(swapped, noise)
 
 
 @pytest.mark.slow
@@ -113,28 +165,14 @@ def whole(job: AttackedImages, norm: str, eps: str, **given: Any) -> Tensor:
 def test_each_attack_breaks_as_many_as_the_original_s(
     job: AttackedImages, norm: str, eps: str, series: str
 ) -> None:
-    fell = whole(job, norm, eps, attacks=[NAMES[series]])
-    attack = next(one for one in autoattack("standard", norm) if one.series == series)
-    ours = run_attack(attack, replace(job, norm=norm), Fraction(eps)).success
-    print(f"{series} {norm} {eps}: theirs {int(fell.sum())}, here {int(ours.sum())} of {len(fell)}")
-    # Where random numbers decide about single images, two may go the other way; in L1, whose starts are noise in a ball
-    # of three radii, a few more.
-    by_chance = {"l1": 6}.get(norm, 2) if series in ("apgd_ce", "apgd_t", "square") else 0
-    assert int((fell & ~ours).sum()) <= by_chance
-    assert int(ours.sum()) >= int(fell.sum()) - (3 if norm == "l1" and by_chance else 0)
+    # FAB towards a target begins at the image: no seed changes it, here or there.
+    seeds = {"fab_t": 1, "square": 5}.get(series, 10)
+    assert not is_weaker(*compared(job.select(torch.arange(30)), norm, eps, [series], seeds))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("norm", "eps"), RADII)
-def test_autoattack_as_a_whole_breaks_what_the_original_breaks(
+def test_autoattack_as_a_whole_breaks_as_many_as_the_original(
     job: AttackedImages, norm: str, eps: str
 ) -> None:
-    job = job.select(torch.arange(25))
-    fell = whole(job, norm, eps)
-    stands = torch.arange(len(job))
-    for one in autoattack("standard", norm):
-        part = replace(job.select(stands), norm=norm)
-        stands = stands[~run_attack(one, part, Fraction(eps)).success]
-    print(f"whole {norm} {eps}: theirs {int(fell.sum())}, here {len(job) - len(stands)} of {len(job)}")
-    assert not fell[stands].any()
-    assert 0 < len(stands) < len(job)
+    assert not is_weaker(*compared(job.select(torch.arange(20)), norm, eps, list(NAMES), 3))
