@@ -24,7 +24,7 @@ _MOST = 0.5  # of a value's places: in larger windows a function costs as much a
 
 
 @dataclass(frozen=True)
-class _Windows:
+class _WindowedFunctions:
     """S linear functions of a value of the graph, each 0 outside of its window; all windows are of one size.
 
     Attributes:
@@ -54,11 +54,11 @@ class _Windows:
         places = (corner[:, None] + way.flatten()).flatten()
         return padded.flatten(1).index_select(1, places).view(len(value), len(corner), *way.shape)
 
-    def inside(self, shape: Shape) -> _Windows:
+    def inside(self, shape: Shape) -> _WindowedFunctions:
         """The same functions of a value of a shape, with what sticks out of it set to 0."""
         return replace(self, slopes=self.slopes * self.seen(self.slopes.new_ones((1, 1, *shape[1:]))))
 
-    def through(self, layer: nn.Module, before: Shape) -> tuple[_Windows, Tensor]:
+    def through(self, layer: nn.Module, before: Shape) -> tuple[_WindowedFunctions, Tensor]:
         """As functions of what an affine layer reads, and the constants, (n, S), that it adds."""
         sums = self.slopes.sum((3, 4))
         if isinstance(layer, nn.BatchNorm2d):
@@ -66,11 +66,11 @@ class _Windows:
             return replace(self, slopes=self.slopes * channel_factor(layer, 3)), sums @ shift
         assert isinstance(layer, nn.Conv2d)
         back = transposed(self.slopes, layer, (before[0], *_wider(layer, self.slopes.shape[3:])), (0, 0))
-        found = _Windows(back, *_corner(layer, self.top, self.left))
+        found = _WindowedFunctions(back, *_corner(layer, self.top, self.left))
         constant = sums.new_zeros(sums.shape[:2]) if layer.bias is None else sums @ layer.bias
         return found.inside(before), constant
 
-    def through_relu(self, lines: Relaxation) -> tuple[_Windows, Tensor]:
+    def through_relu(self, lines: Relaxation) -> tuple[_WindowedFunctions, Tensor]:
         """As functions of what a ReLU reads, between parallel lines; constants (2, n, S), from below and above."""
         offset = self.seen(lines.offset)
         # The lower line passes through 0, so only the upper one adds its offset: to the upper bound where the function
@@ -80,7 +80,7 @@ class _Windows:
         )
         return replace(self, slopes=self.slopes * self.seen(lines.slope_high)), torch.stack((low, high))
 
-    def plus(self, other: _Windows) -> _Windows:
+    def plus(self, other: _WindowedFunctions) -> _WindowedFunctions:
         """The sum with functions of the same value, whose windows lie elsewhere by the same way in every row."""
         top, left = torch.minimum(self.top, other.top), torch.minimum(self.left, other.left)
         places = [each._within(top, left) for each in (self, other)]
@@ -89,7 +89,7 @@ class _Windows:
             nn.functional.pad(each.slopes, (x, width - x - w, y, height - y - h))
             for each, (y, x, h, w) in zip((self, other), places, strict=True)
         )
-        return _Windows(first + second, top, left)
+        return _WindowedFunctions(first + second, top, left)
 
     def _within(self, top: Tensor, left: Tensor) -> tuple[int, int, int, int]:
         """Where windows lie in larger ones that begin at `top` and `left`: row, column, height, width."""
@@ -156,7 +156,9 @@ def _wider(layer: nn.Conv2d, side: Sequence[int]) -> tuple[int, int]:
     return height, width
 
 
-def _entries(rows: Tensor, value: int, graph: ReluGraph, dtype: torch.dtype) -> tuple[int, _Windows, Tensor]:
+def _entries(
+    rows: Tensor, value: int, graph: ReluGraph, dtype: torch.dtype
+) -> tuple[int, _WindowedFunctions, Tensor]:
     """Single entries, (S,) int64 into the flattened value, as functions of it or, of a convolution's, of its input.
 
     Returns:
@@ -167,11 +169,11 @@ def _entries(rows: Tensor, value: int, graph: ReluGraph, dtype: torch.dtype) -> 
     units = torch.eye(shape[0], dtype=dtype, device=rows.device)[None, :, :, None, None]
     at = place // shape[2], place % shape[2]
     if not isinstance(layer, nn.Conv2d):
-        return value, _Windows(units[:, channel], *at), units.new_zeros(1, len(rows))
+        return value, _WindowedFunctions(units[:, channel], *at), units.new_zeros(1, len(rows))
     # All entries of a channel are the same function of their windows.
     before = graph.before(value - 1)
     kernels = transposed(units, layer, (before[0], *_wider(layer, (1, 1))), (0, 0))
-    windows = _Windows(kernels[:, channel], *_corner(layer, *at)).inside(before)
+    windows = _WindowedFunctions(kernels[:, channel], *_corner(layer, *at)).inside(before)
     constant = units.new_zeros(1, len(rows)) if layer.bias is None else layer.bias[None, channel]
     return graph.inputs[value - 1][0], windows, constant
 
