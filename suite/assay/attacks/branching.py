@@ -101,7 +101,7 @@ def branched_margins(
         enough: (N,), the margins at which an image is done.
         most: Parts that are looked at for one image.
     """
-    every = zip(images.split(1), labels.split(1), enough.tolist(), strict=True)
+    every = zip(torch.split(images, 1), torch.split(labels, 1), enough.tolist(), strict=True)
     found = [
         _Branching(graph, ball_region(image, eps, norm), wanted).margin(image, label, most)
         for image, label, wanted in every
@@ -209,8 +209,9 @@ class _Branching:
             for number, layer in enumerate(self.graph.layers)
         ]
         columns = (parts.low, parts.high, parts.line, -parts.sign * parts.pull)
+        sizes = [math.prod(one) for one in shapes if one is not None]
         pieces = zip(
-            *(each.split([math.prod(one) for one in shapes if one is not None], 1) for each in columns),
+            *(torch.split(each, sizes, 1) for each in columns),
             strict=True,
         )
         return [

@@ -109,8 +109,9 @@ class Clean:
     def proofs(self, eps: float, rounding: float = _ROUNDING) -> list[str | None]:
         """How each image is proved at a radius, the cheapest way first; None where no way proves it."""
         found: list[str | None] = [None] * len(self.images)
-        ways = (CLOSED_FORM,) if self.graph.is_affine else (_CHEAP[self.norm], RELAXATION, BRANCHING)
-        ways = tuple(way for way in ways if way != BRANCHING or self.branches)
+        ways = [CLOSED_FORM] if self.graph.is_affine else [_CHEAP[self.norm], RELAXATION]
+        if self.branches and not self.graph.is_affine:
+            ways.append(BRANCHING)
         for way in ways:
             rows = [row for row, known in enumerate(found) if known is None]
             if rows:
