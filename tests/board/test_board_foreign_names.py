@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import yaml
 from board_place import rewrite, use_specs
@@ -76,11 +77,13 @@ def workplace(honest, benchmarks, tmp_path_factory):
     (place / "few.yaml").write_text((benchmarks / "adversarial" / "few.yaml").read_text())
     (place / "spec.yaml").write_text(SAVING.replace("{method: fgsm}", strange))
     (place / "recipe.yaml").write_text(f"{RECIPE}start_from: {EVIL}\n")
+    np.savez(place / "found.npz", unit_ids=["00000"], images=np.zeros((1, 1, 8, 8), np.float32))
+    copy_of(place / "sent_run", place / "sent_more")
     for command in (["init", "-q"], ["commit", "-q", "--allow-empty", "-m", "a"],
                     ["add", "leaderboard"], ["commit", "-qm", "b"]):  # fmt: skip
         who = ["-c", "user.name=A", "-c", "user.email=a@example.org"]
         subprocess.run(["git", "-C", place, *who, *command], check=True)
-    for folder in (place, place / "sent_run", place / "sent_shard"):
+    for folder in (place, place / "sent_run", place / "sent_shard", place / "sent_more"):
         plant(folder, marker)
     return place, marker
 
@@ -99,14 +102,20 @@ from pathlib import Path
 benchmarks, manifests, marker, verbs = json.loads(sys.argv[1])
 import assay.tasks.task_spec
 assay.tasks.task_spec.shipped_folder = lambda name: Path(benchmarks if name == "benchmarks" else manifests)
+import assay
 from assay.cli import main
+from assay.common.errors import UserError
 for verb, words in verbs.items():
+    call, given = (getattr(assay, words[1]), words[2:]) if words[0] == "python" else (main, [words])
     out, err, code = io.StringIO(), io.StringIO(), None
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         try:
-            main(words)
+            call(*given)
         except SystemExit as end:
             code = end.code
+        except UserError as error:
+            code = 2
+            print(error, file=sys.stderr)
         except BaseException:
             traceback.print_exc()
     ran = Path(marker).exists()
@@ -143,6 +152,17 @@ VERBS = {
     "status": ["status", "sent_run"],
     "maps": ["maps", "sent_run", "--out", "maps"],
     "leaderboard": ["leaderboard", "--out", "site"],
+    "rescore --challenge": ["rescore", SUBMISSION, "--images", "found.npz", "--challenge", "--by", "me"],
+    "admit": ["admit", TASK],
+    "rank": ["rank", "sent_run"],
+    "study": ["study", "digits", "sent_run", SUBMISSION, "--out", "studied"],
+    "export": ["export", "sent_run", "--to", "latex", "--out", "exported.tex"],
+    "export --to hf": ["export", "sent_run", "--to", "hf", "--out", "exported"],
+    "export --to croissant": ["export", "sent_run", "--to", "croissant", "--out", "described"],
+    "show a run": ["show", "sent_run"],
+    "rm": ["rm", "sent_more", "--model", EVIL],
+    "assay.load": ["python", "load", "sent_run"],
+    "assay.compare": ["python", "compare", SUBMISSION, "sent_run"],
     "compare": ["compare", SUBMISSION, "sent_run"],
     "submit": ["submit", "sent_run", "--metadata", "about.yaml", "--name", "other"],
     "run --plan, weights": ["run", "--plan", "weights.json", "--out", "planned"],
@@ -154,6 +174,7 @@ VERBS = {
 }
 REFUSED = {
     "rescore --images",
+    "rescore --challenge",
     "rerun",
     "verify-adversarial",
     "run --plan",
