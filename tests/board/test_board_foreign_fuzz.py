@@ -40,6 +40,7 @@ SUBMIT = ["submit", "sent_run", "--metadata", "about.yaml"]
 PLAN = ["plan", "--model", "digits_fnn", "--task", "spec.yaml", "--calibrate", "0"]
 PLANNED = ["plan", "--model", "digits_fnn", "--task", TASK, "--limit", "2", "--calibrate", "0", "--json"]
 ACCURACY = ["accuracy", "trained:net", "--data", "digits", "--limit", "10"]
+EXPORT = ["export", "sent_run", "--to", "latex", "--out", "merged/table.tex"]
 RUN = ["run", "--plan", "plan.json", "--out", "planned", "--quiet"]
 RESULT, TIER = SUBMISSION / f"results/{TASK}.json", Path("leaderboard/tiers/digits_fnn/re-run.json")
 # What is altered, and the verbs that then read it; a star stands for what no test knows beforehand.
@@ -59,6 +60,12 @@ DOCUMENTS = {
         [REPORT, COMPARE, RECORDS, VERIFY, RESCORE, MERGE],
     ),
     "run's times": ("sent_run/jobs/*/times.jsonl", [REPORT, ["show", "sent_run"]]),
+    "run's mark": (Path("sent_run/run.json"), [STATUS, REPORT, VERIFY, COMPARE]),
+    "run's provenance": (Path(f"sent_run/provenance/digits_fnn/{TASK}.json"), [SUBMIT, EXPORT]),
+    "alignments": (
+        Path("alignments.jsonl"),
+        [["study", "digits", "sent_run", "--alignments", "alignments.jsonl"]],
+    ),
     "run's events": (Path("sent_run/events.jsonl"), [STATUS]),
     "run's picture": ("sent_run/jobs/*/files/adversarial/bim/1_10/00000.png", [VERIFY, RESCORE]),
     "run's shard": (Path("sent_run/shard.json"), [MERGE, STATUS]),
@@ -87,6 +94,7 @@ attacks:
   - {method: fgsm}
   - {method: bim, steps: 2, step_size: 0.5 eps}
 """
+ALIGNMENT = '{"weights_sha256": "0", "data_sha256": "0", "data": "digits", "score": "margin", "mean": 1.0}\n'
 CARD = """\
 schema: 1
 name: mine
@@ -139,6 +147,7 @@ def workplace(tmp_path_factory, benchmarks):
         (root / "leaderboard/tiers/digits_fnn/re-run.json").write_text(json.dumps(finding))
         (root / "spec.yaml").write_text(SMALL)
         (root / "recipe.yaml").write_text(RECIPE)
+        (root / "alignments.jsonl").write_text(ALIGNMENT)
         (root / "mine.yaml").write_text(CARD)
         shutil.copy(benchmarks / "adversarial" / "few.yaml", root / "few.yaml")
         for folder in (root, root / "sent_run", root / SUBMISSION.parent):
@@ -239,6 +248,26 @@ def test_without_an_alteration_every_verb_does_its_work(workplace, capsys):
         if end.value.code:
             refused[words] = capsys.readouterr().err
     assert list(refused) == [("report", "locked_run")], refused  # somebody still writes there
+
+
+DEEP = {"lists": b"[" * 100_000, "objects": b'{"a":' * 100_000}
+
+
+@pytest.mark.parametrize("nest", DEEP)
+@pytest.mark.parametrize("kind", DOCUMENTS)
+def test_a_document_that_is_nested_too_deeply_is_no_traceback(workplace, capsys, kind, nest):
+    root, original = workplace
+    place, verbs = DOCUMENTS[kind]
+    path = next(root.glob(str(place)))
+    changed = gzip.compress(DEEP[nest], mtime=0) if path.suffix == ".gz" else DEEP[nest]
+    try:
+        put(root, path, changed, forged=True)
+        for words in verbs:
+            with pytest.raises(SystemExit):
+                main(list(words))
+            assert len("".join(capsys.readouterr())) < 20_000
+    finally:
+        restore(root, original, files_around(root))
 
 
 def fuzz(workplace, data, capsys):

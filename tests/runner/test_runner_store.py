@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 
 import pytest
 from hypothesis import given, settings
@@ -141,6 +142,28 @@ def test_what_is_no_run_is_refused_untouched(tmp_path):
     with pytest.raises(UserError, match="is not a run of Assay"):
         RunFolder.existing(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def _link(path):
+    path.symlink_to("/etc/hostname")
+
+
+def _link_to_a_folder(path):
+    path.symlink_to("/etc")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has neither pipes nor links for everybody")
+@pytest.mark.parametrize("harm", [_link, _link_to_a_folder, os.mkfifo if hasattr(os, "mkfifo") else None])
+@pytest.mark.parametrize("name", ["results", "results/net", f"jobs/{KEY[:24]}/files/a.png", "jobs/x"])
+def test_a_run_that_leads_elsewhere_or_never_ends_is_refused_unread(tmp_path, harm, name):
+    """Reading a pipe waits for ever, and what a link leads to is not what was sent."""
+    RunFolder(tmp_path)
+    assert RunFolder.existing(tmp_path).path == tmp_path
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+    harm(tmp_path / name)
+    with pytest.raises(UserError, match="is a link or a special file") as caught:
+        RunFolder.existing(tmp_path)
+    assert name in str(caught.value)
 
 
 def test_the_index_keeps_one_job_a_name(tmp_path):

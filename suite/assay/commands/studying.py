@@ -89,7 +89,7 @@ def _alignments(path: Path) -> dict[str, float]:
             weights, _, mean = (document[name] for name in ("weights_sha256", "data_sha256", "mean"))
             questions.add((document.get("data"), document.get("score")))
             found |= {} if mean is None else {str(weights): float(mean)}
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise UserError(
                 f"--alignments {path}, line {number}: is no line of `assay alignment --json`; write the file by "
                 "`assay alignment MODEL DATA --json >> FILE`"

@@ -164,7 +164,7 @@ class JobStore:
             return (None if stored is None else tuple(float(number) for number in stored),)
         except FileNotFoundError:
             return ()
-        except (OSError, ValueError, TypeError) as error:
+        except (OSError, ValueError, TypeError, RecursionError) as error:
             raise UserError(
                 f"{self._fingerprint_path}: is damaged ({error}); delete its folder and run the same command again"
             ) from error

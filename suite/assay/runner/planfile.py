@@ -175,7 +175,7 @@ def _first_problem(error: ValidationError) -> str:
 def _read(path: Path) -> dict[str, Any]:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(
             f"{path}: cannot be read as a plan ({error}); make one with `assay plan --json`"
         ) from error

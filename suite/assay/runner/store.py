@@ -26,6 +26,7 @@ from assay.runner.files import text_of, write_atomically
 from assay.runner.job_store import JobStore
 
 _KEY = re.compile(r"[0-9a-f]{64}")
+_MOST_SHOWN = 200  # characters of what a stranger wrote
 FORMAT = {"kind": "assay-run", "schema": 1}
 
 
@@ -127,14 +128,23 @@ def checked_key(key: str) -> str:
 
 
 def _refuse_links(path: Path) -> None:
-    """Somebody else's run may lead out of its folder, to be read there or written."""
-    for place in (path, *(path / name for name in ("results", "provenance"))):
-        for folder, folders, files in os.walk(place):
-            for name in (*folders, *files):
-                if Path(folder, name).is_symlink():
-                    raise UserError(f"{Path(folder, name)}: is a link; put what it leads to in its place")
-            if place == path:
-                break
+    """Somebody else's run may lead out of its folder, to be read there or written, or hold what never ends.
+
+    The kind of each entry comes with its name, so that no file is asked about.
+    """
+    waiting = [os.fspath(path)]
+    while waiting:
+        try:
+            with os.scandir(waiting.pop()) as entries:
+                for entry in entries:
+                    if entry.is_dir(follow_symlinks=False):
+                        waiting.append(entry.path)
+                    elif not entry.is_file(follow_symlinks=False) and os.path.lexists(entry.path):
+                        raise UserError(
+                            f"{entry.path}: is a link or a special file; put a file with what it leads to in its place"
+                        )
+        except OSError:  # not there (any more), which is for others to say
+            continue
 
 
 def _is_empty(path: Path) -> bool:
@@ -145,10 +155,10 @@ def _is_empty(path: Path) -> bool:
 def _check_format(marker: Path) -> None:
     try:
         found = json.loads(marker.read_text(encoding="utf-8"))
-    except (ValueError, OSError):
+    except (ValueError, OSError, RecursionError):
         found = None
     if found != FORMAT:
         raise UserError(
-            f"{marker}: this Assay reads runs of schema {FORMAT['schema']}, found {found!r}; "
+            f"{marker}: this Assay reads runs of schema {FORMAT['schema']}, found {repr(found)[:_MOST_SHOWN]}; "
             "use the version that wrote it, or another --out"
         )

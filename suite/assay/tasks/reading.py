@@ -82,7 +82,8 @@ def understood(where: str) -> Iterator[None]:
 
 # The last four: arrays and pictures beside the records that are none.
 _OF_STRANGERS = (
-    LookupError, TypeError, ValueError, AttributeError, ArithmeticError, OSError, EOFError, BadZipFile, zlib.error,
+    LookupError, TypeError, ValueError, AttributeError, ArithmeticError, RecursionError, OSError, EOFError, BadZipFile,
+    zlib.error,
 )  # fmt: skip
 _NOT_OURS = "its records are not what a run of this version writes"
 _MEND = "run the task again"

@@ -88,7 +88,7 @@ def parse_hierarchy(content: bytes, where: str) -> Hierarchy:
     """
     try:
         document = _HierarchyDocument.model_validate(json.loads(content))
-    except (json.JSONDecodeError, UnicodeDecodeError, ValidationError) as error:
+    except (json.JSONDecodeError, UnicodeDecodeError, ValidationError, RecursionError) as error:
         first = " ".join(str(error).split())
         raise UserError(f"hierarchy file {where} is not of the hierarchy format: {first}") from error
     hierarchy = Hierarchy(
