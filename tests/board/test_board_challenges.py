@@ -1,11 +1,14 @@
 """Adversarial images from elsewhere: they lower a row if they hold, and are refused with one sentence if not."""
 
+import io
 import json
 import pickle
+import zipfile
 
 import numpy as np
 import pytest
 from board_place import METADATA
+from PIL import Image
 from sent_runs import TASK, copy_of
 
 from assay.board.site.build import build_site
@@ -164,6 +167,51 @@ def test_what_is_pickled_is_not_opened(place, tmp_path):
     (tmp_path / "bare.npz").write_bytes(pickle.dumps({"unit_ids": []}))
     with pytest.raises(UserError, match="expected a folder of PNGs, or an npz"):
         challenged(place, tmp_path / "bare.npz")
+
+
+def npy(array):
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    return buffer.getvalue()
+
+
+PICTURE = npy(np.zeros((1, 1, 8, 8), np.float32))
+GIANT = npy(np.zeros(4, np.float32)).replace(b"(4,), }            ", b"(4000000000000,), }")
+NO_HEADER = b"\x93NUMPY\x01\x00\x76\x00" + b"(" * 118
+
+
+def flagged(place, value):
+    """An archive in whose directory one byte says something else of the first array."""
+
+    def flag(data):
+        at = data.find(b"PK\x01\x02") + place
+        return data[:at] + bytes([value]) + data[at + 1 :]
+
+    return flag
+
+
+@pytest.mark.parametrize(
+    ("images", "change"),
+    [(GIANT, bytes), (NO_HEADER, bytes), (PICTURE, flagged(8, 1)), (PICTURE, flagged(10, 99))],
+    ids=["an array of terabytes", "no header", "encrypted", "packed in an unknown way"],
+)
+def test_an_archive_that_numpy_cannot_read_is_one_sentence(place, tmp_path, images, change):
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("unit_ids.npy", npy(np.array(["00000"])))
+        archive.writestr("images.npy", images)
+    (tmp_path / "sent.npz").write_bytes(change(buffer.getvalue()))
+    with pytest.raises(UserError, match="expected a folder of PNGs, or an npz file") as caught:
+        challenged(place, tmp_path / "sent.npz")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_giant_picture_is_not_unpacked(place, tmp_path):
+    """A few kilobytes that would fill a gigabyte."""
+    (tmp_path / "pngs").mkdir()
+    Image.new("L", (9000, 9000)).save(tmp_path / "pngs" / "00000.png")
+    with pytest.raises(UserError, match="cannot be read as a PNG"):
+        challenged(place, tmp_path / "pngs")
 
 
 def test_challenges_of_another_manifest_do_not_count(place, benchmarks, tmp_path):

@@ -1,6 +1,7 @@
 """Pictures as 8-bit PNGs, and back. Torch is imported only where pixels are written or read."""
 
 import io
+from math import prod
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -8,6 +9,10 @@ from PIL import Image
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+_MOST_PIXELS = 2**24
+"""Of a picture that is unpacked: far more than any network takes, and far from what fills a memory."""
 
 
 def png_bytes(image: "Tensor") -> bytes:
@@ -24,12 +29,15 @@ def read_png(content: bytes) -> "Tensor":
     """(C, H, W) float32 in [0, 1], as :func:`png_bytes` wrote it.
 
     Raises:
-        ValueError: it is no whole picture.
+        ValueError: it is no whole picture, or claims to be a giant.
     """
     import torch
 
     try:
-        pixels = np.asarray(Image.open(io.BytesIO(content), formats=["PNG"]))
+        picture = Image.open(io.BytesIO(content), formats=["PNG"])
+        if prod(picture.size) > _MOST_PIXELS:
+            raise ValueError("more pixels than a network takes")
+        pixels = np.asarray(picture)
     except Exception as error:  # Pillow raises many kinds on damaged files
         raise ValueError("a picture that is no whole PNG") from error
     pixels = pixels[:, :, None] if pixels.ndim == 2 else pixels
