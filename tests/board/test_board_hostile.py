@@ -38,6 +38,18 @@ def test_markup_in_the_metadata(place, field):
     refused(place, "metadata.yaml", field)
 
 
+@pytest.mark.parametrize(
+    "evil", ["=HYPERLINK(1)", "+1", "-1+cmd|' /C calc'!A0", "@SUM(1)", "=1+1@example.org"]
+)
+@pytest.mark.parametrize("field", ["licence", "submitter", "contact", "paper"])
+def test_what_a_spreadsheet_would_compute(place, field, evil):
+    """It would stand in a cell of leaderboard.csv."""
+    about = yaml.safe_load((place.submission / "metadata.yaml").read_text())
+    value = {"title": evil, "url": "https://example.org"} if field == "paper" else evil
+    rewrite(place.submission, {"metadata.yaml": yaml.safe_dump(about | {field: value}).encode()})
+    refused(place, "metadata.yaml", field)
+
+
 @pytest.mark.parametrize("field", ["code", "contact"])
 @pytest.mark.parametrize("evil", EVIL)
 def test_an_address_with_markup_or_hidden_characters(place, field, evil):

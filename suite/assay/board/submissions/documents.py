@@ -22,7 +22,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
-from assay.board.submissions.text import Name, PlainText, Url, plain_text
+from assay.board.submissions.text import Name, PlainText, Url, Words, no_formula, plain_text
 from assay.common.validation import StrictModel
 
 MANIFEST = "manifest.json"
@@ -41,13 +41,14 @@ Contact = Annotated[
     str,
     Field(pattern=rf"^(https?://\S+|[^@\s<>]+@[^@\s<>]+|{MAINTAINERS})$", max_length=200),
     AfterValidator(plain_text),
+    AfterValidator(no_formula),
 ]
 
 
 class PaperReference(StrictModel):
     """The paper that describes the model."""
 
-    title: PlainText
+    title: Words
     url: Url
 
 
@@ -66,9 +67,9 @@ class Metadata(StrictModel):
     paper: PaperReference | Literal["none"]
     code: Url | Literal["assay"]
     weights: Url | Literal["not public"] | None = None
-    licence: PlainText
+    licence: Words
     contact: Contact
-    submitter: Annotated[PlainText, Field(max_length=80)] | None = None
+    submitter: Annotated[Words, Field(max_length=80)] | None = None
     note: PlainText | None = None
 
     @property

@@ -79,6 +79,22 @@ def _checked_url(url: str) -> str:
     return url
 
 
+def no_formula(text: str) -> str:
+    """``text`` itself.
+
+    Raises:
+        ValueError: a spreadsheet that opens a table of the board would compute it.
+    """
+    if text.startswith(("=", "+", "-", "@")):
+        raise ValueError(
+            f"expected words, found a text that begins with {text[0]!r}, which spreadsheets take for a formula; "
+            "begin with a letter or digit"
+        )
+    return text
+
+
 PlainText = Annotated[str, Field(min_length=1, max_length=1000), AfterValidator(plain_text)]
+Words = Annotated[PlainText, AfterValidator(no_formula)]
+"""Plain text that a table of the board holds."""
 Name = Annotated[str, AfterValidator(_checked_name)]
 Url = Annotated[str, Field(max_length=500), AfterValidator(plain_text), AfterValidator(_checked_url)]
