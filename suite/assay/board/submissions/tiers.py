@@ -4,6 +4,7 @@ A finding lies under ``leaderboard/tiers``, outside of every submission, so that
 commit says who found it, and when. It names the manifest that was looked at and holds for no other.
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,16 @@ from assay.board.submissions.check import Board, holds_outcomes, outcome_problem
 from assay.board.submissions.documents import METADATA, RE_RUN, RE_SCORED, Metadata, TaskFinding, TierDocument
 from assay.board.submissions.folder import SubmissionFiles, open_folder
 from assay.board.submissions.images import SHOWN, SavedImages, rescored_images
+from assay.board.submissions.outcomes import unit_columns
 from assay.board.submissions.problems import printable
 from assay.board.submissions.reader import UnreadableError, read_metadata
 from assay.board.submissions.results import CheckedResult, checked_result, equal, parse_result, switches_of
 from assay.common.errors import UserError
+from assay.common.statistics import mcnemar_p_value
 from assay.common.version import VERSION
 from assay.models.foreign import SHIPPED, require_trusted
 from assay.results.document import Metric, ResultDocument, Status
-from assay.runner.assemble import stored_jobs
+from assay.runner.assemble import StoredJob, stored_jobs
 from assay.runner.files import write_atomically
 from assay.runner.jobs import Job, JobRequest
 from assay.runner.plan import plan_jobs
@@ -30,6 +33,8 @@ from assay.tasks.shared.images import DataSource
 
 TIER_FILES: Mapping[str, str] = {tier: f"{tier}.json" for tier in (RE_SCORED, RE_RUN)}  # the lowest first
 _MACHINE_UNITS = {"s"}  # how long it took says nothing about the model, and differs on every machine
+_SAME_UNIT = 1e-3  # relative; two machines round otherwise
+_ONE_SIDED = 0.02  # two-sided p-value; seven units that were all stated better are fewer
 
 
 def rescore(
@@ -147,7 +152,9 @@ def rerun(folder: Path, board: Board, request: JobRequest, out: Path) -> TierDoc
         records = job.records()
         task = job.document["task"]
         before = read_records(files, task, job.spec) if f"records/{task}.jsonl.gz" in files.names else []
-        found[task] = compare_results(stated[task], job.result(records), before, records)
+        finding = compare_results(stated[task], job.result(records), before, records)
+        better = tuple(_stated_better(job, stated[task], before, records))
+        found[task] = finding.model_copy(update={"differences": (*finding.differences, *better)[:SHOWN]})
     return TierDocument(
         tier=RE_RUN,
         assay=VERSION,
@@ -228,6 +235,35 @@ def _figure_difference(stated: Metric, again: Metric | None) -> str | None:
     return (
         None if inside else f"{stated.name}: {again.value} now, outside the stated {stated.value} {interval}"
     )
+
+
+def _stated_better(
+    job: StoredJob, stated: ResultDocument, before: Sequence[Record], after: Sequence[Record]
+) -> Iterator[str]:
+    """Whether the ranking figure's units were stated better than they are here, and hardly any worse.
+
+    An interval is wide where units are few, and whoever forges could raise a figure to its end. Another machine moves
+    units both ways; who forges moves them one way.
+    """
+    ranks = next((one for one in stated.metrics if one.name == job.spec.headline_key), None)
+    if ranks is None:
+        return
+    sign = -1 if ranks.direction == "down" else 1
+    one, other = (
+        unit_columns(job.task, job.spec, records, [ranks.name])[ranks.name].scores
+        for records in (before, after)
+    )
+    changed = [
+        sign * (was - now)
+        for was, now in zip(one, other, strict=False)
+        if was is not None
+        and now is not None
+        and not math.isclose(was, now, rel_tol=_SAME_UNIT, abs_tol=1e-9)
+    ]
+    better = sum(change > 0 for change in changed)
+    worse = len(changed) - better
+    if better > worse and mcnemar_p_value(better, worse) < _ONE_SIDED:
+        yield f"{ranks.name}: {better} units were stated better than they are now, and {worse} worse"
 
 
 def _environment(device: str) -> dict[str, Any]:
