@@ -59,12 +59,14 @@ class SpotFinding:
         where: at which setting of the task, as the spec writes it.
         units: how many were tried.
         broken: the units that fell though the records say that they stand.
-        contradicts: whether more fell than luck explains.
+        blind: those that stood, but hid from our attack what the records say that theirs saw.
+        contradicts: whether these are more than luck explains.
     """
 
     where: str
     units: int
     broken: tuple[str, ...]
+    blind: tuple[str, ...]
     contradicts: bool
 
 

@@ -24,7 +24,7 @@ from assay.runner.assemble import StoredJob, stored_jobs
 from assay.runner.store import RunFolder
 from assay.tasks.families import family
 from assay.tasks.shared.images import DataSource
-from assay.tasks.witness import ReferenceNetwork, SentRecords, Witness
+from assay.tasks.witness import ReferenceNetwork, SentRecords, SpotFinding, Witness
 
 SHOWN = 20  # differences that a finding lists of one result
 
@@ -99,19 +99,15 @@ def _look(
         files=job.store.path / "files",
     )
     salt = images.salt or secrets.token_hex(8)
+    ranked = loaded.spec.headline_key or checked.admitted.rank_by  # as the board ranks, see AdmittedSpec
     looked = elsewhere(witness.look, sent)
     spot = elsewhere(
-        partial(
-            witness.spot_check, rank_by=checked.admitted.rank_by, seed=seed_of(files.manifest_sha256, salt)
-        ),
+        partial(witness.spot_check, rank_by=ranked, seed=seed_of(files.manifest_sha256, salt)),
         sent,
     )
     differences = [*_other_job(result, job, images.run), *looked.differences]
     if spot is not None and spot.contradicts:
-        differences.append(
-            f"{len(spot.broken)} of {spot.units} images that are said to stand at {spot.where} fall to a short attack: "
-            + ", ".join(spot.broken[:3])
-        )
+        differences += _contradictions(spot)
     return TaskFinding(
         differences=tuple(printable(text) for text in differences[:SHOWN]),
         figures_compared=0,
@@ -119,6 +115,13 @@ def _look(
         images_compared=looked.files,
         spot_check=spot and SpotCheck(salt=salt, eps=spot.where, images=spot.units, broken=len(spot.broken)),
     )
+
+
+def _contradictions(spot: SpotFinding) -> Iterator[str]:
+    of = f"of {spot.units} images that are said to stand at {spot.where}"
+    for units, what in ((spot.broken, "fall to a short attack"), (spot.blind, "hide their gradient from it")):
+        if units:
+            yield f"{len(units)} {of} {what}: {', '.join(units[:3])}"
 
 
 def seed_of(manifest_sha256: str, salt: str) -> str:

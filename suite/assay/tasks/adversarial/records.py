@@ -79,7 +79,8 @@ RECORD_VALUES = TypeAdapter(AdversarialValues)
 
 def lacks(spec: AdversarialSpec, values: Mapping[str, Any]) -> str | None:
     """What values of the right types lack: an outcome of each of the spec's attacks at each of its radii."""
-    names, radii = {attack.series for attack in spec.attacks}, {str(eps) for eps in spec.radii}
+    names, ordered = {attack.series for attack in spec.attacks}, [str(eps) for eps in spec.radii]
+    radii = set(ordered)
     attacks, smallest, proof = values["attacks"], values["smallest_eps"], values["certified"]
     if attacks.keys() != names or smallest.keys() != names:
         return f"expected outcomes and smallest_eps of {', '.join(sorted(names))}"
@@ -95,6 +96,12 @@ def lacks(spec: AdversarialSpec, values: Mapping[str, Any]) -> str | None:
         for field in _asked_of(spec, attack):
             if any(row.get(field) is None for row in attacks[attack.series].values()):
                 return f"expected `{field}` in each outcome of {attack.series}"
+    for series, by_eps in attacks.items():
+        first = next((eps for eps in ordered if not by_eps[eps]["correct"]), None)
+        if smallest[series] != first:
+            return (
+                f"expected smallest_eps of {series} to be {first}, the first radius at which it is not right"
+            )
     return None
 
 

@@ -1,7 +1,7 @@
 """Saved adversarial images, looked at again: those of a run of one's own, and those of a submission.
 
 A picture proves what the network answers on it, and that it lies where it should. That no worse picture exists is
-beyond it: for that there is :mod:`assay.tasks.adversarial.counterexamples`. Nothing here runs any attack.
+beyond it: for that there is :mod:`assay.tasks.adversarial.spot`. Nothing here runs any attack.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -307,10 +307,10 @@ def _clean_answers(
 def _unproved(
     model: LoadedModel, spec: AdversarialSpec, records: Sequence[Record], clean: Sequence[Tensor]
 ) -> Iterator[tuple[str, str]]:
-    """Images that were not attacked because they are said to be proved, and that no bound proves here."""
+    """Images that are said to be proved, and that no bound proves here."""
     from assay.tasks.adversarial.proofs import unproved
 
-    for eps in spec.radii if spec.proofs is not None else ():
+    for eps in spec.radii if spec.proves else ():
         said = [row for row, record in enumerate(records) if eps > 0 and proved(record, eps)]
         if not said:
             continue

@@ -47,8 +47,8 @@ class SavedPictures(Witness[AdversarialSpec]):
         return look(sent)
 
     def spot_check(self, sent: SentRecords[AdversarialSpec], rank_by: str, seed: str) -> SpotFinding | None:
-        """See :func:`assay.tasks.adversarial.counterexamples.spot_check`."""
-        from assay.tasks.adversarial.counterexamples import spot_check
+        """See :func:`assay.tasks.adversarial.spot.spot_check`."""
+        from assay.tasks.adversarial.spot import spot_check
 
         return spot_check(sent, rank_by, seed)
 

@@ -1,0 +1,202 @@
+"""A spot check of what a submission says withstands: a short attack of our own on a few of those images.
+
+Whoever forges records can make pictures that the network gets right. What they cannot make is a network that withstands
+an attack it does not withstand. So some images that stand by the records are attacked here, in the same ball.
+"""
+
+import math
+import random
+from collections.abc import Sequence
+from fractions import Fraction
+from itertools import pairwise, takewhile
+from typing import NamedTuple
+
+import torch
+
+from assay.attacks.images import AttackedImages
+from assay.attacks.losses import in_top
+from assay.attacks.methods import attack_of
+from assay.attacks.run import run_attack
+from assay.attacks.settings import AttackSettings
+from assay.models.loaded import LoadedModel
+from assay.results.tables import in_255ths
+from assay.tasks.adversarial.demands import attacked_in_a_pass
+from assay.tasks.adversarial.saved import claims_to_stand, own_network, own_pictures, stated
+from assay.tasks.adversarial.spec import AdversarialSpec
+from assay.tasks.base import Record
+from assay.tasks.witness import SentRecords, SpotFinding
+
+LOOKS = (20, 40, 80)  # images; a further look is taken only where some of those before fell
+BY_LUCK = {0: 1, 20: 2, 60: 3, 140: 5}
+"""From so many images on, how many may fall to our attack though an honest one left them standing.
+
+An attack that starts elsewhere finds a little more: of each hundred, one or two where most images are about to fall.
+"""
+STEPS = 20
+WAY = 2.5  # radii that the steps measure in all (Madry et al. 2018)
+
+
+class StandingClaim(NamedTuple):
+    """The number of a record, and a radius at which its image is said to stand."""
+
+    row: int
+    eps: Fraction
+
+
+class Tried(NamedTuple):
+    """The units among some claims that our attack broke; and those that stood it, but showed it no gradient."""
+
+    broken: list[str]
+    blind: list[str]
+
+
+def comparable(spec: AdversarialSpec) -> tuple[AttackSettings, ...]:
+    """The spec's attacks that ours may be held against: those that climb the very model's gradient.
+
+    Where there are iterated ones, those alone; a single step is weaker than any.
+    """
+    white = [attack for attack in spec.attacks if attack.white_box]
+    return tuple(attack for attack in white if not attack.single_step) or tuple(white)
+
+
+def spot_check(sent: SentRecords[AdversarialSpec], rank_by: str, seed: str) -> SpotFinding | None:
+    """Attack some of the images where they are said to stand; None where no attack of ours is comparable.
+
+    Nothing is comparable for an exact curve either: its distances are finer than its radii.
+
+    Raises:
+        UserError: another network or other data than the submission's.
+    """
+    if not comparable(sent.spec) or sent.spec.curve == "exact":
+        return None
+    named = named_radius(sent.spec, rank_by)
+    claims = drawn(sent.spec.radii, standing(sent), named, random.Random(seed))
+    broken: list[str] = []
+    blind: list[str] = []
+    looked = 0
+    for count in LOOKS:
+        found = tried(sent, claims[looked : looked + count], seed)
+        broken += found.broken
+        blind += found.blind
+        looked = min(looked + count, len(claims))
+        odd = len(broken) + len(blind)
+        if not odd or too_many(odd, looked):
+            break
+    where = f"radii up to {sent.spec.radii[-1]}" if named is None else str(named)
+    return SpotFinding(where, looked, tuple(broken), tuple(blind), contradicts=too_many(odd, looked))
+
+
+def too_many(broken: int, looked: int) -> bool:
+    """Whether more of the images that were looked at fell than luck explains."""
+    return broken > BY_LUCK[max(least for least in BY_LUCK if least <= looked)]
+
+
+def named_radius(spec: AdversarialSpec, rank_by: str) -> Fraction | None:
+    """The radius that a ranking metric such as ``worst:robust_accuracy@4/255`` speaks of; None for one of all radii."""
+    if rank_by.endswith("stands_at_largest"):
+        return spec.radii[-1]
+    return next(
+        (eps for eps in spec.radii if eps > 0 and in_255ths(str(eps)) == rank_by.rpartition("@")[2]), None
+    )
+
+
+def standing(sent: SentRecords[AdversarialSpec]) -> list[tuple[Fraction, ...]]:
+    """For each record the radii at which its image is said to stand every attack that ours may be held against."""
+    rivals = comparable(sent.spec)
+
+    def stands(record: Record, eps: Fraction) -> bool:
+        return all(claims_to_stand(record, attack, eps) for attack in rivals)
+
+    return [
+        tuple(eps for eps in sent.spec.radii if eps > 0 and stands(record, eps)) for record in sent.records
+    ]
+
+
+def drawn(
+    radii: Sequence[Fraction],
+    stands: Sequence[Sequence[Fraction]],
+    named: Fraction | None,
+    generator: random.Random,
+) -> list[StandingClaim]:
+    """Claims in the order in which they are tried, one of each image.
+
+    Where a radius is ``named``, each image that is said to stand there counts alike. A mean over radii names none. Then
+    each image is drawn by what it adds to that mean, and its radius by what standing there adds: a claim is drawn as
+    often as the figure rests on it, so that of a mean that is a tenth too high one claim in ten is false.
+
+    Args:
+        radii: of the task, smallest first.
+        stands: of each record, the radii at which its image is said to stand.
+        named: the radius that the ranking figure speaks of.
+        generator: decides.
+    """
+    asked = [eps for eps in radii if eps > 0] if named is None else [named]
+    steps = [float(eps - before) for before, eps in pairwise([Fraction(0), *asked])]
+    order: list[tuple[float, StandingClaim]] = []
+    for row, stood in enumerate(stands):
+        counted = list(takewhile(stood.__contains__, asked))  # a mean radius ends where an image first falls
+        weights = steps[: len(counted)]
+        if counted:
+            (eps,) = generator.choices(counted, weights)
+            # The first of exponential clocks rings by its rate: a draw by weight, without putting back.
+            order.append((-math.log(1 - generator.random()) / sum(weights), StandingClaim(row, eps)))
+    return [claim for _, claim in sorted(order)]
+
+
+def tried(sent: SentRecords[AdversarialSpec], claims: Sequence[StandingClaim], seed: str) -> Tried:
+    """Attack images where they are said to stand, judged by a fresh pass.
+
+    Records say of each attack whether it saw a gradient, and a guard refuses a submission where more than a few did
+    not. So an image that is said to have shown one, and shows ours none, speaks against its record.
+
+    Raises:
+        UserError: another network or other data than the submission's.
+    """
+    found = Tried([], [])
+    if not claims:
+        return found
+    model, data = own_network(sent.network), own_pictures(sent)
+    for eps in sorted({claim.eps for claim in claims}):
+        rows = [claim.row for claim in claims if claim.eps == eps]
+        images = torch.stack([model.prepare(data.image(data.samples[row])) for row in rows])
+        labels = torch.tensor([sent.records[row].values["label"] for row in rows])
+        attacked = AttackedImages.of(
+            model.module,
+            images,
+            labels,
+            [random.Random(f"{seed}{row}").getrandbits(62) for row in rows],
+            norm=sent.spec.norm,
+            top_k=sent.spec.top_k,
+            batch_size=attacked_in_a_pass(model.info.input_shape, "cpu"),
+        )
+        rivals = comparable(sent.spec)
+        result = run_attack(_attack(rivals, eps), attacked, eps)
+        stands = _stands(model, result.images, labels, sent.spec.top_k, attacked.batch_size)
+        for row, right, unseen in zip(rows, stands, result.zero_gradient.tolist(), strict=True):
+            record = sent.records[row]
+            if not right:
+                found.broken.append(record.unit_id)
+            elif unseen and not any(stated(record, attack, eps)["zero_gradient"] for attack in rivals):
+                found.blind.append(record.unit_id)
+    return found
+
+
+@torch.no_grad()
+def _stands(
+    model: LoadedModel, images: torch.Tensor, labels: torch.Tensor, top_k: int, batch_size: int
+) -> list[bool]:
+    logits = torch.cat([model.module(batch) for batch in torch.split(images, batch_size)])
+    stands: list[bool] = in_top(logits, labels, top_k).tolist()
+    return stands
+
+
+def _attack(rivals: Sequence[AttackSettings], eps: Fraction) -> AttackSettings:
+    """PGD with few steps, no more than the spec's own attacks take; one step where they take one.
+
+    Its steps are long enough to cross the ball, whatever the spec's are: forty short ones cross it, twenty of their
+    length do not. It climbs the margin, which has no scale: large logits leave the cross-entropy without a slope.
+    """
+    if all(attack.single_step for attack in rivals):
+        return attack_of("fgsm", loss="margin")
+    steps = min(STEPS, max(attack.step_count for attack in rivals))
+    return attack_of("pgd", steps=steps, step_size=WAY * float(eps) / steps, loss="margin")
