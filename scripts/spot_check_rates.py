@@ -36,7 +36,7 @@ def opened(folder: Path, task: str, model: str | None, roots: Sequence[Path]) ->
     return SentRecords(loaded.spec, source, network, read_records(files, task, loaded.spec), folder)
 
 
-def told(sent: SentRecords[AdversarialSpec], what: str, claims: Sequence[spot.Claim]) -> None:
+def told(sent: SentRecords[AdversarialSpec], what: str, claims: Sequence[spot.StandingClaim]) -> None:
     """Try the claims, and print how many of them fall, or hide their gradient."""
     began = time.perf_counter()
     found = spot.tried(sent, claims, "rates")
@@ -71,7 +71,7 @@ def main() -> None:
 
 def _added(
     radii: Sequence[Fraction], added: Sequence[Sequence[Fraction]], named: Fraction | None, count: int
-) -> list[spot.Claim]:
+) -> list[spot.StandingClaim]:
     """One claim of each image that fell, at a radius drawn by its length beyond the one before."""
     generator = random.Random(0)
     before = dict(zip(radii, (Fraction(0), *radii[:-1]), strict=True))
@@ -80,7 +80,7 @@ def _added(
         asked = [eps for eps in fallen if named in (None, eps)]
         if asked:
             (eps,) = generator.choices(asked, [float(eps - before[eps]) for eps in asked])
-            claims.append(spot.Claim(row, eps))
+            claims.append(spot.StandingClaim(row, eps))
     generator.shuffle(claims)
     return claims[:count]
 

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 
 import pytest
 import yaml
@@ -20,6 +21,7 @@ from assay.board.site.documents import cell, curve_tables, headline, provenance_
 from assay.board.site.models import least_tier
 from assay.board.site.overview import ShownTrack
 from assay.board.site.pages import data_script, script_json
+from assay.board.submissions.check import Board
 from assay.board.submissions.register import AdmittedTask, read_register
 from assay.common.children import ChildLostError
 from assay.common.errors import UserError
@@ -221,6 +223,18 @@ def test_a_history_that_is_not_utf_8_and_has_odd_authors_is_read(place, tmp_path
         page = (tmp_path / "site" / "models" / "digits-linear.html").read_text()
         assert "<script>alert" not in page
         assert "\x1b" not in page
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a file's name has to be text")
+@pytest.mark.parametrize("name", ["no\udcfftext", "\x1b[2J\u202egnp", "<script>alert(1)"])
+def test_a_folder_with_an_odd_name_is_left_out_with_its_name_escaped(place, tmp_path, name):
+    folder = place.board / "submissions" / name
+    shutil.copytree(place.submission, folder)
+    report = build_site(place.board, tmp_path / "site", Board(read_register(place.board)))
+    assert report.models == 2
+    (hidden,) = [shown for shown, _ in report.hidden if shown not in ("digits-linear", "digits-blurred")]
+    assert hidden.isprintable()
+    assert all("<script>alert" not in page.read_text() for page in (tmp_path / "site").rglob("*.html"))
 
 
 def test_the_metadata_say_who_and_the_commit_says_when(place, tmp_path):

@@ -20,6 +20,7 @@ from assay.board.submissions.register import read_register
 from assay.board.submissions.results import current_hashes
 from assay.common.children import ChildLostError, made_by_children
 from assay.common.errors import UserError
+from assay.common.shown import on_one_line
 from assay.tasks.families import load_spec
 from assay.tasks.task_spec import shipped_specs
 
@@ -100,7 +101,8 @@ class _SiteBuild:
             ) from error
 
     def _take(self, model: WrittenModel) -> None:
-        self._hidden += model.hidden
+        # A folder's name may hold bytes that are no text, which no page can hold either.
+        self._hidden += [(on_one_line(name), on_one_line(reason)) for name, reason in model.hidden]
         if model.about is None:
             return
         self._models.append(model.about)
