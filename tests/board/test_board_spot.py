@@ -183,7 +183,7 @@ def test_a_network_that_hides_its_gradient_does_not_pass(honest_run, saved_data,
     )  # fmt: skip
     found = spot_check(sent, "worst:robust_accuracy@1/10", "seed")
     assert found.contradicts
-    assert len(getattr(found, how)) > 10
+    assert len(getattr(found, how)) > 5
 
 
 def _card(folder):
