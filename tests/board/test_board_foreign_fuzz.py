@@ -247,7 +247,8 @@ def test_without_an_alteration_every_verb_does_its_work(workplace, capsys):
         restore(root, original, files_around(root))
         if end.value.code:
             refused[words] = capsys.readouterr().err
-    assert list(refused) == [("report", "locked_run")], refused  # somebody still writes there
+    # Somebody still writes there; and one measure of one model is too little to study.
+    assert sorted(words[:2] for words in refused) == [("report", "locked_run"), ("study", "digits")], refused
 
 
 DEEP = {"lists": b"[" * 100_000, "objects": b'{"a":' * 100_000}
