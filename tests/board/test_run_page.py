@@ -85,6 +85,25 @@ def test_the_card_comes_first_a_row_a_model_and_says_what_the_families_mean():
         assert text in card, text
 
 
+def test_the_card_tells_what_was_found_from_what_was_proved():
+    background = Background(evidence={("t", "clean_accuracy"): "found"})
+    up = Metric(name="clean_accuracy", value=0.75, n=4, unit="proportion", title="T", direction="up")
+    of = result().model_copy(update={"metrics": (up,), "headline": "clean_accuracy"})
+    page = run_page([of], {}, background)
+    assert "<b>≤ 75.0 %</b>" in page
+    assert '<span class="evidence found">found</span>' in page
+    page = run_page([of], {}, Background(evidence={("t", "clean_accuracy"): "proved"}))
+    assert "<b>75.0 %</b>" in page
+    assert '<span class="evidence proved">proved</span>' in page
+
+
+def test_a_demonstration_fails_no_guard_and_is_called_one():
+    guard = Guard(name="enough_images", passed=False, value=1.0, limit=0.5, detail="too few")
+    page = run_page([result(guards=(guard,))], {}, Background(demonstrations={"t": "too few images"}))
+    assert "failed: enough_images" not in page
+    assert "a demonstration" in page
+
+
 def test_a_failed_guard_marks_its_family_once():
     guard = Guard(name="inside_the_ball", passed=False, value=1.0, limit=0.5, detail="too far")
     page = run_page([result(name=name, guards=(guard,)) for name in ("one", "two")], {})

@@ -9,7 +9,7 @@ from assay.board.site.ranks import Interval, tied_places
 from assay.board.submissions.documents import SUBMITTED
 from assay.board.submissions.register import REGISTER, read_register
 from assay.board.submissions.results import current_hashes
-from assay.results.card import Background
+from assay.results.card import Background, headline_of
 from assay.results.document import Metric, ResultDocument, Status
 from assay.tasks.families import family
 from assay.tasks.task_spec import shipped_specs
@@ -27,6 +27,11 @@ def background_of(results: Sequence[ResultDocument], board: Path | None = None) 
     return Background(
         demonstrations=demonstrations,
         meanings=_meanings(told),
+        evidence={
+            (each.task, metric.name): family(each.family).evidence(metric.name)
+            for each in results
+            for metric in each.metrics
+        },
         without=families_without(result.task for result in results),
         standing=standings(told, board) if board else {},
     )
@@ -35,7 +40,9 @@ def background_of(results: Sequence[ResultDocument], board: Path | None = None) 
 def _meanings(results: Sequence[ResultDocument]) -> list[tuple[str, str]]:
     """Each sentence once; a family whose specs mean different things has several."""
     said = [
-        (each.family, family(each.family).means(metric.name for metric in each.metrics)) for each in results
+        (each.family, family(each.family).means(ranks.name, [metric.name for metric in each.metrics]))
+        for each in results
+        if (ranks := headline_of(each))
     ]
     return [one for one in dict.fromkeys(said) if one[1]]
 

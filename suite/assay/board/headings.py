@@ -1,13 +1,21 @@
-"""What people read above a column of figures: few words, the unit, and which way is better."""
+"""What people read above a column of figures, in few words."""
 
 from collections.abc import Sequence
-
-_ARROWS = {"up": "↑", "higher": "↑", "down": "↓", "lower": "↓"}
 
 
 def family_title(name: str) -> str:
     """A family's name as a title; a word without a vowel is an abbreviation."""
     return name.capitalize() if set(name) & set("aeiou") else name.upper()
+
+
+def in_a_sentence(title: str) -> str:
+    """A figure's title within a sentence: small, but for an abbreviation, and with what follows a comma in brackets.
+
+    Words before a colon, which say how the figure is known, are left out.
+    """
+    words, _, details = title.rpartition(": ")[2].partition(", ")
+    words = words if words[:2].isupper() else words[:1].lower() + words[1:]
+    return f"{words} ({details})" if details else words
 
 
 def column_headings(tasks: Sequence[tuple[str, str]], with_names: bool = False) -> dict[str, str]:
@@ -21,8 +29,3 @@ def column_headings(tasks: Sequence[tuple[str, str]], with_names: bool = False) 
         + (f" {task.rpartition('/')[2]}" if with_names or families.count(family) > 1 else "")
         for task, family in tasks
     }
-
-
-def unit_and_direction(unit: str, direction: str) -> str:
-    """Such as ``% ↑``; nothing for what is unknown."""
-    return " ".join(filter(None, ("%" if unit == "proportion" else unit, _ARROWS.get(direction, ""))))

@@ -10,12 +10,13 @@ from itables import to_html_datatable
 from itables.javascript import generate_init_offline_itables_html
 from plotly.offline import get_plotlyjs
 
-from assay.board.headings import column_headings, family_title, unit_and_direction
+from assay.board.headings import column_headings, family_title
 from assay.board.html import environment, inside_a_script, png_address, policy, scripts_of
 from assay.board.together import Beside, charts_together, pictures_beside
 from assay.results.card import Background, finding_of, headline_of
-from assay.results.document import ResultDocument, Status
-from assay.results.tables import format_interval, format_value, result_rows
+from assay.results.document import Metric, ResultDocument, Status
+from assay.results.evidence import Evidence, sign_of, word_of
+from assay.results.tables import format_interval, format_value, result_rows, unit_and_direction
 from assay.tasks.base import Figure
 
 Pictures = Mapping[tuple[str, str], Sequence[Figure]]
@@ -30,8 +31,9 @@ def run_page(
     results: Sequence[ResultDocument], pictures: Pictures, background: Background | None = None
 ) -> str:
     """The page as HTML; ``pictures`` by (model, task)."""
+    background = background or Background()
     families = [
-        _family(name, [result for result in results if result.family == name], pictures)
+        _family(name, [result for result in results if result.family == name], pictures, background)
         for name in dict.fromkeys(result.family for result in results)
     ]
     charts = any(figure.kind == "plotly" for figures in pictures.values() for figure in figures) or any(
@@ -45,7 +47,7 @@ def run_page(
         .get_template("run.html")
         .render(
             policy=policy([*scripts_of(table_code, 1), *scripts_of(table, 2), plotly, script], blobs=True),
-            card=_card(results, background or Background()),
+            card=_card(results, background),
             families=families,
             table_code=table_code,
             table=table,
@@ -63,7 +65,7 @@ def _card(results: Sequence[ResultDocument], background: Background) -> dict[str
     headings = column_headings(list(families.items()))
     return {
         "columns": [
-            {"family": name, "heading": headings[task], **_measure(task, results)}
+            {"family": name, "heading": headings[task], **_measure(task, results, background)}
             for task, name in families.items()
         ],
         "rows": [
@@ -76,13 +78,15 @@ def _card(results: Sequence[ResultDocument], background: Background) -> dict[str
     }
 
 
-def _measure(task: str, results: Sequence[ResultDocument]) -> dict[str, str]:
+def _measure(task: str, results: Sequence[ResultDocument], background: Background) -> dict[str, str]:
     """What a task's headline is called and how it is read, from the first result that has one."""
     known = (metric for result in results if result.task == task and (metric := headline_of(result)))
     metric = next(known, None)
     if metric is None:
-        return {"measure": "", "note": ""}
-    return {"measure": metric.heading, "note": unit_and_direction(metric.unit, metric.direction)}
+        return {"measure": "", "note": "", "evidence": ""}
+    evidence = "" if task in background.demonstrations else background.evidence.get((task, metric.name), "")
+    note = unit_and_direction(metric.unit, metric.direction)
+    return {"measure": metric.heading, "note": note, "evidence": word_of(evidence)}
 
 
 def _cell(result: ResultDocument | None, background: Background) -> dict[str, Any]:
@@ -94,13 +98,15 @@ def _cell(result: ResultDocument | None, background: Background) -> dict[str, An
     counted = ", ".join(filter(None, (f"n {finding.metric.n}", finding.standing)))
     details = [format_interval(finding.metric).strip(), counted]
     return {
-        "figure": format_value(finding.metric),
+        "figure": sign_of(finding.evidence, finding.metric.direction) + format_value(finding.metric),
         "details": list(filter(None, details)),
         "marks": finding.marks,
     }
 
 
-def _family(name: str, results: Sequence[ResultDocument], pictures: Pictures) -> dict[str, Any]:
+def _family(
+    name: str, results: Sequence[ResultDocument], pictures: Pictures, background: Background
+) -> dict[str, Any]:
     """A family's part of the page; its first picture stands on the first screen and not here again.
 
     Pictures of one thing by several models stand side by side, and not among a model's own.
@@ -115,12 +121,14 @@ def _family(name: str, results: Sequence[ResultDocument], pictures: Pictures) ->
     }
     shared = {task: {row.name for row in rows} for task, rows in beside.items()}
     first = next(((model, own.pop(0)) for (model, _), own in shown.items() if own), None)
-    failed = dict.fromkeys(guard.name for result in results for guard in result.failed_guards)
+    told = [result for result in results if result.task not in background.demonstrations]
+    failed = dict.fromkeys(guard.name for result in told for guard in result.failed_guards)
     return {
         "name": name,
         "title": family_title(name),
         "together": [_figure(figure) for figure in charts_together(results)],
         "failed": list(failed),
+        "demonstration": not told,
         "beside": [_row_of_pictures(row) for rows in beside.values() for row in rows],
         "pictured": first[0] if first else "",
         "picture": _figure(first[1]) if first else None,
@@ -136,13 +144,24 @@ def _family(name: str, results: Sequence[ResultDocument], pictures: Pictures) ->
                     if figure.kind != "png" or figure.name not in shared[result.task]
                 ],
                 "numbers": [
-                    (metric, format_value(metric), format_interval(metric).strip(" []"))
+                    _number(metric, background.evidence.get((result.task, metric.name), ""))
                     for metric in result.metrics
                     if metric.x is None and (metric.headline or metric.name == result.headline)
                 ],
             }
             for result in results
         ],
+    }
+
+
+def _number(metric: Metric, evidence: Evidence) -> dict[str, Any]:
+    return {
+        "heading": metric.heading,
+        "note": unit_and_direction(metric.unit, metric.direction),
+        "evidence": word_of(evidence),
+        "value": sign_of(evidence, metric.direction) + format_value(metric),
+        "interval": format_interval(metric).strip(" []"),
+        "n": metric.n,
     }
 
 

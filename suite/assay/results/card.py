@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from assay.results.document import Metric, ResultDocument, Status
-from assay.results.tables import format_interval, format_value
+from assay.results.evidence import Evidence, sign_of, word_of
+from assay.results.tables import format_interval, format_value, unit_and_direction
 
 WIDTH = 100
 """Columns of the card."""
 LINES = 25
 """Lines of the card, the places of the files included."""
-_FAMILY, _HEADING, _SHORTEST = 13, 46, 16
+_FAMILY, _HEADING, _SHORTEST, _NARROW = 13, 47, 22, 32
 _FEWER = "… {} more lines; the whole of it: --table"
 
 
@@ -25,12 +26,14 @@ class Background:
         meanings: families, each with one plain sentence about a headline of its; in the order of the results.
         without: family to why the tracks of these results have no task of it.
         standing: by model and task, where the figure stands on the board, such as ``behind 3 to 5 of 9``.
+        evidence: by task and metric, what the figure rests on, where it is more than a measurement.
     """
 
     demonstrations: Mapping[str, str] = field(default_factory=dict)
     meanings: Sequence[tuple[str, str]] = ()
     without: Mapping[str, str] = field(default_factory=dict)
     standing: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    evidence: Mapping[tuple[str, str], Evidence] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -41,12 +44,14 @@ class CardFinding:
         metric: the figure that ranks; None where ``note`` stands instead.
         note: why there is no figure.
         standing: where the figure stands on the board, or nothing.
+        evidence: what the figure rests on.
         marks: what a reader must not overlook: once for a family, not at every figure.
     """
 
     metric: Metric | None
     note: str = ""
     standing: str = ""
+    evidence: Evidence = ""
     marks: tuple[str, ...] = ()
 
 
@@ -61,18 +66,11 @@ def card(
         places: lines that say where CSV, page and the full table are.
         width: columns of what will show it.
     """
-    lines: list[str] = []
-    for model in dict.fromkeys(result.model.name for result in results):
-        lines.append(_cut(model))
-        own = [result for result in results if result.model.name == model]
-        families = Counter(result.family for result in own)
-        lines += [
-            _line(result, finding_of(result, background), alone=families[result.family] == 1)
-            for result in own
-        ]
-        lines += [_cut(f"  {family:<{_FAMILY}} n/a: {why}") for family, why in background.without.items()]
     sentences = [line for _, text in background.meanings for line in textwrap.wrap(text, min(width, WIDTH))]
     room = LINES - len(places) - 2
+    lines = _models(results, background, whole=True)
+    if len(lines) + len(sentences) > room:
+        lines = _models(results, background, whole=False)
     if len(lines) > room:
         lines = [*lines[: room - 1], _FEWER.format(len(lines) - room + 1)]
     if sentences and len(lines) + len(sentences) <= room:
@@ -82,9 +80,23 @@ def card(
 
 def _folded(line: str, width: int) -> list[str]:
     """A line whole where it fits, else in several, of which the later ones stand under the figure's heading."""
-    indent = " " * (_FAMILY + 3) if line.startswith("  ") and width > 2 * _SHORTEST else ""
+    indent = " " * (_FAMILY + 3) if line.startswith("  ") and width > _NARROW else ""
     fits = len(line) <= width
     return [line] if fits else textwrap.wrap(line, width, subsequent_indent=indent, break_on_hyphens=False)
+
+
+def _models(results: Sequence[ResultDocument], background: Background, whole: bool) -> list[str]:
+    """The lines of all models; with ``whole`` a long heading goes on in a second line, else it is shortened."""
+    lines: list[str] = []
+    for model in dict.fromkeys(result.model.name for result in results):
+        lines.append(_cut(model))
+        own = [result for result in results if result.model.name == model]
+        families = Counter(result.family for result in own)
+        for result in own:
+            finding = finding_of(result, background)
+            lines += _lines(result, finding, alone=families[result.family] == 1, whole=whole)
+        lines += [_noted(_start(family), f"n/a: {why}") for family, why in background.without.items()]
+    return lines
 
 
 def headline_of(result: ResultDocument) -> Metric | None:
@@ -104,24 +116,44 @@ def finding_of(result: ResultDocument, background: Background) -> CardFinding:
     if metric is None:
         return CardFinding(None, f"no figure: {result.reason or 'see the full table'}")
     standing = background.standing.get((result.model.name, result.task), "")
-    return CardFinding(metric, standing=standing, marks=_marks(result))
+    evidence = background.evidence.get((result.task, metric.name), "")
+    return CardFinding(metric, standing=standing, evidence=evidence, marks=_marks(result))
 
 
-def _line(result: ResultDocument, finding: CardFinding, alone: bool) -> str:
-    """A result's line; where a model has several of a family, each says of which task it is."""
-    start = f"  {result.family:<{_FAMILY}} "
+def _lines(result: ResultDocument, finding: CardFinding, alone: bool, whole: bool) -> list[str]:
+    """A result's lines; where a model has several of a family, each says of which task it is."""
+    start, metric = _start(result.family), finding.metric
     task = "" if alone else f"{result.task.removeprefix(f'{result.family}/')}: "
-    metric = finding.metric
     if metric is None:
-        return _cut(f"{start}{task}{finding.note}")
-    figure = f"{format_value(metric)}{format_interval(metric)}  n {metric.n}"
-    figure += f"  {finding.standing}" if finding.standing else ""
-    marks = "".join(f"  ! {mark}" for mark in finding.marks)
-    room = max(
-        WIDTH - len(start) - len(figure) - len(marks) - 1, _SHORTEST
-    )  # the heading is shortened, figures are not
-    heading = textwrap.shorten(task + metric.heading, min(room, _HEADING), placeholder="…")
-    return _cut(f"{start}{heading:<{min(room, _HEADING)}} {figure}{marks}")
+        return [_noted(start, task + finding.note)]
+    sign = sign_of(finding.evidence, metric.direction)
+    said = (
+        f"n {metric.n}",
+        word_of(finding.evidence),
+        finding.standing,
+        *(f"! {mark}" for mark in finding.marks),
+    )
+    figure = "  ".join([f"{sign}{format_value(metric)}{format_interval(metric)}", *filter(None, said)])
+    # The heading is broken or shortened; its unit, the direction and the figures are not.
+    room = max(WIDTH - len(start) - len(figure) - 1, _SHORTEST)
+    note = unit_and_direction("" if metric.unit == "proportion" else metric.unit, metric.direction)
+    note = f" {note}" if len(note) == 1 else f", {note}" if note else ""  # an arrow needs no comma
+    if whole:
+        first, *more = textwrap.wrap(task + metric.heading + note, room)
+    else:
+        first, more = textwrap.shorten(task + metric.heading, room - len(note), placeholder="…") + note, []
+    column = min(room, _HEADING)
+    return [_cut(f"{start}{first:<{column}} {figure}"), *(f"{' ' * len(start)}{line}" for line in more)]
+
+
+def _start(family: str) -> str:
+    return f"  {family:<{_FAMILY}} "
+
+
+def _noted(start: str, note: str) -> str:
+    """A line without a figure: where the note is too long, without what follows its first semicolon."""
+    whole = start + note
+    return _cut(whole if len(whole) <= WIDTH else start + note.partition("; ")[0])
 
 
 def _marks(result: ResultDocument) -> tuple[str, ...]:

@@ -77,6 +77,14 @@ def results_csv(results: Iterable[ResultDocument]) -> str:
     return csv_text(RESULT_COLUMNS, result_rows(results))
 
 
+_ARROWS = {"up": "↑", "higher": "↑", "down": "↓", "lower": "↓"}
+
+
+def unit_and_direction(unit: str, direction: str) -> str:
+    """Such as ``% ↑``; nothing for what is unknown."""
+    return " ".join(filter(None, ("%" if unit == "proportion" else unit, _ARROWS.get(direction, ""))))
+
+
 def format_value(metric: Metric) -> str:
     """A metric for a reader: percentages for proportions, four significant digits otherwise."""
     if metric.value is None:

@@ -12,6 +12,7 @@ from assay.common.resampling import PairedEstimate
 from assay.data.draw import Drawable
 from assay.data.layouts.base import UNLABELLED
 from assay.results.document import Guard, Metric, ModelCard, TrainingOverlap
+from assay.results.evidence import Evidence
 from assay.tasks.shared.curves import ModelCurves
 from assay.tasks.shared.images import DataSource, Labelled, label_space_mismatch, open_images, refuse_unfit
 from assay.tasks.shared.loading import LoadedPicture
@@ -230,15 +231,20 @@ class Task(ABC, Generic[SpecT, DataT]):
         """Whether the clean answers can be what the model's maker meant; None where no label is scored."""
         return None
 
+    def evidence(self, metric: str) -> Evidence:
+        """What a figure rests on, by its name: a proof, or what an attack or a search found; else it is measured."""
+        return ""
+
     def casts_doubt(self, guard: str, metric: str) -> bool:
         """Whether a guard's failure speaks against a metric of the same result, both by name."""
         return True
 
-    def means(self, figures: Iterable[str]) -> str:
+    def means(self, headline: str, figures: Iterable[str]) -> str:
         """The sentence on a result's headline; :attr:`meaning`, where all specs of the family mean one thing.
 
         Args:
-            figures: the names of the result's metrics.
+            headline: the name of the metric that ranks.
+            figures: the names of all of the result's metrics.
         """
         return self.meaning
 

@@ -5,7 +5,9 @@ from typing import Any
 
 from markupsafe import Markup
 
-from assay.board.headings import unit_and_direction
+from assay.results.evidence import sign_of, word_of
+from assay.results.tables import unit_and_direction
+from assay.tasks.families import family
 
 Metric = Mapping[str, Any]
 
@@ -28,26 +30,36 @@ def heading(metric: Metric) -> str:
     return str(metric.get("title") or metric["name"])
 
 
+def figure(metric: Metric, of: str) -> dict[str, Any]:
+    """What a page shows of a figure of the family ``of``: title, key, cell with its sign, N, note, and its evidence."""
+    direction = metric.get("direction", "none")
+    evidence = family(of).evidence(metric["name"])
+    return {
+        "title": heading(metric),
+        "key": metric["name"],
+        "cell": (sign_of(evidence, direction) if metric["value"] is not None else "") + cell(metric),
+        "n": metric["n"],
+        "note": unit_and_direction(metric["unit"], direction),
+        "evidence": word_of(evidence),
+    }
+
+
 def headline(result: Mapping[str, Any], key: str) -> dict[str, Any]:
-    """The figure of a result that ranks, by its key: what it is called, its cell, and how it is read."""
+    """The figure of a result that ranks, by its key, as :func:`figure` tells it; or why there is none."""
     found = next((metric for metric in result["metrics"] if metric["name"] == key), None)
     if found is None:
         why = f"n/a: {result['reason']}" if result["status"] == "not_applicable" else "–"
-        return {"measure": "", "cell": why, "n": "", "note": ""}
-    note = unit_and_direction(found["unit"], found.get("direction", "none"))
-    return {"measure": heading(found), "cell": cell(found), "n": found["n"], "note": note}
+        return {"title": "", "key": "", "cell": why, "n": "", "note": "", "evidence": ""}
+    return figure(found, result["family"])
 
 
-def singles(metrics: Sequence[Metric]) -> list[tuple[str, str, str, int, str]]:
-    """The figures that stand alone: title, key, cell, N, unit and direction."""
+def singles(result: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The figures of a result that stand alone, each as :func:`figure` tells it."""
     return [
-        (
-            heading(metric), metric["name"], cell(metric), metric["n"],
-            unit_and_direction(metric["unit"], metric.get("direction", "none")),
-        )
-        for metric in metrics
+        figure(metric, result["family"])
+        for metric in result["metrics"]
         if metric["x"] is None or metric["series"] is None
-    ]  # fmt: skip
+    ]
 
 
 def curve_tables(metrics: Sequence[Metric]) -> list[dict[str, Any]]:

@@ -91,7 +91,7 @@ class Pages:
             {
                 "result": result,
                 "headline": headline(result, headlines[result["task"]]),
-                "singles": singles(result["metrics"]),
+                "singles": singles(result),
                 "guards": guard_rows(result["guards"]),
                 "remarks": DataCard.model_validate(result["data"]).remarks,
                 "curves": curve_tables(result["metrics"]),

@@ -6,6 +6,7 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from assay.results.document import Guard, Metric
+from assay.results.evidence import Evidence
 from assay.tasks.adversarial.demands import (
     attacked_in_a_pass,
     check_classes,
@@ -71,8 +72,8 @@ class AdversarialTask(Task[AdversarialSpec, "Dataset"]):
     """Does the label survive a small worst-case perturbation?"""
 
     meaning = (
-        "adversarial: what stands under the worst of the attacks that were tried; a "
-        "stronger one may leave less."
+        "adversarial: how large a change a picture withstands on average, under the worst of the attacks that were "
+        "tried; a stronger one may find less."
     )
     record_version = 4
     attacked = True
@@ -122,14 +123,20 @@ class AdversarialTask(Task[AdversarialSpec, "Dataset"]):
         """See :class:`assay.tasks.base.Task`."""
         return not spec.predicted
 
-    def means(self, figures: Iterable[str]) -> str:
+    def means(self, headline: str, figures: Iterable[str]) -> str:
         """See :class:`assay.tasks.base.Task`."""
         if any("agreement" in name for name in figures):
             return (
-                "adversarial: how long the network keeps its own clean answer, right or wrong, under the worst of the "
-                "attacks that were tried; a stronger one may leave less."
+                "adversarial: how large a change leaves the network's own clean answer, right or wrong, as it was, "
+                "under the worst of the attacks that were tried; a stronger one may find less."
             )
         return self.meaning
+
+    def evidence(self, metric: str) -> Evidence:
+        """See :class:`assay.tasks.base.Task`; figures of attacks name these, and at eps 0 nothing was attacked."""
+        if metric.startswith("certified_"):
+            return "proved"
+        return "found" if ":" in metric and not metric.endswith("@0") else ""
 
     def units(self, spec: AdversarialSpec, data: "Dataset") -> list[Unit]:
         """One unit per image."""

@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 class CorruptionsTask(Task[CorruptionsSpec, "Dataset"]):
     """Does the label survive noise, blur, weather and compression, or another kind of picture?"""
 
-    meaning = "corruptions: what is right when pictures get noisy, blurred, foggy or come from another place."
+    meaning = (
+        "corruptions: the share of right answers when pictures get noisy, blurred or foggy, or come from another "
+        "place."
+    )
     spec_type = CorruptionsSpec
     record_columns = ("unit_id", "label", "corruption", "severity", "predicted", "correct", "change", "error")
     record_values = RECORD_VALUES
@@ -63,7 +66,7 @@ class CorruptionsTask(Task[CorruptionsSpec, "Dataset"]):
         """See :class:`assay.tasks.base.Task`."""
         return not spec.predicted
 
-    def means(self, figures: Iterable[str]) -> str:
+    def means(self, headline: str, figures: Iterable[str]) -> str:
         """See :class:`assay.tasks.base.Task`."""
         if as_agreement(HEADLINE) in figures:
             return (

@@ -23,6 +23,10 @@ _OF_PROPERTY: dict[str, tuple[str, Direction]] = {
     "found_broken": ("{} found broken", "down"),
     "mean_share_seen": ("Not proved: share of the points looked at with {}", "up"),
 }
+BOUNDS = {RELATIVE_SUP_FOUND, "median_sup_ai_found", "median_min_margin_found", "found_broken"}
+"""What follows the last colon of figures to which the truth is on one side: what was not found is no better."""
+SHARES = {WITHIN_QUARTER_SEEN, "mean_share_seen"}
+"""The same of shares of the points looked at, which bound nothing."""
 
 
 def figures(spec: VerificationSpec) -> Mapping[str, tuple[str, Direction]]:

@@ -6,12 +6,19 @@ from typing import TYPE_CHECKING, Any
 
 from assay.data.layouts.base import UNLABELLED
 from assay.results.document import Guard
+from assay.results.evidence import Evidence
 from assay.tasks.base import Figure, Record, RunContext, Summary, Task, Unit
 from assay.tasks.shared.images import DataSource, label_space_mismatch, open_images
 from assay.tasks.shared.passes import images_in_a_pass
 from assay.tasks.shared.plausible import ExpectedAccuracy, plausible_accuracy
-from assay.tasks.verification.spec import WITHIN_QUARTER_SEEN, VerificationSpec
+from assay.tasks.verification.spec import (
+    RELATIVE_SUP,
+    RELATIVE_SUP_FOUND,
+    WITHIN_QUARTER_SEEN,
+    VerificationSpec,
+)
 from assay.tasks.verification.summary import summarise, without_labels
+from assay.tasks.verification.titles import evidence_of
 from assay.tasks.verification.values import RECORD_VALUES, lacks
 
 if TYPE_CHECKING:
@@ -33,6 +40,15 @@ _TITLES = {
 _SEARCHED_TITLES = {
     "saliency.png": "Heat maps ({}): actual, expected and their difference; searched, nothing proved",
     "ray.png": "Attention inconsistency ({}) from the lowest to the highest corner; searched, nothing proved",
+}
+_UNPROVED = "Nothing is proved: other changes in the range may move it further."
+_MEANINGS = {
+    RELATIVE_SUP: "verification: how far what the network looks at moves under the worst change in the range, as a "
+    "share of itself, in the median image.",
+    RELATIVE_SUP_FOUND: "verification: how far what the network looks at was moved by the worst change that was found, "
+    f"as a share of itself, in the median image. {_UNPROVED}",
+    WITHIN_QUARTER_SEEN: "verification: the share of the changes that were tried for which what the network looks at "
+    f"moves by a quarter at the most. {_UNPROVED}",
 }
 
 
@@ -65,10 +81,6 @@ class VerificationTask(Task[VerificationSpec, "Dataset"]):
     meaning = (
         "verification: the share of all changes in the range for which what the network looks at provably "
         "moves by a quarter at the most."
-    )
-    searched_meaning = (
-        "verification (search): how far what the network looks at was moved, as a share of itself, in the median "
-        "image. Nothing is proved: other changes in the range may move it further."
     )
     record_version = 3
     spec_type = VerificationSpec
@@ -119,10 +131,13 @@ class VerificationTask(Task[VerificationSpec, "Dataset"]):
             else words
         )
 
-    def means(self, figures: Iterable[str]) -> str:
-        """See :class:`assay.tasks.base.Task`; what was proved and what was only looked for are two sentences."""
-        searched = any(name.endswith(WITHIN_QUARTER_SEEN) for name in figures)
-        return self.searched_meaning if searched else self.meaning
+    def means(self, headline: str, figures: Iterable[str]) -> str:
+        """See :class:`assay.tasks.base.Task`; what was proved and what was only looked for are different sentences."""
+        return _MEANINGS.get(headline.rpartition(":")[2], self.meaning)
+
+    def evidence(self, metric: str) -> Evidence:
+        """See :class:`assay.tasks.base.Task`."""
+        return evidence_of(metric)
 
     def units(self, spec: VerificationSpec, data: "Dataset") -> list[Unit]:
         """One unit per image and combination of perturbations."""

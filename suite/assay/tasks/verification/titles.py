@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 
 from assay.results.document import Direction, Metric
+from assay.results.evidence import Evidence
 from assay.tasks.verification import search_summary
 from assay.tasks.verification.spec import RELATIVE_SUP, WITHIN_QUARTER, VerificationSpec, property_name
 
@@ -22,6 +23,17 @@ _OF_PROPERTY: dict[str, tuple[str, Direction]] = {
     "decided": ("{} decided", "up"),
     "mean_share_satisfied": ("Share of the range with {}", "up"),
 }
+_MEASURED = {"decided", "median_cells", "median_seconds", "p95_seconds"}  # of the work itself
+
+
+def evidence_of(metric: str) -> Evidence:
+    """What a figure rests on, by its key: the search's own say in their names that nothing is proved."""
+    key = metric.rpartition(":")[2]
+    if key in search_summary.BOUNDS:
+        return "found"
+    if key in search_summary.SHARES:
+        return "looked at"
+    return "" if key in _MEASURED else "proved"
 
 
 def titled(spec: VerificationSpec, metrics: Sequence[Metric]) -> Iterator[Metric]:
