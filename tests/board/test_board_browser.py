@@ -132,11 +132,56 @@ def test_a_row_names_who_submitted_and_its_tier(open_page):
     assert "submitted, by someone@example.org" in page.locator("#board tbody th").first.inner_text()
 
 
-@pytest.mark.parametrize("track", ["invented", "other"])
-def test_the_whole_table_is_in_sight_at_1280_pixels(open_page, track):
-    page = open_page(f"index.html#track={track}", viewport={"width": 1280, "height": 900})
-    fits = "(() => { const box = document.querySelector('.scroll'); return box.scrollWidth <= box.clientWidth; })()"
-    assert page.evaluate(fits)
+FITS = (
+    "(() => { const box = document.querySelector('.scroll'); return box.scrollWidth <= box.clientWidth; })()"
+)
+
+
+@pytest.mark.parametrize(
+    "name", ["index.html#track=invented", "index.html#track=other", "families/adversarial.html"]
+)
+def test_the_whole_table_is_in_sight_at_1280_pixels(open_page, name):
+    page = open_page(name, viewport={"width": 1280, "height": 900})
+    assert page.evaluate(FITS)
+
+
+def test_a_family_s_board_shows_what_there_is_room_for_and_the_rest_when_it_is_asked_for(open_page):
+    page = open_page("families/adversarial.html")
+    assert [button.get_attribute("data-sort") for button in page.locator("#board thead button").all()] == [
+        "model", "worst:robust_accuracy@2/255", "clean_accuracy",
+        *(f"worst:robust_accuracy@{eps}" for eps in ("0", "1/255", "4/255", "8/255")),
+    ]  # fmt: skip
+    assert "23 columns switched off, see Columns" in page.inner_text("#count")
+    page.click("#columns summary")
+    page.locator("#columns label", has_text="pgd:robust accuracy@4/255").locator("input").check()
+    assert page.locator("[data-sort='pgd:robust_accuracy@4/255']").count() == 1
+    again = open_page("families/adversarial.html#" + page.url.partition("#")[2])
+    assert headings(again) == headings(page)
+
+
+def test_what_was_found_is_told_from_what_was_only_measured(open_page):
+    """By a word above the column, and at each figure by a sign and a broken bar; clean accuracy has none of them."""
+    page = open_page("families/adversarial.html")
+    marks = [th.locator(".evidence").all_inner_texts() for th in page.locator("#board thead th").all()[2:4]]
+    assert marks == [["found"], []]
+    found, measured = page.locator("#board tbody tr").first.locator("td:not(.pick)").all()[:2]
+    assert found.locator(".sign").inner_text() == "≤ "
+    assert measured.locator(".sign").count() == 0
+    look = "cell => getComputedStyle(cell.querySelector('.bar'), '::before').backgroundImage"
+    assert "repeating" in found.evaluate(look)
+    assert measured.evaluate(look) == "none"
+    page = open_page(_COMPARED)
+    page.wait_for_selector("#compare-table .evidence.found")
+    assert page.locator("#compare-table td").first.inner_text().startswith("≤ ")
+
+
+def test_a_family_s_board_begins_with_the_task_that_most_models_have_a_figure_of(open_page, site):
+    page = open_page("families/adversarial.html")
+    counts = [
+        int(text.rpartition(": ")[2].split()[0]) for text in page.locator("#task option").all_inner_texts()
+    ]
+    assert counts == sorted(counts, reverse=True)
+    assert page.input_value("#task") == page.locator("#task option").first.get_attribute("value")
 
 
 def test_two_headlines_of_a_track_are_drawn_and_the_undominated_are_named(open_page):

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from board_place import RANK_BY, RECORDS, TASK, as_before, edit_result, rewrite, use_specs
 
-from assay.board.headings import column_headings, family_title, unit_and_direction
+from assay.board.headings import column_headings, family_title, in_a_sentence
 from assay.board.html import breakable
 from assay.board.site import build
 from assay.board.site.boards import BoardRow, TaskBoard
@@ -25,7 +25,7 @@ from assay.board.submissions.check import Board
 from assay.board.submissions.register import AdmittedTask, read_register
 from assay.common.children import ChildLostError
 from assay.common.errors import UserError
-from assay.tasks.verification.spec import WITHIN_QUARTER_SEEN
+from assay.tasks.verification.spec import RELATIVE_SUP_FOUND, WITHIN_QUARTER_SEEN
 
 
 @pytest.fixture
@@ -325,22 +325,47 @@ def test_a_column_is_called_by_its_family_and_by_its_task_where_there_are_two():
     assert column_headings(tasks[:1], with_names=True) == {"srvr/embedded": "SRVR embedded"}
 
 
-def test_a_unit_stands_with_the_direction_where_they_are_known():
-    assert unit_and_direction("proportion", "up") == "% ↑"
-    assert unit_and_direction("1/255", "lower") == "1/255 ↓"
-    assert unit_and_direction("", "none") == ""
+@pytest.mark.parametrize(
+    ("title", "said"),
+    [
+        ("Mean eps withstood", "mean eps withstood"),
+        (
+            "CR (label kept) found broken, brightness + patch",
+            "CR (label kept) found broken (brightness + patch)",
+        ),
+        ("At least: change of the attention found, median", "change of the attention found (median)"),
+    ],
+)
+def test_a_title_reads_well_within_a_sentence(title, said):
+    assert in_a_sentence(title) == said
 
 
 def test_a_model_s_figures_are_called_by_their_titles_and_keep_their_keys():
     metric = {"name": "k:r", "value": 0.5, "ci_low": None, "ci_high": None, "unit": "proportion", "n": 4,
               "series": None, "x": None, "x_label": None, "title": "Proved", "direction": "up"}  # fmt: skip
-    assert singles([metric]) == [("Proved", "k:r", "50.0 %", 4, "% ↑")]
+    shown = {"title": "Proved", "key": "k:r", "cell": "50.0 %", "n": 4, "note": "% ↑", "evidence": ""}
+    result = {"status": "complete", "reason": None, "family": "corruptions", "metrics": [metric]}
+    assert singles(result) == [shown]
     old = {name: value for name, value in metric.items() if name not in ("title", "direction")}
-    assert singles([old]) == [("k:r", "k:r", "50.0 %", 4, "%")]
-    result = {"status": "complete", "reason": None, "metrics": [metric]}
-    assert headline(result, "k:r") == {"measure": "Proved", "cell": "50.0 %", "n": 4, "note": "% ↑"}
+    assert singles({**result, "metrics": [old]}) == [shown | {"title": "k:r", "note": "%"}]
+    assert headline(result, "k:r") == shown
     assert headline(result, "other")["cell"] == "–"
     assert headline({"status": "not_applicable", "reason": "no", "metrics": []}, "k:r")["cell"] == "n/a: no"
+
+
+def test_a_model_s_page_tells_what_was_found_from_what_was_proved():
+    """An attack leaves at most so many right; a searched change of the attention is at least so large."""
+    metric = {"name": "pgd:robust_accuracy@1/10", "value": 0.5, "ci_low": 0.25, "ci_high": 0.75, "unit": "proportion",
+              "n": 4, "series": None, "x": None, "x_label": None, "title": "T", "direction": "up"}  # fmt: skip
+    proved = metric | {"name": "certified_accuracy@1/10"}
+    attacked = {"status": "complete", "reason": None, "family": "adversarial", "metrics": [metric, proved]}
+    assert [(one["cell"], one["evidence"]) for one in singles(attacked)] == [
+        ("≤ 50.0 % (25.0 to 75.0)", "found"),
+        ("50.0 % (25.0 to 75.0)", "proved"),
+    ]
+    found = metric | {"name": "c:median_relative_sup_found", "unit": "ratio", "direction": "down"}
+    searched = {**attacked, "family": "verification", "metrics": [found]}
+    assert headline(searched, found["name"])["cell"] == "≥ 0.5 (0.25 to 0.75)"
 
 
 def test_the_overview_has_the_track_of_the_models_label_space(built, benchmarks, monkeypatch, tmp_path):
@@ -403,14 +428,26 @@ def test_a_result_of_before_whose_records_give_no_headline_stays_without_one(pla
 def test_the_overview_tells_what_was_proved_from_what_was_looked_for():
     """The card's sentence stands on the board too, of a task that is searched as of one that is proved."""
     admitted = AdmittedTask(data_sha256="0" * 64, units=1, unit_ids_sha256="0" * 64, rank_by="r")
-    names = {"verification/proved": "attention_within_quarter", "verification/searched": WITHIN_QUARTER_SEEN}
+    names = ("attention_within_quarter", WITHIN_QUARTER_SEEN, RELATIVE_SUP_FOUND)
     boards = [
-        TaskBoard(task, "t", "verification", admitted, "r", [{"name": f"brightness:{name}"}])
-        for task, name in names.items()
+        TaskBoard(name, "t", "verification", admitted, f"brightness:{name}", [{"name": f"brightness:{name}"}])
+        for name in names
     ]
     shown = ShownTrack("digits", "t", "d", boards, [], [], {})
-    assert "provably" in shown.meanings["verification/proved"]
-    assert "Nothing is proved" in shown.meanings["verification/searched"]
+    proved, share, largest = (shown.meanings[name] for name in names)
+    assert "provably" in proved
+    assert share.startswith("the share of the changes that were tried")
+    assert largest.startswith("how far what the network looks at was moved")
+    assert "Nothing is proved" in share
+    assert "Nothing is proved" in largest
+
+
+def test_a_track_names_the_families_that_no_model_has_a_figure_of_with_a_task_of_each():
+    admitted = AdmittedTask(data_sha256="0" * 64, units=1, unit_ids_sha256="0" * 64, rank_by="r")
+    tasks = ("srvr/a", "adversarial/a", "adversarial/b", "verification/a", "srvr/b")
+    first, *others = (TaskBoard(task, "t", task.partition("/")[0], admitted, "r") for task in tasks)
+    track = ShownTrack("imagenet", "t", "d", [first], others, [], {})
+    assert track.missing == {"adversarial": "adversarial/a", "verification": "verification/a"}
 
 
 def test_a_submission_of_before_gives_the_same_pages_as_one_without_what_follows(place, tmp_path):

@@ -8,9 +8,11 @@
   const overview = window.ASSAY.overview;  // only on the overview
   const SUBMITTED = "submitted";  // by arithmetic alone: without a place, and below all others
   const NOTHING = "-";  // in the link: no column is switched off, though some are by default
-  const DEFAULTS = { q: "", tier: "", paper: "", track: overview?.tracks[0]?.id ?? "", task: by("task")?.value ?? "", x: "", y: "", sort: "", desc: false, hide: ["tier", "paper", "licence"], compare: [], open: false, page: 0, size: PAGE_SIZES[0] };
+  const SHOWN = 6;  // figures of a task that a reader sees at once: they fit beside the models at 1,280 pixels
+  const DEFAULTS = { q: "", tier: "", paper: "", track: overview?.tracks[0]?.id ?? "", task: by("task")?.value ?? "", x: "", y: "", sort: "", desc: false, hide: null, compare: [], open: false, page: 0, size: PAGE_SIZES[0] };
   let state = { ...DEFAULTS };
   let columns = [];
+  let usuallyHidden = [];
   let tried = new Set();  // on a family's board: the models that have a result of the chosen task
   let pairShown = "";
 
@@ -35,8 +37,7 @@
     const link = new URLSearchParams();
     for (const key of WORDS) if (state[key] !== DEFAULTS[key]) link.set(key, state[key]);
     for (const key of ["desc", "open"]) if (state[key]) link.set(key, "1");
-    const hide = state.hide.length ? state.hide : [NOTHING];
-    if (String(state.hide) !== String(DEFAULTS.hide)) hide.forEach((key) => link.append("hide", key));
+    if (state.hide) (state.hide.length ? state.hide : [NOTHING]).forEach((key) => link.append("hide", key));
     state.compare.forEach((id) => link.append("compare", id));
     if (state.page) link.set("page", state.page + 1);
     if (state.size !== PAGE_SIZES[0]) link.set("size", state.size);
@@ -75,7 +76,7 @@
       return {
         key: id, label: heading, measure: task.measure, full: `${heading}: ${task.measure}`, csv: `${id} ${task.metric}`,
         hint: `${task.measure}. ${task.title}`, note: note(task.unit, task.better), ranking: task.metric, unit: task.unit, better: task.better,
-        cell: (row) => overview.rows[row.id]?.[id], ranked: true, checked: (row) => row.tiers[id] !== SUBMITTED,
+        evidence: task.evidence, sign: task.sign, cell: (row) => overview.rows[row.id]?.[id], ranked: true, checked: (row) => row.tiers[id] !== SUBMITTED,
         tier: (row) => row.tiers[id], run: (row) => row.run.replace("TASK", id),
       };
     });
@@ -85,7 +86,7 @@
     const board = await Page.data(`tasks/${state.task}`);
     tried = new Set(Object.keys(board.rows));
     const made = board.metrics.map((metric, at) => ({
-      key: metric.name, label: metric.title, hint: metric.name, unit: metric.unit, metric,
+      key: metric.name, label: metric.title, hint: metric.name, unit: metric.unit, metric, evidence: metric.evidence, sign: metric.sign,
       note: note(metric.unit, metric.name === board.rank_by ? board.better : { up: "higher", down: "lower" }[metric.direction]),
       better: metric.name === board.rank_by ? board.better : { up: "higher", down: "lower" }[metric.direction] ?? "higher",
       ranked: metric.name === board.rank_by, checked: (row) => board.tiers[row.id] !== SUBMITTED, tier: (row) => board.tiers[row.id],
@@ -95,12 +96,14 @@
         return metric.name === board.rank_by ? [...cells[at], ...(board.places[row.id] ?? [])] : cells[at];
       },
     }));
-    return [...made.filter(({ ranked }) => ranked), ...made.filter(({ ranked }) => !ranked)];
+    const order = ({ ranked, metric }) => (ranked ? 0 : metric.x === null ? 1 : metric.series === "worst" ? 2 : 3);
+    return made.sort((one, other) => order(one) - order(other));
   }
 
   /** Figures stand beside the model, so that they are in sight where there is no room for all. */
   const everyColumn = () => [modelColumn, ...columns, tierColumn, paperColumn, licenceColumn];
-  const visible = () => everyColumn().filter((column, at) => at === 0 || !state.hide.includes(column.key));
+  const off = () => state.hide ?? usuallyHidden;  // nothing chosen: what there is no room for
+  const visible = () => everyColumn().filter((column, at) => at === 0 || !off().includes(column.key));
 
   // --- rows -----------------------------------------------------------------------------------------------------
   const haystack = (row) => `${row.model} ${row.architecture} ${row.paper} ${row.licence} ${tierOf(row)}`.toLowerCase();
@@ -137,12 +140,20 @@
     const part = ordered(rows).slice(from, from + state.size);
     Table.fill(by("board"), { columns: visible(), allRows: rowsAsked(), rows: part, state, onSort: sortBy, onPick: pick });
     const range = rows.length > state.size ? `Models ${from + 1} to ${from + part.length} of ${rows.length}` : `${rows.length} of ${rowsAsked().length} models`;
-    const columnsHidden = state.hide.length ? [`columns switched off: ${state.hide.map(nameOfColumn).join(", ")}`] : [];
-    by("count").textContent = [range, ...hidden, ...columnsHidden].join("; ") + ".";
+    by("count").textContent = [range, ...hidden, ...columnsHidden()].join("; ") + "." + (overview || tried.size ? "" : nobody());
     drawPager(pages);
     drawTray();
     if (overview?.tracks.length) { drawTrack(); drawPair(rows); }
     writeLink();
+  }
+
+  const nobody = () => ` No model has a figure of this task yet. To make one: assay run --model NAME --task ${state.task} --out out`;
+
+  /** Which columns are not shown: their names, or how many where these would be a list that nobody reads. */
+  function columnsHidden() {
+    const names = off().map(nameOfColumn);
+    if (!names.length) return [];
+    return [names.length > 5 ? `${names.length} columns switched off, see Columns` : `columns switched off: ${names.join(", ")}`];
   }
 
   /** The tabs with how many models each track keeps, and what is said of the track that is shown. */
@@ -195,8 +206,8 @@
   function drawColumnMenu() {
     by("columns").querySelector("div").replaceChildren(...everyColumn().slice(1).map((column) => {
       const box = element("input", { type: "checkbox", onchange: () => change({
-        hide: box.checked ? state.hide.filter((key) => key !== column.key) : [...state.hide, column.key] }) });
-      box.checked = !state.hide.includes(column.key);
+        hide: box.checked ? off().filter((key) => key !== column.key) : [...off(), column.key] }) });
+      box.checked = !off().includes(column.key);
       return element("label", {}, box, " ", column.full ?? column.label);
     }));
   }
@@ -251,6 +262,7 @@
 
   async function refresh() {
     columns = overview ? overviewColumns() : await taskColumns();
+    usuallyHidden = [...(overview ? [] : columns.slice(SHOWN).map(({ key }) => key)), "tier", "paper", "licence"];
     if (!state.sort && columns.length) Object.assign(state, { sort: columns[0].key, desc: columns[0].better !== "lower" });
     drawColumnMenu();
     draw();
@@ -266,7 +278,7 @@
   for (const paper of [...new Set(models.map((model) => model.paper))].sort()) by("paper").append(element("option", {}, paper));
   by("q").addEventListener("input", () => change({ q: by("q").value.trim() }));
   for (const id of ["tier", "paper"]) by(id).addEventListener("change", () => change({ [id]: by(id).value }));
-  const goTo = (place) => { state = { ...state, ...place, hide: DEFAULTS.hide, sort: "", x: "", y: "", page: 0 }; refresh(); };
+  const goTo = (place) => { state = { ...state, ...place, hide: null, sort: "", x: "", y: "", page: 0 }; refresh(); };
   by("task")?.addEventListener("change", () => goTo({ task: by("task").value }));
   document.querySelectorAll("[data-track]").forEach((tab) => tab.addEventListener("click", () => goTo({ track: tab.dataset.track })));
   for (const axis of ["x", "y"]) by(axis)?.addEventListener("change", () => change({ [axis]: by(axis).value }, true));

@@ -1,14 +1,14 @@
 // Two to four models side by side: their figures, paired tests against the first, and their curves.
 "use strict";
 const Compare = (() => {
-  const { element, breakable, figure } = Page;
+  const { element, breakable, figure, evidence } = Page;
 
-  function shown(cell, unit) {
+  function shown(cell, { unit, sign }) {
     if (cell === undefined) return "not submitted";
     if (typeof cell === "string") return `n/a: ${cell}`;
     const [value, low, high] = cell;
-    if (value === null || low === null || high === null) return figure(value, unit);
-    return `${figure(value, unit)} (${figure(low, unit)} to ${figure(high, unit)})`;
+    const known = `${value === null ? "" : sign ?? ""}${figure(value, unit)}`;
+    return value === null || low === null || high === null ? known : `${known} (${figure(low, unit)} to ${figure(high, unit)})`;
   }
 
   const hasValue = (cell) => Array.isArray(cell) && cell[0] !== null;
@@ -29,8 +29,8 @@ const Compare = (() => {
       ...models.map((model) => element("th", { scope: "col" }, element("a", { href: `${Page.root}models/${model.id}.html` }, model.model))));
     const rows = columns.map((column) => {
       const first = outcomes(models[0], column);
-      return element("tr", {}, element("th", { scope: "row" }, ...breakable(column.full ?? column.label)),
-        ...models.map((model, at) => element("td", {}, shown(column.cell(model), column.unit), " ",
+      return element("tr", {}, element("th", { scope: "row" }, ...breakable(column.full ?? column.label), " ", evidence(column.evidence)),
+        ...models.map((model, at) => element("td", {}, shown(column.cell(model), column), " ",
           at === 0 || !hasValue(column.cell(model)) || !hasValue(column.cell(models[0])) ? null
             : testText(Statistics.paired(outcomes(model, column), first), column.unit))));
     });

@@ -44,5 +44,13 @@ const Page = (() => {
     return unit === "proportion" ? (100 * value).toFixed(1) : String(Number(value.toPrecision(digits)));
   }
 
-  return { root, script, data, element, breakable, figure };
+  const EVIDENCE = {
+    proved: "proved: it holds for every change in the range",
+    found: "found by an attack or a search: the worst of the changes that were tried, so the true figure is no better",
+  };
+
+  /** How a figure is known, as a mark: proved, or found; nothing where it is only measured. */
+  const evidence = (word) => (word ? element("span", { class: `evidence ${word}`, title: EVIDENCE[word] }, word) : null);
+
+  return { root, script, data, element, breakable, figure, evidence };
 })();

@@ -1,7 +1,7 @@
 // The table: columns and rows in, a sorted, filtered page of rows out. Its only memory is of rows already built.
 "use strict";
 const Table = (() => {
-  const { element, breakable, figure } = Page;
+  const { element, breakable, figure, evidence } = Page;
 
   /** What a column sorts by: a number, a text, or null (always last). */
   const sortKey = (column, row) => {
@@ -60,9 +60,9 @@ const Table = (() => {
     if (value === null) return element("td", { class: "none" }, "–");
     const interval = low === null || high === null ? null : `${figure(low, column.unit, 3)} to ${figure(high, column.unit, 3)}`;
     const tier = column.ranked ? column.tier(row) : null;
-    return element("td", { title: `n = ${n}${tier ? `, ${tier}` : ""}` },
+    return element("td", { class: column.evidence || null, title: `n = ${n}${tier ? `, ${tier}` : ""}` },
       best ? element("span", { class: "place" }, element("span", { class: "unseen" }, "place "), places(best, worst)) : null,
-      element("span", { class: "value" }, figure(value, column.unit)),
+      column.sign ? element("span", { class: "sign" }, column.sign) : null, element("span", { class: "value" }, figure(value, column.unit)),
       tier ? meter(tier) : null, tier ? element("span", { class: "unseen" }, `, ${tier}`) : null,
       interval ? errorBar(cell, scale) : null,
       element("small", {}, interval, n < FEW ? element("span", { class: "few", title: `fewer than ${FEW} units` }, `${interval ? " " : ""}n ${n}`) : null));
@@ -84,7 +84,7 @@ const Table = (() => {
       const button = element("button", { type: "button", title: column.hint ?? null, onclick: () => onSort(column), "data-sort": column.key },
         ...breakable(column.label), element("span", { class: "arrow", "aria-hidden": "true" }, active ? (state.desc ? " ▼" : " ▲") : ""));
       return element("th", { scope: "col", "aria-sort": direction, class: column.text ? "text" : null }, button,
-        column.note ? element("small", {}, ...breakable(column.note)) : null);
+        column.note ? element("small", {}, ...breakable(column.note)) : null, evidence(column.evidence));
     });
     return element("tr", {}, element("th", { scope: "col", class: "pick" }, element("span", { class: "unseen" }, "Compare")), ...cells);
   }

@@ -9,6 +9,7 @@ from assay.board.site.entries import Result
 from assay.board.site.ranks import Interval, tied_places
 from assay.board.submissions.documents import SUBMITTED
 from assay.board.submissions.register import AdmittedTask, Better
+from assay.results.evidence import sign_of, word_of
 from assay.tasks.families import LoadedSpec, family
 from assay.tasks.shared.curves import CurvePoint
 
@@ -56,7 +57,7 @@ class BoardRow:
         shown = [metric for metric in result["metrics"] if metric["headline"] or metric["name"] == headline]
         curves = family(result["family"]).curves
         return cls(
-            [_described(metric) for metric in shown],
+            [_described(metric, result["family"]) for metric in shown],
             [
                 [_short(metric["value"]), _short(metric["ci_low"]), _short(metric["ci_high"]), metric["n"]]
                 for metric in shown
@@ -66,9 +67,13 @@ class BoardRow:
         )
 
 
-def _described(metric: Mapping[str, Any]) -> dict[str, Any]:
-    """What a metric is; a document of before has neither title nor direction."""
-    people = {"title": metric.get("title") or metric["name"], "direction": metric.get("direction", "none")}
+def _described(metric: Mapping[str, Any], of: str) -> dict[str, Any]:
+    """What a metric of a family is; a document of before has neither title nor direction."""
+    direction, evidence = metric.get("direction", "none"), family(of).evidence(metric["name"])
+    people = {
+        "title": metric.get("title") or metric["name"], "direction": direction,
+        "evidence": word_of(evidence), "sign": sign_of(evidence, direction),
+    }  # fmt: skip
     return {name: metric[name] for name in _METRIC_FIELDS} | people
 
 
@@ -127,6 +132,16 @@ class TaskBoard:
         return self._of_ranked("unit")
 
     @property
+    def evidence(self) -> str:
+        """What the ranking metric rests on: ``proved``, ``found`` or nothing."""
+        return self._of_ranked("evidence")
+
+    @property
+    def sign(self) -> str:
+        """What stands before its figures, see :func:`assay.results.evidence.sign_of`."""
+        return self._of_ranked("sign")
+
+    @property
     def measure(self) -> str:
         """What people call the ranking metric."""
         return self._of_ranked("title") or self.rank_by
@@ -138,9 +153,9 @@ class TaskBoard:
         return known.get(self._of_ranked("direction"), self.admitted.better)
 
     @property
-    def has_figures(self) -> bool:
-        """Whether any model has a figure that could rank."""
-        return any(not isinstance(cell, str) and cell[0] is not None for cell in self.ranked().values())
+    def figured(self) -> int:
+        """How many models have a figure that could rank."""
+        return sum(not isinstance(cell, str) and cell[0] is not None for cell in self.ranked().values())
 
     def ranked(self) -> Columns:
         """The ranking metric of each model with its places.

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from assay.board.headings import family_title
+from assay.board.headings import family_title, in_a_sentence
 from assay.board.site.overview import OTHER, ShownTrack
 from assay.board.study.association import LEAST_CLUSTERS
 from assay.board.study.findings import MeasurePair
@@ -78,8 +78,8 @@ def _going_together(found: Sequence[_Found]) -> Iterator[str | Link]:
         yield "; " if at else ""
         against = each.pair.association
         assert against.tau is not None
-        yield f"better {_lower(each.pair.a.title)} with {'better' if against.tau > 0 else 'worse'} "
-        yield f"{_lower(each.pair.b.title)} on "
+        yield f"better {in_a_sentence(each.pair.a.title)} with {'better' if against.tau > 0 else 'worse'} "
+        yield f"{in_a_sentence(each.pair.b.title)} on "
         yield each.link
         yield f" (τ {against.tau:.2f} [{against.low:.2f}, {against.high:.2f}], {against.clusters} clusters)"
     more = len(shown) - _MOST
@@ -131,7 +131,7 @@ def _moved(shown: Sequence[ShownTrack], models: Sequence[Mapping[str, Any]]) -> 
             f"{move.training.method}, {move.training.base}",
             f"models/{_one_of(track, models, move.training)}.html",
         )
-        yield f", takes {_lower(measure)} from {move.regular:.3g} to {move.trained:.3g} "
+        yield f", takes {in_a_sentence(measure)} from {move.regular:.3g} to {move.trained:.3g} "
         yield f"(by {move.trained - move.regular:+.2g} [{move.low:+.2g}, {move.high:+.2g}])"
     more = len(telling) - _MOST
     yield f"; and {more} more." if more > 0 else "."
@@ -170,11 +170,6 @@ def _one_of(track: ShownTrack, models: Sequence[Mapping[str, Any]], training: Sw
 
 def _family(measure: str) -> str:
     return measure.partition("/")[0]
-
-
-def _lower(title: str) -> str:
-    """A title within a sentence; an abbreviation stays."""
-    return title if title[:2].isupper() else title[:1].lower() + title[1:]
 
 
 def _listed(links: Sequence[Link]) -> Iterator[str | Link]:

@@ -39,6 +39,13 @@ class ShownTrack:
         return self.title.partition(",")[0].partition(" of ")[0]
 
     @property
+    def missing(self) -> dict[str, str]:
+        """The families that no model has a figure of, though the track asks them; with the first task of each."""
+        there = {board.family for board in self.boards}
+        asked = [board for board in self.not_run if board.family not in there]
+        return {board.family: board.id for board in reversed(asked)}
+
+    @property
     def headings(self) -> dict[str, str]:
         """The columns' headings by task: the family; and, where it has two tasks here, the task's own name."""
         return column_headings([(board.id, board.family) for board in self.boards], self.id == OTHER)
@@ -48,7 +55,7 @@ class ShownTrack:
         """What the headline of each task says, by task."""
         return {
             board.id: family(board.family)
-            .means(metric["name"] for metric in board.metrics)
+            .means(board.rank_by, [metric["name"] for metric in board.metrics])
             .removeprefix(f"{board.family}: ")
             for board in self.boards
         }
@@ -73,8 +80,8 @@ def _shown(
         id=name,
         title=track.title if track else "Other tasks",
         description=track.description if track else _OTHER,
-        boards=[board for board in own if board.has_figures],
-        not_run=[board for board in own if not board.has_figures],
+        boards=[board for board in own if board.figured],
+        not_run=[board for board in own if not board.figured],
         models=[
             model["id"]
             for model in models
@@ -98,6 +105,7 @@ def overview(boards: Sequence[TaskBoard], shown: Sequence[ShownTrack]) -> dict[s
         {
             "id": board.id, "title": board.title, "family": board.family, "metric": board.rank_by,
             "measure": board.measure, "unit": board.unit, "better": board.better, "units": board.admitted.units,
+            "evidence": board.evidence, "sign": board.sign,
         }
         for board in boards
     ]  # fmt: skip

@@ -127,7 +127,9 @@ class Pages:
         )
         yield "index.html", page
         for name in families:
-            own = [board for board in boards if board.family == name]
+            own = sorted(
+                (board for board in boards if board.family == name), key=lambda board: -board.figured
+            )
             page = self._render(
                 "board.html", "../", family=name, boards=own, tracks=(), models=models, **common
             )

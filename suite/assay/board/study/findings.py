@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import combinations
 
+from assay.board.headings import in_a_sentence
 from assay.board.study.association import LEAST_CLUSTERS, SIGNIFICANT, Association, associate, corrected
 from assay.board.study.table import Measure, StudyTable
 from assay.common.statistics import LEAST_UNITS
@@ -30,7 +31,8 @@ class MeasurePair:
     @property
     def sentence(self) -> str:
         """What follows, in one sentence."""
-        found, names = self.association, f"{self.a.title} and {self.b.title}"
+        found, (a, b) = self.association, (in_a_sentence(each.title) for each in (self.a, self.b))
+        names = f"{a[:1].upper()}{a[1:]} and {b}"
         counted = f"{found.clusters} clusters"
         if found.tau is None:
             if found.clusters < LEAST_CLUSTERS:
@@ -42,9 +44,9 @@ class MeasurePair:
             return f"{names}: {figure} over {counted}; {few}."
         figure += f" [{found.low:.2f}, {found.high:.2f}], corrected p {self.p_corrected:.2g}, {counted}"
         if not self.shown:
-            return f"{names}: not shown to go together ({figure})."
+            return f"{names}: not shown to go together, {figure}."
         better = "better" if found.tau > 0 else "worse"
-        return f"Models that do better at {self.a.title} do {better} at {self.b.title} ({figure})."
+        return f"Models that do better at {a} do {better} at {b}: {figure}."
 
 
 def pairs_of(table: StudyTable, seed: int = 0) -> list[MeasurePair]:

@@ -11,6 +11,7 @@ from typing import Literal
 from assay.common.errors import UserError
 from assay.models.trained import StatedTraining
 from assay.results.document import Metric, ResultDocument, Status
+from assay.results.tables import unit_and_direction
 from assay.tasks.families import family
 from assay.tasks.tracks import Scale, Track
 
@@ -32,6 +33,11 @@ class Measure:
     title: str
     unit: str
     better: Literal["up", "down"]
+
+    @property
+    def note(self) -> str:
+        """Its unit, and which way is better."""
+        return unit_and_direction(self.unit, self.better)
 
     @property
     def sign(self) -> int:
