@@ -207,6 +207,15 @@ def test_a_model_is_undominated_when_no_other_is_as_good_in_both_and_better_in_o
     assert found == [[False, True, True, False, True], [False, False, True, False, True]]
 
 
+def test_a_name_in_the_chart_stands_towards_its_middle(open_page):
+    """Else the names of the models that lie at the right end are cut off; neighbours stand by turns above and below."""
+    page = open_page()
+    found = page.evaluate(
+        "Scatter.namedAt([[0, 1], [4, 2], [9, 3], [10, 4]].map(([x, y]) => ({ x: [x], y: [y] })))"
+    )
+    assert found == ["bottom right", "top right", "bottom left", "top left"]
+
+
 def test_search_and_filters_say_what_they_hide(open_page):
     page = open_page()
     page.fill("#q", "invented-000")

@@ -54,6 +54,7 @@ def test_every_image_and_property_has_a_row_and_two_images_have_pictures(job):
     figures = TASK.figures(job.spec, records)
     assert len(figures) == 2 * 2 * 2
     assert all("gradient" in figure.title and "nothing proved" in figure.title for figure in figures)
+    assert all("found: attention inconsistency up to" in figure.caption for figure in figures)
 
 
 def test_a_second_run_gives_the_same_bytes(job, tmp_path):

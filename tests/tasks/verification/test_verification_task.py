@@ -107,6 +107,8 @@ def test_all_guards_pass_and_pictures_are_stored(job):
     figures = TASK.figures(job.spec, records)
     assert len(figures) == 2 * (3 + 2)  # two images; a map of regions needs two parameters
     assert all(figure.content.startswith(b"\x89PNG") for figure in figures)
+    assert all(", brightness + " in figure.caption for figure in figures)  # words, and not the range's key
+    assert all("proved: attention inconsistency at most" in figure.caption for figure in figures)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 // One board: state from the link, controls, table, comparison. Everything a reader chose is in the link.
 "use strict";
 (async () => {
-  const { element } = Page;
+  const { element, breakable } = Page;
   const PAGE_SIZES = [25, 50, 100, 250];
   const by = (id) => document.getElementById(id);
   const models = window.ASSAY.models;
@@ -47,7 +47,7 @@
   // --- columns --------------------------------------------------------------------------------------------------
   const modelColumn = {
     key: "model", label: "model", text: (row) => row.model,
-    content: (row) => element("span", {}, element("a", { href: `${Page.root}models/${row.id}.html` }, row.model),
+    content: (row) => element("span", {}, element("a", { href: `${Page.root}models/${row.id}.html` }, ...breakable(row.model)),
       row.architecture === row.model ? null : element("small", { class: "wide" }, row.architecture),
       element("small", {}, Table.meter(tierOf(row)), ` ${tierOf(row)}, by ${row.who}`)),
   };

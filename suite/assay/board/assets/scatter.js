@@ -3,6 +3,7 @@
 const Scatter = (() => {
   const { figure } = Page;
   const NAMED = 12;  // more names would lie on each other
+  const [NARROW, FEW_NAMED] = [480, 4];  // pixels, and how many names such a chart has room for
 
   const hasValue = (cell) => Array.isArray(cell) && cell[0] !== null;
 
@@ -29,7 +30,7 @@ const Scatter = (() => {
   }
 
   const scale = (column) => (column.unit === "proportion" ? 100 : 1);
-  const named = (column) => `${column.label}, ${column.note}`;
+  const named = (column) => [column.label, column.note, column.evidence].filter(Boolean).join(", ");
 
   function bars(cells, factor) {
     return {
@@ -39,23 +40,32 @@ const Scatter = (() => {
     };
   }
 
+  /** Where each name stands: towards the middle, so that none is cut off, and neighbours by turns above and below. */
+  function namedAt(points) {
+    const [x, y] = [points.map(({ x: [value] }) => value), points.map(({ y: [value] }) => value)];
+    const middle = (Math.min(...x) + Math.max(...x)) / 2;
+    const rank = new Map([...y.keys()].sort((one, other) => y[one] - y[other]).map((at, place) => [at, place]));
+    return points.map((_, at) => `${rank.get(at) % 2 ? "top" : "bottom"} ${x[at] > middle ? "left" : "right"}`);
+  }
+
   function trace(points, across, up, look) {
     const [a, b] = [scale(across), scale(up)];
     return {
       type: "scatter", name: look.name, x: points.map(({ x }) => a * x[0]), y: points.map(({ y }) => b * y[0]),
       error_x: bars(points.map(({ x }) => x), a), error_y: bars(points.map(({ y }) => y), b),
-      mode: look.text ? "markers+text" : "markers", text: points.map(({ row }) => row.model), textposition: "top right",
+      mode: look.text ? "markers+text" : "markers", text: points.map(({ row }) => row.model), textposition: look.text ? points.map((point) => look.places.get(point)) : "top right",
       hovertemplate: "%{text}<br>%{x:.4g}, %{y:.4g}<extra></extra>", marker: { size: look.size, symbol: look.symbol },
     };
   }
 
-  function chart(points, across, up) {
+  function chart(points, across, up, most) {
     const free = undominated(points, across, up);
     const best = points.filter((_, at) => free[at]);
     const rest = points.filter((_, at) => !free[at]);
+    const places = new Map(namedAt(points).map((place, at) => [points[at], place]));
     const data = [
-      trace(best, across, up, { name: "undominated", symbol: "diamond", size: 11, text: best.length <= NAMED }),
-      trace(rest, across, up, { name: "dominated", symbol: "circle-open", size: 8, text: points.length <= NAMED }),
+      trace(best, across, up, { name: "undominated", symbol: "diamond", size: 11, text: best.length <= most, places }),
+      trace(rest, across, up, { name: "dominated", symbol: "circle-open", size: 8, text: points.length <= most, places }),
     ].filter(({ x }) => x.length);
     return { data, layout: {
       xaxis: { title: { text: named(across) } }, yaxis: { title: { text: named(up) } }, showlegend: true,
@@ -79,8 +89,8 @@ const Scatter = (() => {
     place.hidden = points.length < 2;
     if (place.hidden) return;
     place.setAttribute("aria-label", `${named(across)} against ${named(up)}. ${caption.textContent}`);
-    Charts.drawInView(place, () => chart(points, across, up));
+    Charts.drawInView(place, () => chart(points, across, up, place.clientWidth < NARROW ? FEW_NAMED : NAMED));
   }
 
-  return { show, bestPair, undominated };
+  return { show, bestPair, undominated, namedAt };
 })();

@@ -25,10 +25,7 @@ if TYPE_CHECKING:
 class CorruptionsTask(Task[CorruptionsSpec, "Dataset"]):
     """Does the label survive noise, blur, weather and compression, or another kind of picture?"""
 
-    meaning = (
-        "corruptions: the share of right answers when pictures get noisy, blurred or foggy, or come from another "
-        "place."
-    )
+    meaning = "corruptions: the share of right answers in noise, blur, fog or on pictures from another place."
     spec_type = CorruptionsSpec
     record_columns = ("unit_id", "label", "corruption", "severity", "predicted", "correct", "change", "error")
     record_values = RECORD_VALUES

@@ -18,7 +18,7 @@ from assay.tasks.verification.spec import (
     VerificationSpec,
 )
 from assay.tasks.verification.summary import summarise, without_labels
-from assay.tasks.verification.titles import evidence_of
+from assay.tasks.verification.titles import combination_words, evidence_of
 from assay.tasks.verification.values import RECORD_VALUES, lacks
 
 if TYPE_CHECKING:
@@ -63,12 +63,15 @@ def _caption(record: Record) -> str:
     values = record.values
     if "verifier" in values:
         return (
-            f"{values['points']} points looked at, found: ai up to {values['sup_ai']:.4g}, "
+            f"{values['points']} points looked at; found: attention inconsistency up to {values['sup_ai']:.4g}, "
             f"margin down to {values['min_margin']:.4g}"
         )
     if values["sup_ai"] is None:
         return "nothing was decided before the time-out"
-    return f"{values['cells']} activation cells, sup ai = {values['sup_ai']:.4g}, margin ≥ {values['min_margin']:.4g}"
+    return (
+        f"{values['cells']} activation cells; proved: attention inconsistency at most {values['sup_ai']:.4g}, "
+        f"margin at least {values['min_margin']:.4g}"
+    )
 
 
 class VerificationTask(Task[VerificationSpec, "Dataset"]):
@@ -193,11 +196,12 @@ class VerificationTask(Task[VerificationSpec, "Dataset"]):
 
     def figures(self, spec: VerificationSpec, records: Sequence[Record]) -> Sequence[Figure]:
         """The region maps, saliency panels and rays that are stored beside the first images' records."""
+        words = combination_words(spec)
         return [
             Figure(
                 name=name,
                 title=_title(record, name),
-                caption=f"Image {record.values['image']}, {record.values['perturbation']}: {_caption(record)}",
+                caption=f"Image {record.values['image']}, {words[record.values['perturbation']]}: {_caption(record)}",
                 kind="png",
                 content=record.files[name],
             )
