@@ -96,7 +96,8 @@
         return metric.name === board.rank_by ? [...cells[at], ...(board.places[row.id] ?? [])] : cells[at];
       },
     }));
-    const order = ({ ranked, metric }) => (ranked ? 0 : metric.x === null ? 1 : metric.series === "worst" ? 2 : 3);
+    // The headline, single figures, the curve of the worst case; the start of a curve, which is the clean figure again, last.
+    const order = ({ ranked, metric: { x, series } }) => (ranked ? 0 : x === null ? 1 : x === 0 ? 4 : series === "worst" ? 2 : 3);
     return made.sort((one, other) => order(one) - order(other));
   }
 

@@ -40,12 +40,13 @@ const Scatter = (() => {
     };
   }
 
-  /** Where each name stands: towards the middle, so that none is cut off, and neighbours by turns above and below. */
+  /** Where each name stands: at the right end on the left, so that it is not cut off; neighbours above and below by turns. */
   function namedAt(points) {
-    const [x, y] = [points.map(({ x: [value] }) => value), points.map(({ y: [value] }) => value)];
-    const middle = (Math.min(...x) + Math.max(...x)) / 2;
+    const ends = points.flatMap(({ x: [value, low, high] }) => [low ?? value, high ?? value]);
+    const far = 0.35 * Math.min(...ends) + 0.65 * Math.max(...ends);
+    const y = points.map(({ y: [value] }) => value);
     const rank = new Map([...y.keys()].sort((one, other) => y[one] - y[other]).map((at, place) => [at, place]));
-    return points.map((_, at) => `${rank.get(at) % 2 ? "top" : "bottom"} ${x[at] > middle ? "left" : "right"}`);
+    return points.map(({ x }, at) => `${rank.get(at) % 2 ? "top" : "bottom"} ${x[0] > far ? "left" : "right"}`);
   }
 
   function trace(points, across, up, look) {

@@ -42,8 +42,11 @@ class ShownTrack:
     def missing(self) -> dict[str, str]:
         """The families that no model has a figure of, though the track asks them; with the first task of each."""
         there = {board.family for board in self.boards}
-        asked = [board for board in self.not_run if board.family not in there]
-        return {board.family: board.id for board in reversed(asked)}
+        found: dict[str, str] = {}
+        for board in self.not_run:
+            if board.family not in there:
+                found.setdefault(board.family, board.id)
+        return found
 
     @property
     def headings(self) -> dict[str, str]:
