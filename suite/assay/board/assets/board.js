@@ -64,6 +64,12 @@
   /** A figure's unit, and which way is better. */
   const note = (unit, better) => [unit === "proportion" ? "%" : unit, { higher: "↑", lower: "↓" }[better]].filter(Boolean).join(" ");
 
+  /** A title as a heading and its details; the mark of what is found says what stands before a colon. */
+  function parts(title) {
+    const [words, ...details] = title.split(": ").pop().split(", ");
+    return [words[0].toUpperCase() + words.slice(1), details.join(", ")];
+  }
+
   const trackShown = () => overview.tracks.find(({ id }) => id === state.track);
   const rowsOf = (track) => { const own = new Set(track.models); return models.filter(({ id }) => own.has(id)); };
   const rowsAsked = () => (overview && overview.tracks.length ? rowsOf(trackShown()) : models);
@@ -86,8 +92,9 @@
     const board = await Page.data(`tasks/${state.task}`);
     tried = new Set(Object.keys(board.rows));
     const made = board.metrics.map((metric, at) => ({
-      key: metric.name, label: metric.title, hint: metric.name, unit: metric.unit, metric, evidence: metric.evidence, sign: metric.sign,
-      note: note(metric.unit, metric.name === board.rank_by ? board.better : { up: "higher", down: "lower" }[metric.direction]),
+      key: metric.name, label: parts(metric.title)[0], full: metric.title, hint: `${metric.title}: ${metric.name}`,
+      unit: metric.unit, metric, evidence: metric.evidence, sign: metric.sign,
+      note: [parts(metric.title)[1], note(metric.unit, metric.name === board.rank_by ? board.better : { up: "higher", down: "lower" }[metric.direction]).replaceAll(" ", "\u00a0")].filter(Boolean).join(", "),
       better: metric.name === board.rank_by ? board.better : { up: "higher", down: "lower" }[metric.direction] ?? "higher",
       ranked: metric.name === board.rank_by, checked: (row) => board.tiers[row.id] !== SUBMITTED, tier: (row) => board.tiers[row.id],
       cell: (row) => {
@@ -142,7 +149,7 @@
     Table.fill(by("board"), { columns: visible(), allRows: rowsAsked(), rows: part, state, onSort: sortBy, onPick: pick });
     const range = rows.length > state.size ? `Models ${from + 1} to ${from + part.length} of ${rows.length}` : `${rows.length} of ${rowsAsked().length} models`;
     by("count").textContent = [range, ...hidden, ...columnsHidden()].join("; ") + "." + (overview || tried.size ? "" : nobody());
-    drawPager(pages);
+    drawPager(pages, rows.length);
     drawTray();
     if (overview?.tracks.length) { drawTrack(); drawPair(rows); }
     writeLink();
@@ -183,9 +190,9 @@
     Scatter.show(by("scatter"), by("scatter-says"), rows, across, up);
   }
 
-  const nameOfColumn = (key) => everyColumn().find((column) => column.key === key)?.label ?? key;
+  const nameOfColumn = (key) => { const column = everyColumn().find((one) => one.key === key); return column?.full ?? column?.label ?? key; };
 
-  function drawPager(pages) {
+  function drawPager(pages, count) {
     const go = (page) => change({ page }, true);
     const size = element("select", { id: "size", onchange: () => change({ size: Number(size.value), page: 0 }) },
       ...PAGE_SIZES.map((count) => element("option", { value: count, selected: count === state.size }, String(count))));
@@ -194,7 +201,7 @@
       element("span", {}, `page ${state.page + 1} of ${pages}`),
       element("button", { type: "button", class: "quiet", disabled: state.page >= pages - 1, onclick: () => go(state.page + 1) }, "Next"),
       element("label", {}, "rows ", size));
-    by("pager").hidden = rowsAsked().length <= PAGE_SIZES[0];
+    by("pager").hidden = count <= PAGE_SIZES[0];
   }
 
   function drawTray() {
