@@ -3,8 +3,8 @@
 import pytest
 
 from assay.results.evidence import sign_of, word_of
-from assay.specs.task_spec import shipped_specs
 from assay.tasks.families import family, load_spec
+from assay.tasks.task_spec import shipped_specs
 
 SPECS = sorted(shipped_specs())
 
