@@ -76,9 +76,9 @@ def table_of(figures, better=("up", "up"), clusters=None):
 def test_a_sentence_says_which_way_is_better():
     (pair,) = pairs_of(table_of([RISING, RISING], ("up", "down")))
     assert pair.association.tau == -1
-    assert pair.sentence.startswith("Models that do better at x do worse at y: τ -1.00 [-1.00, -1.00], ")
+    assert pair.sentence.startswith("Models that do better at X do worse at Y: τ -1.00 [-1.00, -1.00], ")
     (pair,) = pairs_of(table_of([RISING, RISING], ("down", "down")))
-    assert "do better at y" in pair.sentence
+    assert "do better at Y" in pair.sentence
 
 
 def test_seeds_of_one_recipe_are_one_witness():
@@ -342,7 +342,7 @@ def test_its_page_is_like_the_sites_others_and_escapes_names():
     track = track_of(board_of("a/x", "adversarial", "h", rising), models=[row["id"] for row in MODEL_ROWS])
     ((_, values),) = studies([track], MODEL_ROWS)
     page = Pages().study(values)
-    assert "Models that do better at clean accuracy do better at h" in page
+    assert "Models that do better at clean accuracy do better at H" in page
     assert "Model 3 &lt;b&gt;" in page
     assert "<b>" not in page.partition("<tbody>")[2]
     assert 'href="../index.html"' in page
