@@ -12,7 +12,6 @@ from assay.common.validation import read_yaml, validate
 from assay.data.manifest import DataManifest
 from assay.models.card_file import CardFile
 from assay.tasks.families import MODULES, family
-from assay.training.recipe import Recipe
 from documents_code import FENCED, PAGES, REPOSITORY, blocks, prose, words
 
 PAGE = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(REPOSITORY).as_posix())
@@ -91,7 +90,6 @@ def test_every_file_that_a_page_names_is_there(page):
         ("docs/models.md", CardFile),
         ("docs/cookbook/own-pictures.md", CardFile),
         ("docs/data.md", DataManifest),
-        ("docs/training.md", Recipe),
     ],
 )
 def test_the_documents_shown_are_valid(page, model, tmp_path):
