@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer()
 
-Ranked = tuple["ResultDocument", "Metric"]
-
 
 @app.command(epilog="Example: assay rank out/first --by worst:robust_accuracy@4/255")
 def rank(

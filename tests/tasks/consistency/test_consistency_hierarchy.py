@@ -14,7 +14,6 @@ from assay.common.resources import shipped_folder
 from assay.tasks.consistency.hierarchy import (
     IMAGENET_HIERARCHY,
     check_labels,
-    labels_of,
     load_hierarchy,
     path_lengths,
     similarity,
@@ -171,12 +170,6 @@ def test_labels_outside_the_hierarchy_are_refused(imagenet):
         check_labels(imagenet, np.array([3, 1000]))
     with pytest.raises(UserError, match="first: -1"):
         check_labels(imagenet, np.array([-1]))
-
-
-def test_unknown_names_get_the_nearest_ones(imagenet):
-    assert labels_of(imagenet, ["n02123394"]).tolist() == [PERSIAN_CAT]
-    with pytest.raises(UserError, match=r"nearest: .*n02123394"):
-        labels_of(imagenet, ["n0212339"])
 
 
 def test_the_classes_of_cifar_10_stand_where_wordnet_has_them(imagenet):

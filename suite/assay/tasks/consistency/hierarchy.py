@@ -7,10 +7,8 @@ another hierarchy is another measure.
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -192,20 +190,3 @@ def check_labels(hierarchy: Hierarchy, labels: npt.NDArray[np.integer]) -> None:
             f"(first: {outside.flat[0]}; it has {len(hierarchy.classes)} classes); "
             "name the hierarchy file of this label space in the task"
         )
-
-
-def labels_of(hierarchy: Hierarchy, nodes: Sequence[str]) -> npt.NDArray[np.int64]:
-    """The label of each node name (a wnid, or a concept's name).
-
-    Raises:
-        UserError: a name is not one of the hierarchy's classes; the nearest ones are given.
-    """
-    order = {node: index for index, node in enumerate(hierarchy.classes)}
-    unknown = [node for node in nodes if node not in order]
-    if unknown:
-        near = difflib.get_close_matches(unknown[0], order, n=3)
-        hint = f"; nearest: {', '.join(near)}" if near else ""
-        raise UserError(
-            f"{len(unknown)} labels are not in hierarchy {hierarchy.name} (first: {unknown[0]}{hint})"
-        )
-    return np.array([order[node] for node in nodes], dtype=np.int64)
