@@ -100,6 +100,8 @@ def _descend(
     cells, parent, opened = _split_layer(cells, lines, deadline)
     pattern = layer.with_ungated(opened)
     keys = pattern_keys(pattern, layer.splits, depth)
+    # Depth first: a chunk goes through all later layers before the next chunk begins, so the cells of the whole network
+    # are never held at once.
     chunk = max(64, int(_CHUNK_BYTES / (8 * forms.shape[1] * max(len(each.bias) for each in layers))))
     # Cells of a chunk lie near each other, so the bounds that they share are narrow.
     for index in torch.split(along_a_curve(cells.centres), chunk):
