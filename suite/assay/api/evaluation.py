@@ -51,7 +51,7 @@ def evaluate(
         preprocessing: of a module in memory: a dictionary of a model card's fields (``input``, ``label_space``, …) or
             of ``crop``, ``mean``, ``std``, ``resize`` and ``label_space``; where it is left out, pixels in [0, 1].
         name: under which a module in memory is filed; its class's name where it is left out.
-        data: pictures instead of the task's: a data set's name, a manifest, or a folder with one folder a class.
+        data: pictures instead of the task's: a data set's name, a manifest, or a folder with one folder per class.
         limit: only so many pictures or shapes, as many of each class; the result says so.
         settings: other values of the task's fields, such as ``{"eps": "3/255", "attacks": "fgsm"}``, as `--set` takes
             them; in the key and in the title.

@@ -1,4 +1,4 @@
-"""Every attempt on every image as rows of a pool, and what became of them.
+"""Every attempt on every image as rows of a pool, and how they ended.
 
 An attempt is one start (or target) at one radius. Rows may enter the pool and end in any order: what is written down is
 the outcome of one attempt after another, each image's later ones left out once it has fallen.

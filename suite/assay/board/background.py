@@ -50,7 +50,7 @@ def _meanings(results: Sequence[ResultDocument]) -> list[tuple[str, str]]:
 def standings(results: Sequence[ResultDocument], board: Path) -> dict[tuple[str, str], str]:
     """By model and task: behind how many of the board's models the figure stands, as far as intervals tell.
 
-    Only whole results of an admitted task as it is today are held against the board, and there only against what the
+    Only whole results of an admitted task as it is now are held against the board, and there only against what the
     maintainers have computed; the same model's own row is left out.
     """
     if not all((board / name).is_file() for name in (TABLE, REGISTER)):

@@ -58,7 +58,7 @@ def run_page(
 
 
 def _card(results: Sequence[ResultDocument], background: Background) -> dict[str, Any]:
-    """The first screen: a row a model, a column a task; what the families' headlines mean, and which are missing."""
+    """The first screen: one row per model, one column per task; what headlines mean, and which are missing."""
     found = {(result.model.name, result.task): result for result in results}
     models = list(dict.fromkeys(result.model.name for result in results))
     families = {result.task: result.family for result in results}

@@ -1,4 +1,4 @@
-"""How far downloads are, on standard error: a moving line in a terminal, one line a file elsewhere."""
+"""How far downloads are, on standard error: a moving line in a terminal, one line per file elsewhere."""
 
 import sys
 from collections.abc import Iterator

@@ -26,7 +26,7 @@ def init(
     of: Annotated[
         str | None,
         typer.Argument(
-            help="data: the folder with one folder a class; task: a family, or a task to begin from."
+            help="data: the folder with one folder per class; task: a family, or a task to begin from."
         ),
     ] = None,
     out: Annotated[

@@ -33,7 +33,7 @@ def loaded_model(model: str, weights: Path | None, device: str) -> "LoadedModel"
 
 
 def require_class(option: str, number: int | None, info: "ModelInfo") -> None:
-    """Refuse a class that the network does not know; None is no class."""
+    """Refuse a class that the network does not know; None stands for no class."""
     if number is not None and not 0 <= number < info.num_classes:
         raise UserError(
             f"{option} {number}: {info.name} has the classes 0..{info.num_classes - 1}; choose one of them"

@@ -38,7 +38,7 @@ class OneImage:
 
 @dataclass(frozen=True)
 class VerifyAnswer:
-    """A document with one row a property, the same as text, and what draws its pictures (PNG by name)."""
+    """A document with one row per property, the same as text, and what draws its pictures (PNG by name)."""
 
     document: Mapping[str, Any]
     text: str

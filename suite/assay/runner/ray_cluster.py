@@ -43,7 +43,7 @@ class RayCluster:
 
     @property
     def workers(self) -> int:
-        """How many tasks the cluster takes at once, as it is now."""
+        """How many tasks the cluster takes at once now."""
         return slots(connect(self.address).cluster_resources(), self.device, self.threads)
 
     def run(self, tasks: Iterable[ChunkTask], watch: Watch) -> Generator[ChunkResult, None, None]:

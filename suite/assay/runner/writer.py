@@ -45,8 +45,8 @@ class ChunkWriter:
         Raises:
             UserError: an earlier one could not be written.
         """
-        # Writing waits for the disk, so it has a thread of its own. The bound on what waits keeps memory small where the
-        # disk is slower than the network.
+        # Writing waits for the disk, so it has a thread of its own. The bound on what waits keeps memory small where
+        # the disk is slower than the network.
         self._waiting.append((self._thread.submit(self._write, job, result), result))
         self._settle(MOST_WAITING)
 

@@ -207,7 +207,7 @@ def test_a_subset_of_classes_is_scored_by_the_convention_that_is_named(run_digit
 
 def test_a_class_outside_the_label_space_and_a_label_outside_the_classes(run_digits, tmp_path):
     data = plain(tmp_path)
-    with pytest.raises(UserError, match=r"classes: 12 is no class of digits \(0\.\.9\)"):
+    with pytest.raises(UserError, match=r"classes: 12 is not a class of digits \(0\.\.9\)"):
         run_digits("pictures: plain\ncorruptions: []\nclasses: [3, 5, 8, 12]", data=data)
     with pytest.raises(UserError, match="classes: the label 8 of data set mine is not among them"):
         run_digits("pictures: plain\ncorruptions: []\nclasses: [3, 5]", data=data)

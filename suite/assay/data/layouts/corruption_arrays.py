@@ -1,4 +1,4 @@
-"""Corrupted pictures in NumPy arrays, a file a corruption, as CIFAR-10-C and CIFAR-100-C are published."""
+"""Corrupted pictures in NumPy arrays, one file per corruption, as CIFAR-10-C and CIFAR-100-C are published."""
 
 import io
 from functools import partial

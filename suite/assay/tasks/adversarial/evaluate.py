@@ -1,4 +1,4 @@
-"""Attack a batch of images and say what became of each: plain values, one record per image.
+"""Attack a batch of images and say how each fared: plain values, one record per image.
 
 Beside the attacks stands what holds them to account: a random search that should not win, and proofs that none can.
 """

@@ -164,7 +164,7 @@ class Outcomes:
         self._stands: dict[Fraction, Sequence[bool]] = {}
 
     def _columns(self, *fields: str) -> dict[Place, Sequence[Sequence[Any]]]:
-        """For each place a column a field."""
+        """For each place one column per field."""
         places = [(attack.series, eps) for attack in self._spec.attacks for eps in self._spec.radii]
         names = [str(eps) for eps in self._spec.radii]
         rows = (

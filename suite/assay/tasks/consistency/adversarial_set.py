@@ -3,7 +3,7 @@
 ::
 
     CACHE/products/<key>/images/000017-0123.png   an adversarial image: its source's index, its target
-    CACHE/products/<key>/rows/000017.json         what became of one source; written after its images
+    CACHE/products/<key>/rows/000017.json         the outcome of one source; written after its images
     CACHE/products/<key>/table.csv                all rows, written when every source is done
     CACHE/products/<key>/manifest.yaml            the data manifest, written last: a data set like any other
 

@@ -13,7 +13,7 @@ from assay.tasks.consistency.sets import SOURCE_COLUMN
 
 
 def rows_path(folder: Path, index: int) -> Path:
-    """Where it is told what became of one source."""
+    """The file that says whether a source has an adversarial image."""
     return folder / "rows" / f"{index:06d}.json"
 
 
@@ -27,7 +27,7 @@ def stored_rows(folder: Path, index: int) -> list[dict[str, Any]] | None:
 
 
 def stored_count(folder: Path) -> int:
-    """Of how many sources it is known what became of them."""
+    """How many sources are done."""
     return sum(1 for _ in (folder / "rows").glob("[0-9]*.json"))
 
 

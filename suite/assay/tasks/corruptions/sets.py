@@ -91,7 +91,7 @@ def check_classes(spec: CorruptionsSpec, data: "Dataset") -> None:
     manifest = data.manifest
     if spec.classes[-1] >= manifest.num_classes:
         raise UserError(
-            f"classes: {spec.classes[-1]} is no class of {manifest.label_space} (0..{manifest.num_classes - 1}); "
+            f"classes: {spec.classes[-1]} is not a class of {manifest.label_space} (0..{manifest.num_classes - 1}); "
             "name class indices of the data's label space"
         )
     outside = sorted({sample.label for sample in data.samples} - set(spec.classes))

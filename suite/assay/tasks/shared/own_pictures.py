@@ -143,7 +143,9 @@ def _labels(folder: Path, own: OwnFolder) -> dict[str, int]:
             meant = " or ".join(
                 f"{index} ({', '.join(own.names.first[index])})" for index in classes[:_SHOWN]
             )
-            raise UserError(f"{folder / name}: may be class {meant} of {own.model}; rename it to tell which")
+            raise UserError(
+                f"{folder / name}: its name fits several classes, {meant}; rename it to tell which"
+            )
     labels = {name: classes[0] for name, classes in found.items() if classes}
     if not labels:
         known = _some([names[-1] for names in own.names.first])

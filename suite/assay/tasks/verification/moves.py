@@ -38,7 +38,7 @@ class Motion:
     """A perturbation with its range.
 
     Attributes:
-        names: one name a parameter.
+        names: one name per parameter.
         lower: smallest value of each parameter.
         upper: largest value of each parameter.
         stage: GEOMETRY, FILTER or TONE.

@@ -48,7 +48,7 @@ class Perturbation:
 
     Attributes:
         text: as written, `brightness:0:0.5`.
-        names: one name a parameter.
+        names: one name per parameter.
         lower: smallest value of each parameter.
         upper: largest value of each parameter.
         parts: the pieces of the range; they share only borders.
