@@ -103,7 +103,8 @@ def _patches(layer: nn.Conv2d, rows: Tensor, before: Shape, after: Shape) -> tup
         (y[:, None] * stride[0] + gap[0] * torch.arange(height, device=device))[:, None, :, None],
         (x[:, None] * stride[1] + gap[1] * torch.arange(width, device=device))[:, None, None, :],
     )
-    wide[places] = layer.weight[channel]  # a kernel meets no pixel twice, so writing suffices and nothing is added up
+    # A kernel meets no pixel twice, so writing suffices and nothing is added up.
+    wide[places] = layer.weight[channel]
     slopes = wide[:, :, pad[0] : pad[0] + before[1], pad[1] : pad[1] + before[2]][None]
     return slopes, slopes.new_zeros((1, len(rows))) if layer.bias is None else layer.bias[channel][None]
 
