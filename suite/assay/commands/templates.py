@@ -144,7 +144,7 @@ def _commented(
     for name in left:
         lines += _comment(words.get(name, ""))
         default = fields[name].default  # a dump leaves out some fields that are at their default
-        value = whole.get(name, default if isinstance(default, str | bool) else None)
+        value = whole.get(name, default if isinstance(default, str | int | float) else None)
         lines += [f"#{line}" for line in _dumped(name, value)]
     return "\n".join(lines) + "\n"
 

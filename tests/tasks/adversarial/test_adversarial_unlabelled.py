@@ -36,7 +36,7 @@ def test_the_figures_speak_of_agreement_and_say_what_is_left_out(both):
     assert predicted.metrics["worst:mean_radius"].value >= labelled.metrics["worst:mean_radius"].value
     assert "clean_accuracy_plausible" in predicted.guards["labels_are_answers"].detail
     assert TASK.plausible(predicted.spec, predicted.records, None) is None
-    assert "its own clean answer" in TASK.means(predicted.metrics)
+    assert "the network's own clean answer" in TASK.means(predicted.spec.headline_key, predicted.metrics)
     assert "labels_are_answers" not in labelled.guards
 
 

@@ -243,8 +243,8 @@ def test_no_figure_and_no_row_of_the_search_is_one_of_proofs(searched):
         assert row["verifier"] == "search"
         assert "share_satisfied" not in row
         assert row["share_seen"] <= 1
-    assert "Nothing is proved" in TASK.means(metric.name for metric in found)
-    assert "provably" in TASK.means(metric.name for metric in proved)
+    assert "Nothing is proved" in TASK.means(spec.headline_key, [metric.name for metric in found])
+    assert "provably" in TASK.means(spec_of().headline_key, [metric.name for metric in proved])
 
 
 @pytest.mark.parametrize(
