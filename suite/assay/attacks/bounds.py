@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from assay.attacks.affine_layers import interval, rows_of, through_affine
 from assay.attacks.region import Region, ball_region
 from assay.attacks.relu_graph import Add, ReluGraph
-from assay.attacks.relu_lines import Relaxation, Relaxations, relax
+from assay.attacks.relu_lines import Relaxation, Relaxations, is_open, relax
 from assay.attacks.settings import Norm
 from assay.attacks.windows import extent_in_windows, is_seen_in_windows
 
@@ -133,7 +133,7 @@ def _tighten_(
     if value == 0 or _interval_is_exact(graph.layers[:value], region):
         return
     flat_low, flat_high = low.view(len(low), -1), high.view(len(high), -1)
-    open_sign = (flat_low < 0) & (flat_high > 0)
+    open_sign = is_open(flat_low, flat_high)
     unsure = open_sign.any(dim=0).nonzero().squeeze(1)
     both_sides = extent_in_windows if is_seen_in_windows(value, graph) else _both_sides
     # In parts, for one linear function per value takes as much memory as the whole input.

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from assay.attacks.bounds import margin_rows, pre_activation_bounds, through_relu_from_below, to_pixels
 from assay.attacks.region import Region, ball_region
 from assay.attacks.relu_graph import ReluGraph
-from assay.attacks.relu_lines import Relaxation, relax
+from assay.attacks.relu_lines import Relaxation, is_open, relax
 from assay.attacks.settings import Norm
 
 _STEPS = 12
@@ -58,7 +58,7 @@ class _Parts:
     @property
     def open_sign(self) -> Tensor:
         """(P, R) bool: the ReLUs whose sign is open."""
-        return (self.low < 0) & (self.high > 0)
+        return is_open(self.low, self.high)
 
     def select(self, which: Tensor | slice) -> _Parts:
         """Some of the parts."""
@@ -222,7 +222,7 @@ class _Branching:
 
 def _pulled(low: Tensor, high: Tensor, line: Tensor, pull: Tensor) -> _PulledLines:
     fixed = relax(low, high, parallel=False)
-    line = torch.where((low < 0) & (high > 0), line, fixed.slope_low)
+    line = torch.where(is_open(low, high), line, fixed.slope_low)
     return _PulledLines(line, fixed.slope_high, fixed.offset, pull[:, None])
 
 

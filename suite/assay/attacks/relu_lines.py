@@ -22,9 +22,14 @@ Relaxations = Sequence[Relaxation | None]
 """One per layer, None where it is no ReLU."""
 
 
+def is_open(low: Tensor, high: Tensor) -> Tensor:
+    """Where the sign of what a ReLU reads, between these bounds, is not known: bool, of their shape."""
+    return (low < 0) & (high > 0)
+
+
 def relax(low: Tensor, high: Tensor, *, parallel: bool) -> Relaxation:
     """Lines around the ReLU; where its sign is open, the lower one is parallel to the upper, or 0 or z."""
-    open_sign = (low < 0) & (high > 0)
+    open_sign = is_open(low, high)
     active = (low >= 0).to(low.dtype)
     tiny = torch.finfo(low.dtype).tiny
     chord = high / (high - low).clamp_min(tiny)
