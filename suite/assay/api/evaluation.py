@@ -169,9 +169,9 @@ def _check_given(model: Any, name: str | None, preprocessing: "Said", weights: s
 
     in_memory = isinstance(model, nn.Module)
     if not in_memory and not isinstance(model, str | Path):
-        raise UserError(
-            f"model: expected a torch.nn.Module, a name of `assay list models` or a card's path (got {model!r})"
-        )
+        from assay.models.in_memory import no_model
+
+        raise no_model(model)
     if in_memory and weights is not None:
         raise UserError("weights: belong to a model that is given by name; load them into the module")
     if not in_memory and preprocessing is not None:

@@ -72,6 +72,13 @@ def known_as(name: str, net: nn.Module, said: Said) -> Iterator[None]:
         del entries[name]
 
 
+def no_model(given: Any) -> UserError:
+    """What to say of an argument that names no model and is none."""
+    return UserError(
+        f"model: expected a torch.nn.Module, a name of `assay list models` or a card's path (got {given!r})"
+    )
+
+
 def as_model(
     model: str | Path | nn.Module | LoadedModel, said: Said = None, device: str = "cpu"
 ) -> LoadedModel:
@@ -87,9 +94,7 @@ def as_model(
     if isinstance(model, nn.Module):
         return loaded(model, said).to(torch_device(device))
     if not isinstance(model, str | Path):
-        raise UserError(
-            f"model: expected a torch.nn.Module, a name of `assay list models` or a card's path (got {model!r})"
-        )
+        raise no_model(model)
     if said is not None:
         raise UserError(f"preprocessing: belongs to a module in memory; {model} brings its own")
     return load_model(str(model), device=device)
