@@ -91,11 +91,12 @@
   async function taskColumns() {
     const board = await Page.data(`tasks/${state.task}`);
     tried = new Set(Object.keys(board.rows));
+    const better = (metric) => (metric.name === board.rank_by ? board.better : { up: "higher", down: "lower" }[metric.direction]);
     const made = board.metrics.map((metric, at) => ({
       key: metric.name, label: parts(metric.title)[0], full: metric.title, hint: `${metric.title}: ${metric.name}`,
       unit: metric.unit, metric, evidence: metric.evidence, sign: metric.sign,
-      note: [parts(metric.title)[1], note(metric.unit, metric.name === board.rank_by ? board.better : { up: "higher", down: "lower" }[metric.direction]).replaceAll(" ", "\u00a0")].filter(Boolean).join(", "),
-      better: metric.name === board.rank_by ? board.better : { up: "higher", down: "lower" }[metric.direction] ?? "higher",
+      note: [parts(metric.title)[1], note(metric.unit, better(metric)).replaceAll(" ", "\u00a0")].filter(Boolean).join(", "),
+      better: better(metric) ?? "higher",
       ranked: metric.name === board.rank_by, checked: (row) => board.tiers[row.id] !== SUBMITTED, tier: (row) => board.tiers[row.id],
       cell: (row) => {
         const cells = board.rows[row.id];
