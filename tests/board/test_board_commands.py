@@ -2,10 +2,11 @@
 
 import gzip
 import json
+import shutil
 from importlib.resources import files
 
 import pytest
-from board_place import METADATA, RANK_BY, RESULT, TASK, rewrite
+from board_place import METADATA, RANK_BY, RESULT, SPEC, TASK, rewrite
 from sent_runs import copy_of, job_files
 
 from assay.board.submissions.documents import write_schemas
@@ -40,6 +41,23 @@ def test_from_a_run_to_a_row(place, assay, tmp_path):
     assert (code, "3 models" in out) == (0, True)
     row = next(line for line in (place.board / "leaderboard.csv").read_text().splitlines() if "mine," in line)
     assert row.endswith(",submitted")  # no network was asked: arithmetic alone gives no tier
+
+
+def test_a_demonstration_is_left_out_with_a_word(place, assay, tmp_path):
+    """A track's run may hold one; the rest of it is submitted all the same."""
+    about = ("--metadata", place.metadata, "--board", place.board, "--model", "digits_models:linear")
+    shown = tmp_path / "shown.yaml"
+    shown.write_text(SPEC + "demonstration: twenty digits are too few\n")
+    run = ("run", "--model", "digits_models:linear", "--task", shown, "--quiet", "--out")
+    assert assay(*run, tmp_path / "alone")[0] == 0
+    code, _, err = assay("submit", tmp_path / "alone", *about)
+    assert (code, "has only demonstrations (shown)" in err) == (2, True)
+    shutil.copytree(place.run, tmp_path / "both")
+    assert assay(*run, tmp_path / "both")[0] == 0
+    code, out, _ = assay("submit", tmp_path / "both", *about, "--name", "mine")
+    assert (code, "shown is left out: it is a demonstration" in out) == (0, True)
+    held = sorted(path.name for path in (place.board / "submissions" / "mine" / "results").rglob("*.json"))
+    assert held == ["digits.json"]
 
 
 def test_what_fails_a_check_is_not_written_and_what_stood_there_stays(place, assay):

@@ -67,7 +67,7 @@ def build_submissions(request: SubmitRequest, board: Path) -> list[Path]:
         UserError: the run holds no such model, a result is partial or limited, or the metadata are not valid.
     """
     built = _contents(request, board)
-    for target, files in built.items():
+    for target, (files, _) in built.items():
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=".") as temporary:
             _move_in(_written(Path(temporary) / "new", files), target, Path(temporary))
@@ -76,10 +76,11 @@ def build_submissions(request: SubmitRequest, board: Path) -> list[Path]:
 
 @dataclass(frozen=True)
 class Submitted:
-    """One model's submission: its folder, and why it was not written there, if it was not."""
+    """One model's submission: its folder, why it was not written there, if it was not, and what it leaves out."""
 
     folder: Path
     problems: Sequence[Problem]
+    demonstrations: Sequence[str]
 
 
 def submit(request: SubmitRequest, board: Path) -> list[Submitted]:
@@ -89,7 +90,7 @@ def submit(request: SubmitRequest, board: Path) -> list[Submitted]:
         UserError: as there, and where ``board`` has no register; nothing is written then.
     """
     against, found = Board(read_register(board), other_names(board / "submissions")), []
-    for target, files in _contents(request, board).items():
+    for target, (files, left_out) in _contents(request, board).items():
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=target.parent, prefix=".") as temporary:
             # The folder's name is checked too.
@@ -97,17 +98,29 @@ def submit(request: SubmitRequest, board: Path) -> list[Submitted]:
             problems = check_submission(aside, against)
             if not problems:
                 _move_in(aside, target, Path(temporary))
-            found.append(Submitted(target, problems))
+            found.append(Submitted(target, problems, left_out))
     return found
 
 
-def _contents(request: SubmitRequest, board: Path) -> dict[Path, dict[str, bytes]]:
-    """Folder to its files by name, of each model."""
+def _contents(request: SubmitRequest, board: Path) -> dict[Path, tuple[dict[str, bytes], list[str]]]:
+    """Folder to its files by name, of each model; and the demonstrations that it leaves out."""
     folder = RunFolder.existing(request.run)
     jobs: dict[str, list[StoredJob]] = {}
     for job in stored_jobs(folder):
         jobs.setdefault(job.document["model"]["name"], []).append(job)
-    return dict(_content(request, board, model, jobs[model]) for model in _chosen(jobs, request))
+    built = {}
+    for model in _chosen(jobs, request):
+        # The figures of a demonstration mean nothing, so no board takes them; a track's run may hold one.
+        shown = [job.document["task"] for job in jobs[model] if job.document["spec"].get("demonstration")]
+        sent = [job for job in jobs[model] if job.document["task"] not in shown]
+        if not sent:
+            raise UserError(
+                f"{request.run}: {model} has only demonstrations ({', '.join(shown)}), which the board does not take; "
+                "run a task that it takes: `assay list tasks` says which"
+            )
+        target, files = _content(request, board, model, sent)
+        built[target] = files, shown
+    return built
 
 
 def _chosen(jobs: Mapping[str, Sequence[StoredJob]], request: SubmitRequest) -> list[str]:
