@@ -29,7 +29,7 @@ from assay.board.submissions.tiers import rerun, rescore, write_finding
 from assay.common.errors import UserError
 from assay.runner.jobs import JobRequest
 from assay.runner.store import RunFolder
-from assay.tasks.adversarial.spot import too_many
+from assay.tasks.adversarial.objections import too_many
 from assay.tasks.shared.png import png_bytes
 
 pytestmark = pytest.mark.usefixtures("saved_data")

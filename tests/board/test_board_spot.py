@@ -22,7 +22,7 @@ from assay.board.submissions.tiers import rescore
 from assay.models.zoo import load_model
 from assay.runner.assemble import stored_jobs
 from assay.runner.store import RunFolder
-from assay.tasks.adversarial.spot import LOOKS, drawn, spot_check, too_many
+from assay.tasks.adversarial.objections import LOOKS, drawn, spot_check, too_many
 from assay.tasks.families import load_spec
 from assay.tasks.shared.images import DataSource
 from assay.tasks.witness import ReferenceNetwork, SentRecords

@@ -1,7 +1,7 @@
 """Saved adversarial images, looked at again: those of a run of one's own, and those of a submission.
 
 A picture proves what the network answers on it, and that it lies where it should. That no worse picture exists is
-beyond it: for that there is :mod:`assay.tasks.adversarial.spot`. Nothing here runs any attack.
+beyond it: for that there is :mod:`assay.tasks.adversarial.objections`. Nothing here runs any attack.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,6 +1,7 @@
 """From records to accuracies, and what people call them; pure, and without torch."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from functools import lru_cache
 from itertools import compress
@@ -35,6 +36,8 @@ _ALONE: dict[str, tuple[str, Direction]] = {
     "certified_accuracy": ("Proved accuracy", "up"),
     "undecided": ("Neither broken nor proved", "down"),
 }
+
+TOLERANCE = 1e-6  # pixel units; what float32 may add to a distance
 
 _CURVES = ("robust_accuracy", "worst_case")  # of a spec's ``metrics``
 
@@ -266,3 +269,49 @@ def _method(spec: AdversarialSpec, series: str) -> str:
     if series == "worst":
         return f"worst of {len(spec.attacks)} methods" if len(spec.attacks) > 1 else "worst case"
     return series.upper() if series in {"fgsm", "bim", "pgd", "mim", "apgd"} else series.replace("_", " ")
+
+
+def lowered(
+    spec: AdversarialSpec, records: Sequence[Record], found: Mapping[str, float]
+) -> tuple[tuple[Metric, ...], tuple[str, ...]]:
+    """The worst-case figures that challenges leave, and the units that they break earlier than every attack did.
+
+    Args:
+        spec: of the records.
+        records: of a run.
+        found: the distance of an adversarial image, by unit.
+    """
+    after = [_broken_at(spec, record, found.get(record.unit_id)) for record in records]
+    earlier = tuple(one.unit_id for one, other in zip(records, after, strict=True) if one is not other)
+    before = {metric.name: metric.value for metric in summarise(spec, records).metrics}
+    return tuple(
+        metric
+        for metric in summarise(spec, after).metrics
+        if metric.name.startswith("worst:") and metric.value != before[metric.name]
+    ), earlier
+
+
+def _broken_at(spec: AdversarialSpec, record: Record, distance: float | None) -> Record:
+    """The record with the image broken from its distance on; itself, where it was broken there already."""
+    if distance is None or not record.values["clean_correct"]:
+        return record
+    reached = {str(eps) for eps in spec.radii if eps > 0 and distance <= float(eps) + TOLERANCE}
+    series = spec.attacks[0].series
+    attacks = record.values["attacks"]
+    standing = {eps for eps in reached if all(by_eps[eps]["correct"] for by_eps in attacks.values())}
+    nearest = attacks[series][str(spec.radii[-1])].get("nearest")
+    nearer = spec.curve == "exact" and distance < (inf if nearest is None else nearest)
+    if not standing and not nearer:
+        return record
+    outcomes = {
+        eps: {**row, "correct": row["correct"] and eps not in reached}
+        | ({"nearest": min(distance, inf if row["nearest"] is None else row["nearest"])} if nearer else {})
+        for eps, row in attacks[series].items()
+    }
+    smallest = next((str(eps) for eps in spec.radii if not outcomes[str(eps)]["correct"]), None)
+    values = {
+        **record.values,
+        "attacks": {**attacks, series: outcomes},
+        "smallest_eps": {**record.values["smallest_eps"], series: smallest},
+    }
+    return replace(record, values=values)

@@ -18,7 +18,14 @@ from assay.tasks.adversarial.demands import (
 from assay.tasks.adversarial.guards import casts_doubt
 from assay.tasks.adversarial.records import RECORD_VALUES, lacks, state
 from assay.tasks.adversarial.spec import AdversarialSpec
-from assay.tasks.adversarial.summary import nearest_of, outcome, summarise, worst_outcome, worst_smallest_eps
+from assay.tasks.adversarial.summary import (
+    lowered,
+    nearest_of,
+    outcome,
+    summarise,
+    worst_outcome,
+    worst_smallest_eps,
+)
 from assay.tasks.base import Figure, Record, RunContext, Summary, Task, Unit, image_units
 from assay.tasks.shared.images import DataSource, label_space_mismatch, open_images
 from assay.tasks.shared.plausible import ExpectedAccuracy, plausible_accuracy
@@ -48,23 +55,21 @@ class SavedPictures(Witness[AdversarialSpec]):
         return look(sent)
 
     def spot_check(self, sent: SentRecords[AdversarialSpec], rank_by: str, seed: str) -> SpotFinding | None:
-        """See :func:`assay.tasks.adversarial.spot.spot_check`."""
-        from assay.tasks.adversarial.spot import spot_check
+        """See :func:`assay.tasks.adversarial.objections.spot_check`."""
+        from assay.tasks.adversarial.objections import spot_check
 
         return spot_check(sent, rank_by, seed)
 
     def challenge(self, sent: SentRecords[AdversarialSpec]) -> Mapping[str, float]:
-        """See :func:`assay.tasks.adversarial.counterexamples.distances`."""
-        from assay.tasks.adversarial.counterexamples import distances
+        """See :func:`assay.tasks.adversarial.objections.distances`."""
+        from assay.tasks.adversarial.objections import distances
 
         return distances(sent)
 
     def lowered(
         self, spec: AdversarialSpec, records: Sequence[Record], found: Mapping[str, float]
     ) -> tuple[Sequence[Metric], Sequence[str]]:
-        """See :func:`assay.tasks.adversarial.counterexamples.lowered`."""
-        from assay.tasks.adversarial.counterexamples import lowered
-
+        """See :func:`assay.tasks.adversarial.summary.lowered`."""
         return lowered(spec, records, found)
 
 

@@ -1,7 +1,9 @@
-"""A spot check of what a submission says withstands: a short attack of our own on a few of those images.
+"""What speaks against the records of a submission: a short attack of our own, and images that somebody else found.
 
 Whoever forges records can make pictures that the network gets right. What they cannot make is a network that withstands
-an attack it does not withstand. So some images that stand by the records are attacked here, in the same ball.
+an attack it does not withstand. So the spot check attacks some images that stand by the records, in the same ball.
+
+A challenge sends images. They are held against the ball and the network in a fresh pass; no attack is run for them.
 """
 
 import math
@@ -12,18 +14,24 @@ from itertools import pairwise, takewhile
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
 from assay.attacks.images import AttackedImages
 from assay.attacks.losses import in_top
 from assay.attacks.methods import attack_of
 from assay.attacks.run import run_attack
 from assay.attacks.settings import AttackSettings
+from assay.common.balls import BALLS
+from assay.common.errors import UserError
+from assay.models.check import check_logits
 from assay.models.loaded import LoadedModel
 from assay.results.tables import in_255ths
 from assay.tasks.adversarial.demands import attacked_in_a_pass
-from assay.tasks.adversarial.saved import claims_to_stand, own_network, own_pictures, stated
+from assay.tasks.adversarial.saved import answered, claims_to_stand, own_network, own_pictures, stated
 from assay.tasks.adversarial.spec import AdversarialSpec
+from assay.tasks.adversarial.summary import TOLERANCE
 from assay.tasks.base import Record
+from assay.tasks.shared.named_images import named_images
 from assay.tasks.witness import SentRecords, SpotFinding
 
 LOOKS = (20, 40, 80)  # images; a further look is taken only where some of those before fell
@@ -33,6 +41,7 @@ BY_LUCK = {0: 1, 20: 2, 60: 3, 140: 5}
 An attack that starts elsewhere finds a little more: of each hundred, one or two where most images are about to fall.
 """
 STEPS = 20
+_BATCH = 16
 WAY = 2.5  # radii that the steps measure in all (Madry et al. 2018)
 
 
@@ -200,3 +209,65 @@ def _attack(rivals: Sequence[AttackSettings], eps: Fraction) -> AttackSettings:
         return attack_of("fgsm", loss="margin")
     steps = min(STEPS, max(attack.step_count for attack in rivals))
     return attack_of("pgd", steps=steps, step_size=WAY * float(eps) / steps, loss="margin")
+
+
+def distances(sent: SentRecords[AdversarialSpec]) -> dict[str, float]:
+    """The distance of each image that was sent, by its unit, every one of them adversarial by a fresh pass.
+
+    ``sent.files`` is what :func:`assay.tasks.shared.named_images.named_images` reads.
+
+    Raises:
+        UserError: an image is of no unit, of another shape, not finite, out of [0, 1], out of the largest ball, or not
+            adversarial; of a unit that is wrong without it; or the network or the data are others.
+    """
+    given = named_images(sent.files)
+    model, data = own_network(sent.network), own_pictures(sent)
+    rows = {record.unit_id: row for row, record in enumerate(sent.records)}
+    labels = torch.tensor([record.values["label"] for record in sent.records])
+    found: dict[str, float] = {}
+    names = list(given)
+    for first in range(0, len(names), _BATCH):
+        part = names[first : first + _BATCH]
+        for name in part:
+            if name not in rows:
+                raise _refused(name, "is no unit of the submission", "name each image as its unit")
+        clean = torch.stack([model.prepare(data.image(data.samples[rows[name]])) for name in part])
+        images = torch.stack([_fitting(name, given[name], clean[0].shape) for name in part])
+        lengths = BALLS[sent.spec.norm].length(images - clean).tolist()
+        stays, wrong = _answers(model.module, images, clean, labels[[rows[name] for name in part]], sent.spec)
+        for name, length, right, before in zip(part, lengths, stays, wrong, strict=True):
+            if before:
+                raise _refused(name, "is misclassified without any change", "leave it out")
+            if not length <= float(sent.spec.radii[-1]) + TOLERANCE:
+                limit = f"the largest ball has the radius {sent.spec.radii[-1]} ({sent.spec.norm})"
+                raise _refused(name, f"lies {length:.6g} from the data set's own picture", limit)
+            if right:
+                raise _refused(
+                    name, "is answered as labelled by the network", "send adversarial images alone"
+                )
+            found[name] = length
+    return found
+
+
+def _answers(
+    module: torch.nn.Module, images: Tensor, clean: Tensor, labels: Tensor, spec: AdversarialSpec
+) -> tuple[list[bool], list[bool]]:
+    """For each image: whether it is answered as labelled, and whether the clean one is not."""
+    with torch.no_grad():
+        logits, before = module(images), module(clean)
+    for each in (logits, before):
+        check_logits(each, each.shape[1])
+    return answered(logits, labels, spec.top_k).tolist(), (~answered(before, labels, spec.top_k)).tolist()
+
+
+def _refused(name: str, what: str, mend: str) -> UserError:
+    return UserError(f"challenge: image {name!r} {what}; {mend}")
+
+
+def _fitting(name: str, image: Tensor, shape: torch.Size) -> Tensor:
+    """The image (C, H, W) float32, found to be one that the network takes."""
+    if image.shape != shape:
+        raise _refused(name, f"has the shape {tuple(image.shape)}", f"the network takes {tuple(shape)}")
+    if not bool(torch.isfinite(image).all()) or float(image.min()) < 0 or float(image.max()) > 1:
+        raise _refused(name, "has pixels that are not in [0, 1]", "send what the network is to see")
+    return image
