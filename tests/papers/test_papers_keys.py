@@ -12,7 +12,6 @@ from assay.common.canonical import canonical_sha256
 from assay.common.resources import shipped_folder
 from assay.papers.plan import Reproduction
 from assay.papers.spec.paper import load_paper, shipped_papers
-from assay.papers.spec.scales import SCALES
 from assay.training.recipe_files import load_recipe, shipped_recipes
 
 KEYS = json.loads(Path(__file__).with_name("keys.json").read_text())
@@ -26,7 +25,7 @@ def test_no_recipe_s_key_has_changed():
 @pytest.mark.parametrize("name", list(shipped_papers()))
 def test_a_paper_measures_what_it_measured_on_the_networks_that_it_had(name, tmp_path):
     paper, home = load_paper(name)
-    for scale in SCALES:
+    for scale in paper.scales:
         plan = Reproduction(paper, scale, home, tmp_path)
         measured = {each: found.model_dump(mode="json") for each, found in plan.measurements.items()}
         networks = {net.title: net.sha256 for net in plan.nets}

@@ -50,10 +50,9 @@ def test_the_five_papers_ship():
 @pytest.mark.parametrize("name", PAPERS)
 def test_a_shipped_paper_is_whole(name):
     paper, home = load_paper(name)
-    assert tuple(paper.scales) == SCALES
+    assert set(SCALES) <= set(paper.scales)
     assert paper.tables
-    for scale in SCALES:
-        here = paper.scales[scale]
+    for scale, here in paper.scales.items():
         assert here.differs
         for run in here.tasks.values():
             assert load_spec(task_at(run.task, home))
@@ -68,15 +67,16 @@ def test_a_shipped_paper_is_whole(name):
 @pytest.mark.parametrize("name", PAPERS)
 def test_every_claim_of_trained_networks_has_three_seeds_at_cpu_scale(name):
     paper, _ = load_paper(name)
-    for model in paper.scales["cpu"].models.values():
-        assert isinstance(model, ZooModel) or len(model.seeds) >= 3
+    for scale in set(paper.scales) - {"smoke", "full"}:
+        for model in paper.scales[scale].models.values():
+            assert isinstance(model, ZooModel) or len(model.seeds) >= 3
 
 
 @pytest.mark.parametrize("name", PAPERS)
 def test_a_claim_of_a_scale_is_measured_there_or_says_why_not(name):
     """The authors' archive and what only ``full`` has are said by the measurement's own absence."""
     paper, _ = load_paper(name)
-    for scale in ("smoke", "cpu"):
+    for scale in set(paper.scales) - {"full"}:
         measured = set(paper.measured_at(scale))
         testable = [
             claim.id
@@ -89,7 +89,7 @@ def test_a_claim_of_a_scale_is_measured_there_or_says_why_not(name):
 @pytest.mark.parametrize("name", PAPERS)
 def test_every_network_that_is_trained_has_its_alignment_on_images_of_its_labels(name):
     paper, home = load_paper(name)
-    for scale in SCALES:
+    for scale in paper.scales:
         aligned = {
             each.model: load_manifest(each.data).label_space
             for each in paper.measured_at(scale).values()

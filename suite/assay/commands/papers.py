@@ -21,6 +21,8 @@ class ScaleOption(StrEnum):
 
     SMOKE = "smoke"
     CPU = "cpu"
+    CPU_FASHION = "cpu-fashion"
+    CPU_CIFAR10 = "cpu-cifar10"
     FULL = "full"
 
 
@@ -30,7 +32,8 @@ def reproduce(
     scale: Annotated[
         ScaleOption,
         typer.Option(
-            "--scale", help="smoke: minutes, embedded data; cpu: under an hour; full: the paper's own."
+            "--scale",
+            help="smoke: minutes, embedded data; cpu, cpu-fashion, cpu-cifar10: under an hour; full: the paper's own.",
         ),
     ] = ScaleOption.SMOKE,
     out: Annotated[

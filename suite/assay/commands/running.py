@@ -38,12 +38,14 @@ class ExecutorName(StrEnum):
 
 
 class PlanScale(StrEnum):
-    """How much of a track (embedded, medium, full) or of a paper (smoke, cpu, full) is planned."""
+    """How much of a track (embedded, medium, full) or of a paper (the others, and full) is planned."""
 
     EMBEDDED = "embedded"
     MEDIUM = "medium"
     SMOKE = "smoke"
     CPU = "cpu"
+    CPU_FASHION = "cpu-fashion"
+    CPU_CIFAR10 = "cpu-cifar10"
     FULL = "full"
 
 
@@ -225,7 +227,9 @@ def plan(
     ] = None,
     scale: Annotated[
         PlanScale | None,
-        typer.Option("--scale", help="Of a track: embedded, medium or full; of a paper: smoke, cpu or full."),
+        typer.Option(
+            "--scale", help="Of a track: embedded, medium or full; of a paper: as `assay reproduce` has."
+        ),
     ] = None,
 ) -> None:
     """Show what a run would do: jobs, keys, chunks, what is stored, and estimates of time and memory."""

@@ -8,8 +8,9 @@ from pydantic import Field
 from assay.common.validation import StrictModel
 from assay.papers.spec.measurements import Measurement, Name
 
-ScaleName = Literal["smoke", "cpu", "full"]
+ScaleName = Literal["smoke", "cpu", "cpu-fashion", "cpu-cifar10", "full"]
 SCALES: tuple[ScaleName, ...] = ("smoke", "cpu", "full")
+"""What every shipped paper has; a paper may have the others."""
 
 
 class ZooModel(StrictModel):
