@@ -99,3 +99,18 @@ def test_square_needs_no_gradient_and_finds_what_rounding_hides(norm: str, eps: 
     assert not hidden.success.any()
     assert found.success.sum() >= 12
     assert not found.zero_gradient.any()
+
+
+@pytest.mark.parametrize(("norm", "eps"), [("linf", 0.03), ("l2", 0.4), ("l1", 2.0)])
+def test_squares_of_an_image_that_enters_late_are_those_of_one_that_was_there_at_first(
+    norm: str, eps: float
+) -> None:
+    net, images, labels = net_and_batch()
+    asked = Asked(eps=eps, norm=norm, steps=80, loss="margin")
+    whole = run_attack("square", net, images, labels, asked, range(24))
+    few = run_attack("square", net, images, labels, asked, range(24), batch_size=3)
+    fell_on_the_way = whole.success & (whole.steps_used % 32 > 0)
+    assert 4 < int(fell_on_the_way.sum()) < 20
+    assert torch.equal(few.success, whole.success)
+    assert torch.equal(few.steps_used, whole.steps_used)
+    assert (few.images - whole.images).abs().max() < 1e-9

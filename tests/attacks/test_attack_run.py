@@ -1,6 +1,7 @@
 """What holds for every attack: the ball and the box, seeds, restarts, and refusals."""
 
 from dataclasses import replace
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from assay.attacks.images import AttackedImages
 from assay.attacks.implementation import implementation_of
 from assay.attacks.methods import METHODS, FoolboxAttack, attack_of
 from assay.attacks.observe import NonFiniteLogitsError
@@ -89,6 +91,26 @@ def test_random_start_lies_in_the_ball_and_box(norm: str, seed: int, eps: float)
     start = run_attack("pgd", model, images, torch.tensor([0]), asked, [seed]).images
     assert BALLS[norm].length(start - images).item() <= eps + 1e-9
     assert 0 <= start.min() <= start.max() <= 1
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_balls_of_one_radius_are_projected_to_the_bits_that_others_get(dtype: torch.dtype) -> None:
+    draw = torch.Generator().manual_seed(3)
+    images = torch.rand(40, 3, 8, 8, dtype=dtype, generator=draw).mul_(1.2).sub_(0.1).clamp_(0, 1)
+    points = torch.rand(images.shape, dtype=dtype, generator=draw).mul_(3).sub_(1)
+    attack, radii = attack_of("pgd", **METHODS["pgd"].usual), [Fraction(1, 10), Fraction(3, 7), Fraction(0)]
+    many = AttackedImages.of(nn.Identity(), images, torch.zeros(40, dtype=torch.int64), range(40))
+    for level in range(3):
+        one = many.within(attack, radii[level:])
+        assert one.same_eps == float(radii[level])
+        assert torch.equal(
+            one.project_(points.clone()), BALLS["linf"].project_(points.clone(), images, one.eps)
+        )
+    mixed = many.within(attack, radii, torch.arange(40) % 3)
+    assert mixed.same_eps is None
+    assert torch.equal(
+        mixed.project_(points.clone()), BALLS["linf"].project_(points.clone(), images, mixed.eps)
+    )
 
 
 def test_restarts_are_made_only_for_images_that_stand_and_differ() -> None:

@@ -84,15 +84,21 @@ def _halve_where_stalled(live: LiveImages, steps: int) -> Tensor | None:
 def _move(live: LiveImages, gradient: Tensor) -> None:
     """Equation 4: a projected step, averaged with the last displacement, projected again."""
     given = live.attacked
-    ball, images, eps = BALLS[given.norm], given.images, given.eps
     here = live.adversarial.clone()
-    step = ball.direction_(gradient).mul_(per_image(live.memory["step_size"], gradient))
-    ahead = ball.project_(step.add_(here), images, eps)
-    weight = torch.where(live.step > 0, _MOMENTUM, 1.0).to(here.device)
-    drift = (here - live.memory["previous"]).mul_(per_image(1 - weight, here))
-    live.adversarial.add_(ahead.sub_(here).mul_(per_image(weight, here))).add_(drift)
-    ball.project_(live.adversarial, images, eps)
+    step = BALLS[given.norm].direction_(gradient).mul_(per_image(live.memory["step_size"], gradient))
+    ahead = given.project_(step.add_(here))
+    weight = _weights(live)
+    drift = (here - live.memory["previous"]).mul_(1 - weight)
+    live.adversarial.add_(ahead.sub_(here).mul_(weight)).add_(drift)
+    given.project_(live.adversarial)
     live.memory["previous"] = here
+
+
+def _weights(live: LiveImages) -> Tensor | float:
+    """What the step weighs beside the last displacement; one number where all images have moved before."""
+    if int(live.step.min()) > 0:
+        return _MOMENTUM
+    return per_image(torch.where(live.step > 0, _MOMENTUM, 1.0).to(live.adversarial.device), live.adversarial)
 
 
 @lru_cache(maxsize=16)

@@ -217,6 +217,8 @@ class Queue:
             while not len(self._waiting) and not len(live) and self._next < self._attempts.positions:
                 rows = self._attempts.at_position(self._next)
                 self._waiting, self._next = rows[~self._outcomes.idle(rows)], self._next + 1
+            if not len(self._waiting):
+                return self._waiting
             taken, self._waiting = self._waiting[:room], self._waiting[room:]
             return taken
         if not room or not len(self._waiting):

@@ -61,4 +61,4 @@ def _step(live: LiveImages, slope: Tensor) -> None:
         drop_way_out_(slope, live.adversarial)
     length = per_image(live.attacked.step_size, slope)
     live.adversarial.add_(ball.direction_(slope).mul_(length))
-    ball.project_(live.adversarial, live.attacked.images, live.attacked.eps)
+    live.attacked.project_(live.adversarial)

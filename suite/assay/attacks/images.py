@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import cached_property
 from typing import Any, Self, get_args
 
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from assay.attacks.settings import AttackSettings, Norm
 from assay.common import randomness
+from assay.common.balls import BALLS, LINF
 from assay.common.errors import UserError
 from assay.common.savepoints import NONE, Savepoints
 
@@ -110,7 +112,22 @@ class AttackedImages:
         )
 
     def __len__(self) -> int:
-        return len(self.images)
+        # Asked several times per step; a tensor's own len takes four times as long.
+        return self.images.shape[0]
+
+    @cached_property
+    def same_eps(self) -> float | None:
+        """The radius of all balls, where they have the same."""
+        if not len(self):
+            return None
+        low, high = torch.stack(self.eps.aminmax()).tolist()
+        return low if low == high else None
+
+    def project_(self, points: Tensor) -> Tensor:
+        """Move points, (n, C, H, W), in place, into the balls."""
+        if self.norm == "linf" and self.same_eps is not None:
+            return LINF.project_alike_(points, self.images, self.same_eps)
+        return BALLS[self.norm].project_(points, self.images, self.eps)
 
     def within(self, attack: AttackSettings, radii: Sequence[Fraction], level: Tensor | None = None) -> Self:
         """The same images, each in the ball of radius ``radii[level]``, (n,) int64; of the first where it is None."""
@@ -169,7 +186,23 @@ class LiveImages:
 
     def unseen(self) -> LiveImages:
         """The same images after a step: what the model said of the last iterates is out of date."""
-        return replace(self, logits=None, loss=None, gradient=None)
+        return self.with_answers(None, None, None)
+
+    def with_answers(self, logits: Tensor | None, loss: Tensor | None, gradient: Tensor | None) -> LiveImages:
+        """The same images with what the model says of their iterates."""
+        # Made twice per step, so without `replace`, which takes twice as long.
+        return LiveImages(
+            self.attacked,
+            self.row,
+            self.adversarial,
+            self.step,
+            self.zero_gradient,
+            self.passes,
+            self.memory,
+            logits,
+            loss,
+            gradient,
+        )
 
     def select(self, rows: Tensor) -> LiveImages:
         """Some of the rows, copied."""

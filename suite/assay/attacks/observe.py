@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -46,7 +46,7 @@ def checked_logits(model: Model, images: Tensor, positions: Tensor) -> Tensor:
             "expected logits (N, classes)"
         )
     # A sum is cheap to test, and is finite only where all its terms are.
-    if not torch.isfinite(logits.detach().sum()):
+    if not math.isfinite(logits.detach().sum().item()):
         _refuse_non_finite(logits.detach(), positions)
     return logits
 
@@ -97,7 +97,7 @@ def observe(
         logits, loss, slope = _look(live, gradient, loss_of, needed)
     else:
         logits, loss, slope = _mean_look(live, gradient, loss_of, attack.draws)
-    return replace(live, logits=logits, loss=loss, gradient=slope)
+    return live.with_answers(logits, loss, slope)
 
 
 def _look(

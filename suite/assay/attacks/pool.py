@@ -122,9 +122,10 @@ def _settle_finished(
     attack: AttackSettings, how: Implementation, live: LiveImages, ended: AttemptOutcomes
 ) -> LiveImages:
     """Judge the images whose steps are used up, by a forward pass alone; the others stay."""
-    done = live.step >= attack.steps_in(live.attacked.norm)
-    if not done.any():
+    steps = attack.steps_in(live.attacked.norm)
+    if int(live.step.max()) < steps:
         return live
+    done = live.step >= steps
     finished = live if done.all() else live.select(_rows(done, live))
     success = _judge(attack, how, finished)
     if how.end is not None:
@@ -136,7 +137,7 @@ def _settle_finished(
 
 def _judge(attack: AttackSettings, how: Implementation, live: LiveImages) -> Tensor:
     """(n,) bool: whether the attack has what it wants at the present iterates."""
-    live.passes[:, 0] += attack.draws
+    live.passes[:, 0].add_(attack.draws)
     return _wins(attack, how.look(live, attack, gradient=False))
 
 
@@ -147,7 +148,7 @@ def _take_step(
 
     With ``judges`` there may be rows whose steps are used up; they leave too.
     """
-    live.passes[:, 0] += attack.draws
+    live.passes[:, 0].add_(attack.draws)
     done = (live.step >= attack.steps_in(live.attacked.norm)).to(live.adversarial.device) if judges else None
     live = _look(attack, how, live, ended, done, back=how.step_back is not None)
     if len(live) and live.gradient is None and how.step_back is not None:
@@ -158,12 +159,19 @@ def _take_step(
     if len(live):
         if live.gradient is not None:
             assert live.logits is not None
-            live.passes[:, 1] += live.logits.shape[1] if how.slope_per_class else attack.draws
-            # Not vector_norm, which takes four times as long on a CPU.
-            live.zero_gradient.logical_or_(live.gradient.flatten(1).abs().sum(dim=1) == 0)
+            live.passes[:, 1].add_(live.logits.shape[1] if how.slope_per_class else attack.draws)
+            _note_zeros(live, live.gradient.flatten(1))
         how.advance(live, attack)
         live.step.add_(1)
     return live.unseen()
+
+
+def _note_zeros(live: LiveImages, flat: Tensor) -> None:
+    """Note where the gradient, (n, D), is exactly zero."""
+    # Where no sum is zero, no row is, and its absolute values need not be written down.
+    if not bool(flat.sum(dim=1).all()):
+        # Not vector_norm, which takes four times as long on a CPU.
+        live.zero_gradient.logical_or_(flat.abs().sum(dim=1) == 0)
 
 
 def _look(

@@ -20,7 +20,7 @@ from assay.attacks.implementation import implements
 from assay.attacks.methods import SquareAttack
 from assay.attacks.settings import Norm
 from assay.common import randomness
-from assay.common.balls import BALLS, per_image, unit_
+from assay.common.balls import per_image, unit_
 
 _FIRST_SHARE = 0.8
 _HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
@@ -43,7 +43,7 @@ def at_pattern(given: AttackedImages, attack: SquareAttack) -> tuple[Tensor, Mem
     # In L1 tiles of length 1 each, all told mostly more than the ball holds: projected, a few peaks are left of them.
     reach = given.eps.clamp_min(_TILES**2 * images.shape[1]) if given.norm == "l1" else given.eps
     start = images + pattern.mul_(per_image(reach, images))
-    BALLS[given.norm].project_(start, images, given.eps)
+    given.project_(start)
     lowest = torch.full((len(given),), -torch.inf, dtype=images.dtype, device=images.device)
     count, channels, height, width = images.shape
     if given.norm == "linf":
@@ -54,7 +54,9 @@ def at_pattern(given: AttackedImages, attack: SquareAttack) -> tuple[Tensor, Mem
     else:
         numbers = _PLACE * _WINDOWS[given.norm] + channels
         ahead = {"drawn": torch.zeros((count, _AHEAD, numbers), device=images.device)}
-    return start, {"best": start.clone(), "best_loss": lowest, **ahead}
+    # Nothing is prepared yet: the steps prepared last are over.
+    begun = torch.full((count,), -_AHEAD, dtype=torch.int64, device=images.device)
+    return start, {"best": start.clone(), "best_loss": lowest, "begun": begun, **ahead}
 
 
 @implements(SquareAttack, start=at_pattern)
@@ -64,7 +66,7 @@ def propose(live: LiveImages, attack: SquareAttack) -> None:
     given, loss, memory = live.attacked, live.loss, live.memory
     note_best_(memory, live.adversarial, loss)
     _CHANGES[given.norm](live, attack.step_count)
-    BALLS[given.norm].project_(live.adversarial, given.images, given.eps)
+    given.project_(live.adversarial)
 
 
 @lru_cache(maxsize=16)
@@ -94,18 +96,29 @@ def _sides_now(live: LiveImages, step_count: int) -> Tensor:
     return sides.to(live.adversarial.device)
 
 
-def _due(live: LiveImages) -> tuple[Tensor, Tensor]:
-    """(n,) int64, how far each image's present step is into the steps prepared at once; (m,) int64, who needs the next.
+def _due(live: LiveImages) -> tuple[int, Tensor | None]:
+    """How far the present step is into the steps prepared at once, and (m,) int64, whose steps are to be prepared.
 
-    Of a few numbers, a draw costs dozens of operations all the same.
+    Of a few numbers, a draw costs dozens of operations all the same. So images that enter are brought in line with
+    those that are there: their prepared steps begin before their first, and from then on all are due together.
     """
-    ahead = (live.step % _AHEAD).to(live.adversarial.device)
-    return ahead, (ahead == 0).nonzero().squeeze(1)
+    step, begun = live.step, live.memory["begun"]
+    # Images enter behind those that are there, so the first has just entered only where all have.
+    ahead = int(step[0]) - int(begun[0])
+    if ahead >= _AHEAD:
+        ahead, due = 0, torch.arange(len(live))
+    elif int(step.min()) == 0:
+        due = (step == 0).nonzero().squeeze(1)
+    else:
+        return ahead, None
+    there = due.to(begun.device)
+    begun.index_copy_(0, there, (step[due] - ahead).to(begun.device))
+    return ahead, there
 
 
 def _draw(live: LiveImages, due: Tensor) -> Tensor:
     """(m * _AHEAD, 3 a window + C) uniform numbers: for each step, its windows' places, then a sign a channel."""
-    steps = live.step.to(due.device)[due, None] + torch.arange(1, _AHEAD + 1, device=due.device)
+    steps = live.memory["begun"][due, None] + torch.arange(1, _AHEAD + 1, device=due.device)
     seeds = randomness.derive(live.attacked.seeds[due, None], steps).flatten()
     counts = (*(_PLACE,) * _WINDOWS[live.attacked.norm], live.adversarial.shape[1])
     parts = [
@@ -119,9 +132,9 @@ def _drawn(live: LiveImages) -> Tensor:
     """(n, 3 a window + C): those of :func:`_draw` for each image's present step."""
     drawn = live.memory["drawn"]
     ahead, due = _due(live)
-    if len(due):
-        drawn[due] = _draw(live, due).view(len(due), _AHEAD, -1)
-    return drawn[torch.arange(len(drawn), device=drawn.device), ahead]
+    if due is not None:
+        drawn.index_copy_(0, due, _draw(live, due).view(len(due), _AHEAD, -1))
+    return drawn[:, ahead]
 
 
 def _stripes(images: Tensor, seeds: Tensor) -> Tensor:
@@ -145,17 +158,17 @@ def _flip_squares_(live: LiveImages, step_count: int) -> None:
     """Go to the best points with one square of each channel moved by plus or minus two eps."""
     best, jumps, columns = (live.memory[name] for name in ("best", "jumps", "columns"))
     ahead, due = _due(live)
-    if len(due):
-        jumps[due], columns[due] = _squares(live, due, step_count)
-    here = torch.arange(len(best), device=best.device), ahead
-    torch.addcmul(best, jumps[here][:, :, :, None], columns[here][:, None, None, :], out=live.adversarial)
+    if due is not None:
+        for table, rows in zip((jumps, columns), _squares(live, due, step_count), strict=True):
+            table.index_copy_(0, due, rows)
+    torch.addcmul(best, jumps[:, ahead, :, :, None], columns[:, ahead, None, None, :], out=live.adversarial)
 
 
 def _squares(live: LiveImages, due: Tensor, step_count: int) -> tuple[Tensor, Tensor]:
     """The squares of the next steps: (m, _AHEAD, C, H), by how much their rows move, and (m, _AHEAD, W), 1 in them."""
     best, drawn = live.memory["best"], _draw(live, due)
-    steps = live.step[due.cpu(), None] + torch.arange(_AHEAD)
-    sides = _sides(step_count, *best.shape[2:], "linf")[steps.clamp_max(step_count - 1).flatten()]
+    steps = live.memory["begun"][due, None].cpu() + torch.arange(_AHEAD)
+    sides = _sides(step_count, *best.shape[2:], "linf")[steps.clamp(0, step_count - 1).flatten()]
     windows = _windows(best, drawn[:, :_PLACE], sides.to(best.device))
     reach = (2 * live.attacked.eps[due]).to(best.dtype).repeat_interleave(_AHEAD)
     jumps = windows.rows[:, None] * (_as_signs(drawn[:, _PLACE:], best) * reach[:, None])[:, :, None]

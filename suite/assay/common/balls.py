@@ -39,10 +39,14 @@ class LinfBall:
         """See `Ball`."""
         radius = per_image(eps, images)
         difference = adversarial.sub_(images)
-        # Not clamp_: with bounds that are broadcast it is four times as slow.
+        # Not clamp_: with bounds that are broadcast it is ten times as slow.
         torch.minimum(difference, radius, out=difference)
         torch.maximum(difference, -radius, out=difference)
         return difference.add_(images).clamp_(0, 1)
+
+    def project_alike_(self, adversarial: Tensor, images: Tensor, eps: float) -> Tensor:
+        """As :meth:`project_`, to the bit, where all radii are equal: four operations where that takes eight."""
+        return adversarial.sub_(images).clamp_(-eps, eps).add_(images).clamp_(0, 1)
 
     def direction_(self, gradient: Tensor) -> Tensor:
         """See `Ball`."""
@@ -86,7 +90,8 @@ class L2Ball:
         return difference.flatten(1).square().sum(dim=1).sqrt()
 
 
-BALLS: dict[str, Ball] = {"linf": LinfBall(), "l2": L2Ball(), "l1": L1Ball()}
+LINF = LinfBall()
+BALLS: dict[str, Ball] = {"linf": LINF, "l2": L2Ball(), "l1": L1Ball()}
 """By the name of the norm."""
 
 
