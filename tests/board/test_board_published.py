@@ -7,8 +7,12 @@ from pathlib import Path
 import pytest
 
 from assay.board.site.build import build_site
-from assay.board.submissions.check import Board, check_submission, other_names
+from assay.board.submissions.check import Board, check_submission, other_names, read_records
+from assay.board.submissions.folder import open_folder
+from assay.board.submissions.outcomes import headline_outcomes, scores_alone, unpacked
 from assay.board.submissions.register import read_register
+from assay.board.submissions.results import parse_result, switches_of
+from assay.tasks.families import family, load_spec
 
 PUBLISHED = Path(__file__).resolve().parents[2] / "leaderboard"
 NAMES = other_names(PUBLISHED / "submissions")
@@ -59,6 +63,28 @@ def test_a_task_whose_family_has_curves_shows_those_of_its_models_together(built
     lonely = (site / "tasks" / "corruptions" / "digits.html").read_text()
     assert "data-chart" not in lonely  # one model alone
     assert "data-chart" not in (site / "tasks" / "adversarial" / "imagenet20.html").read_text()
+
+
+@pytest.mark.parametrize(
+    "name", [name for name in ("digits_fnn", "efficientnet_lite0", "wk_mnist") if name in NAMES]
+)
+def test_a_unit_s_scores_are_those_that_its_own_summary_has(name):
+    """Whether a family computes its metrics one by one or all together; and the columns need no second summary."""
+    files, _ = open_folder(PUBLISHED / "submissions" / name)
+    for task in files.tasks:
+        result = parse_result(f"results/{task}.json", files.read(f"results/{task}.json"))
+        spec = load_spec(task, switches_of(result.spec, task)).spec
+        records = read_records(files, task, spec)[:12]
+        its_family = family(spec.family)
+        assert tuple(its_family.metrics(spec, records)) == its_family.summarise(spec, records).metrics
+        headline = [metric.name for metric in result.metrics if metric.headline]
+        result = result.model_copy(update={"metrics": its_family.summarise(spec, records).metrics})
+        columns = headline_outcomes(its_family, spec, records, result).metrics
+        for each, column in columns.items():
+            alone = [scores_alone(its_family, spec, record).get(each) for record in records]
+            assert list(unpacked(column)) == alone
+        assert set(columns) <= set(headline)
+        assert columns or spec.family in {"srvr", "consistency"}  # of shapes and neurons
 
 
 @pytest.mark.slow

@@ -216,6 +216,10 @@ class Task(ABC, Generic[SpecT, DataT]):
     def summarise(self, spec: SpecT, records: Sequence[Record]) -> Summary:
         """Metrics and guards; pure, and without torch."""
 
+    def metrics(self, spec: SpecT, records: Sequence[Record]) -> Iterator[Metric]:
+        """The metrics of :meth:`summarise`, one after another; who wants only the first pays for these alone."""
+        yield from self.summarise(spec, records).metrics
+
     def lacks(self, spec: SpecT, record: Record) -> str | None:
         """What a record lacks of what the spec asks, in words, or None; its values are of :attr:`record_values`."""
         return None

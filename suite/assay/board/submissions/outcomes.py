@@ -6,7 +6,7 @@ not, and no test is made of them.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from statistics import median
 from typing import Any, Literal, NamedTuple
@@ -36,11 +36,19 @@ def unit_columns(
     task: Task[Any, Any], spec: TaskSpec, records: Sequence[Record], metrics: Sequence[str]
 ) -> dict[str, OutcomeColumn]:
     """Each metric's column, with what the metric makes of it."""
-    whole = _metrics(task, spec, records)
-    possible = [
-        name for name in metrics if name in whole and whole[name].n <= len(records)
-    ]  # where n counts neurons, they are no units
-    alone = [scores_alone(task, spec, record) for record in records] if possible else []
+    return _columns(task, spec, records, metrics, _metrics(task, spec, records))
+
+
+def _columns(
+    task: Task[Any, Any],
+    spec: TaskSpec,
+    records: Sequence[Record],
+    metrics: Sequence[str],
+    whole: Mapping[str, Metric],
+) -> dict[str, OutcomeColumn]:
+    # Where n counts neurons, they are no units.
+    possible = {name for name in metrics if name in whole and whole[name].n <= len(records)}
+    alone = [_scores(task, spec, record, possible) for record in records] if possible else []
     found = {}
     for name in metrics:
         scores = [values.get(name) for values in alone]
@@ -52,7 +60,10 @@ def unit_scores(
     task: Task[Any, Any], spec: TaskSpec, records: Sequence[Record], metrics: Sequence[str]
 ) -> dict[str, list[Score]]:
     """Each metric of each unit alone, None where it does not count the unit; empty when it is no mean over units."""
-    columns = unit_columns(task, spec, records, metrics)
+    return _means(unit_columns(task, spec, records, metrics))
+
+
+def _means(columns: Mapping[str, OutcomeColumn]) -> dict[str, list[Score]]:
     return {name: list(column.scores) if column.kind == "mean" else [] for name, column in columns.items()}
 
 
@@ -60,13 +71,30 @@ def headline_outcomes(
     task: Task[Any, Any], spec: TaskSpec, records: Sequence[Record], result: ResultDocument
 ) -> OutcomesDocument:
     """What a result's headline metrics are for each unit alone; those without a score per unit are left out."""
+    whole = {metric.name: metric for metric in result.metrics}
     headline = [metric.name for metric in result.metrics if metric.headline]
-    return outcomes_document(unit_scores(task, spec, records, headline))
+    return outcomes_document(_means(_columns(task, spec, records, headline, whole)))
 
 
 def scores_alone(task: Task[Any, Any], spec: TaskSpec, record: Record) -> Mapping[str, Score]:
     """What each metric is for one unit; a metric that does not count the unit has None, or is missing."""
     return {name: metric.value for name, metric in _metrics(task, spec, [record]).items()}
+
+
+def _scores(
+    task: Task[Any, Any], spec: TaskSpec, record: Record, names: Collection[str]
+) -> Mapping[str, Score]:
+    """The same of some metrics; none is computed after the last of these."""
+    found: dict[str, Score] = {}
+    try:
+        for metric in task.metrics(spec, [record]):
+            if metric.name in names:
+                found[metric.name] = metric.value
+                if len(found) == len(names):
+                    break
+    except (ValueError, LookupError, ArithmeticError):
+        return {}
+    return found
 
 
 def outcomes_document(scores: Mapping[str, Sequence[Score]]) -> OutcomesDocument:

@@ -50,6 +50,11 @@ def summarise(spec: AdversarialSpec, records: Sequence[Record]) -> Summary:
     )
 
 
+def metrics(spec: AdversarialSpec, records: Sequence[Record]) -> Iterator[Metric]:
+    """Those of :func:`summarise`, one after another."""
+    yield from _titled(spec, _metrics(spec, Outcomes(spec, records)))
+
+
 def curve_points(spec: AdversarialSpec, records: Sequence[Record]) -> tuple[Metric, ...]:
     """The points of the accuracy-eps curves: those metrics of :func:`summarise` that belong to a series."""
     wanted = tuple(name for name in spec.metrics if name in _CURVES)

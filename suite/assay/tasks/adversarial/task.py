@@ -20,6 +20,7 @@ from assay.tasks.adversarial.records import RECORD_VALUES, lacks, state
 from assay.tasks.adversarial.spec import AdversarialSpec
 from assay.tasks.adversarial.summary import (
     lowered,
+    metrics,
     nearest_of,
     outcome,
     summarise,
@@ -163,6 +164,10 @@ class AdversarialTask(Task[AdversarialSpec, "Dataset"]):
     def summarise(self, spec: AdversarialSpec, records: Sequence[Record]) -> Summary:
         """See :func:`assay.tasks.adversarial.summary.summarise`."""
         return summarise(spec, records)
+
+    def metrics(self, spec: AdversarialSpec, records: Sequence[Record]) -> Iterator[Metric]:
+        """See :func:`assay.tasks.adversarial.summary.metrics`."""
+        return metrics(spec, records)
 
     def lacks(self, spec: AdversarialSpec, record: Record) -> str | None:
         """See :func:`assay.tasks.adversarial.records.lacks`."""

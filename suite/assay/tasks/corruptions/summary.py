@@ -25,13 +25,18 @@ def summarise(spec: CorruptionsSpec, records: Sequence[Record]) -> Summary:
     if not records:
         return Summary((), ())
     outcomes = CorruptionOutcomes.of(spec, records)
-    metrics = _plain(spec, outcomes) if spec.pictures == "plain" else _corrupted(spec, outcomes)
-    if spec.predicted:
-        metrics = (
-            each.model_copy(update={"name": as_agreement(each.name), "title": as_agreement(each.title)})
-            for each in metrics
-        )
-    return Summary(tuple(metrics), tuple(all_guards(spec, records, outcomes)))
+    return Summary(tuple(_metrics(spec, outcomes)), tuple(all_guards(spec, records, outcomes)))
+
+
+def metrics(spec: CorruptionsSpec, records: Sequence[Record]) -> Iterator[Metric]:
+    """Those of :func:`summarise`, one after another."""
+    yield from _metrics(spec, CorruptionOutcomes.of(spec, records))
+
+
+def _metrics(spec: CorruptionsSpec, outcomes: CorruptionOutcomes) -> Iterator[Metric]:
+    for each in _plain(spec, outcomes) if spec.pictures == "plain" else _corrupted(spec, outcomes):
+        words = {"name": as_agreement(each.name), "title": as_agreement(each.title)} if spec.predicted else {}
+        yield each.model_copy(update=words) if words else each
 
 
 def corruption_error(spec: CorruptionsSpec, correct: Floats) -> Any:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from assay.common.resampling import PairedEstimate
-from assay.results.document import Guard
+from assay.results.document import Guard, Metric
 from assay.tasks.base import Figure, Record, RunContext, Summary, Task, Unit
 from assay.tasks.corruptions.spec import HEADLINE, CorruptionsSpec
 from assay.tasks.corruptions.titles import headline_title
@@ -118,6 +118,12 @@ class CorruptionsTask(Task[CorruptionsSpec, "Dataset"]):
         from assay.tasks.corruptions.summary import summarise
 
         return summarise(spec, records)
+
+    def metrics(self, spec: CorruptionsSpec, records: Sequence[Record]) -> Iterator[Metric]:
+        """See :func:`assay.tasks.corruptions.summary.metrics`."""
+        from assay.tasks.corruptions.summary import metrics
+
+        return metrics(spec, records)
 
     def headline_title(self, spec: CorruptionsSpec) -> str:
         """See :class:`assay.tasks.base.Task`."""
