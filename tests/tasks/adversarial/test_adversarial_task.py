@@ -119,6 +119,22 @@ def test_the_worst_case_is_per_image(outcome):
     assert value(summary, "worst:robust_accuracy@1/20") == pytest.approx(1 - sum(falls) / len(falls))
 
 
+def test_a_worst_row_names_the_attack_that_broke_the_image(outcome):
+    job, records, _ = outcome("linear")
+    rows = list(TASK.rows(job.spec.spec, records))
+    broke = {
+        (row["unit_id"], row["eps"], row["method"]): not row["adversarial_correct"]
+        for row in rows
+        if row["method"] != "worst"
+    }
+    for row in rows:
+        if row["method"] == "worst":
+            by = [each for each in ("fgsm", "bim", "pgd", "mim") if broke[row["unit_id"], row["eps"], each]]
+            assert row["broken_by"] == (by[0] if by else None)
+            assert row["adversarial_correct"] == (not by)
+    assert {row.get("broken_by") for row in rows} >= {None, "fgsm"}
+
+
 def test_a_sound_net_passes_every_guard(outcome):
     _, _, summary = outcome("linear")
     assert {name for name, guard in guards(summary).items() if not guard.passed} == set()
