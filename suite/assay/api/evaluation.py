@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from assay.api.arguments import fields, one_of, texts
 from assay.api.run import Run, run_in
 from assay.common.errors import UserError
-from assay.tasks.task_spec import shipped_specs
 from assay.tasks.tracks import Scale, load_track, shipped_tracks
 
 if TYPE_CHECKING:
@@ -131,22 +130,11 @@ def tasks_of(given: Sequence[str], scale: Scale, asked: "JobRequest") -> list[st
 
 
 def _tasks_called(name: str, scale: Scale, asked: "JobRequest") -> Sequence[str]:
-    from assay.models.zoo import label_space_of
-    from assay.tasks.families import families, tasks_on
+    from assay.tasks.families import tasks_for
 
-    if name in shipped_specs():
-        return [name]
     if name in shipped_tracks():
         return load_track(name).at(scale).tasks
-    if name not in families():
-        return [name]
-    space = label_space_of(asked.model, Path(asked.weights) if asked.weights else None)
-    found = tasks_on(name, space)
-    if not found:
-        raise UserError(
-            f"task={name!r}: none of its tasks has the label space {space!r} of {asked.model}; name one"
-        )
-    return found
+    return tasks_for(name, asked.model, asked.weights, f"task={name!r}", lambda _: "name one")
 
 
 def _as_yaml(value: Any) -> str:

@@ -1,4 +1,4 @@
-"""What a user asked for, taken apart into one request a model and task."""
+"""What a user asked for, taken apart into one request per model and task."""
 
 import difflib
 from collections.abc import Callable, Sequence
@@ -31,8 +31,7 @@ from assay.commands.options import (
 from assay.commands.requested_models import RequestedModel, asked_models, checked_name
 from assay.common.errors import UserError
 from assay.data.draw import Draw
-from assay.tasks.families import families, tasks_on
-from assay.tasks.task_spec import shipped_specs
+from assay.tasks.families import families, tasks_for
 from assay.tasks.tracks import Scale, load_track, shipped_tracks, track_of
 
 if TYPE_CHECKING:
@@ -41,7 +40,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RunOptions:
-    """What a user asked for, before it is taken apart into jobs; the values here are those of options left out."""
+    """What a user asked for, before it is taken apart into jobs; the defaults here are those of the options."""
 
     tasks: Sequence[str] = ()
     models: Sequence[str] = ()
@@ -67,7 +66,7 @@ class RunOptions:
         """The models that ``--model``, ``--name`` and ``--weights`` name.
 
         Raises:
-            UserError: a pattern that nothing fits; a name or weights for other than one model.
+            UserError: a pattern that nothing fits; a name or weights, but not exactly one model.
         """
         found = asked_models(self.models)
         for option, given in (("--weights", self.weights), ("--name", self.name)):
@@ -83,8 +82,8 @@ class RunOptions:
         """One request per model and task.
 
         Raises:
-            UserError: neither task nor track nor model; an unknown track, or a model that has none; no batch size;
-                a name or weights for other than one model; a task without a default model.
+            UserError: no task, track or model; an unknown track, or a model without one; a bad batch size; a name or
+                weights, but not exactly one model; a task without a default model.
         """
         from assay.runner.jobs import JobRequest
         from assay.runner.precision import Precision
@@ -111,13 +110,14 @@ class RunOptions:
 
     def _pairs(self) -> list[tuple[RequestedModel, str]]:
         """Model and task of every job, each once: tasks first, then tracks, in the order of the command."""
-        tracks = [*(name for name in self.tasks if _is_track(name)), *self.tracks]
-        tasks = [name for name in self.tasks if not _is_track(name)]
+        shipped = shipped_tracks()
+        tracks = [*(name for name in self.tasks if name in shipped), *self.tracks]
+        tasks = [name for name in self.tasks if name not in shipped]
         pairs = [
             (model, task)
             for name in tasks
             for model in self.chosen or _default_models(name)
-            for task in _tasks_of(name, model)
+            for task in tasks_for(name, model.model, model.weights, f"--task {name}", _where_tasks_are)
         ]
         for name in tracks:
             track = load_track(name)
@@ -134,7 +134,9 @@ class RunOptions:
 
     def _own_track(self, model: RequestedModel) -> Sequence[str]:
         """The tasks of the track of the model's label space."""
-        space = _label_space(model)
+        from assay.models.zoo import label_space_of
+
+        space = label_space_of(model.model, Path(model.weights) if model.weights else None)
         found = track_of(space)
         if found is None:
             hint = like_a_known(space) or "name tasks with --task"
@@ -175,7 +177,7 @@ def with_asked_options(verb: Callable[..., None]) -> Callable[..., None]:
 
 
 def like_a_known(label_space: str) -> str:
-    """``did you mean cifar-10?``, or nothing where no known label space is called alike."""
+    """``did you mean cifar-10?``, or nothing where no known label space has a similar name."""
     from assay.data.manifest import PUBLIC_LABEL_SPACES
 
     if label_space in PUBLIC_LABEL_SPACES:
@@ -184,14 +186,8 @@ def like_a_known(label_space: str) -> str:
     return f"did you mean {near[0]}?" if near else ""
 
 
-def _label_space(model: RequestedModel) -> str:
-    from assay.models.zoo import label_space_of
-
-    return label_space_of(model.model, Path(model.weights) if model.weights else None)
-
-
-def _is_track(name: str) -> bool:
-    return name in shipped_tracks() and name not in shipped_specs()
+def _where_tasks_are(label_space: str) -> str:
+    return like_a_known(label_space) or "`assay list tasks` shows all"
 
 
 def _default_models(name: str) -> list[RequestedModel]:
@@ -205,24 +201,6 @@ def _default_models(name: str) -> list[RequestedModel]:
             f"--task {name}: a family's tasks need a --model, whose label space chooses among them"
         )
     return [RequestedModel(default_model(name))]
-
-
-def _tasks_of(name: str, model: RequestedModel) -> list[str]:
-    """The task itself, or a family's tasks whose data have the labels of the model.
-
-    Raises:
-        UserError: the family has no such task.
-    """
-    if name not in families():
-        return [name]
-    space = _label_space(model)
-    found = tasks_on(name, space)
-    if not found:
-        hint = like_a_known(space) or "`assay list tasks` shows all"
-        raise UserError(
-            f"--task {name}: none of its tasks has the label space {space!r} of {model.model}; {hint}"
-        )
-    return found
 
 
 def _batch_size(text: str) -> int | None:

@@ -1,7 +1,7 @@
 """The families there are, found by name; each is imported only when it is needed."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
@@ -101,10 +101,30 @@ def load_spec(task: str, switches: Sequence[str] = (), settings: Sequence[str] =
     return LoadedSpec(task_id, spec.model_copy(update=dict.fromkeys(switches, True)), path.parent)
 
 
-def tasks_on(family_name: str, label_space: str) -> list[str]:
-    """The ids of a family's shipped tasks whose data have these labels."""
-    mine = [task for task in shipped_specs() if task.startswith(f"{family_name}/")]
-    return [task for task in mine if _labels_of(task) == label_space]
+def tasks_for(
+    name: str, model: str, weights: str | Path | None, said: str, hint: Callable[[str], str]
+) -> Sequence[str]:
+    """The task itself or, where ``name`` is a family, its shipped tasks on data with the model's labels.
+
+    Args:
+        name: a task's id, a spec file or a family.
+        model: the name of the model that a family's tasks are for.
+        weights: its checkpoint, if not the published one.
+        said: how the user named the task, for messages.
+        hint: what to do about a model's label space that no task has.
+
+    Raises:
+        UserError: the family has no such task.
+    """
+    if name not in MODULES:
+        return [name]
+    from assay.models.zoo import label_space_of
+
+    space = label_space_of(model, Path(weights) if weights else None)
+    found = [task for task in shipped_specs() if task.startswith(f"{name}/") and _labels_of(task) == space]
+    if not found:
+        raise UserError(f"{said}: none of its tasks has the label space {space!r} of {model}; {hint(space)}")
+    return found
 
 
 def _labels_of(task: str) -> str:
