@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -79,7 +78,7 @@ def channel_maps(
     with torch.enable_grad():
         probe = twin_of(network)
         _check_target(probe, images[:1], target[:1])
-        explain = _EXPLAINERS[type(settings)](_SaliencyRequest(network, images[:1], settings, batch_size))
+        explain = _explainer(network, images[:1], settings, batch_size)
         parts = []
         for some, classes in zip(
             torch.split(images, batch_size), torch.split(target, batch_size), strict=True
@@ -89,80 +88,34 @@ def channel_maps(
     return torch.cat(parts)
 
 
-@dataclass(frozen=True)
-class _SaliencyRequest:
-    """What a method is asked: the network and one image of its size, the method's own settings, a pass's size."""
-
-    network: nn.Module
-    image: Tensor
-    settings: Any
-    batch_size: int
-
-    def twin(self) -> nn.Module:
-        return twin_of(self.network)
-
-    def guidable_twin(self) -> nn.Module:
-        return guidable_twin_of(self.network, self.image)
-
-    def capture(self, twin: nn.Module) -> cam.LayerCapture:
-        return cam.tapped(twin, self.settings.layer, self.image)
-
-
-def _gradient(asked: _SaliencyRequest) -> Explain:
-    return partial(backprop.gradient, asked.twin())
-
-
-def _guided_backprop(asked: _SaliencyRequest) -> Explain:
-    return partial(backprop.guided_backprop, asked.guidable_twin())
-
-
-def _smoothgrad(asked: _SaliencyRequest) -> Explain:
-    twin, settings, size = asked.twin(), asked.settings, asked.batch_size
-    return lambda images, target: backprop.smoothgrad(twin, images, target, settings, size)
-
-
-def _integrated_gradients(asked: _SaliencyRequest) -> Explain:
-    twin, settings, size = asked.twin(), asked.settings, asked.batch_size
-    return lambda images, target: backprop.integrated_gradients(twin, images, target, settings, size)
-
-
-def _occlusion(asked: _SaliencyRequest) -> Explain:
-    twin, settings, size = asked.twin(), asked.settings, asked.batch_size
-    return lambda images, target: occlusion(twin, images, target, settings, size)
-
-
-def _grad_cam(asked: _SaliencyRequest) -> Explain:
-    twin = asked.twin()
-    return partial(cam.grad_cam, twin, asked.capture(twin))
-
-
-def _grad_cam_pp(asked: _SaliencyRequest) -> Explain:
-    twin = asked.twin()
-    return partial(cam.grad_cam_pp, twin, asked.capture(twin))
-
-
-def _guided_grad_cam(asked: _SaliencyRequest) -> Explain:
-    twin = asked.guidable_twin()
-    return partial(cam.guided_grad_cam, twin, asked.capture(twin))
-
-
-def _guided_grad_cam_pp(asked: _SaliencyRequest) -> Explain:
-    twin = asked.guidable_twin()
-    return partial(cam.guided_grad_cam_pp, twin, asked.capture(twin))
-
-
-_EXPLAINERS: dict[type[Settings], Callable[[_SaliencyRequest], Explain]] = {
-    Gradient: _gradient,
-    GuidedBackprop: _guided_backprop,
-    SmoothGrad: _smoothgrad,
-    IntegratedGradients: _integrated_gradients,
-    GradCam: _grad_cam,
-    GradCamPlusPlus: _grad_cam_pp,
-    GuidedGradCam: _guided_grad_cam,
-    GuidedGradCamPlusPlus: _guided_grad_cam_pp,
-    Occlusion: _occlusion,
+_ALONE: dict[type[Settings], Callable[..., Tensor]] = {
+    Gradient: backprop.gradient,
+    GuidedBackprop: backprop.guided_backprop,
 }
-"""How each method is prepared, once, for all images."""
+_BY_SETTINGS: dict[type[Settings], Callable[..., Tensor]] = {
+    SmoothGrad: backprop.smoothgrad,
+    IntegratedGradients: backprop.integrated_gradients,
+    Occlusion: occlusion,
+}
+_BY_LAYER: dict[type[Settings], Callable[..., Tensor]] = {
+    GradCam: cam.grad_cam,
+    GradCamPlusPlus: cam.grad_cam_pp,
+    GuidedGradCam: cam.guided_grad_cam,
+    GuidedGradCamPlusPlus: cam.guided_grad_cam_pp,
+}
+_GUIDED = (GuidedBackprop, GuidedGradCam, GuidedGradCamPlusPlus)
+
+
+def _explainer(network: nn.Module, image: Tensor, settings: Any, batch_size: int) -> Explain:
+    """The method, prepared once for all images; ``image`` is one of them."""
+    method = type(settings)
+    twin = guidable_twin_of(network, image) if method in _GUIDED else twin_of(network)
+    if method in _BY_LAYER:
+        return partial(_BY_LAYER[method], twin, cam.tapped(twin, settings.layer, image))
+    if method in _BY_SETTINGS:
+        explain = _BY_SETTINGS[method]
+        return lambda images, target: explain(twin, images, target, settings, batch_size)
+    return partial(_ALONE[method], twin)
 
 
 def _check_images(network: nn.Module, images: Tensor, target: Tensor) -> None:
