@@ -8,7 +8,6 @@ from torch import nn
 from assay.attacks.ensemble import (
     EnsembleAttack,
     at_size,
-    attack_success,
     ensemble_attack,
     least_likely_targets,
     to_uint8,
@@ -74,15 +73,9 @@ def test_pixels_stay_pixels_and_the_input_is_not_touched(members, images, target
 def test_linear_members_all_fall_and_stored_pixels_keep_the_success(members, images, targets):
     adversarial = ensemble_attack(members, images, targets, EnsembleAttack(steps=60))
     read_back = to_uint8(adversarial).float() / 255
-    success = attack_success({"a": members[0], "b": members[1]}, read_back, targets)
-    assert all(hit.all() for hit in success.values())
+    for member in members:
+        assert torch.equal(member(read_back).argmax(1), targets)
     assert (read_back - adversarial).abs().max() <= 0.5 / 255 + 1e-7
-
-
-def test_a_held_out_model_is_scored_apart(members, images, targets):
-    held_out = linear(9)
-    success = attack_success({"held_out": held_out}, images, targets)["held_out"]
-    assert success.tolist() == (held_out(images).argmax(1) == targets).tolist()
 
 
 def test_an_image_does_not_depend_on_its_batch(members, images, targets):
@@ -171,5 +164,5 @@ def test_members_of_other_input_sizes_share_the_images(images, targets):
     members = [at_size(small, 8, 8), linear(0)]
     adversarial = ensemble_attack(members, images, targets, EnsembleAttack(steps=60))
     assert adversarial.shape == images.shape
-    assert attack_success({"resized": members[0]}, adversarial, targets)["resized"].all()
+    assert torch.equal(members[0](adversarial).argmax(1), targets)
     assert torch.equal(at_size(members[1], 4, 4)(images), members[1](images))

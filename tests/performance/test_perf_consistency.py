@@ -14,7 +14,7 @@ from torch import nn
 from assay.attacks.ensemble import EnsembleAttack, ensemble_attack
 from assay.models.zoo import load_model
 from assay.tasks.consistency.activations import pooled_activations
-from assay.tasks.consistency.hierarchy import load_hierarchy, path_lengths, similarity
+from assay.tasks.consistency.hierarchy import IMAGENET_HIERARCHY, parse_hierarchy, path_lengths, similarity
 from assay.tasks.consistency.metric import concept_shares, consistency, one_hot
 from assay.tasks.consistency.topk import TopK, top_count
 
@@ -89,7 +89,7 @@ def test_images_at_their_target_stop_early(lites, images):
 
 
 def test_consistency_of_4096_neurons_over_1000_classes():
-    a = similarity(path_lengths(load_hierarchy()), 1.0)
+    a = similarity(path_lengths(parse_hierarchy(IMAGENET_HIERARCHY.read_bytes(), "imagenet")), 1.0)
     rng = np.random.default_rng(0)
     membership = one_hot(rng.integers(0, 1000, 50_000), 1000)
     shares = concept_shares(rng.integers(0, 50_000, (4096, 500)), membership)

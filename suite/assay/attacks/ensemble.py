@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -184,18 +184,3 @@ def least_likely_targets(models: Sequence[Classifier], images: Tensor, k: int = 
 def to_uint8(images: Tensor) -> Tensor:
     """Pixels in [0, 1] rounded to the nearest of 0 .. 255, as an image file holds them."""
     return (images * 255).round().clamp(0, 255).to(torch.uint8)
-
-
-@torch.no_grad()
-def attack_success(models: Mapping[str, Classifier], images: Tensor, targets: Tensor) -> dict[str, Tensor]:
-    """Whether each model, a member or one held out, answers the target class: a fresh forward pass.
-
-    Args:
-        models: name to classifier.
-        images: (N, C, H, W) float32 in [0, 1]; give those read back from storage.
-        targets: (N,) int64.
-
-    Returns:
-        name to (N,) bool.
-    """
-    return {name: model(images).argmax(1) == targets for name, model in models.items()}

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ from assay.common.resources import cache_folder
 from assay.data.hashes import HashMemory
 from assay.models.card_file import SUFFIXES
 from assay.models.places import weight_folders
+from assay.runner.environment import version_of
 from assay.runner.files import write_atomically
 from assay.runner.jobs import JobRequest, model_of
 
@@ -35,7 +35,7 @@ class Cards:
         self._hashes = HashMemory()
         self._known: dict[str, Any] = _read(self._path)
         self._fresh: dict[tuple[str, str | None], ModelInfo] = {}
-        self._versions = {name: _version(name) for name in _PACKAGES}
+        self._versions = {name: version_of(name) for name in _PACKAGES}
         self._learnt: dict[str, Any] = {}
         self._dropped: set[str] = set()
 
@@ -113,10 +113,3 @@ def _read(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError):
         return {}
     return document if isinstance(document, dict) else {}
-
-
-def _version(package: str) -> str | None:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from assay.common.errors import UserError
 from assay.tasks.consistency.dyads import likeness
-from assay.tasks.consistency.hierarchy import load_hierarchy, path_lengths, similarity
+from assay.tasks.consistency.hierarchy import IMAGENET_HIERARCHY, parse_hierarchy, path_lengths, similarity
 from assay.tasks.consistency.metric import (
     concept_shares,
     consistency,
@@ -28,7 +28,7 @@ TABBY, TIGER_CAT, PERSIAN_CAT, IRISH_WOLFHOUND = 281, 282, 283, 170
 
 @pytest.fixture(scope="module")
 def lengths():
-    return path_lengths(load_hierarchy())
+    return path_lengths(parse_hierarchy(IMAGENET_HIERARCHY.read_bytes(), "imagenet"))
 
 
 def score(top, labels, matrix):

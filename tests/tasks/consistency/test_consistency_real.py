@@ -13,7 +13,7 @@ from assay.models.layers import last_convolution
 from assay.models.zoo import load_model
 from assay.tasks.consistency.activations import pooled_activations
 from assay.tasks.consistency.dyads import likeness
-from assay.tasks.consistency.hierarchy import load_hierarchy, path_lengths, similarity
+from assay.tasks.consistency.hierarchy import IMAGENET_HIERARCHY, parse_hierarchy, path_lengths, similarity
 from assay.tasks.consistency.metric import label_floor, one_hot, score_neurons
 from assay.tasks.consistency.topk import TopK, top_count
 
@@ -57,7 +57,7 @@ def tops(lite0, labelled):
 
 @pytest.fixture(scope="module")
 def lengths():
-    return path_lengths(load_hierarchy())
+    return path_lengths(parse_hierarchy(IMAGENET_HIERARCHY.read_bytes(), "imagenet"))
 
 
 @pytest.mark.parametrize("kept", [3, 6])

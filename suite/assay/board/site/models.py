@@ -18,7 +18,7 @@ from assay.board.site.pages import PagePictures, Pages, data_script, script_json
 from assay.board.site.tables import long_csv, long_rows
 from assay.board.study.table import cluster_of
 from assay.board.submissions.check import Board, check_submission
-from assay.board.submissions.documents import TIERS
+from assay.board.submissions.documents import TIERS, is_of_task
 from assay.board.submissions.folder import open_folder
 from assay.board.submissions.problems import Problem
 from assay.board.submissions.text import option_in
@@ -68,7 +68,7 @@ class ModelWriter:
     against: Board | None = None
 
     def write(self, name: str) -> WrittenModel:
-        """Read a submission and write those of its model's files that must change."""
+        """Read a submission and write the files of its model that must change."""
         hidden: list[tuple[str, str]] = []
         try:
             entry = read_entry(self.board, self.board / "submissions" / name, self.commits, _pages().version)
@@ -95,8 +95,8 @@ class ModelWriter:
     ) -> Iterator[Result]:
         """The results that pass every check; the others are named, with the first of what is wrong.
 
-        What concerns a whole submission leaves all of it out. A page that need not change is of files that passed when
-        it was written, so there only their hashes are looked at.
+        What concerns a whole submission leaves all of it out. The files behind an unchanged page passed when it was
+        written, so only their hashes are looked at.
         """
         if self.against is None:
             yield from results
@@ -106,7 +106,9 @@ class ModelWriter:
         problems = open_folder(folder)[1] if known else check_submission(folder, self.against)
         wrong: dict[str, Problem] = {}
         for problem in problems:
-            wrong.setdefault(next((task for task in entry.tasks if _is_of(problem.file, task)), ""), problem)
+            wrong.setdefault(
+                next((task for task in entry.tasks if is_of_task(problem.file, task)), ""), problem
+            )
         if "" in wrong:
             hidden.append((entry.id, f"fails a check: {wrong['']}"))
             return
@@ -159,7 +161,7 @@ class ModelWriter:
         write_file(self.out / "data" / "units" / f"{entry.id}.js", script)
 
     def _write_pictures(self, entry: Entry, task: str, found: Derived) -> list[dict[str, Any]]:
-        """Write a result's pictures; charts become scripts, the one thing that a page opened as a file can load."""
+        """Write a result's pictures; charts become scripts, the only thing that a page opened as a file can load."""
         pictures = []
         for number, (picture, data) in enumerate(found.pictures):
             chart = picture["file"].endswith(".json")
@@ -168,11 +170,6 @@ class ModelWriter:
             write_file(self.out / place, data_script(key, json.loads(data)) if chart else data)
             pictures.append({**picture, "key": key, "place": place, "chart": chart})
         return pictures
-
-
-def _is_of(file: str, task: str) -> bool:
-    """Whether a submission's file belongs to the task."""
-    return file.partition("/")[2].startswith((f"{task}.", f"{task}/"))
 
 
 @cache

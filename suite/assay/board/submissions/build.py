@@ -19,6 +19,7 @@ from assay.board.submissions.documents import (
     FileEntry,
     Metadata,
     SubmissionManifest,
+    is_of_task,
 )  # fmt: skip
 from assay.board.submissions.problems import Problem
 from assay.board.submissions.reader import UnreadableError, parse_json
@@ -160,7 +161,7 @@ def _content(
     ).encode()
     files |= _model_card(model, jobs)
     for job in jobs:
-        files = {name: data for name, data in files.items() if not _is_of(name, job.document["task"])}
+        files = {name: data for name, data in files.items() if not is_of_task(name, job.document["task"])}
         files |= dict(_job_files(request.run, job))
     return target, files
 
@@ -203,10 +204,6 @@ def _kept_files(target: Path, jobs: Sequence[StoredJob]) -> dict[str, bytes]:
         for path in sorted(target.rglob("*"))
         if path.is_file() and path.name != MANIFEST
     }
-
-
-def _is_of(name: str, task: str) -> bool:
-    return PurePosixPath(name.partition("/")[2]).as_posix().startswith((f"{task}.", f"{task}/"))
 
 
 def _job_files(run: Path, job: StoredJob) -> Iterator[tuple[str, bytes]]:

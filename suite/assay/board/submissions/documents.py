@@ -229,6 +229,11 @@ class ChallengesDocument(StrictModel):
     tasks: dict[str, TaskChallenge]
 
 
+def is_of_task(file: str, task: str) -> bool:
+    """Whether a submission's file belongs to the task."""
+    return file.partition("/")[2].startswith((f"{task}.", f"{task}/"))
+
+
 def schemas() -> dict[str, dict[str, Any]]:
     """The JSON Schema of each document of a submission, by file name."""
     return {

@@ -64,25 +64,12 @@ class Hierarchy:
         return self.names[self.classes[label]]
 
 
-def load_hierarchy(path: Path = IMAGENET_HIERARCHY) -> Hierarchy:
-    """Read and check a hierarchy file.
-
-    Raises:
-        UserError: the file is missing or malformed, a class or parent is not a node, a class stands
-            twice, or the graph has a cycle.
-    """
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"hierarchy file {path} cannot be read ({error.strerror}); check the path") from error
-    return parse_hierarchy(content, str(path))
-
-
 def parse_hierarchy(content: bytes, where: str) -> Hierarchy:
     """Check the bytes of a hierarchy file; ``where`` names it in complaints.
 
     Raises:
-        UserError: as :func:`load_hierarchy`.
+        UserError: the file is malformed, a class or parent is not a node, a class stands twice, or the graph has a
+            cycle.
     """
     try:
         document = _HierarchyDocument.model_validate(json.loads(content))
@@ -101,7 +88,7 @@ def parse_hierarchy(content: bytes, where: str) -> Hierarchy:
 
 
 def flat_hierarchy(n_classes: int) -> bytes:
-    """The content of a hierarchy file in which every class is a child of one root: two edges between any two."""
+    """The content of a hierarchy file with every class a child of one root: two edges between any two."""
     classes = [f"class-{label}" for label in range(n_classes)]
     nodes = {name: {"name": name, "parents": ["root"]} for name in classes}
     document = {

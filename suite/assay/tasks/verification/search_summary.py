@@ -24,19 +24,27 @@ _OF_PROPERTY: dict[str, tuple[str, Direction]] = {
     "mean_share_seen": ("Not proved: share of the points looked at with {}", "up"),
 }
 BOUNDS = {RELATIVE_SUP_FOUND, "median_sup_ai_found", "median_min_margin_found", "found_broken"}
-"""What follows the last colon of figures to which the truth is on one side: what was not found is no better."""
+"""Last parts of the keys of figures that bound the truth on one side: what was not found is no better."""
 SHARES = {WITHIN_QUARTER_SEEN, "mean_share_seen"}
 """The same of shares of the points looked at, which bound nothing."""
 
 
-def figures(spec: VerificationSpec) -> Mapping[str, tuple[str, Direction]]:
-    """Title and direction by the key behind the combination's name."""
-    found = dict(_ALONE)
+def of_properties(
+    spec: VerificationSpec, titles: Mapping[str, tuple[str, Direction]]
+) -> dict[str, tuple[str, Direction]]:
+    """Title and direction of each figure of AR at every delta, and of CR, by its key."""
+    found = {}
     for delta in (*spec.deltas, None):
         name = property_name(delta)
         people = "CR (label kept)" if delta is None else name
-        for key, (title, direction) in _OF_PROPERTY.items():
+        for key, (title, direction) in titles.items():
             found[f"{name}:{key}"] = (title.format(people), direction)
+    return found
+
+
+def figures(spec: VerificationSpec) -> Mapping[str, tuple[str, Direction]]:
+    """Title and direction by the key behind the combination's name."""
+    found = {**_ALONE, **of_properties(spec, _OF_PROPERTY)}
     if spec.saliency == "gradient":
         return found
     return {key: (f"{title} ({spec.saliency})", direction) for key, (title, direction) in found.items()}

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from assay.results.document import Direction, Metric
 from assay.results.evidence import Evidence
 from assay.tasks.verification import search_summary
-from assay.tasks.verification.spec import RELATIVE_SUP, WITHIN_QUARTER, VerificationSpec, property_name
+from assay.tasks.verification.spec import RELATIVE_SUP, WITHIN_QUARTER, VerificationSpec
 
 _ALONE: dict[str, tuple[str, Direction]] = {
     WITHIN_QUARTER: ("Attention proved within ¼", "up"),
@@ -65,12 +65,10 @@ def _kind(text: str) -> str:
 
 
 def _figures(spec: VerificationSpec) -> Mapping[str, tuple[str, Direction]]:
-    found = dict(_ALONE)
-    for delta in (*spec.deltas, None):
-        name = property_name(delta)
-        people = "CR (label kept)" if delta is None else name
-        for key, (title, direction) in _OF_PROPERTY.items():
-            found[f"{name}:{key}"] = (title.format(people), direction)
-    largest = spec.deltas[-1]
-    found[f"mean_share_CR_but_not_AR({largest:g})"] = (f"Share with CR and not AR({largest:g})", "down")
-    return {**found, **search_summary.figures(spec)}
+    ar = f"AR({spec.deltas[-1]:g})"
+    return {
+        **_ALONE,
+        **search_summary.of_properties(spec, _OF_PROPERTY),
+        f"mean_share_CR_but_not_{ar}": (f"Share with CR and not {ar}", "down"),
+        **search_summary.figures(spec),
+    }
