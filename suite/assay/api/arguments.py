@@ -1,4 +1,4 @@
-"""Arguments of calls that stand for texts, numbers or choices, as the command line's parser checks its own."""
+"""Checks of a call's arguments (texts, numbers, choices), as the command line's parser checks its options."""
 
 from collections.abc import Mapping, Sequence
 from enum import StrEnum

@@ -91,7 +91,7 @@ class Run:
         return pd.read_csv(StringIO(records_csv(job)), dtype={"unit_id": str})
 
     def result(self, task: str | None = None, model: str | None = None) -> ResultDocument:
-        """The one result of a task and a model, each of which may be left out where there is one.
+        """The result of a task and a model; leave out either where the run has only one.
 
         Raises:
             UserError: there is none, or there are several.
@@ -160,9 +160,9 @@ def compare(a: "Run | str | Path", b: "Run | str | Path") -> "DataFrame":
         b: likewise.
 
     Returns:
-        Columns ``task``, ``metric``, ``difference`` (of a less b), ``low`` and ``high`` (its 95 % interval),
-        ``p_value``, ``test``, ``n`` and ``of`` (what was paired: units, shapes, images), ``only_a`` and ``only_b``;
-        empty but for the names where nothing that both have gives the figure.
+        Columns ``task``, ``metric``, ``difference`` (a minus b), ``low`` and ``high`` (its 95 % interval), ``p_value``,
+        ``test``, ``n`` and ``of`` (what was paired: units, shapes, images), ``only_a`` and ``only_b``. Only the names
+        are filled where the figure follows from nothing that both have.
 
     Raises:
         UserError: they share no task, or are of different specs, data or units.
