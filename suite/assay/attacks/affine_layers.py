@@ -75,7 +75,7 @@ def rows_of(
 def _patches(layer: nn.Conv2d, rows: Tensor, before: Shape, after: Shape) -> tuple[Tensor, Tensor]:
     """A convolution's outputs as functions of its input: each is a kernel, laid where that output looks.
 
-    Of a few outputs that is a hundredth of the work of a transposed convolution, which computes them all.
+    For a few outputs that is a hundredth of the work of a transposed convolution, which computes them all.
 
     Args:
         layer: The convolution.
@@ -89,7 +89,7 @@ def _patches(layer: nn.Conv2d, rows: Tensor, before: Shape, after: Shape) -> tup
     # Which channel and which place of the output an index means.
     channel, y, x = rows // math.prod(after[1:]), rows // after[2] % after[1], rows % after[2]
     pad, gap, stride = cast(tuple[int, int], layer.padding), layer.dilation, layer.stride
-    # On the padded input every kernel fits; the padding is cut off at the end, for no pixel stands there.
+    # On the padded input every kernel fits; the padding is cut off at the end: it holds no pixels.
     wide = layer.weight.new_zeros(len(rows), before[0], before[1] + 2 * pad[0], before[2] + 2 * pad[1])
     _, inputs, height, width = layer.weight.shape
     device = rows.device

@@ -2,8 +2,8 @@
 
 The gradient's largest values are changed, all by as much. How many: two thirds of those in which the best point so far
 differs from the image. Where that number has fallen, the step is long again and begins at the best point; elsewhere it
-gets shorter. A third of the moves is made in a ball of three radii, a third in one of two, and only the last within
-the radius itself; each begins at the best point of the one before, projected.
+gets shorter. The first third of the moves is made in a ball of three radii, the second in one of two, and only the last
+within the radius itself. Each third begins at the best point of the one before, projected.
 """
 
 from __future__ import annotations

@@ -22,8 +22,8 @@ from assay.attacks.settings import AttackSettings
 class Attempts:
     """Attempts at P positions on N images: row ``p * N + n`` is the attempt at position ``p`` on image ``n``.
 
-    The positions are those of a first group, then of a second: all starts at one radius, then all at the next. A group
-    ends for an image with its first success.
+    The positions of the first group come first, then those of the second: all starts at one radius, then all at the
+    next. A group ends for an image with its first success.
 
     Attributes:
         images: N images, whose own seeds, targets and balls are not used.
@@ -33,7 +33,7 @@ class Attempts:
         step_size: (P, N) float64.
         groups: how many; each has as many positions.
         first: (P,) bool on the CPU, whether a position is an image's first start.
-        until_first: an image that has fallen in one group is not attempted in the groups that follow.
+        until_first: an image that has fallen in one group is not attempted in later groups.
     """
 
     images: AttackedImages
@@ -153,7 +153,7 @@ class AttemptOutcomes:
         return [self._result(group) for group in range(self.attempts.groups)]
 
     def known(self, group: int) -> Tensor:
-        """(N,) bool: the images that a group's result says something of, for they had not fallen in an earlier one."""
+        """(N,) bool: the images that a group's result covers: they had not fallen in an earlier group."""
         if not self.attempts.until_first:
             return torch.ones(len(self.attempts.images), dtype=torch.bool)
         return (self._fell_at[:group] == self.attempts.positions).all(0)
@@ -189,10 +189,10 @@ class AttemptOutcomes:
 class Queue:
     """The rows that wait for the pool.
 
-    Rows of a later position wait until the pool is empty: were an image that stood to take its next start at once,
-    images would be at different steps, and those that end would be judged in passes of a few: more passes in all, by a
-    tenth. But a pass of a device costs much the same whether it is full or not. There, with ``fill``, rows enter as
-    soon as there is room: those of images in no other row first, then those that an earlier row may yet make idle.
+    Rows of a later position wait until the pool is empty. If an image that stood took its next start at once, images
+    would be at different steps. Those that end would be judged a few per pass: a tenth more passes in all. But a pass
+    of a device costs much the same whether it is full or not. There, with ``fill``, rows enter as soon as there is
+    room: those of images in no other row first, then those that an earlier row may yet make idle.
     """
 
     def __init__(self, attempts: Attempts, outcomes: AttemptOutcomes, *, fill: bool) -> None:
@@ -225,6 +225,7 @@ class Queue:
             return self._waiting[:0]
         rows = self._waiting[~self._outcomes.idle(self._waiting)]
         count = len(self._attempts.images)
+        # A row's image is its number modulo the images. Images without a live row come first: theirs are needed anyway.
         order = torch.isin(rows % count, live % count).to(torch.uint8).argsort(stable=True)
         taken, left = rows[order[:room]], rows[order[room:]]
         self._waiting = left.sort().values

@@ -1,7 +1,7 @@
 """What no perturbation can do: sound lower bounds of the margin for small ReLU networks.
 
-Linear relaxation, propagated backwards (Wong and Kolter 2018; CROWN: Zhang et al. 2018), in plain PyTorch. Bounds
-hold up to the rounding of the arithmetic they are computed in, for which who uses them leaves a margin.
+Linear relaxation, propagated backwards (Wong and Kolter 2018; CROWN: Zhang et al. 2018), in plain PyTorch. Bounds hold
+up to rounding in the arithmetic that computes them; callers leave a margin for it.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ def margin_lower_bounds(
     bounds = pre_activation_bounds(graph, region)
     slopes = margin_rows(graph, images, labels)
     best = torch.full(slopes.shape[:2], -torch.inf, dtype=images.dtype, device=images.device)
-    # Below a ReLU of open sign several lines are sound. Neither choice is the better one everywhere, and the larger of
-    # two lower bounds is a lower bound too.
+    # Below a ReLU of open sign several lines are sound. Neither choice is better everywhere, and the larger of two
+    # lower bounds is a lower bound too.
     for parallel in (True, False):
         relaxations = [None if b is None else relax(*b, parallel=parallel) for b in bounds]
         best = torch.maximum(best, _below(slopes, graph, relaxations, region))
@@ -109,6 +109,7 @@ def pre_activation_bounds(graph: ReluGraph, region: Region) -> list[tuple[Tensor
     for layer, read in zip(graph.layers, graph.inputs, strict=True):
         relu = isinstance(layer, nn.ReLU)
         if relu:
+            # Tightened in place, since other layers that read this value gain from it too.
             _tighten_(lows[read[0]], highs[read[0]], read[0], graph, relaxations, region)
             bounds.append((lows[read[0]], highs[read[0]]))
             relaxations.append(relax(lows[read[0]], highs[read[0]], parallel=True))
@@ -127,8 +128,8 @@ def _tighten_(
     """Tighten, in place, the bounds of a value of the graph, for each image where its sign is open there.
 
     A value whose sign is known already passes its ReLU exactly, so its own lines would gain nothing. The intervals of
-    later layers would gain a little: so it is left alone even where another image of the batch asks for it, and what
-    is found for an image does not depend on the batch.
+    later layers would gain a little. It is still left alone where another image of the batch asks for it, so that an
+    image's bounds do not depend on the batch.
     """
     if value == 0 or _interval_is_exact(graph.layers[:value], region):
         return
@@ -204,7 +205,7 @@ def to_pixels(
     some = next(iter(open_values.values()))
     constant = some.new_zeros(some.shape[:2])
     for value in range(max(open_values), 0, -1):
-        # Whatever reads a value stands behind it, so all that is asked of it is known by now.
+        # Layers that read a value come after it, so by now all that is asked of it is known.
         slopes, layer = open_values.pop(value, None), value - 1
         if slopes is None:
             continue

@@ -1,9 +1,9 @@
-"""Branch and bound: a ball in parts, in each of which some ReLUs have one sign, until every part is proved.
+"""Branch and bound: cuts a ball into parts, each with the signs of some ReLUs fixed, until every part is proved.
 
 Where the sign of a ReLU is open, lines around it lose something. In the part where it is positive it is z, in the other
-it is 0, and nothing is lost. The lines that are left are moved to where the bound is highest, and what the signs say of
-the inputs counts by multipliers (alpha-CROWN: Xu et al. 2021; beta-CROWN: Wang et al. 2021). Any lines between 0 and z
-and any multipliers >= 0 give a sound bound, so that it does not matter how far the search for the best ones has come.
+it is 0, and nothing is lost. The other lines are moved to where the bound is highest (alpha-CROWN: Xu et al. 2021).
+Multipliers bring in what the fixed signs say of the inputs (beta-CROWN: Wang et al. 2021). Any lines between 0 and z
+and any multipliers >= 0 give a sound bound, however far the search for the best ones has come.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class _Parts:
         rows: (P, K), z_label - z_class as a function of the logits.
         low: (P, R), what each ReLU reads, from below.
         high: (P, R), from above.
-        sign: (P, R), 1 or -1 for ReLUs of which the part has one sign, else 0.
+        sign: (P, R), 1 or -1 where the part fixes the ReLU's sign, else 0.
         line: (P, R), the slopes of the lines from below, in [0, 1]; they count where signs are open.
         pull: (P, R), the multipliers of the signs, >= 0.
         margin: (P,), the best lower bound so far.
@@ -232,7 +232,7 @@ def _lost(slopes: Tensor, lines: Relaxation) -> Tensor:
 
 
 def _halved(parts: _Parts) -> _Parts:
-    """Each part as two, in which the ReLU that loses most of those whose sign is open has one sign."""
+    """Split each part in two by the sign of one ReLU: of those still open, the one that loses most."""
     which = parts.loss.masked_fill(~parts.open_sign, -1).argmax(1, keepdim=True)
     positive = replace(parts, low=parts.low.scatter(1, which, 0.0), sign=parts.sign.scatter(1, which, 1.0))
     negative = replace(parts, high=parts.high.scatter(1, which, 0.0), sign=parts.sign.scatter(1, which, -1.0))

@@ -28,8 +28,8 @@ def linear_worst_margin(
     """The smallest margin of the label over any other class within the ball, of logits = W x + b.
 
     margin - eps * ||w_y - w_j||_* for the smallest over j, with the dual norm (L1 for L-infinity, L2 for
-    L2). For L-infinity and L1 the ball is met with the box [0, 1] exactly; for L2 the box is left out, so that
-    the value is a lower bound, tight where the ball lies inside the box.
+    L2). For L-infinity and L1 the ball is intersected with the box [0, 1] exactly. For L2 the box is left out: the
+    value is then a lower bound, tight where the ball lies inside the box.
 
     Args:
         weight: (K, D).

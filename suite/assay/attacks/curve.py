@@ -21,13 +21,12 @@ def bisect(
 ) -> tuple[Tensor, AttackResult]:
     """Each image's smallest radius by binary search: ceil(log2(radii + 1)) attacks at most, at its own radii.
 
-    It takes for granted that an image which stands at one radius stands at all smaller ones, as it would against
-    an exact attack.
+    It assumes that an image that stands at one radius stands at all smaller ones, as it would against an exact attack.
 
     Returns:
-        (N,) int64, the index of the smallest radius at which the attack succeeded, the number of radii where it never
-        did; and the result at that radius, the clean image where it never did, with the steps of all attacks that the
-        image met and `zero_gradient` in any of them.
+        (N,) int64, the index of the smallest radius at which the attack succeeded, or the number of radii where it
+        never did; and the result at that radius, or the clean image. Its steps are those of all attacks on the image,
+        and `zero_gradient` is set if any of them met one.
 
     Raises:
         UserError: Radii or a rule of success that the method cannot honour, or radii that do not ascend.

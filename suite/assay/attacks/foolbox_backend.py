@@ -1,7 +1,7 @@
 """A second opinion: the same settings run by foolbox, and any other foolbox attack by its name.
 
-Foolbox (Rauber et al. 2020) takes every step of every start and judges last iterates, so its outcome is
-compared with `early_stop=False`; an attack with early stop breaks at least as many images.
+Foolbox (Rauber et al. 2020) takes every step of every start and judges last iterates, so compare its outcome with
+`early_stop=False`. An attack with early stop breaks at least as many images.
 """
 
 from __future__ import annotations
@@ -56,8 +56,8 @@ def check_foolbox(attack: AttackSettings, norm: Norm, top_k: int) -> None:
     """Refuse what foolbox cannot run.
 
     Raises:
-        UserError: the method, loss or rule of success that it has no equal of; for an attack by its class name, one
-            that foolbox has not, that works in another norm, or options that are not its own.
+        UserError: foolbox has no such method, loss or rule of success. An attack by its class name: foolbox has no such
+            class, or its norm or options differ.
     """
     if isinstance(attack, FoolboxAttack):
         _check_named(attack, norm)

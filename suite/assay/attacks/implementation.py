@@ -45,8 +45,8 @@ class Implementation:
         advance: One step.
         restart: The starts after the first, where they differ.
         look: How the model is asked.
-        step_back: Called before a step where iterates are misclassified that have not fallen; all are then looked at
-            once more. For methods that leave the ball.
+        step_back: Called before a step if some iterates are misclassified but have not fallen; all are then looked at
+            again. For methods that leave the ball.
         slope_per_class: Whether a look takes one backward pass per class, not one.
         end: Called with the last iterates, which are then judged once more.
     """

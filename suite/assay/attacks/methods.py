@@ -279,7 +279,7 @@ METHODS: dict[str, type[AttackSettings]] = {
 
 
 def _member(given: Any) -> str:
-    """Which model of the union a block is of: its method's name, or ``foolbox`` for what only foolbox has."""
+    """Which model of the union a block belongs to: its method's name, or ``foolbox`` for what only foolbox has."""
     method = given["method"] if isinstance(given, dict) else given.method
     return method if method in METHODS else "foolbox"
 

@@ -39,7 +39,7 @@ def nearest(attack: AttackSettings, images: AttackedImages, eps: Fraction | floa
     if not attack.leaves_ball:
         able = " or ".join(name for name, method in METHODS.items() if method.leaves_ball)
         raise UserError(f"{attack.method}: looks for no nearest image, choose {able}")
-    # Every step is taken: a misclassified iterate in the ball is no end, for a nearer one may follow.
+    # Every step is taken: after a misclassified iterate in the ball a nearer one may follow.
     images = replace(checked(attack, images, eps), early_stop=False)
     found: AttackResult | None = None
     for again in run_each_start(attack, list(starts(attack, images))):

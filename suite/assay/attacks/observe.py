@@ -84,8 +84,8 @@ def observe(
 ) -> LiveImages:
     """The same images with logits and loss of their iterates, and the gradient where asked for and needed.
 
-    Parameters get no gradients. A model whose output does not depend on its input has gradient zero. The loss is that
-    of the attack unless `loss_of` is given. `needed` decides by the logits, (n, K), whether the gradient is worth its
+    Parameters get no gradients. A model whose output does not depend on its input has gradient zero. The loss is the
+    attack's own unless `loss_of` is given. `needed` decides by the logits, (n, K), whether the gradient is worth its
     pass. Where several draws are asked for, everything is the mean over that many passes, with the gradient always.
 
     Raises:

@@ -31,7 +31,7 @@ def run_pool(attack: AttackSettings, starts: Sequence[AttackedImages]) -> Attack
 
 
 def run_each_start(attack: AttackSettings, starts: Sequence[AttackedImages]) -> list[AttackResult]:
-    """Attack every image from each start, whatever comes of the others: one result per start."""
+    """Attack every image from each start, whether or not other starts succeed: one result per start."""
     attempts = Attempts.of([[start] for start in starts], _first_of(len(starts)))
     return run_attempts(attack, attempts).results()
 
@@ -183,7 +183,7 @@ def _look(
     *,
     back: bool,
 ) -> LiveImages:
-    """Look at all iterates; images that have fallen leave, and so do those that are `done`, (n,) bool.
+    """Look at all iterates; images that have fallen or are `done`, (n,) bool, leave.
 
     Where all leave at once, as in small batches they often do, the backward pass is saved. So it is where some are to
     step `back` first, for then all are looked at again.

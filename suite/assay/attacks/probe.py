@@ -30,7 +30,7 @@ def retry_blind(
 ) -> AttackResult:
     """Attack again, on the logit margin, the images that stood where the loss had no gradient.
 
-    The cross-entropy of logits scaled by 1e5 has gradient zero in float32, and their margin has not.
+    The cross-entropy of logits scaled by 1e5 has gradient zero in float32; their margin does not.
 
     Args:
         attack: The attack of `first`.

@@ -41,8 +41,8 @@ class ReluGraph:
     """A network that can be bounded; its values are the image, then what each layer gives.
 
     Attributes:
-        layers: Linear, Conv2d, BatchNorm in eval mode, ReLU, Flatten, Unflatten and :class:`Add`, in an order in which
-            each reads values of before; from pixels in [0, 1] to logits.
+        layers: Linear, Conv2d, BatchNorm in eval mode, ReLU, Flatten, Unflatten and :class:`Add`, ordered so that each
+            reads earlier values; from pixels in [0, 1] to logits.
         inputs: which values each layer reads: 0 is the image, k + 1 what layer k gives.
         shapes: the shape of each value, without the batch.
     """
@@ -67,7 +67,7 @@ def chain_of(model: Model, images: Tensor) -> ReluGraph:
 
     Args:
         model: Pixels in [0, 1] to logits, in eval mode.
-        images: (N, C, H, W), on which the chain must answer as the model does; one is enough.
+        images: (N, C, H, W); the chain must answer them as the model does. One is enough.
 
     Raises:
         UserError: The model is no chain, has a layer that cannot be bounded (named), or answers otherwise.

@@ -1,4 +1,4 @@
-"""Lines around a ReLU whose sign is open, between which it lies."""
+"""Lines below and above a ReLU whose sign is open."""
 
 from __future__ import annotations
 

@@ -69,7 +69,7 @@ def run_starts(attack: AttackSettings, images: AttackedImages) -> AttackResult:
 
 @dataclass(frozen=True)
 class RadiusResult:
-    """The outcome at one radius, and of which images it says something, (N,) bool on the CPU."""
+    """The outcome at one radius, and which images it covers, (N,) bool on the CPU."""
 
     result: AttackResult
     known: Tensor
@@ -82,13 +82,13 @@ def run_at_radii(
     *,
     until_first: bool,
 ) -> list[RadiusResult]:
-    """`run_attack` at several radii in one pool, for a device whose passes that fills; one outcome per radius.
+    """`run_attack` at several radii in one pool, which fills a device's passes; one outcome per radius.
 
     Args:
         attack: How.
         images: The same images for every radius, each time with seeds of their own.
         radii: In the order in which they are tried.
-        until_first: What has fallen at one radius is not attacked at those that follow; nothing is known of it there.
+        until_first: What has fallen at one radius is not attacked at later ones; nothing is known of it there.
 
     Raises:
         UserError: As `run_attack`.

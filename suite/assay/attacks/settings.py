@@ -33,9 +33,9 @@ class AttackSettings(StrictModel):
         restarts: number of starts; a start after the first is only made for images that stand.
         momentum: what the sum of earlier gradients is multiplied by at each step.
         momentum_norm: the norm that each gradient is divided by before it is added.
-        loss: what it climbs. ``cross_entropy`` is the papers', and its gradient turns with the logits' scale, which
-            changes no decision; ``margin`` and ``dlr`` point the same way at every scale, so a figure that ranks
-            should rest on them.
+        loss: what it climbs. ``cross_entropy`` is the papers'. The direction of its gradient depends on the logits'
+            scale, which changes no decision; that of ``margin`` and ``dlr`` does not, so a figure that ranks should
+            rest on them.
         targeted: which class it aims at, if any.
         backend: whose code runs it.
         options: the constructor's arguments of an attack that only foolbox has.

@@ -81,7 +81,7 @@ class _WindowedFunctions:
         return replace(self, slopes=self.slopes * self.seen(lines.slope_high)), torch.stack((low, high))
 
     def plus(self, other: _WindowedFunctions) -> _WindowedFunctions:
-        """The sum with functions of the same value, whose windows lie elsewhere by the same way in every row."""
+        """The sum with functions of the same value whose windows are shifted by the same offset in every row."""
         top, left = torch.minimum(self.top, other.top), torch.minimum(self.left, other.left)
         places = [each._within(top, left) for each in (self, other)]
         height, width = (max(place[k] + place[k + 2] for place in places) for k in (0, 1))
@@ -130,6 +130,7 @@ def extent_in_windows(
 def is_seen_in_windows(value: int, graph: ReluGraph) -> bool:
     """Whether each entry of a value depends on windows that are small on every value before it."""
     sides = {value: (1, 1)}
+    # Layers are in order, so going backwards all readers of a value come before it.
     for number in range(value, 0, -1):
         side = sides.pop(number, None)
         if side is None:
@@ -148,7 +149,7 @@ def is_seen_in_windows(value: int, graph: ReluGraph) -> bool:
 
 
 def _wider(layer: nn.Conv2d, side: Sequence[int]) -> tuple[int, int]:
-    """The size of the windows of what a convolution reads, from those of what it gives."""
+    """The size of a convolution's input windows, from that of its output windows."""
     stride, gaps, kernel = (
         cast(tuple[int, int], it) for it in (layer.stride, layer.dilation, layer.kernel_size)
     )
