@@ -1,4 +1,4 @@
-"""What is said beside a run's figures: what they mean, why some are missing, and where they stand on the board."""
+"""Words beside a run's figures: what they mean, why some are missing, and where they stand on the board."""
 
 import csv
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ TABLE = "leaderboard.csv"
 
 
 def background_of(results: Sequence[ResultDocument], board: Path | None = None) -> Background:
-    """What a reader of these results is told; ``board`` is the leaderboard's folder, where there is one."""
+    """What to tell a reader of these results; ``board`` is the leaderboard's folder, if there is one."""
     demonstrations = {
         result.task: result.spec["demonstration"] for result in results if result.spec.get("demonstration")
     }
@@ -50,8 +50,8 @@ def _meanings(results: Sequence[ResultDocument]) -> list[tuple[str, str]]:
 def standings(results: Sequence[ResultDocument], board: Path) -> dict[tuple[str, str], str]:
     """By model and task: behind how many of the board's models the figure stands, as far as intervals tell.
 
-    Only whole results of an admitted task as it is now are held against the board, and there only against what the
-    maintainers have computed; the same model's own row is left out.
+    Only whole results of today's admitted tasks are compared with the board, and only with rows that the maintainers
+    have computed. The same model's own row is left out.
     """
     if not all((board / name).is_file() for name in (TABLE, REGISTER)):
         return {}

@@ -125,8 +125,8 @@ class Side:
 def compare(a: Side, b: Side) -> Mapping[str, Paired | None]:
     """The paired test of each headline metric, over what both have; None for a metric that nothing of that gives.
 
-    A mean over units is tested unit by unit, a figure of shapes shape by shape, a median by a bootstrap of the units;
-    what is none of these the family compares itself.
+    A mean over units is tested unit by unit, a figure of shapes shape by shape, and a median by a bootstrap of the
+    units. Any other figure is compared by its family.
 
     Raises:
         UserError: the two are not of the same task, or have no unit in common.
@@ -189,7 +189,7 @@ def _by_units(
 def _by_items(
     a: Side, records: tuple[list[Record], list[Record]], names: Sequence[str]
 ) -> dict[str, Paired | None]:
-    """Figures that average or count something else than units, over those of them that both have."""
+    """Figures that average or count other things than units, over the things that both have."""
     behind = [a.task.averaged(a.spec, each) for each in records]
     whole = {metric.name: metric.value for metric in a.task.summarise(a.spec, records[0]).metrics}
     found: dict[str, Paired | None] = dict.fromkeys(names)
@@ -211,7 +211,7 @@ def sides(source: str) -> dict[str, Side]:
     """What ``source`` holds, by task: a submission's folder, a run's folder of one model, or ``RUN@MODEL``.
 
     Raises:
-        UserError: it is none of these.
+        UserError: it is no such place, or names several models.
     """
     if (Path(source) / MANIFEST).is_file():
         return _sides_of_submission(Path(source))

@@ -9,7 +9,7 @@ def family_title(name: str) -> str:
 
 
 def in_a_sentence(title: str) -> str:
-    """A figure's title within a sentence: small, but for an abbreviation, and with what follows a comma in brackets.
+    """A figure's title within a sentence: in lower case except abbreviations, the part after a comma in brackets.
 
     Words before a colon, which say how the figure is known, are left out.
     """

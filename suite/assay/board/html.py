@@ -54,7 +54,7 @@ def scripts_of(html: str, count: int) -> list[str]:
 
 
 def breakable(name: str) -> Markup:
-    """A long name whose lines may end after ``:``, ``_``, ``@`` and ``+``; it has no space of its own."""
+    """A long name without spaces; its lines may break after ``:``, ``_``, ``@`` and ``+``."""
     return Markup("<wbr>").join(re.split(r"(?<=[:_@+])", name))
 
 

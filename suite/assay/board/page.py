@@ -120,6 +120,7 @@ def _family(
         for task in dict.fromkeys(result.task for result in results)
     }
     shared = {task: {row.name for row in rows} for task, rows in beside.items()}
+    # `pop` takes the picture out of its list, so that the sections below do not show it again.
     first = next(((model, own.pop(0)) for (model, _), own in shown.items() if own), None)
     told = [result for result in results if result.task not in background.demonstrations]
     failed = dict.fromkeys(guard.name for result in told for guard in result.failed_guards)
@@ -174,7 +175,7 @@ def _table(results: Sequence[ResultDocument]) -> str:
     frame = pd.DataFrame(result_rows(results), columns=list(_SHOWN))
     for column in ("value", "ci_low", "ci_high"):
         # As text: for numbers the library evaluates a formatter in the page, which the page's policy refuses. Text that
-        # is a number is sorted as one all the same.
+        # is a number is still sorted as a number.
         numbers = pd.to_numeric(frame[column]).round(4)
         frame[column] = ["" if pd.isna(number) else f"{number:g}" for number in numbers]
     html: str = to_html_datatable(

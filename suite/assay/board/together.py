@@ -19,7 +19,7 @@ Curves = Mapping[str, Sequence[CurvePoint]]
 
 
 class Beside(NamedTuple):
-    """Pictures of one thing, each with its model's name; ``name`` and ``title`` are the first one's."""
+    """Pictures of one thing, each with its model's name; ``name`` and ``title`` come from the first."""
 
     name: str
     title: str

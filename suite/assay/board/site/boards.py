@@ -68,7 +68,7 @@ class BoardRow:
 
 
 def _described(metric: Mapping[str, Any], of: str) -> dict[str, Any]:
-    """What a metric of a family is; a document of before has neither title nor direction."""
+    """What a metric of a family is; older documents have no title and no direction."""
     direction, evidence = metric.get("direction", "none"), family(of).evidence(metric["name"])
     people = {
         "title": metric.get("title") or metric["name"], "direction": direction,
@@ -79,7 +79,7 @@ def _described(metric: Mapping[str, Any], of: str) -> dict[str, Any]:
 
 @dataclass
 class TaskBoard:
-    """Gathers one task's figures, model by model; ``rank_by`` is the key of the one that ranks."""
+    """Gathers one task's figures, model by model; ``rank_by`` is the key of the figure that ranks."""
 
     id: str
     title: str
@@ -97,7 +97,7 @@ class TaskBoard:
         return self.id.rpartition("/")[2]
 
     def add(self, model: str, row: BoardRow) -> None:
-        """Take a model's figures; those of a version with other figures are put in their columns by name."""
+        """Take a model's figures; figures of another version find their columns by name."""
         self.tiers[model] = row.tier
         self.curves[model] = row.curve
         if isinstance(row.cells, str):
@@ -109,7 +109,7 @@ class TaskBoard:
         self.rows[model] = [own.get(metric["name"], _NOT_THERE) for metric in self.metrics]
 
     def cells(self, name: str) -> dict[str, Cell]:
-        """A metric of each model to which the task applies, by its key; a cell without a value where it has none."""
+        """A metric, by its key, of each model that the task applies to; an empty cell where a model has no value."""
         at = self._index(name)
         return {
             model: cells[at] if at is not None and at < len(cells) else _NOT_THERE
@@ -160,7 +160,7 @@ class TaskBoard:
     def ranked(self) -> Columns:
         """The ranking metric of each model with its places.
 
-        A model that is only submitted has none, nor has one that stands alone.
+        A model that is only submitted has none; neither has a single model.
         """
         return self._ranked
 

@@ -27,7 +27,7 @@ Studied = Mapping[str, Mapping[str, Any]]
 
 
 class _Found(NamedTuple):
-    """A pair of measures of two families, and the track whose networks it is of."""
+    """A pair of measures of two families, on the networks of one track."""
 
     pair: MeasurePair
     link: Link
@@ -40,7 +40,7 @@ class _Found(NamedTuple):
 def front_sentences(
     shown: Sequence[ShownTrack], models: Sequence[Mapping[str, Any]], studied: Studied
 ) -> list[Sentence]:
-    """What goes together, what is not shown to go with resisting attacks, and what trainings move besides.
+    """What goes together, what is not shown to go with resisting attacks, and what else trainings move.
 
     Args:
         shown: the tracks as the overview shows them.
@@ -87,7 +87,7 @@ def _going_together(found: Sequence[_Found]) -> Iterator[str | Link]:
 
 
 def _not_with_attacks(found: Sequence[_Found]) -> Iterator[str | Link]:
-    """Which families are not shown to go with the figures under attack, and on which tracks."""
+    """The families not shown to agree with the figures under attack, with the tracks."""
     asked: dict[str, dict[Link, bool]] = {}
     for each in found:
         others = [name for name in each.families if name != CLEAN and not task_family(name).attacked]

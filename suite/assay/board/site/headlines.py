@@ -30,7 +30,7 @@ def _from_records(folder: Path, task: str, headline: str) -> dict[str, Any] | No
     try:
         records = clean_records(parsed_records(files, task))
         metrics = family(loaded.spec.family).summarise(loaded.spec, records).metrics
-    except Exception:  # records of before lack what later figures follow from, each in its own way
+    except Exception:  # older records lack what later figures follow from, each in its own way
         return None
     found = (one for one in metrics if one.name == headline and one.value is not None)
     return next((one.model_dump(mode="json") for one in found), None)

@@ -25,7 +25,7 @@ def history(folder: Path) -> Mapping[str, tuple[Commit, ...]]:
 
     Empty where the folder is in no repository.
     """
-    # Between the fields stand zero bytes, the one thing that neither git's names nor its messages can hold.
+    # Zero bytes separate the fields: neither git's names nor its messages can hold them.
     text = _git(
         folder,
         "log",

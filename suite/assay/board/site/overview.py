@@ -15,7 +15,7 @@ _OTHER = "Tasks that are admitted and belong to no track."
 
 @dataclass(frozen=True)
 class ShownTrack:
-    """A track of which models have figures.
+    """A track that has figures of some models.
 
     Attributes:
         id: of the track; :data:`OTHER` where the tasks belong to none.
@@ -65,7 +65,7 @@ class ShownTrack:
 
 
 def tracks(boards: Sequence[TaskBoard], models: Sequence[Mapping[str, Any]]) -> list[ShownTrack]:
-    """The tracks that have a column, that of the most models first and the other tasks last."""
+    """The tracks that have a column, the one with the most models first and the other tasks last."""
     known, taken, found = {board.id: board for board in boards}, set[str](), []
     for name, track in shipped_tracks().items():
         own = [known[task] for task in track.tasks if task in known]

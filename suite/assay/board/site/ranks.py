@@ -1,4 +1,4 @@
-"""Ranks that say how far they can be trusted: models whose intervals overlap share places."""
+"""Ranks as far as they can be trusted: models with overlapping intervals share places."""
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence

@@ -15,7 +15,7 @@ from assay.board.study.table import CLEAN, Measure, StudiedModel, StudyTable, to
 def studies(
     shown: Sequence[ShownTrack], models: Sequence[Mapping[str, Any]]
 ) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Id of each track of which something can be said, and what its page shows."""
+    """The id of each track with a finding, and what its page shows."""
     for track in shown:
         table = board_table(track, models)
         if track.id == OTHER or len(table.measures) < 2:

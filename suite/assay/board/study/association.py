@@ -24,7 +24,9 @@ LEAST_CLUSTERS = 5
 
 SIGNIFICANT = 0.05
 _ALL_ORDERS = 7  # up to 5,040 orders are all tried; of more clusters, SIGN_PATTERNS orders are drawn
-_MANY = 100  # clusters, from which on the normal approximation serves for p, and fewer draws for the interval
+_MANY = (
+    100  # clusters; from here on p comes from the normal approximation, and the interval needs fewer draws
+)
 
 
 class Association(NamedTuple):
@@ -53,7 +55,7 @@ def associate(a: Sequence[float], b: Sequence[float], seed: int = 0) -> Associat
 
     Args:
         a: a figure per cluster.
-        b: likewise, in the same order.
+        b: one value per model, in the same order.
         seed: of the draws.
     """
     import numpy as np
@@ -84,7 +86,7 @@ def _signs(values: Sequence[float]) -> Floats:
 
 
 def _taus(weights: Floats, signs_a: Floats, signs_b: Floats) -> Floats:
-    """Tau-b of samples in which cluster i stands ``weights[r, i]`` times: (R, n) to (R,); NaN where all are level."""
+    """Tau-b of samples that hold cluster i ``weights[r, i]`` times: (R, n) to (R,); NaN where all are equal."""
     import numpy as np
 
     agreeing, apart_a, apart_b = (

@@ -51,7 +51,7 @@ class StudiedModel:
 
     Attributes:
         name: for people.
-        cluster: names what was trained likewise, or is the same network.
+        cluster: shared by networks that were trained alike, or are the same.
         figures: by measure.
         page: the model's own, from the site's root; empty where there is none.
     """
@@ -130,7 +130,7 @@ def study_table(
 
     Args:
         track: whose tasks are looked for.
-        results: of runs; those of other tasks are not looked at.
+        results: of runs; results of other tasks are ignored.
         alignments: mean alignment by the weights' SHA-256 (:mod:`assay.saliency.alignment`).
 
     Raises:
@@ -142,6 +142,7 @@ def study_table(
     asked = sorted((each for each in results if each.task in tasks), key=lambda each: tasks.index(each.task))
     reasons = [_unfit(result) for result in asked]
     fit = [result for result, why in zip(asked, reasons, strict=True) if why is None]
+    # Only answers to one question compare: the question that most models of the task were asked.
     usual = {task: _usual_question([each for each in fit if each.task == task]) for task in tasks}
     for result, why in zip(asked, reasons, strict=True):
         if why is None and _question(result) != usual[result.task]:

@@ -1,7 +1,7 @@
 """Does a training move a measure that it was not made for? Networks of one recipe beside those trained as usual.
 
-Recipes that differ in the method alone share their base title and their training images; the one called
-:data:`REGULAR` is what the others are held against. Pure; no torch.
+Recipes that differ in the method alone share their base title and their training images; the others are compared with
+the one called :data:`REGULAR`. Pure; no torch.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class NetworkFigure:
 
 @dataclass(frozen=True)
 class Move:
-    """By how much a training's networks differ from the regular ones on a measure, with the 95 % interval.
+    """How much a training's networks differ from the regular ones on a measure, with the 95 % interval.
 
     ``p_corrected`` is Holm's, over all moves that were looked at together.
     """
@@ -113,7 +113,7 @@ def _difference(usual: Sequence[NetworkFigure], own: Sequence[NetworkFigure]) ->
 
 
 def _variances(figures: Sequence[NetworkFigure]) -> Iterable[tuple[float, int]]:
-    """Of a mean: the seeds' part and the units' part, each with its degrees of freedom."""
+    """The parts of a mean's variance from seeds and from units, each with its degrees of freedom."""
     yield variance(figure.value for figure in figures) / len(figures), len(figures) - 1
     known = [figure for figure in figures if figure.low is not None and figure.high is not None]
     if known:

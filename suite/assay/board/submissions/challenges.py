@@ -57,7 +57,7 @@ def challenge(
         board: what it is checked against.
         roots: where data sets are.
         sent: the images.
-        before: the document of earlier challenges, which need not be there.
+        before: the document of earlier challenges; it may be missing.
 
     Raises:
         UserError: the submission does not pass the checks; an image is refused (named); or no result has its units.
@@ -131,7 +131,7 @@ def _lowered(
 
 
 def _sha256(place: Path) -> str:
-    """Of the file; of a folder, of its PNGs' names and hashes."""
+    """The file's hash; a folder's is of its PNGs' names and hashes."""
     if place.is_file():
         return hashlib.sha256(place.read_bytes()).hexdigest()
     lines = (

@@ -1,4 +1,4 @@
-"""Every check of a submission, in an order in which later checks may trust earlier ones."""
+"""Every check of a submission, in such an order that later checks may trust earlier ones."""
 
 import gc
 import math
@@ -162,7 +162,7 @@ def _records_of(task: str) -> str:
 
 
 def parsed_records(files: SubmissionFiles, task: str, units: int | None = None) -> list[Record]:
-    """The records of a task with ``units`` units, whatever their values.
+    """The records of a task with ``units`` units; their values are not checked here.
 
     Raises:
         UnreadableError: there are none, or more than units, or they or their files cannot be read.

@@ -1,7 +1,7 @@
 """Re-scoring: the network's answers on the pictures that a submission's authors sent, and a spot check by an attack.
 
-Of the run that was sent only the pictures are used; what is claimed about them comes from the checked submission. Each
-step runs in a process of its own: this one loads no network, the first one knows of no attack.
+Only the pictures of the sent run are used; the claims about them come from the checked submission. Each step runs in a
+process of its own: this one loads no network, the first one knows of no attack.
 """
 
 import hashlib

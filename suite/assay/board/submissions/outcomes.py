@@ -1,8 +1,7 @@
 """The value of a metric for each unit alone, which a paired test needs; for any family.
 
-``summarise`` of one record gives the metric of that unit. Where the metric is a mean over units these numbers
-have the metric as their mean, over its N; where it is not (a ranking, a count of other things, a merged block) they do
-not, and no test is made of them.
+``summarise`` of one record gives the metric of that unit. Where the metric is a mean over units, it is the mean of
+these numbers over its N. Where it is not (a ranking, a count of other things, a merged block), no test is made of them.
 """
 
 import math
@@ -21,7 +20,7 @@ _TOLERANCE = 1e-9
 
 
 class OutcomeColumn(NamedTuple):
-    """A metric of each unit alone, and what of these the metric is.
+    """A metric of each unit alone, and how these make the metric.
 
     Attributes:
         scores: None where the metric does not count the unit; () where no unit has any.

@@ -1,8 +1,8 @@
 """The pictures of a submission's results: drawn from the checked records, and compared where a submission brings some.
 
-A submission of today brings none: the site draws them. Older ones do. A harmless file is not enough for a picture to be
-shown, for a chart or a map can lie. Pictures that need more than the records (renders, adversarial images) are on the
-page of the run alone.
+A submission of today brings none: the site draws them. Older ones do. A harmless file is not enough to be shown: a
+chart or a map can lie. Pictures that need more than the records (renders, adversarial images) are on the page of the
+run alone.
 """
 
 import io
@@ -21,7 +21,7 @@ from assay.tasks.base import Figure, Record
 from assay.tasks.families import family
 
 _MEND = "run `assay submit` again, with the packages that constraints.txt names"
-_LEVELS = 2  # levels of 255 by which a pixel may differ: the rounding of another processor, which no eye sees
+_LEVELS = 2  # levels of 255 that a pixel may differ by: another processor's rounding, invisible to the eye
 
 
 def picture_problems(

@@ -107,7 +107,7 @@ def _holds_infinity(data: bytes) -> bool:
 
 
 def check_keys(data: bytes, document: Any) -> None:
-    """Refuse JSON in which an object has a key twice: two readers would read two documents.
+    """Refuse JSON with a key twice in one object: two readers would read two documents.
 
     Args:
         data: as it was written.

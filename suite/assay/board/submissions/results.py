@@ -44,7 +44,7 @@ class CheckedResult:
 
 
 def switches_of(spec: Mapping[str, Any], task: str) -> tuple[str, ...]:
-    """What was turned on by an option of ``assay run``, for a result whose document holds ``spec``."""
+    """What an option of ``assay run`` turned on, for a result whose document holds ``spec``."""
     loaded = load_spec(task).spec
     shipped = loaded.model_dump(mode="json", by_alias=True)
     return tuple(
@@ -179,7 +179,7 @@ def value_problems(checked: CheckedResult, file: str, records: Sequence[Record])
 
 
 def figure_problems(checked: CheckedResult, records: Sequence[Record]) -> Iterator[Problem]:
-    """The figures and guards that follow from the records are the ones that the document states."""
+    """The figures and guards that follow from the records equal those that the document states."""
     summary = summarise(checked, records)
     if isinstance(summary, Problem):
         yield summary

@@ -80,7 +80,7 @@ class ScoredFiles:
 
 
 def check_arrays(name: str, data: bytes) -> None:
-    """An npz archive of plain numbers, none of them infinite or NaN, each array as large as its header says.
+    """An npz archive of finite plain numbers, each array as large as its header says.
 
     The sizes are compared before anything is unpacked or allocated, and no pickle is ever opened.
 

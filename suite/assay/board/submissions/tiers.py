@@ -45,7 +45,7 @@ def rescore(
     Beyond ``check-submission``: each record's label is the data set's own, and each unit's outcome, not a sample of
     them, is computed again.
 
-    With ``images``, the pictures that a run saved are held against the records too, the network is asked about each,
+    With ``images``, the pictures that a run saved are also compared with the records. The network is asked about each,
     and some of the images that are said to stand are attacked.
 
     Raises:
@@ -165,7 +165,7 @@ def rerun(folder: Path, board: Board, request: JobRequest, out: Path) -> TierDoc
 
 
 def model_of(folder: Path, allowed: str | None = None) -> str:
-    """The name by which the suite loads a submission's model.
+    """The name that the suite loads a submission's model by.
 
     A stranger chose that name. One that is not of the built-in zoo is not followed; ``allowed``, which the maintainer
     typed, is taken instead. The job's key tells whether that is the submission's network.
@@ -242,7 +242,7 @@ def _stated_better(
 ) -> Iterator[str]:
     """Whether the ranking figure's units were stated better than they are here, and hardly any worse.
 
-    An interval is wide where units are few, and whoever forges could raise a figure to its end. Another machine moves
+    An interval is wide where units are few, so a forger could raise a figure to its upper end. Another machine moves
     units both ways; who forges moves them one way.
     """
     ranks = next((one for one in stated.metrics if one.name == job.spec.headline_key), None)
