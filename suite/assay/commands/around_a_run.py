@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def requests_here(asked: RunOptions, device: str, skip: bool) -> "list[JobRequest]":
-    """The requests, without those that need what is not here where these are to be skipped; each is said.
+    """The requests; with ``skip``, those that need what is not here are printed and left out.
 
     Raises:
         UserError: as :meth:`RunOptions.requests`.
@@ -78,7 +78,7 @@ def say_remarks(jobs: "Sequence[Job]") -> None:
 
 
 def nothing_ran(results: "Sequence[ResultDocument]") -> bool:
-    """Whether no task had a meaning for its model; then it is said, and what may be meant."""
+    """Whether no task had a meaning for its model; if so, say so, and what may be meant."""
     from assay.results.document import Status
 
     if not results or any(result.status is not Status.NOT_APPLICABLE for result in results):

@@ -100,7 +100,7 @@ def check_submission(
 )
 def check_pull_request(
     checkout: Annotated[Path, typer.Argument(help="A checkout of what is proposed, with its history.")],
-    base: Annotated[str, typer.Option("--base", help="The commit that it is to be merged into.")],
+    base: Annotated[str, typer.Option("--base", help="The commit that it will be merged into.")],
     author: Annotated[
         str | None,
         typer.Option(
@@ -135,7 +135,7 @@ def _check(folders: list[Path], board: Path) -> None:
 
 
 def _require_there(folder: Path, board: Path) -> None:
-    """Refuse what is no folder, and say which submissions are called alike.
+    """Refuse what is no folder, and say which submissions have similar names.
 
     Raises:
         UserError: there is no such folder.
@@ -202,8 +202,8 @@ def rescore(
 ) -> None:
     """Compute everything that follows from the saved outcomes again, beside the real data; for maintainers.
 
-    With --images, the network is asked about every saved adversarial image, in a process that knows of no attack, and
-    some of the images that are said to stand are attacked: that is what the tier re-scored means.
+    With --images, the network is asked about every saved adversarial image, in a process that knows of no attack. Some
+    of the images that are said to stand are attacked. That is what the tier re-scored means.
 
     With --challenge, images from elsewhere lower the row's figures, if each lies in its ball and fools the network.
     """

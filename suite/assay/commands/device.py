@@ -20,7 +20,7 @@ def bench_device(
     device: Annotated[str, typer.Option("--device", help="auto, cpu, cuda or cuda:1.")] = "auto",
     quiet: Quiet = False,
 ) -> None:
-    """Measure a device: does every family give the CPU's records there, and how many images a second?
+    """Measure a device: does every family give the CPU's records there, and how many images per second?
 
     The exit code is 1 where the records are not equal within the tolerance. Without a GPU it is a small form.
     """
@@ -40,7 +40,7 @@ def bench_device(
         )
     for row in document["speed"]["measured"]:
         rate = row["images_per_second"]
-        what = row["note"] if rate is None else f"{rate:.1f} images a second"
+        what = row["note"] if rate is None else f"{rate:.1f} images per second"
         print(f"{document['speed']['network']}, {row['program']}, {row['arithmetic']}: {what}")
     print(out / "device.html")
     if not document["passed"]:

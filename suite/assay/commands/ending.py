@@ -75,6 +75,6 @@ def _message_and_code(error: Exception) -> tuple[str, int] | None:
 
 
 def _verb_of(error: Exception) -> str:
-    """The verb in whose options the parser found something wrong, as it is typed."""
+    """The verb, as it is typed, whose options the parser refused."""
     context = getattr(error, "ctx", None)
     return f"assay {context.info_name}" if context is not None and context.parent is not None else "assay"

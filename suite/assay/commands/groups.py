@@ -49,7 +49,7 @@ class VerbsInGroups(TyperGroup):
     """A command line whose help shows its verbs in groups, each with its whole sentence."""
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
-        """Write a section a group; a verb of no group would be missing, which a test looks for."""
+        """Write one section per group; a verb of no group would be missing, which a test looks for."""
         for title, modules in GROUPS.items():
             rows = [
                 (name, " ".join((self.commands[name].help or "").split()))

@@ -188,7 +188,7 @@ def with_switches(verb: Callable[..., Made]) -> Callable[..., Made]:
 
 
 def pasted(command: str, folder: Path) -> str:
-    """The command that repeats a job, with the folder where it lies in place of the one that every document says."""
+    """The command that repeats a job, with its real folder in place of the one that every document states."""
     return f"{command.removesuffix(' --out out')} --out {shlex.quote(str(folder))}"
 
 

@@ -47,7 +47,7 @@ def rank(
 
 
 def _comparable(results: "Iterable[ResultDocument]") -> "list[list[ResultDocument]]":
-    """The results of one question on the same number of units, each group in the order in which it was met."""
+    """The results of one question on the same number of units, as one group; groups in the order they were met."""
     groups: dict[tuple[str, str, str, int], list[ResultDocument]] = {}
     for each in results:
         question = (each.task, each.spec_sha256, each.data.sha256, each.coverage.done)

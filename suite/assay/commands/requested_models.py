@@ -31,7 +31,7 @@ def asked_models(given: Iterable[str]) -> list[RequestedModel]:
     """Every model that the options name, each once, in their order.
 
     Each option is a name, a list with commas, a pattern with ``*``, ``?`` or ``[…]`` over files and known names, or
-    ``@FILE`` with one of these a line; a name may be ``NAME=MODEL``, ``MODEL@WEIGHTS`` or ``NAME=MODEL@WEIGHTS``.
+    ``@FILE`` with one of these per line. A name may be ``NAME=MODEL``, ``MODEL@WEIGHTS`` or ``NAME=MODEL@WEIGHTS``.
 
     Raises:
         UserError: a file that cannot be read, a pattern that nothing fits, a name that no file can carry.

@@ -126,7 +126,7 @@ def _commented(
 
     Args:
         head: the first line.
-        document: as it is read.
+        document: the content.
         model: whose docstring has the words.
         more: words on keys that the docstring is silent on.
         filled_in: what the program says itself, so that it is not in the file.

@@ -72,7 +72,7 @@ def exactly(asked: OneImage) -> VerifyAnswer:
 
 
 def _rows(found: "Verification", asked: OneImage) -> list[dict[str, Any]]:
-    """One row a property, with the columns of the family's records."""
+    """One row per property, with the columns of the family's records."""
     norm = found.relative.norm
     common = {
         "unit_id": asked.path.name,
@@ -122,7 +122,7 @@ def _table(found: "Verification", rows: list[dict[str, Any]]) -> str:
 
 
 def searched(asked: OneImage) -> VerifyAnswer:
-    """The search's answer, which proves nothing but what it finds broken.
+    """The search's answer, which proves only what it finds broken.
 
     Raises:
         UserError: no such device; --yes-or-no, which only a proof has.
