@@ -52,7 +52,7 @@ class Child:
             raise ChildLostError(_cause(self._process.exitcode)) from None
 
     def stop(self) -> None:
-        """End the child, from another thread than the one that listens to it."""
+        """End the child; called from another thread than the one that listens to it."""
         self._process.kill()
 
     def kill(self) -> None:

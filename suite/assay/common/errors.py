@@ -15,7 +15,7 @@ class UserError(ValueError):
     def __str__(self) -> str:
         """The sentence on one line, and each thing of a list on its own.
 
-        What it quotes of a stranger's file cannot steer a terminal, nor begin a line but in a list.
+        What it quotes of a stranger's file cannot steer a terminal, and begins a line only in a list.
         """
         parts = super().__str__().split(LISTED)
         return LISTED.join(on_one_line(part.replace("\n", " ")) for part in parts)

@@ -22,7 +22,7 @@ class L1Ball:
     def project_(self, adversarial: Tensor, images: Tensor, eps: Tensor) -> Tensor:
         """Move to the nearest point, in L2, of the ball and the box together (section 2.2, equation 5).
 
-        The nearest point of the ball, clipped, would not be it: clipping leaves a part of the radius unused.
+        Clipping the ball's nearest point does not give it: that leaves a part of the radius unused.
         """
         centre = images.double().flatten(1)
         change = adversarial.double().flatten(1) - centre
@@ -33,7 +33,7 @@ class L1Ball:
         return adversarial.copy_(moved.view_as(adversarial)).clamp_(0, 1)
 
     def direction_(self, gradient: Tensor) -> Tensor:
-        """A step of length 1, equal in the hundredth of the values whose slopes are the steepest.
+        """A step of length 1, shared equally by the hundredth of the values with the steepest slopes.
 
         One value alone would be the steepest step; Tramer and Boneh (2019, "SLIDE") take a hundredth, as one value has
         little room in the box.

@@ -1,8 +1,8 @@
 """Random numbers that depend on an image's own seed and on nothing else.
 
-A counter-based generator (SplitMix64: Steele, Lea and Flood 2014, "Fast splittable pseudorandom number
-generators") instead of `torch.Generator`: element k of stream s is a hash of (s, k), so a whole batch is
-drawn at once, on any device, with the same bits as one image alone.
+A counter-based generator (SplitMix64: Steele, Lea and Flood 2014, "Fast splittable pseudorandom number generators")
+takes the place of `torch.Generator`. Element k of stream s is a hash of (s, k), so a whole batch is drawn at once, on
+any device, with the same bits as one image alone.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def derive(seeds: Tensor, stream: int | Tensor) -> Tensor:
 
 
 def uniform(seeds: Tensor, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
-    """(N, *shape) numbers uniform in [0, 1), multiples of 2**-24, one stream a seed."""
+    """(N, *shape) numbers uniform in [0, 1), multiples of 2**-24, one stream per seed."""
     count = math.prod(shape)
     offsets = torch.arange(1, count + 1, dtype=torch.int64, device=seeds.device).mul_(_signed(_GOLDEN))
     out = torch.empty((len(seeds), count), dtype=dtype, device=seeds.device)
@@ -44,7 +44,7 @@ def uniform(seeds: Tensor, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
 
 
 def normal(seeds: Tensor, shape: Sequence[int], dtype: torch.dtype) -> Tensor:
-    """(N, *shape) standard normal numbers (Box and Muller 1958), one stream a seed."""
+    """(N, *shape) standard normal numbers (Box and Muller 1958), one stream per seed."""
     radius = torch.sqrt(-2 * torch.log1p(-uniform(derive(seeds, 1), shape, dtype)))
     return radius * torch.cos(2 * math.pi * uniform(derive(seeds, 2), shape, dtype))
 

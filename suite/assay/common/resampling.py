@@ -1,4 +1,4 @@
-"""Two samples that belong together, item by item: how far a statistic of them differs, whatever the statistic is.
+"""How far any statistic differs between two samples that are paired item by item.
 
 For a mean, McNemar's test and sign flips in :mod:`assay.common.statistics` say the same with less work.
 """
@@ -22,7 +22,7 @@ _VALUES_AT_ONCE = 2_000_000  # of resampled numbers, so that the memory does not
 
 
 class PairedEstimate(NamedTuple):
-    """How far a figure of A lies above that of B.
+    """How far A's figure lies above B's.
 
     Attributes:
         test: what gave interval and p-value, in words.

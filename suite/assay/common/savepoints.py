@@ -1,8 +1,8 @@
 """Work that a stop does not lose: finished steps, and the state of the step under way, on the disk every few seconds.
 
-A piece of work consists of steps, each with a name that says all that decides its result. Whoever does the same work
-again is given what is stored of each, and goes on from there. What is stored is exact, so the answer is that of work
-which was never stopped.
+A piece of work consists of steps, each with a name that says all that decides its result. When the same work is done
+again, it is given what is stored of each step, and goes on from there. What is stored is exact, so the answer is the
+same as if the work had never stopped.
 
 ::
 
@@ -39,7 +39,7 @@ class Savepoints:
     """The steps of one piece of work; without a folder, every step is simply made."""
 
     def __init__(self, folder: Path | None = None, on_save: Callable[[], None] = lambda: None) -> None:
-        """See what the folder holds, which need not exist. ``on_save`` is called whenever something was written."""
+        """See what the folder holds; it may be missing. ``on_save`` is called whenever something was written."""
         self._folder, self._on_save = folder, on_save
         self._asked: Counter[str] = Counter()
         self._part_of: dict[str, int] = {}
@@ -59,7 +59,7 @@ class Savepoints:
         return self.loop(name, lambda _loop: make())
 
     def loop(self, name: str, work: Callable[[Loop], Tree]) -> Tree:
-        """The same for a step of many rounds, which is told its last state and offers each new one."""
+        """The same for a step of many rounds: it is given its last state and offers each new one."""
         if self._folder is None:
             return work(Loop())
         self._asked[name] += 1

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from typing import Any, TextIO
 
-# Control characters but for line breaks and tabs, and those that turn the direction of what follows.
+# Control characters except line breaks and tabs, and those that turn the direction of text.
 _STEERS = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 

@@ -49,11 +49,11 @@ def mean_interval_in_range(
 ) -> tuple[float, float] | None:
     """Interval of the mean of values that cannot leave ``[low, high]``; None for fewer than :data:`LEAST_UNITS`.
 
-    Wilson's score interval with as many units as the values' spread is worth: of a given mean, values at the two ends
-    have the largest spread, and n of any others say as much as n / phi of those (phi: the ratio of the variances).
-    phi is drawn towards 1, which matters where few values, most of them equal, say little of their spread; Student's
-    quantile takes the place of the normal one. Values at the ends alone give nearly Wilson's own interval. Resampling
-    such shares covers 67 to 87 % at nine to ten units; the slow tests simulate how this covers.
+    Wilson's score interval, with the number of units that the values' spread is worth. At a given mean, values at the
+    two ends have the largest spread; n other values say as much as n / phi of those (phi: the ratio of the variances).
+    phi is drawn towards 1, which matters where values are few and mostly equal. Student's quantile takes the place of
+    the normal one. Values at the ends alone give nearly Wilson's own interval. Resampling such shares covers 67 to 87 %
+    at nine to ten units; the slow tests simulate how this covers.
     """
     import numpy as np
 
@@ -64,10 +64,12 @@ def mean_interval_in_range(
 
     shares = (np.asarray(values, dtype=np.float64) - low) / (high - low)
     mean = float(np.clip(shares.mean(), 0.0, 1.0))
+    # The largest variance at this mean; `_SUPPOSED` values of that variance draw phi towards 1.
     most = mean * (1 - mean)
     spread = float(((shares - shares.mean()) ** 2).sum())
     phi = min((spread + _SUPPOSED * most) / ((n - 1 + _SUPPOSED) * most), 1.0) if most > 0 else 1.0
     z2 = float(stats.t.ppf((1 + confidence) / 2, n - 1)) ** 2 * phi / n
+    # Wilson's formulas, with z² / n of n / phi units.
     centre, reach = (mean + z2 / 2) / (1 + z2), math.sqrt(z2 * (most + z2 / 4)) / (1 + z2)
     ends = max(centre - reach, 0.0), min(centre + reach, 1.0)
     return low + (high - low) * ends[0], low + (high - low) * ends[1]

@@ -27,7 +27,7 @@ def folded_table(rows: Rows, headers: str | Sequence[str], width: int | None, **
     Args:
         rows: sequences, or mappings with ``headers="keys"``.
         headers: of the columns.
-        width: columns of the terminal; None for a table that is as wide as it is.
+        width: columns of the terminal; None for a table of any width.
         options: of :func:`tabulate.tabulate`.
     """
     whole = tabulate(rows, headers=headers, tablefmt="simple", **options)

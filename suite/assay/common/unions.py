@@ -51,7 +51,7 @@ def place_of(model: type[BaseModel], location: Sequence[str | int]) -> tuple[str
 
     Args:
         model: of the whole document.
-        location: pydantic's, in which a choice's label (``sat``) follows the key of a union (``method``).
+        location: pydantic's; there a choice's label (``sat``) follows the key of a union (``method``).
     """
     keys, here = [], Choices((model,))
     for part in location:

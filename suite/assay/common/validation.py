@@ -115,7 +115,9 @@ def describe(error: ValidationError, model: type[BaseModel] | None = None) -> st
     for item in items:
         if item["loc"] in inner and item["type"] == "too_short":  # a consequence of its wrong items
             continue
-        if item["type"] == "default_factory_not_called":  # only as another key is wrong, which is told
+        if (
+            item["type"] == "default_factory_not_called"
+        ):  # only because another key is wrong, which has its own message
             continue
         key, choices = place_of(model or BaseModel, item["loc"])
         key = key or "document"
