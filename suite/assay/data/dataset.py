@@ -38,7 +38,7 @@ class DataFacts:
     classes: Mapping[str, int] = field(default_factory=dict)
 
     def document(self) -> dict[str, dict[str, int]]:
-        """What there is to say, as plain JSON; {} for nothing."""
+        """The facts as plain JSON; {} for none."""
         return {name: dict(value) for name, value in vars(self).items() if value}
 
 
@@ -177,8 +177,8 @@ def open_dataset(manifest: DataManifest, roots: Sequence[Path] = (), unlabelled:
         unlabelled: whether pictures without labels will do.
 
     Raises:
-        UserError: a file is missing, has another hash or is malformed; a label lies outside the label space;
-            an id occurs twice; there is no sample; there are no labels, and these are needed.
+        UserError: a file is missing, malformed or has another hash; a label lies outside the label space; an id occurs
+            twice; there are no samples, or no labels though they are needed.
     """
     if not unlabelled:
         manifest.require_labels()
@@ -186,10 +186,10 @@ def open_dataset(manifest: DataManifest, roots: Sequence[Path] = (), unlabelled:
 
 
 def _files(manifest: DataManifest, roots: Sequence[Path]) -> DataFiles:
-    """The first place whose files have the manifest's hashes; where none has, the first, of which opening complains.
+    """The first place whose files have the manifest's hashes; if none has, the first, and opening it then complains.
 
-    Files of one name lie in many data sets (MNIST's and Fashion-MNIST's are called alike), so a root that holds
-    another data set hides none.
+    Data sets share file names (those of MNIST and Fashion-MNIST are the same), so a root with another data set must
+    hide none.
     """
     if manifest.files == "unlisted":
         return locate(manifest, roots)

@@ -32,7 +32,7 @@ def download(url: str, to: Path, known_hash: str | None, advance: Advance | None
     import pooch  # type: ignore[import-untyped]
     import requests
 
-    # Pooch logs the hash of every file whose hash it is not told; ours is that of the unpacked content.
+    # Pooch logs the hash of every file that comes without one; ours is the unpacked content's.
     pooch.get_logger().setLevel(logging.WARNING)
     going_on = _GoingOn(to.with_name(f"{to.name}.part"), advance or (lambda _name, _here, _all: None))
     try:

@@ -27,15 +27,15 @@ class Drawable(NamedTuple):
 
 
 def balanced_draw(items: Sequence[Drawable], count: int, seed: int) -> list[int]:
-    """``count`` items, as many of each class as there are (the numbers differ by one at the most).
+    """``count`` items, spread evenly over the classes (the numbers differ by at most one).
 
     Every item gets a place in its class's own seeded order, and the draw takes first places, then second places, and so
     on; the last round takes its classes in seeded order. An item's order depends on the seed and its id alone, so a
-    smaller draw is part of a larger one, and other items change nothing but who fills the last round.
+    smaller draw is part of a larger one. Other items change only who fills the last round.
 
     Args:
         items: with distinct ids.
-        count: how many, at least 1; all where there are no more.
+        count: how many, at least 1; all if there are fewer.
         seed: of the draw.
 
     Returns:

@@ -34,8 +34,8 @@ def fetch(manifest: DataManifest, root: Path, advance: Advance | None = None) ->
         The folder with the files.
 
     Raises:
-        UserError: the manifest has no addresses, one does not answer, what it serves has another hash or is no archive,
-            a file that was there before is another one, or the folder cannot be written.
+        UserError: the manifest has no addresses; one does not answer, or serves another hash or no archive; an existing
+            file differs; or the folder cannot be written.
     """
     if not manifest.can_be_fetched:
         raise UserError(f"data set {manifest.name} cannot be downloaded by itself; {manifest.how_to_get}")
@@ -127,7 +127,7 @@ def _fetch_archive(
 
 
 def _require_listed(manifest: DataManifest, archive: Archive, unpacked: Path) -> None:
-    """Refuse an archive whose files are not those that the manifest lists, before any is moved in."""
+    """Refuse an archive with other files than the manifest lists, before any is moved in."""
     listed = manifest.files if isinstance(manifest.files, dict) else {}
     for name, sha256 in listed.items():
         path = unpacked / manifest.location.folder / name

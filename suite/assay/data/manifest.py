@@ -185,8 +185,8 @@ class DataManifest(ColourPolicy):
     def identity_sha256(self, file_hashes: Mapping[str, str], conversions: Iterable[Conversion] = ()) -> str:
         """The hash of what changes a sample's pixels, label or order: not of licence, prose or places.
 
-        Rules on pictures that used to be refused unless the manifest said otherwise are in it only where it says
-        otherwise, or where there are such pictures: any other data set keeps its former hash.
+        Some pictures used to be refused unless the manifest said otherwise. Rules on these are in it only where the
+        manifest has them, or where there are such pictures; any other data set keeps its former hash.
 
         Args:
             file_hashes: SHA-256 by name.

@@ -23,15 +23,15 @@ class ImageError(UserError):
 
 
 class ColourPolicy(StrictModel):
-    """What becomes of pictures that are not plainly grey or RGB of 8 bits; by default what torchvision's loaders do.
+    """How to treat pictures that are not plain 8-bit grey or RGB; by default as torchvision's loaders do.
 
     Attributes:
         channels: 3 (grey is repeated into RGB) or 1.
         to_grey: for one channel: convert colour pictures by Pillow's formula (ITU-R 601-2 luma), or refuse them.
         alpha: drop transparency, composite over white, or refuse such pictures.
         cmyk: convert CMYK with Pillow's plain formula (no colour profile), or refuse.
-        deep: grey of more than 8 bits: convert as Pillow does, which cuts every value above 255 to 255; scale 16 bits
-            to their upper 8, as Pillow does for 16-bit RGB; or refuse.
+        deep: grey of more than 8 bits: convert as Pillow does, which cuts values above 255 to 255; scale 16 bits to
+            their upper 8, as Pillow does for 16-bit RGB; or refuse.
     """
 
     channels: Literal[1, 3] = 3

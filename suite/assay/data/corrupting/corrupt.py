@@ -61,7 +61,7 @@ _OF_8_BIT: Mapping[Settings, Mapping[str, CorruptionFunction]] = {
     },
 }
 RANDOM = frozenset(_RANDOM_OF["imagenet-c"])
-"""The corruptions in which something is random."""
+"""The corruptions that draw random numbers."""
 
 
 def corrupt(

@@ -65,7 +65,7 @@ class Corruption(StrictModel):
         return f"under {self.kind.replace('_', ' ')} of severity {self.severity}{seed}"
 
     def settings_for(self, shape: tuple[int, ...]) -> Settings:
-        """Whose constants a picture of (height, width, …) pixels gets."""
+        """The source of the constants for a picture of (height, width, …) pixels."""
         return self.settings or ("cifar-10-c" if max(shape[:2]) < _SMALL else "imagenet-c")
 
 

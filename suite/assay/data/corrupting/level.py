@@ -1,4 +1,4 @@
-"""How a picture is corrupted, and by which seed: the same for a data set's pictures and for those made for one task."""
+"""How a picture is corrupted, and with which seed: the same for a data set's pictures and for those of one task."""
 
 import hashlib
 from dataclasses import dataclass

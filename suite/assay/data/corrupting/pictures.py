@@ -18,7 +18,7 @@ def settled(corruption: Corruption, pictures: Sequence[Pixels], data_name: str) 
     Raises:
         UserError: one of them is refused (:func:`assay.data.corrupting.level.unfit`).
     """
-    # One set of constants for all pictures: those of small ones where none of the three is large.
+    # One set of constants for all pictures: the small ones' if none of the three is large.
     chosen = {corruption.settings_for(picture.shape) for picture in pictures}
     settings: Settings = "cifar-10-c" if chosen == {"cifar-10-c"} else "imagenet-c"
     known = corruption.model_copy(update={"settings": settings})

@@ -44,7 +44,7 @@ Rows = Annotated[
     tuple[Annotated[int, Field(ge=0)], Annotated[int, Field(gt=0)]] | None,
     Field(strict=False, exclude_if=lambda rows: rows is None),
 ]
-"""The first row of a part, from 0, and the one after its last; None for all rows."""
+"""The first row of a part, counted from 0, and the row after its last; None for all rows."""
 
 UNLABELLED = -1
 """The label of a picture that has none; only a layout without labels gives it."""
@@ -93,7 +93,7 @@ class Contents:
 
 
 class Layout(StrictModel, ABC):
-    """One way in which files hold pictures; subclasses add ``type`` and their keys."""
+    """How files hold pictures; subclasses add ``type`` and their keys."""
 
     @property
     def labelled(self) -> bool:

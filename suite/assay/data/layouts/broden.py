@@ -1,8 +1,8 @@
 """The public layout of Broden (Bau et al., Network Dissection): pictures with several concepts each.
 
 A folder holds `index.csv` (one row per image, one column per category), `label.csv` (number, name) and `images/`. An
-entry of a category column is a list separated by semicolons: a number labels the whole image, a file name is a
-mask under `images/` whose pixels hold the label number as red + 256 x green, 0 for none.
+entry of a category column is a list separated by semicolons. A number labels the whole image. A file name is a mask
+under `images/` whose pixels hold the label number as red + 256 x green, 0 for none.
 """
 
 import csv

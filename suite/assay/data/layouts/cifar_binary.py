@@ -17,7 +17,7 @@ class CifarBinary(Layout):
 
     Attributes:
         batches: the files in order.
-        label_bytes: 1 for CIFAR-10; 2 for CIFAR-100 (coarse, fine), of which the last is the label.
+        label_bytes: 1 for CIFAR-10; 2 for CIFAR-100 (coarse, fine); the last one is the label.
     """
 
     type: Literal["cifar-binary"]

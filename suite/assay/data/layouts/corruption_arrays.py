@@ -37,7 +37,7 @@ class CorruptionArrays(Layout):
         return (self.labels, *(f"{name}.npy" for name in self.corruptions))
 
     def open(self, files: DataFiles) -> Contents:
-        """One sample a picture, corruption after corruption."""
+        """One sample per picture, corruption after corruption."""
         labels = _array(files, self.labels)
         if labels.ndim != 1 or labels.dtype.kind not in "iu" or len(labels) % _SEVERITIES:
             raise UserError(

@@ -12,7 +12,7 @@ _SEVERITIES = ("1", "2", "3", "4", "5")
 
 
 class CorruptionFolders(Layout):
-    """A sample's id is its path, so that it begins with corruption and severity.
+    """A sample's id is its path, which begins with corruption and severity.
 
     Attributes:
         classes: the class folders' names in the order of class indices, as a list or as the name of a text file beside
@@ -39,7 +39,7 @@ class CorruptionFolders(Layout):
         return tuple(name for level in levels for name in image_names(folder, level))
 
     def open(self, files: DataFiles) -> Contents:
-        """One sample a file, in the order of paths.
+        """One sample per file, in the order of paths.
 
         Raises:
             UserError: a file lies in no class folder that the manifest names.

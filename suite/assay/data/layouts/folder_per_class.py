@@ -23,8 +23,8 @@ class FolderPerClass(Layout):
 
     Attributes:
         classes: the folders' names in the order of class indices, as a list or as the name of a text file
-            beside the manifest (one per line). Without it the folders present are counted off in sorted order,
-            and there must be as many as the manifest has classes, so that a missing one shifts no label.
+            beside the manifest (one per line). Without it the folders present are numbered in sorted order. There must
+            be as many as the manifest has classes, so that a missing one shifts no label.
         labels: instead, folder to class index; a folder that it does not name is left out, and counted.
         only: the pictures that are the data set, as FOLDER/FILE, as a list or as the name of a text file beside the
             manifest (one per line). Without it, all that are there.

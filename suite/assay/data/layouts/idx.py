@@ -57,7 +57,7 @@ class Idx(Layout):
 
 
 def read_idx(files: DataFiles, name: str, dimensions: int) -> npt.NDArray[Any]:
-    """The idx array: 0, 0, type code, number of dimensions; each one's size as big-endian uint32; the values.
+    """The idx array: 0, 0, type code, number of dimensions; the size of each as big-endian uint32; the values.
 
     Raises:
         UserError: the file is not an idx file of unsigned bytes with so many dimensions.

@@ -26,10 +26,10 @@ def defocus_blur(picture: Floats, setting: tuple[float, float]) -> Floats:
 
 
 def glass_blur(picture: Floats, setting: tuple[float, int, int], random: Random) -> Floats:
-    """Behind frosted glass: blur, move pixels by ``reach`` at the most, blur.
+    """Behind frosted glass: blur, move pixels by at most ``reach``, blur.
 
     The published code means to swap two pixels and, as both sides of its assignment are views of one array, copies one
-    onto the other. That is what every published picture shows, and so it is done here.
+    onto the other. Every published picture shows it so, and so does this.
     """
     sigma, reach, rounds = setting
     height, width, channels = picture.shape

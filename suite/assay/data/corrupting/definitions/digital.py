@@ -1,4 +1,4 @@
-"""Digital corruptions: of values in [0, 1], float64 (H, W, C), but for two that take 8-bit pictures."""
+"""Digital corruptions: of values in [0, 1], float64 (H, W, C), except two that take 8-bit pictures."""
 
 import io
 
@@ -71,7 +71,7 @@ def _displaced(picture: Floats, across: Floats, down: Floats) -> Floats:
 
 
 def _affine(picture: Floats, reach: float, random: Random) -> Floats:
-    """The picture under the affine map that moves three points around its middle by ``reach`` at the most."""
+    """The picture under the affine map that moves three points around its middle by at most ``reach``."""
     height, width, channels = picture.shape
     middle, arm = np.array([height // 2, width // 2], float), min(height, width) // 3
     before = middle + arm * np.array([[1, 1], [1, -1], [-1, -1]])

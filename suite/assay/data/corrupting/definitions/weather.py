@@ -55,7 +55,7 @@ def _small_frost(chosen: int) -> npt.NDArray[np.uint8]:
 
 
 def least_frost_side(small: bool) -> int | None:
-    """The side from which a picture is too large for CIFAR-10-C's small frost pictures; None where all fit."""
+    """The least side that is too large for CIFAR-10-C's small frost pictures; None where all fit."""
     return min(min(_small_frost(each).shape[:2]) for each in range(len(_FROST_FILES))) if small else None
 
 
