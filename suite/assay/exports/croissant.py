@@ -87,7 +87,7 @@ def _hashes(manifest: DataManifest, roots: Sequence[Path]) -> dict[str, str]:
 def _file(name: str, sha256: str, url: str | None) -> Any:
     import mlcroissant
 
-    # The hash is of the unpacked file: an address that serves it packed is where it comes from, not what it is.
+    # The hash is the unpacked file's: an address that serves it packed says where it comes from, not what it is.
     same = url is not None and (PurePosixPath(url).suffix == ".gz") == (PurePosixPath(name).suffix == ".gz")
     return mlcroissant.FileObject(
         id=name,

@@ -44,7 +44,7 @@ class Parties:
 def write(results: Sequence[ExportedResult], out: Path, parties: Parties) -> list[str]:
     """Write ``data/assay/DEVELOPER/MODEL/UUID.json`` for each model and task, as the datastore files them.
 
-    Figures for which neither up nor down is better are left out: a record must say whether lower is better.
+    Figures that have no better direction are left out: a record must say whether lower is better.
 
     Returns:
         What was left out, a line each.

@@ -1,4 +1,4 @@
-"""What every export says of a figure: one set of facts, and one rule by which a doubtful figure shows its doubt."""
+"""What every export says of a figure: one set of facts, and one rule for how a doubtful figure shows its doubt."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -33,7 +33,7 @@ class ExportedResult:
 
     @property
     def doubt(self) -> str:
-        """Why its figures cannot stand for the whole task, in one word; empty where they can.
+        """Why its figures do not cover the whole task, in one word; empty where they do.
 
         The gravest alone: ``not_applicable`` (there are no figures), ``guard_failed``, ``demonstration``, ``partial``
         or ``limited``.
@@ -50,7 +50,7 @@ class ExportedResult:
 
     @property
     def status(self) -> str:
-        """What a reader is told of it: complete, partial, limited, which guards failed, or a demonstration."""
+        """Its state for a reader: complete, partial, limited, which guards failed, or a demonstration."""
         shown = display_status(self.document)
         return f"{shown}, demonstration" if self.document.spec.get("demonstration") else shown
 
@@ -101,7 +101,7 @@ class ExportedFigure(NamedTuple):
 
     @property
     def facts(self) -> dict[str, Fact]:
-        """Everything beside the value; an interval that there is none of is left out."""
+        """Everything beside the value; a missing interval is left out."""
         metric = self.metric
         interval: dict[str, Fact] = {}
         if metric.ci_low is not None and metric.ci_high is not None:

@@ -16,7 +16,7 @@ INSTALL = "pip install 'assay[export]'"
 
 @dataclass(frozen=True)
 class Wishes:
-    """What a user says besides the format.
+    """What else a user says.
 
     Attributes:
         out: where the export will lie in the end.

@@ -11,7 +11,7 @@ from pathlib import Path
 from assay.exports.figures import ExportedFigure, ExportedResult, facts_of, figures_of
 
 EXPERIMENT = "assay"
-# MLflow takes folders for a store only when asked to; and nothing is told to anybody on the way.
+# MLflow accepts a folder as its store only when asked to; telemetry is switched off.
 _SETTINGS = {"MLFLOW_ALLOW_FILE_STORE": "true", "MLFLOW_DISABLE_TELEMETRY": "true"}
 _STATUSES = {"guard_failed": "FAILED", "partial": "KILLED"}
 _LONGEST_TAG = 8000
