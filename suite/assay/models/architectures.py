@@ -109,8 +109,8 @@ def mnist_cnn_2028(input_shape: Shape, num_classes: int) -> nn.Module:
 def mnist_cnn(input_shape: Shape, num_classes: int) -> nn.Module:
     """Karkehabadi's network for MNIST: two 3 x 3 convolutions of stride 1, two dense layers, dropout .25 and .5.
 
-    The paper leaves widths and pooling open; these (32 and 64 channels, 128 hidden, one 2 x 2 maximum) are those
-    of PyTorch's own MNIST example, which has the same layers and the same two dropouts.
+    The paper leaves widths and pooling open. These (32 and 64 channels, 128 hidden, one 2 x 2 maximum) are from
+    PyTorch's own MNIST example, which has the same layers and the same two dropouts.
     """
     from torch import nn
 
@@ -201,7 +201,7 @@ def _torchvision(name: str) -> Builder:
 
 
 def _out_of_place(net: nn.Module) -> nn.Module:
-    """The same network whose ReLUs keep their inputs, which guided backpropagation needs."""
+    """The same network with ReLUs that keep their inputs, as guided backpropagation needs."""
     from torch import nn
 
     for module in net.modules():

@@ -124,6 +124,7 @@ def joined_steps_of(module: nn.Module, known: Collection[type[nn.Module]]) -> li
                 raise NotAChainError(node.name, "the network gives something else than its last layer")
         elif node.op != "get_attr":  # constants of an ONNX graph (the shape of a reshape)
             what = module.get_submodule(str(node.target)) if node.op == "call_module" else node.target
+            # Values count only as direct arguments: one inside a list or keyword (a concatenation) is no chain.
             read = tuple(values[each] for each in node.args if isinstance(each, fx.Node) and each in values)
             plain = len(read) == len([each for each in node.all_input_nodes if each in values])
             added = len(read) == len(node.args) == 2 and not node.kwargs and _adds(what)

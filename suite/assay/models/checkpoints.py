@@ -58,8 +58,7 @@ def read_checkpoint(
 ) -> Checkpoint:
     """The state dict in a weight file.
 
-    One dictionary inside is taken out. Of several that fit, the one with a usual name is taken (``state_dict`` and
-    not ``state_dict_ema``).
+    One dictionary inside is taken out. If several fit, the usual name wins (``state_dict``, not ``state_dict_ema``).
 
     Args:
         path: ``.safetensors``, the index of several (``model.safetensors.index.json``), or a PyTorch checkpoint, which
@@ -68,8 +67,8 @@ def read_checkpoint(
         fits: whether a state dict fits the network.
 
     Raises:
-        UserError: the file is missing, no checkpoint, or wants to run code; it holds no state dict, none under ``key``,
-            or several and none has a usual name; or a tensor is NaN or infinite.
+        UserError: the file is missing, is no checkpoint, or would run code; it holds no state dict, none under ``key``,
+            or several without a usual name; or a tensor is NaN or infinite.
     """
     if path.is_dir():
         raise UserError(f"{path}: is a folder; give the weight file inside it")

@@ -1,6 +1,6 @@
 """How trained networks may want their pictures: the conventions that `assay doctor` tries. No torch.
 
-Each is said in a model card's own words, so that the one that fits can be written down as it is.
+Each is in a model card's own words, so that the one that fits can be written into a card as it is.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -126,7 +126,7 @@ def input_conventions(
 
     Args:
         shape: channels, height, width of the input.
-        layouts: those to try; None stands for the one that the network's own shape tells.
+        layouts: to try; None means the one that the network's own shape shows.
         coloured: whether the pictures have colours, so that the order of channels matters.
     """
     channels, *size = shape

@@ -19,8 +19,8 @@ from assay.models.info import Layout
 from assay.models.pictures import prepared
 
 TOLD_APART = 0.01
-"""The p-value below which two conventions are told apart."""
-FIRST_LOOK = 30  # images on which hopeless conventions are given up
+"""Two conventions differ below this p-value."""
+FIRST_LOOK = 30  # images after which hopeless conventions are given up
 _KEPT = 3  # at least so many are kept after that
 _BATCH = 10
 
@@ -79,7 +79,7 @@ class Diagnosis:
 
     @property
     def best(self) -> Candidate:
-        """The one that fits."""
+        """The convention that fits."""
         return self.candidates[0]
 
     @property

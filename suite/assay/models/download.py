@@ -44,7 +44,7 @@ def published_checkpoint(name: str, url: str) -> Path:
 
 
 def not_here(file: str) -> str:
-    """That a weight file was not found, and where it was looked for."""
+    """Says that a weight file was not found, and which places were searched."""
     folders = ", ".join(str(folder) for folder in [*weight_folders(), hub_folder()])
     return f"the weights {file} are in none of {folders}"
 

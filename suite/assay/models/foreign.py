@@ -1,8 +1,8 @@
 """The one rule for names of models in documents: whoever wrote the document chose the name (no torch).
 
-A name that the user typed is followed wherever it leads: :func:`assay.models.zoo.load_model`. A name that was read from
-a run, a submission, a plan, a spec or a recipe is followed by :func:`load_named` alone, and no further than its
-:class:`NamePolicy`: a function would run somebody's code, a path would open somebody's file.
+A name that the user typed is followed wherever it leads: :func:`assay.models.zoo.load_model`. Only :func:`load_named`
+follows a name that was read from a run, a submission, a plan, a spec or a recipe, and no further than its
+:class:`NamePolicy`. A function would run somebody's code; a path would open somebody's file.
 """
 
 from collections.abc import Iterable
@@ -63,7 +63,7 @@ def require_trusted(name: str, where: str, trust: NamePolicy = NOBODY, option: s
 
     Args:
         name: as the document has it.
-        where: the document, for the complaint.
+        where: the document, for messages.
         trust: how far its names are followed.
         option: the option by which the user can name the model.
 

@@ -70,7 +70,7 @@ def classes(given: Any, count: int, model: "LoadedModel", name: str, device: str
 
 
 def whole_number(name: str, given: Any) -> None:
-    """Refuse what is no whole number from 1; None stands for what is left out.
+    """Refuse what is no whole number from 1; None means left out.
 
     Raises:
         UserError: it is none.

@@ -29,7 +29,7 @@ class Repository:
         return next((Path(path) for path in found if isinstance(path, str)), None)
 
     def absent(self, *files: str) -> str:
-        """That none of ``files`` is in the cache, in words."""
+        """Says that none of ``files`` is in the cache."""
         what = f"the weights of {self.name} are" if files == WEIGHT_FILES else f"{files[0]} of {self.name} is"
         return f"{what} not in Hugging Face's cache"
 

@@ -21,7 +21,7 @@ def image_shape(
         card: that says the layout, for messages; None where the network has none.
 
     Raises:
-        UserError: it is no image, the layout contradicts it, or it may be either layout and none is said.
+        UserError: it is no image, the layout contradicts it, or it fits both layouts and none is given.
     """
     shown = f"(N, {', '.join(map(str, shape))})"
     fitting: list[Layout] = []

@@ -16,7 +16,7 @@ from assay.models.registry import ZooEntry
 from assay.models.zoo import load_model, registry
 
 Said = Mapping[str, Any] | Preprocessing | None
-"""What a user says of a module: a model card's fields, those of :class:`Preprocessing`, or nothing."""
+"""A user's description of a module: fields of a model card or of :class:`Preprocessing`, or nothing."""
 
 
 def loaded(net: nn.Module, said: Said = None, name: str | None = None) -> LoadedModel:
@@ -29,7 +29,7 @@ def loaded(net: nn.Module, said: Said = None, name: str | None = None) -> Loaded
         name: for messages and results; the module's class where it is left out.
 
     Raises:
-        UserError: the module cannot be copied or run, or is not what is said of it.
+        UserError: the module cannot be copied or run, or does not match its description.
     """
     try:
         copied = copy.deepcopy(net)

@@ -48,7 +48,7 @@ class Preprocessing(StrictModel):
 
     Attributes:
         resize: the shorter side in pixels before the crop; (height, width), reached as ``fit`` says; ``"direct"`` to
-            resize to ``crop`` whatever the image's aspect ratio; or None to leave the image as it is.
+            resize to ``crop`` at any aspect ratio; or None to leave the image as it is.
         crop: (height, width) in pixels of the central crop.
         interpolation: Pillow's filter of the resize.
         mean: one value per channel, in [0, 1] units, subtracted inside the model.
@@ -104,7 +104,7 @@ class Preprocessing(StrictModel):
 
     @model_serializer(mode="wrap")
     def _dumped(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """The fields, those of :data:`_LATER_FIELDS` only where they say something."""
+        """The fields; those in :data:`_LATER_FIELDS` only if they say something."""
         fields = type(self).model_fields
         return {
             name: value
@@ -158,7 +158,7 @@ class TrainedOn(StrictModel):
 
 
 PLAIN_OUTPUT = OutputChoice()
-"""Whether nothing is said of the output."""
+"""Whether the output is left unspecified."""
 
 
 @dataclass(frozen=True)

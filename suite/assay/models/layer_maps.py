@@ -1,11 +1,11 @@
 """Reads a layer's output as a map over the image: channels first, channels last, or tokens.
 
-The kind is told from the output itself. Heights and widths of a map are in the image's proportion, so that of the two
-readings of four dimensions at most one fits unless there are as many channels as places; a convolution, a pooling or a
-batch normalisation has its channels first whatever its shape. Tokens (images, tokens, width) are a grid in the image's
-proportion, row by row, after the prefix tokens (class, distillation, register), which belong to no place in the image
-and are kept out of the map. Their number is the network's own ``num_prefix_tokens`` where it states one, as timm's do;
-and as a width counts only what a linear layer or a layer normalisation of the network takes.
+The output itself shows its kind. Heights and widths of a map are in the image's proportion. So at most one of the two
+readings of four dimensions fits, unless there are as many channels as places. A convolution, a pooling or a batch
+normalisation always has its channels first. Tokens (images, tokens, width) are a grid in the image's proportion, row by
+row. Prefix tokens (class, distillation, register) come before it; they belong to no place in the image and are kept out
+of the map. Their number is the network's own ``num_prefix_tokens`` where it states one, as timm's do; and as a width
+counts only what a linear layer or a layer normalisation of the network takes.
 """
 
 from dataclasses import dataclass
@@ -67,7 +67,7 @@ def reading(network: nn.Module, name: str, output: Any, images: tuple[int, ...])
         images: shape (N, C, H, W) of the network's input.
 
     Raises:
-        UserError: the output is neither a map of the images, nor tokens, nor a vector.
+        UserError: the output is no map of the images, no tokens and no vector.
     """
     count, _, *sides = images
     shape = tuple(output.shape) if isinstance(output, Tensor) else None

@@ -66,8 +66,8 @@ def hooked(model: nn.Module, layers: Sequence[str], see: Callable[[str, Any], No
 def default_layer(model: nn.Module, images: Tensor) -> str:
     """The layer that sees the whole image last: the last convolution, or a transformer's last block.
 
-    The last block is it where it gives tokens or a map with its channels last, and mixes places by attention or without
-    any convolution (ViT, Swin, Mixer); and where attention follows the last convolution (MaxViT).
+    The last block is chosen where it gives tokens or a map with its channels last, and mixes places by attention or
+    without any convolution (ViT, Swin, Mixer). It is also chosen where attention follows the last convolution (MaxViT).
 
     Args:
         model: in evaluation mode.
@@ -164,9 +164,9 @@ def _within(name: str, outer: str) -> bool:
 def last_convolution(model: nn.Module, images: Tensor) -> str:
     """The last convolution to run on a map wider than one pixel, the classifier's own excepted.
 
-    The order is that of a forward pass, since auxiliary heads are often registered last. Convolutions on a
-    pooled 1 x 1 map (squeeze-and-excitation gates, convolutional heads) hold no place in the image, and a
-    convolution that computes the logits (SqueezeNet) is the classifier.
+    The order is a forward pass's, since auxiliary heads are often registered last. Convolutions on a pooled 1 x 1 map
+    (squeeze-and-excitation gates, convolutional heads) hold no place in the image, and a convolution that computes the
+    logits (SqueezeNet) is the classifier.
 
     Args:
         model: in evaluation mode.
@@ -181,7 +181,7 @@ def last_convolution(model: nn.Module, images: Tensor) -> str:
     ran: dict[str, Any] = {}
 
     def note(name: str, output: Any) -> None:
-        ran.pop(name, None)  # so that the order of `ran` is that of the last runs
+        ran.pop(name, None)  # so that `ran` is in the order of the last runs
         if isinstance(output, Tensor):
             ran[name] = output.shape
 

@@ -23,7 +23,7 @@ from assay.models.onnx_lower import lower
 from assay.models.onnx_model import keep_output, read
 
 _PROBES = 3
-_OPSET = 17  # the newest version for which the converter knows all of its operators
+_OPSET = 17  # the newest version with all operators known to the converter
 _SAME = 1e-4
 
 
@@ -60,9 +60,9 @@ def network(
         card: that says them, for messages.
 
     Raises:
-        UserError: no ONNX file, several inputs or outputs to choose from, a layout that contradicts the input, an
-            operator that cannot be converted (named with its version), or a graph that answers one image differently
-            when others are in the batch.
+        UserError: no ONNX file; several inputs or outputs to choose from; a layout that contradicts the input; an
+            operator that cannot be converted (named with its version); or a graph whose answer to an image depends on
+            the batch.
     """
     file = read(path)
     model = file.model

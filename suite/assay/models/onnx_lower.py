@@ -83,6 +83,8 @@ def _without_idle_settings(model: ModelProto) -> None:
     for node in model.graph.node:
         settings = settings_of(node)
         if node.op_type.startswith("Reduce") and "noop_with_empty_axes" in settings:
+            # Axes are an attribute or, in newer versions, an input.
+            # Without any, all axes are reduced, or none where this setting is on.
             axes = constants.get(node.input[1]) if len(node.input) > 1 and node.input[1] else None
             names_axes = bool(settings.get("axes")) or (axes is not None and axes.size > 0)
             if names_axes or not settings["noop_with_empty_axes"]:
@@ -125,7 +127,7 @@ def _as_pool(model: ModelProto, node: NodeProto) -> None:
 
 
 def _splits_with_sizes(model: ModelProto) -> None:
-    """Write ``num_outputs`` of a Split as sizes: equal ones, of which the last may be smaller."""
+    """Write ``num_outputs`` of a Split as equal sizes; the last may be smaller."""
     shapes = shapes_of(model)
     for node in model.graph.node:
         settings = settings_of(node)
@@ -170,6 +172,7 @@ def _dilated_pools(model: ModelProto, path: Path) -> None:
         strides, pads = list(settings.get("strides", [1, 1])), list(settings.get("pads", [0] * 4))
         counts = inside_counts(sizes, kernel, strides, pads, gaps)
         full = float(np.prod(kernel))
+        # The convolution divides by the whole window; the factor makes that the window's part inside the map.
         shares = np.ones_like(counts) if settings.get("count_include_pad") else full / counts
         weighted = bool((shares != 1).any())
         weights, factor, summed = (f"{node.output[0]}: {name}" for name in ("weights", "factor", "summed"))
@@ -233,6 +236,7 @@ def _matrices(
             f"{path}: the ONNX operator {node.op_type} {problem} cannot be converted to PyTorch; {_WAY_OUT}"
         )
     kept = {name: value for name, value in settings.items() if name != "axes"}
+    # An axis that keeps its size may still be resampled, by a scale that is not 1.
     return {
         axis: _matrix(
             node.op_type, kept, int(before[axis] or 0), int(after[axis] or 0), scales, axis, version
@@ -268,7 +272,8 @@ def _matrix(
     version: int,
 ) -> NDArray[np.float32]:
     """The matrix (after, before) of the operator: its results for the unit vectors, by ONNX's own definition."""
-    if version < 11:  # one way to place the pixels: nearest takes the one before, linear starts at the corner
+    # One way to place the pixels: nearest takes the pixel before, linear starts at the corner.
+    if version < 11:
         settings = {"mode": settings.get("mode", "nearest"), "coordinate_transformation_mode": "asymmetric"}
         settings |= {"nearest_mode": "floor"} if settings["mode"] == "nearest" else {}
     if scales is None:

@@ -70,6 +70,7 @@ def even_average_pools(model: ModelProto) -> None:
             continue
         strides = settings.get("strides") or [1] * half
         padded, pooled = f"{node.output[0]}: padded", f"{node.output[0]}: pooled"
+        # Pads of images and channels, then of the sides; before, then after.
         around = [0, 0, *pads[:half], 0, 0, *pads[half:]]
         pool = helper.make_node("AveragePool", [padded], [pooled], kernel_shape=kernel, strides=strides)
         counts = inside_counts([int(size or 0) for size in sizes], kernel, strides, pads, [1] * half)
@@ -92,6 +93,7 @@ def inside_counts(
     for axis in range(half):
         inside = np.zeros(pads[axis] + sizes[axis] + pads[half + axis])
         inside[pads[axis] : pads[axis] + sizes[axis]] = 1
+        # A window is a product of its ranges along the axes, and so is its count.
         reach, gap = (kernel[axis] - 1) * gaps[axis] + 1, gaps[axis]
         starts = range(0, len(inside) - reach + 1, strides[axis])
         lines.append(np.array([inside[start : start + reach : gap].sum() for start in starts]))

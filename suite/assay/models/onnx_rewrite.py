@@ -1,8 +1,8 @@
 """Rewritings of an ONNX graph that leave its answers as they are, all in place.
 
-They bring graphs as exporters write them into the form that the converter takes and that readers of layers know:
-constants as initializers, any batch size, arithmetic with constants as a batch norm, and a product with a constant
-matrix as a fully connected layer. Padding and pools: :mod:`assay.models.onnx_padding`.
+They bring graphs as exporters write them into the form that the converter takes and that readers of layers know.
+Constants become initializers, and the batch size is left open. Arithmetic with constants becomes a batch norm, and a
+product with a constant matrix a fully connected layer. Padding and pools: :mod:`assay.models.onnx_padding`.
 """
 
 import math
@@ -224,6 +224,7 @@ def _flattened_first(model: ModelProto) -> None:
         across = _is_set(gemm, "transB")
         rows = matrix.T if across else matrix
         channels, height, width = (int(size or 0) for size in shape[1:])
+        # Row i of the matrix meets value i of the flattened map, so its rows move as the values do.
         ordered = rows.reshape(height, width, channels, -1).transpose(2, 0, 1, 3).reshape(values, -1)
         name = f"{gemm.input[1]} for channels first"
         kept = np.ascontiguousarray(ordered.T if across else ordered)

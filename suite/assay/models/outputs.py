@@ -136,6 +136,7 @@ def _found(output: object, name: str, said: int | None) -> tuple[Step, ...]:
     if len(named) == 1:
         return named[0]
     fitting = [steps for steps, value in leaves.items() if _is_logits(value, IMAGES) and value.shape[1] > 1]
+    # The stated number of classes decides only if it leaves something.
     if len(fitting) > 1:
         fitting = [steps for steps in fitting if leaves[steps].shape[1] == said] or fitting
     if len(fitting) == 1:

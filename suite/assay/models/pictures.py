@@ -16,7 +16,7 @@ _FILTERS = {
     "hamming": Image.Resampling.HAMMING,
 }
 
-_MOST = 2**14  # pixels a side after a resize; more would fill the memory before anything is said
+_MOST = 2**14  # pixels per side after a resize; more would fill the memory before any message
 
 
 def prepared(image: NDArray[np.uint8], preprocessing: Preprocessing, name: str) -> NDArray[np.uint8]:

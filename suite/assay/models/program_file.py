@@ -36,7 +36,7 @@ _ARITHMETIC: Mapping[str, Callable[..., Any]] = {
 _KEYWORD = 2  # the archive's number for an argument that is given by its name
 _ASSERTIONS = ("_assert", "sym_constrain_range")
 _WORDS = {"padding", "approximate", "mode", "rounding_mode", "equation", "indexing", "side", "reduce"}
-"""The arguments that may be words; those of no other operator (a file's name, say) are known to be harmless."""
+"""The arguments that may be words; no other operator's words (a file's name, say) are known to be harmless."""
 _TRAINING = {"train", "training"}
 _FORMATS = {1: torch.contiguous_format, 2: torch.channels_last, 4: torch.preserve_format}
 _EXPORT_AGAIN = "export it again in eval mode, with one image tensor as its input"

@@ -73,7 +73,7 @@ class Family:
         listed: the entries worth a row in a list.
         names: every exact name, for suggestions.
         leads_to: what its names lead to; the default is code, which only a user's own command line may name.
-        claims: whether a name is of this pattern, told by the name alone; needed where ``resolve`` opens a file.
+        claims: whether the name alone shows that it is of this pattern; needed where ``resolve`` opens a file.
     """
 
     resolve: Callable[[str], ZooEntry | None]

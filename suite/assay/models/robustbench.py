@@ -1,7 +1,8 @@
 """RobustBench's model zoo, read off the Python package of that name: architectures, preprocessing, file names.
 
-The package's own loader is not used: it downloads, and unpickles what it downloads. Nor is the package's ``__init__``,
-which wants download tools and the ``pkg_resources`` that today's setuptools has no more; its model zoo needs neither.
+The package's own loader is not used: it downloads, and unpickles what it downloads. The package's ``__init__`` is not
+imported either: it needs download tools and the ``pkg_resources`` that setuptools has dropped; its model zoo needs
+neither.
 """
 
 from __future__ import annotations
@@ -188,7 +189,7 @@ def _without_its_init() -> Iterator[None]:
 
 
 def fitted(net: nn.Module, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """A published checkpoint under the network's names; ``state`` as it is where no renaming makes it fit.
+    """A published checkpoint under the network's names; ``state`` unchanged where no renaming makes it fit.
 
     Checkpoints of the zoo have ``module.`` and ``model.`` too many or ``model.`` too few, older names of timm's Swin,
     lack the constants of a normalisation, or have tensors that no prediction uses.

@@ -25,7 +25,7 @@ from assay.common.canonical import canonical_sha256
 _KNOWN_PACKAGES = frozenset(
     {"assay", "builtins", "captum", "numpy", "onnx2torch", "timm", "torch", "torchvision"}
 )
-"""Packages whose code counts by its pinned version, which provenance holds, not by its text."""
+"""Packages whose code counts by its pinned version (in the provenance), not by its text."""
 
 _OF_TORCH = frozenset({
     "training", "_parameters", "_buffers", "_modules", "_non_persistent_buffers_set", "_is_full_backward_hook",
@@ -42,9 +42,9 @@ _DEEPEST = 40
 def structure_sha256(net: nn.Module, code: Iterable[str] = ()) -> str:
     """SHA-256 (hex) of what ``net`` does, its parameters and saved buffers left out (``weights_sha256`` has those).
 
-    It covers every module's name, class and attributes (numbers, tensors outside the state dict, functions with
-    what they close over, objects with theirs), forward hooks, and the text of every file of code that is neither of
-    Python nor of a package in :data:`_KNOWN_PACKAGES`, files that such a file takes functions from included.
+    It covers every module's name, class and attributes (numbers, tensors outside the state dict, functions with what
+    they close over, objects with theirs), and forward hooks. It also covers the text of every file of code outside
+    Python and :data:`_KNOWN_PACKAGES`, and of the files that such a file takes functions from.
 
     Args:
         net: it is not run.
@@ -120,6 +120,7 @@ class _Description:
         if isinstance(value, types.ModuleType):
             self._modules.add(value.__name__)
             return ["module", value.__name__]
+        # From here on values can hold others, or themselves: an object is described once, then only referred to.
         if id(value) in self._registered:
             return ["registered", self._registered[id(value)]]
         if id(value) in self._met:
@@ -127,6 +128,7 @@ class _Description:
         if depth > _DEEPEST:
             return ["deeper"]
         self._met[id(value)] = len(self._met)
+        # Kept alive, so that no later object gets its id.
         self._kept.append(value)
         return self._object(value, depth + 1)
 
@@ -242,7 +244,7 @@ def _is_known(module: str) -> bool:
 
 
 def _file_of(module: str | None) -> Path | None:
-    """The file of a module that is neither Python's nor of a known package; None where there is none."""
+    """The file of a module outside Python and the known packages; None where there is none."""
     if not module or _is_known(module):
         return None
     file = getattr(sys.modules.get(module), "__file__", None)

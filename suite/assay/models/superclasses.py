@@ -22,7 +22,7 @@ Groups = Mapping[str, Sequence[int | str]]
 
 
 class SuperclassNetwork(nn.Module):
-    """A network whose logits are those of its superclasses: of each the highest among its classes.
+    """A network with one logit per superclass: the highest among its classes.
 
     So it answers a superclass exactly where the network's own answer is a class in it.
     """

@@ -48,7 +48,7 @@ def file_sha256(path: Path) -> str:
 
 
 def files_sha256(paths: Sequence[Path]) -> str:
-    """SHA-256 (hex) of all files that a network's weights lie in: one file's own, or that of their names and hashes."""
+    """SHA-256 (hex) of a network's weight files: one file's own, or the hash of all their names and hashes."""
     if len(paths) == 1:
         return file_sha256(paths[0])
     hashes = sorted((path.name, file_sha256(path)) for path in paths)

@@ -1,9 +1,9 @@
 """A user's own model: ``package.module:factory``, a callable without arguments, importable from here too.
 
-It returns a module that takes pixels in [0, 1]; or ``(module, description)`` with a dictionary of a model card's fields
-(``input``, ``output``, ``num_classes``, ``label_space``, ``clean_accuracy``, ``source``, ``licence``,
-``trained_on``), or of the fields of :class:`Preprocessing` (``label_space``, ``source``, ``licence`` and ``trained_on``
-too if wanted); or a ``LoadedModel``.
+It returns a module that takes pixels in [0, 1], a ``LoadedModel``, or ``(module, description)``. The description is a
+dictionary of a model card's fields (``input``, ``output``, ``num_classes``, ``label_space``, ``clean_accuracy``,
+``source``, ``licence``, ``trained_on``). Or it has the fields of :class:`Preprocessing`, with ``label_space``,
+``source``, ``licence`` and ``trained_on`` if wanted.
 
 The working directory is on the import path while the factory is imported and called, and at no other time.
 """
@@ -172,7 +172,7 @@ def _made(name: str, product: object) -> FactoryProduct:
 
 
 def _described(model: "LoadedModel", name: str) -> "LoadedModel":
-    """A model that the factory made whole, with what its network does: it need not be what its card says."""
+    """A model that the factory made whole, with its network's real structure, which the card may not state."""
     from assay.common.canonical import canonical_sha256
     from assay.models.fingerprint import fingerprint
     from assay.models.structure import structure_sha256
@@ -258,7 +258,7 @@ def _said(name: str, said: object) -> tuple[Preprocessing | None, CardFields]:
 
 
 def _guessed(made: FactoryProduct) -> Preprocessing:
-    """The card of a bare module: plain pixels of the one common shape that it accepts (1,000 classes: ImageNet's)."""
+    """The card of a bare module: plain pixels of the only common shape that it accepts (1,000 classes: ImageNet's)."""
     import torch
 
     from assay.models.adapters import in_layout

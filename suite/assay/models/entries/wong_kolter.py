@@ -1,7 +1,7 @@
 """The two provably robust convnets of Wong and Kolter (arXiv 1711.00851), trained for L-infinity eps = 0.1.
 
-Their checkpoints are published at locuslab/convex_adversarial (MIT) and not shipped: a file is found by its
-name in ``ASSAY_DATA`` or the cache and then must have the published hash, or is given as ``--weights``.
+Their checkpoints are published at locuslab/convex_adversarial (MIT) and not shipped. Give a file as ``--weights``, or
+put it under its own name in ``ASSAY_DATA`` or the cache; there it must have the published hash.
 """
 
 from functools import partial
