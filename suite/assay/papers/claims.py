@@ -9,10 +9,11 @@ A difference's interval, by what stands behind its two sides:
 - different repetitions: Welch's t;
 - no repetitions on one side: the square-and-add rule on the two intervals (MOVER; Zou and Donner 2008, equation 3).
 
-Repetitions on the same images say nothing of other images: two equal families of networks differ on the images at hand
-for every seed alike. So, where the images' own scores are known, what other images would change (both families on the
-same ones) is squared and added to the interval over seeds; see :func:`assay.papers.intervals.half_over_images`. A
-figure that is no mean over images, such as neuron consistency, speaks of the images at hand alone.
+Repetitions on the same images say nothing of other images: two equally good families of networks may differ on these
+images, in the same way for every seed. So, where the images' own scores are known, what other images would change (both
+families on the same ones) is squared and added to the interval over seeds; see
+:func:`assay.papers.intervals.half_over_images`. A figure that is no mean over images, such as neuron consistency,
+speaks of the images at hand alone.
 
 An interval over repetitions is never narrower than the weight of one unit (``resolution``): three seeds that agree
 to the last image do not make a difference certain.
@@ -68,7 +69,7 @@ class MeasuredValue:
         trained: whether the model behind it was trained for this reproduction.
         resolution: the least step of one repetition's value (1/n of a proportion).
         doubt: the guards that failed where it was measured; such a figure is shown, but decides no claim.
-        by_unit: the scores of each image, by its id: one a repetition, in the order of ``samples``; empty where the
+        by_unit: the scores of each image, by its id: one per repetition, in the order of ``samples``; empty where the
             value is no mean over images.
     """
 
@@ -288,6 +289,7 @@ def difference_interval(
             half = half_over_images(_parts(left, right, factor), confidence)
             low, high = value - hypot(value - low, half), value + hypot(high - value, half)
             how += f" and the {len(left.by_unit)} images that they share"
+        # No interval is narrower than the step that one unit makes.
         return min(low, value - least), max(high, value + least), how
     if left.low is None or left.high is None or right.low is None or right.high is None:
         raise ValueError("a difference needs repetitions or an interval on both sides")

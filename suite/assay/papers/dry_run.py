@@ -88,7 +88,7 @@ def _tasks(plan: Reproduction) -> Iterator[DryRunRow]:
 
 
 def _units(plan: Reproduction, work: PaperTask) -> int | None:
-    """Units of a job; None where its data are not there. A spec of our own asks for those of the one it is made of."""
+    """Units of a job, counted by the spec that ours is made from; None where its data are not there."""
     task = task_at(plan.scale.tasks[work.task].task, plan.home)
     try:
         return len(open_question(replace(work.request, task=task)).units)
@@ -97,7 +97,7 @@ def _units(plan: Reproduction, work: PaperTask) -> int | None:
 
 
 def _seconds(plan: Reproduction, works: Sequence[PaperTask], units: int) -> float | None:
-    """Of all jobs of one task and model; None while none of them has stored anything."""
+    """The sum over all jobs of one task and model; None until one of them has stored something."""
     found = [_stored(plan, work, units) for work in works]
     missing = sum(left for left, _ in found)
     rates = [rate for _, rate in found if rate is not None]

@@ -44,7 +44,7 @@ def reproduce(
         plan: what to do, and where.
         make_runtime: makes the runner's settings, anew for each run.
         workers: networks that are trained at the same time.
-        say: told what happens.
+        say: gets a line for each event.
 
     Raises:
         UserError: data or models are missing (all of them are named), the folder is another's, or the disk is full.

@@ -39,9 +39,9 @@ def welch_interval(
 def half_over_images(parts: Sequence[Scores], confidence: float = CONFIDENCE) -> float:
     """Half the interval that other images would move a mean over seeds and images by, the seeds as they are.
 
-    Its variance is that of the images' means over seeds (what a bootstrap over images tends to), less the scatter of
-    seeds on one image, which the interval over seeds holds already. So seeds and images are components of one
-    variance, as readers and cases are in studies of diagnosis (Obuchowski and Rockette 1995; Hillis 2007).
+    Its variance is that of the images' means over seeds (what a bootstrap over images tends to), minus the scatter of
+    seeds on one image, which is in the interval over seeds already. So seeds and images are components of one variance,
+    as readers and cases are in studies of diagnosis (Obuchowski and Rockette 1995; Hillis 2007).
 
     Args:
         parts: the figure is the sum of their means. All have the images in one order. Within a part repetitions are
@@ -60,7 +60,7 @@ def half_over_images(parts: Sequence[Scores], confidence: float = CONFIDENCE) ->
 
 
 def _interaction(part: Scores) -> float:
-    """The mean square of seeds crossed with images: what neither the seed nor the image explains."""
+    """The mean square of the interaction of seeds and images: what neither explains alone."""
     images, repetitions = part.shape
     if repetitions < 2:
         return 0.0

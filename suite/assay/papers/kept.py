@@ -13,7 +13,7 @@ from assay.papers.spec.measurements import AlignmentMeasurement, RegionsMeasurem
 from assay.runner.files import path_name, write_atomically
 from assay.tasks.base import Task
 
-# Of what is kept: raised whenever the same network, or the same archive, would give other figures.
+# The version of kept figures: raised whenever the same network, or the same archive, would give others.
 ALIGNMENT_FORMAT = 2
 ARCHIVE_FORMAT = 1
 
@@ -76,7 +76,7 @@ def shape_values(
 
 
 def figures_of(task: Task[Any, Any], archive: Path, place: Path) -> Figures:
-    """All figures of the archive, computed unless those of the same file are kept in ``place``."""
+    """All figures of the archive; computed unless ``place`` keeps those of the same file."""
     made_of = {"format": ARCHIVE_FORMAT, "sha256": content_sha256(archive, packed=False)}
     figures: Figures = _kept(place, made_of, lambda: {"figures": task.archive(archive)})["figures"]
     return figures

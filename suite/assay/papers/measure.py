@@ -89,7 +89,7 @@ def _alignment(plan: Reproduction, wanted: AlignmentMeasurement) -> MeasuredValu
 def _of_every_seed(
     plan: Reproduction, model: str, measured: Callable[[int | None], MeasuredValue | MissingValue]
 ) -> MeasuredValue | MissingValue:
-    """One measurement from those of a model's networks; missing where one of them is."""
+    """One measurement from the measurements of a model's networks; missing if one of them is."""
     single: dict[str, MeasuredValue] = {}
     for seed in plan.seeds(model):
         found = measured(seed)
@@ -127,7 +127,7 @@ def _points(result: ResultDocument, wanted: MetricMeasurement | CurveMeasurement
 
 
 def _mean_of(points: Sequence[Metric], doubt: str) -> MeasuredValue | MissingValue:
-    """The mean of a curve's points, or of the one metric; the interval is that of points that err together."""
+    """The mean of a curve's points, or the one metric; the interval assumes points that err together."""
     values = [point.value for point in points if point.value is not None]
     if len(values) < len(points):
         return MissingValue(f"{points[0].name}: has no value")

@@ -133,7 +133,7 @@ def _train_wave(nets: Sequence[Net], workers: int, say: Callable[[str], None]) -
 
 
 def _trained(nets: Sequence[Net], workers: int) -> Generator[tuple[Net, TrainingRecord], None, None]:
-    """Each net as soon as it is trained: in this process, or in several."""
+    """Yields each net as soon as it is trained, in this process or in several."""
     if workers == 1:
         yield from ((net, train(net)) for net in nets)
         return

@@ -81,7 +81,7 @@ def commands(plan: Reproduction) -> list[str]:
 
 
 def _draw() -> str:
-    """What draws the charts, whose contents stand beside their places as data, which no browser runs."""
+    """The script that draws the charts; their contents stand beside their places as data, which no browser runs."""
     draw = (
         "for (const data of document.querySelectorAll(\"script[type='application/json']\")) {\n"
         "  Charts.drawInView(document.getElementById(data.dataset.chart), () => JSON.parse(data.textContent));\n}\n"

@@ -35,7 +35,7 @@ class Within(StrictModel):
 
 
 class Occurs(StrictModel):
-    """What a measurement counts is there at all: in every network that was trained, or in the one that was not.
+    """What a measurement counts exists: in every trained network, or in the untrained one.
 
     One proof of existence suffices, so no interval is asked for.
     """

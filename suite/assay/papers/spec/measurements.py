@@ -7,7 +7,7 @@ from pydantic import Field
 from assay.common.validation import StrictModel
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]
-"""Of an entry in a paper's file."""
+"""The name of an entry in a paper's file."""
 
 
 class Cell(StrictModel):

@@ -114,7 +114,7 @@ class Paper(StrictModel):
             yield from scale.measurements.values()
 
     def measured_at(self, scale: ScaleName) -> dict[str, Measurement]:
-        """What can be measured at a scale: the paper's measurements whose model and task are there, and its own."""
+        """What a scale can measure: the paper's measurements with a model and task there, and the scale's own."""
         here = self.scales[scale]
         shared = {
             name: each
@@ -171,7 +171,7 @@ def shipped_papers() -> dict[str, Path]:
 
 
 def load_paper(name: str) -> tuple[Paper, Path]:
-    """The paper of that name, or in a YAML file of one's own, and the folder that its relative paths start from.
+    """The paper of that name or in the user's own YAML file, and the folder that its relative paths start from.
 
     Raises:
         UserError: no such paper, or its file is not valid (file, key and what was expected).

@@ -1,4 +1,4 @@
-"""What a paper's file says once: a rule stands for entries that are alike, and a CSV file for a table's figures.
+"""What a paper's file says once: a rule expands to similar entries, and a CSV file to a table's figures.
 
 ::
 
@@ -115,7 +115,7 @@ def _one_or_many(entry: Any, words: Words) -> list[Any]:
 
 
 def _chosen(rule: Mapping[str, Any], words: Words) -> Iterator[dict[str, str]]:
-    """What stands for each ``{word}`` of a rule, once for every choice of names."""
+    """The value of each ``{word}`` of a rule, once for every choice of names."""
     if set(rule) != {"for", "put"} or not isinstance(rule["for"], dict) or not rule["for"]:
         raise ValueError(f"{EACH}: {_FORM}")
     choices = [_choices(name, values, words.get(name, {})) for name, values in rule["for"].items()]
@@ -158,8 +158,8 @@ def _filled(part: Any, words: Mapping[str, str]) -> Any:
 def with_figures(document: dict[str, Any], path: Path) -> dict[str, Any]:
     """The document of the paper's file ``path`` with the figures of such tables written out.
 
-    The first line of a CSV file names the columns after the first, each other line is a row: its label, then one figure
-    per column, with nothing where the paper has none.
+    The first line of a CSV file names the columns after the first. Each other line is a row: its label, then one figure
+    per column, empty where the paper has none.
 
     Raises:
         UserError: a file cannot be read, or a figure is no number.
