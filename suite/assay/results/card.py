@@ -19,7 +19,7 @@ _FEWER = "… {} more lines; the whole of it: --table"
 
 @dataclass(frozen=True)
 class Background:
-    """What a reader of a run's results is told beside the figures.
+    """What a reader of a run's results sees beside the figures.
 
     Attributes:
         demonstrations: task to why its figures mean nothing.
@@ -79,7 +79,7 @@ def card(
 
 
 def _folded(line: str, width: int) -> list[str]:
-    """A line whole where it fits, else in several, of which the later ones stand under the figure's heading."""
+    """A line whole where it fits, else broken; the later lines stand under the figure's heading."""
     indent = " " * (_FAMILY + 3) if line.startswith("  ") and width > _NARROW else ""
     fits = len(line) <= width
     return [line] if fits else textwrap.wrap(line, width, subsequent_indent=indent, break_on_hyphens=False)
@@ -121,7 +121,7 @@ def finding_of(result: ResultDocument, background: Background) -> CardFinding:
 
 
 def _lines(result: ResultDocument, finding: CardFinding, alone: bool, whole: bool) -> list[str]:
-    """A result's lines; where a model has several of a family, each says of which task it is."""
+    """A result's lines; where a model has several of one family, each names its task."""
     start, metric = _start(result.family), finding.metric
     task = "" if alone else f"{result.task.removeprefix(f'{result.family}/')}: "
     if metric is None:

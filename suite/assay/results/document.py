@@ -1,7 +1,7 @@
 """The result document: what one model scored on one task, as typed, versioned JSON without times or machines.
 
 Equal answers are equal bytes, so nothing here depends on when, where or how fast a job ran; that is kept in the
-provenance file beside it. Neither torch nor any other part of Assay is needed to read one.
+provenance file beside it. Reading one needs no torch and no other part of Assay.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""What a figure rests on, told by a word and a sign: a proof, or the worst that an attack or a search found.
+"""What a figure rests on, as a word and a sign: a proof, or the worst that an attack or a search found.
 
 What was found can only be made worse by looking longer. So the true figure is on one side of it, where the figure is a
 bound at all.
@@ -9,8 +9,8 @@ from typing import Literal
 from assay.results.document import Direction
 
 Evidence = Literal["", "proved", "found", "looked at"]
-"""Of a figure: it holds for every change in the range; it is the worst of the changes that were tried; it is a share of
-those that were tried, and so no bound; or nothing is bounded, and it is what was measured."""
+"""What a figure rests on: it holds for every change in the range; it is the worst of the changes tried; it is a share
+of those tried, and so no bound; or it is simply what was measured."""
 
 _WORDS: dict[Evidence, str] = {"": "", "proved": "proved", "found": "found", "looked at": "found"}
 _SIGNS: dict[Direction, str] = {"up": "≤ ", "down": "≥ ", "none": ""}

@@ -93,7 +93,7 @@ def format_value(metric: Metric) -> str:
 
 
 def displayed_difference(metric: Metric, values: Sequence[float]) -> list[str]:
-    """Differences of a metric with their signs, in the unit in which the metric itself is shown; then that unit."""
+    """Signed differences of a metric in the unit that the metric is shown in; then that unit."""
     if metric.unit == "proportion":
         return [*(f"{100 * value:+.1f}" for value in values), "% points"]
     return [*(f"{value:+.4g}" for value in values), metric.unit]
