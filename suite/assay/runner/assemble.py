@@ -52,7 +52,7 @@ class StoredJob:
         """All records that are stored and whole, in the order of the units.
 
         Raises:
-            UserError: one has not the shape that its family and spec ask for.
+            UserError: one does not have the shape that its family and spec ask for.
         """
         stored = sorted(chunk for chunk in self.store.stored_chunks() if chunk < self.document["chunks"])
         records = [record for chunk in stored for record in _whole_chunk(self.store, chunk)]
@@ -198,7 +198,7 @@ def _time_row(result: ResultDocument, store: JobStore) -> dict[str, Any]:
 
 
 def records_csv(job: StoredJob) -> str:
-    """The per-unit records of a job as CSV: the family's columns, then those that this spec's rows have besides."""
+    """The per-unit records of a job as CSV: the family's columns, then further ones of this spec's rows."""
     with job.understood():
         rows = list(job.task.rows(job.spec, job.records()))
     columns = dict.fromkeys((*job.task.record_columns, *(name for row in rows for name in row)))

@@ -1,4 +1,4 @@
-"""Whether what a request needs is here, told without loading or hashing anything."""
+"""Whether what a request needs is here, without loading or hashing anything."""
 
 from pathlib import Path
 

@@ -9,7 +9,7 @@ from assay.runner.chunks import ChunkResult, ChunkTask, compute, drop_pictures_a
 
 
 class Watch(Protocol):
-    """Is told how chunks fare, in the process and thread that iterates over the results."""
+    """Hears of each chunk's fate, in the process and thread that iterates over the results."""
 
     def advance(self, task: ChunkTask, units: float) -> None:
         """``units`` more units of the task's chunk are done (a negative number when work was lost)."""

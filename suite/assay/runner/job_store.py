@@ -1,4 +1,4 @@
-"""The stored part of one job: what it is, and its chunks, each checked whenever it is read."""
+"""The stored part of one job: its document, and its chunks, each checked whenever it is read."""
 
 import hashlib
 import json
@@ -115,7 +115,7 @@ class JobStore:
     def write_job(self, names: tuple[str, str], document: dict[str, Any]) -> None:
         """Store what the job is under its model's and task's names; nothing is written when the same is there.
 
-        Two names can stand for one job: a spec and its copy under another title have one answer.
+        One job can have two names: a spec and its copy under another title have one answer.
         """
         text = json.dumps(document, indent=1, ensure_ascii=False) + "\n"
         path = self._job_path(names)
@@ -170,7 +170,7 @@ class JobStore:
             ) from error
 
     def is_of(self, fingerprint: Fingerprint | None) -> bool:
-        """Whether the job is not begun, or was by a network that answers like that of ``fingerprint``."""
+        """Whether the job is not begun, or a network that answers as ``fingerprint`` says began it."""
         return all(same_answers(known, fingerprint) for known in self.begun_by())
 
     def _job_path(self, names: tuple[str, str]) -> Path:

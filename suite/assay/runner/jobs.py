@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class JobRequest:
-    """What a user asks for, one model and one task; plain values, so that it can travel to another process.
+    """What a user asks for, one model and one task, as plain values that can travel to another process.
 
     ``limit`` is how many pictures or shapes are asked for, chosen as ``draw`` says. ``switches`` are fields of the spec
     that the command line turns on, such as ``save_adversarial``; ``settings`` are other fields of it, ``KEY=VALUE``
@@ -222,12 +222,12 @@ class Job:
 
     @property
     def host_only(self) -> str | None:
-        """Why the job is computed on the host whatever the device, or None."""
+        """Why the job is computed on the host on every device, or None."""
         return self.question.task.host_only(self.question.spec.spec)
 
     @property
     def on_host(self) -> str | None:
-        """What of the work is done on the host whatever the device, in words, or None."""
+        """The part of the work that is done on the host on every device, in words, or None."""
         return self.host_only or self.question.task.on_host(self.question.spec.spec)
 
     def chunks_together(self, device: str) -> int:
@@ -271,7 +271,7 @@ def open_question(request: JobRequest, info: "Callable[[], ModelInfo] | None" = 
         info: gives the model's card, which tells what a user's own folders mean; asked only for those.
 
     Raises:
-        UserError: as :func:`open_job`, for the task and its data.
+        UserError: as :func:`open_job`, about the task and its data.
     """
     own = None
     if request.data is not None and is_folder(request.data):

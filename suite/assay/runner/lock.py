@@ -44,7 +44,7 @@ class Owner:
 
 @contextmanager
 def exclusive(folder: Path, say: Callable[[str], None] = lambda _line: None) -> Iterator[None]:
-    """Hold ``folder``'s lock while the block runs; ``say`` is told of a dead owner whose lock is taken over.
+    """Hold ``folder``'s lock while the block runs; ``say`` gets a line if a dead owner's lock is taken over.
 
     Raises:
         UserError: another process holds it, here or on another host; the folder cannot be written.

@@ -117,7 +117,7 @@ class Survey:
 
     @property
     def missing_units(self) -> int:
-        """How many units there are to compute."""
+        """How many units are left to compute."""
         return sum(len(self.job.chunk(chunk)) for chunk in self.missing)
 
 
@@ -138,14 +138,14 @@ def survey(
 ) -> list[Survey]:
     """Look at what ``out`` holds; every byte of every stored chunk is checked.
 
-    Chunks are dealt to shards in turn over all jobs, so that many small jobs are shared out too.
+    Chunks are dealt to shards in turn over all jobs, so that small jobs are shared out too.
 
     Args:
         jobs: in the order of the command, which decides the shards.
         out: the run's folder, which need not exist; None where nothing is stored.
         shard: the part of the run that is asked for.
         retry_errors: count chunks that hold failed units as missing.
-        say: told of every chunk that is broken.
+        say: gets a line for every broken chunk.
     """
     found, first = [], 0
     folders = RunFolder.job_folders(out) if out else set()

@@ -35,12 +35,12 @@ class Precision:
     channels_last: bool = False
 
     def identity(self) -> dict[str, Any]:
-        """As part of a job's identity; what came later is there only where it is asked for, so keys of before stay."""
+        """As part of a job's identity; later fields are there only if asked for, so that older keys stay."""
         return {name: value for name, value in vars(self).items() if value or name != "channels_last"}
 
 
 def check_dtype(dtype: str, allowed: tuple[str, ...], task_id: str) -> None:
-    """Refuses a precision in which a family's figures would lose their meaning.
+    """Refuses a precision that would take the meaning from a family's figures.
 
     Raises:
         UserError: ``dtype`` is not among ``allowed``.
@@ -101,7 +101,7 @@ def in_dtype(model: "LoadedModel", dtype: str) -> "LoadedModel":
 
 
 def _autocast(model: "LoadedModel") -> "LoadedModel":
-    """``model`` with bfloat16 where PyTorch's list of operations has it, on whatever device the pixels are."""
+    """``model`` with bfloat16 where PyTorch's list of operations has it, on the pixels' device."""
     from dataclasses import replace
 
     import torch

@@ -11,7 +11,7 @@ from rich.progress import Progress as RichProgress
 
 PLAIN_EVERY_SECONDS = 10.0
 MEANS_SOMETHING_SECONDS = 5.0
-"""Before that, and before anything is stored, no speed and no time to go are told."""
+"""Before that, and before anything is stored, no speed and no remaining time are given."""
 
 
 @dataclass

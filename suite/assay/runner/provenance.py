@@ -18,7 +18,7 @@ from assay.runner.work import COUNTED
 class Provenance:
     """The provenance files of a run, ``DIR/provenance/<model>/<task>.json``, one per job.
 
-    A job that was resumed or split names every environment in which a part of it was computed.
+    A job that was resumed or split names every environment that computed a part of it.
     """
 
     def __init__(self, folder: Path, with_host: bool) -> None:
@@ -46,7 +46,7 @@ class Provenance:
 
 
 def merge_environments(sources: Sequence[Path], out: Path, model: str, task: str, key: str) -> None:
-    """Write a job's provenance in the run's folder ``out`` from that of the parts that it was put together from."""
+    """Write a job's provenance in the run's folder ``out`` from the provenance of its parts."""
     environments: dict[str, Any] = {}
     for source in sources:
         environments |= _environments_in(provenance_path(source, model, task), key)
@@ -88,8 +88,8 @@ def used(store: JobStore) -> dict[str, Any]:
     """Wall, CPU and device seconds of all stored chunks, the highest peaks of memory, and the smallest batch.
 
     ``images`` went through the network in ``passes``, an image once a pass; ``images_per_second`` is of the wall time.
-    ``waiting_seconds`` is how long the device had nothing to do but to wait for pictures (on a CPU: how long loading
-    them held up the computation), ``waiting_share`` the share of the wall time that this is.
+    ``waiting_seconds`` is how long the device only waited for pictures (on a CPU: how long loading them held up the
+    computation); ``waiting_share`` is its share of the wall time.
     """
     times = store.read_times()
     totals = {

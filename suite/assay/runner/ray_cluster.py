@@ -1,7 +1,7 @@
 """Chunks as tasks on a Ray cluster: Ray places them and retries those whose node or worker died.
 
-Each Ray worker leads one child process (:class:`assay.runner.worker.Worker`) that keeps its models and can be
-killed when a unit hangs, so that time-outs and failed units mean the same here as in a local pool.
+Each Ray worker runs one child process (:class:`assay.runner.worker.Worker`) that keeps its models and can be killed
+when a unit hangs. So time-outs and failed units mean the same here as in a local pool.
 """
 
 import os
@@ -96,7 +96,7 @@ class _Session:
         return bool(self._pending)
 
     def _slots(self) -> int:
-        """Those of the tasks under way: such as need no GPU do not wait for one."""
+        """How many tasks fit, by those under way: tasks that need no GPU do not wait for one."""
         pending = self._pending.values()
         device = self._cluster.device if all(task.needs_gpu for task in pending) else "cpu"
         return slots(self._ray.cluster_resources(), device, self._cluster.threads)
@@ -201,7 +201,7 @@ def _silent(address: str, why: str) -> str:
 
 @dataclass(frozen=True)
 class WorkerSetting:
-    """What a Ray worker must know besides its task: relative paths and a user's modules start from the driver's."""
+    """What else a Ray worker must know: relative paths and a user's modules start from the driver's folder."""
 
     device: str
     limits: Limits

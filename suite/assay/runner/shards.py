@@ -28,13 +28,13 @@ class ShardFolder:
     jobs: tuple[tuple[str, int], ...]
 
     def chunks(self) -> list[tuple[str, int]]:
-        """The (job key, chunk) pairs that this shard is to hold."""
+        """The (job key, chunk) pairs that belong to this shard."""
         every = [(key, chunk) for key, count in self.jobs for chunk in range(count)]
         return every[self.shard.number - 1 :: self.shard.of]
 
 
 def claim_shard(folder: RunFolder, shard: Shard, jobs: Sequence[Job]) -> None:
-    """Note in a new folder which part of which run it holds.
+    """Note in a new folder which run and which part of it the folder holds.
 
     Raises:
         UserError: it holds another part, the whole, or a part of another run.
@@ -192,6 +192,7 @@ def _copy(parts: Sequence[ShardFolder], folder: RunFolder) -> None:
     for key, _ in parts[0].jobs:
         for part in parts:
             source, target = part.folder.job(key), folder.job(key)
+            # Files first: a chunk that is there says that its records' files are.
             for name in ("files", "chunks"):
                 if (source.path / name).is_dir():
                     shutil.copytree(source.path / name, target.path / name, dirs_exist_ok=True)
@@ -199,6 +200,7 @@ def _copy(parts: Sequence[ShardFolder], folder: RunFolder) -> None:
                 target.write_fingerprint(fingerprint)
             for entry in source.read_times():
                 append_line(target.times_path, entry)
+    # The index comes after all that it points to.
     folder.point((entry["model"], entry["task"], entry["key"]) for entry in index)
     for entry in index:
         sources = [part.folder.path for part in parts]

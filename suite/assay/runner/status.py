@@ -94,7 +94,7 @@ def _speed(events: list[dict[str, Any]], owner: Owner) -> tuple[float | None, fl
     """Units per second since the owner began to compute, and the seconds that the rest then takes."""
     marks = [index for index, entry in enumerate(events) if entry["event"] in _ENDS]
     if not marks or events[start := marks[-1]].get("pid") != owner.pid:
-        return None, None  # the owner still checks what is stored, so the log is that of an earlier run
+        return None, None  # the owner still checks what is stored, so the log is an earlier run's
     stored = [entry for entry in events[start:] if entry["event"] == "chunk_stored"]
     done = sum(entry["units"] for entry in stored)
     seconds = time.time() - events[start]["time"]

@@ -55,7 +55,7 @@ class RunFolder:
         """The run in ``path``, which must be one already.
 
         Raises:
-            UserError: it is not, or holds links, by which it could reach what lies elsewhere.
+            UserError: it is not, or holds links, which could reach files elsewhere.
         """
         _refuse_links(path)
         if not (path / "run.json").is_file():
@@ -76,7 +76,7 @@ class RunFolder:
 
     @staticmethod
     def job_folders(path: Path) -> set[str]:
-        """:meth:`JobStore.folder_name` of the jobs of which the run's folder ``path`` holds something."""
+        """:meth:`JobStore.folder_name` of every job that the run's folder ``path`` holds something of."""
         try:
             return {entry.name for entry in (path / "jobs").iterdir()}
         except FileNotFoundError:
@@ -148,7 +148,7 @@ def _refuse_links(path: Path) -> None:
 
 
 def _is_empty(path: Path) -> bool:
-    """Whether ``path`` is a folder that holds nothing, but for what a run killed in its first moment left there."""
+    """Whether ``path`` is a folder that holds nothing, except what a run killed in its first moment left there."""
     return path.is_dir() and all(fnmatch(each.name, ".run.json.*.tmp") for each in path.iterdir())
 
 

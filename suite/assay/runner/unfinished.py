@@ -41,7 +41,7 @@ class Unfinished:
         self._before = {} if self._folder is None else _spent_in(self._folder / "spent.json")
 
     def savepoints(self, unit_ids: Sequence[str], batch_size: int) -> Savepoints:
-        """Those of some units that are run together."""
+        """The savepoints of some units that are run together."""
         if self._folder is None:
             return NONE
         decisive = {"units": list(unit_ids), "batch_size": batch_size, "environment": dict(self._environment)}

@@ -22,14 +22,14 @@ def told(entries: Iterable[Mapping[str, Any]]) -> Counter[str]:
 
 
 def summed(times: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The times of parts as those of the whole: of the last part, with the sums of what is spent."""
+    """The times of the whole from its parts: the last part's, with the sums of what was spent."""
     spent = {name for part in times for name in part if _is_spent(name)}
     sums = {name: round(sum(part.get(name, 0) for part in times), 6) for name in spent}
     return {**times[-1], **sums, **told(times)}
 
 
 def shared(times: Mapping[str, Any], first: int, end: int, units: int) -> dict[str, Any]:
-    """The times of ``units`` as those of the units from ``first`` to before ``end``, what is spent shared out."""
+    """The times of the units from ``first`` to before ``end``: their share of what ``units`` spent."""
     share = (end - first) / units
     own = {name: round(value * share, 6) if _is_spent(name) else value for name, value in times.items()}
     return own | part_of(told([times]), first, end, units)

@@ -84,7 +84,7 @@ class Worker:
             raise WorkerLostError(str(error)) from error
 
     def stop(self) -> None:
-        """End the child for good, from another thread than the one that runs tasks, which then loses its worker."""
+        """End the child for good, from another thread than the one that runs tasks, which then loses it."""
         with self._lock:
             self._stopped = True
             if self._child is not None:
@@ -117,8 +117,8 @@ def _message(child: Child, deadline: float | None, limit_seconds: float | None) 
 def run_surely(worker: Worker, task: ChunkTask, limits: Limits, listener: Listener) -> ChunkResult:
     """A result for ``task``, even if the worker hangs or dies.
 
-    Chunks that lose their worker together are tried one by one; a chunk alone is tried once more as it is, then unit by
-    unit; a unit that loses its worker alone becomes an error record.
+    Chunks that lose their worker together are tried one by one. A chunk alone is tried once more as it is, then unit by
+    unit. A unit that loses its worker alone becomes an error record.
 
     Raises:
         UserError: the job cannot be opened.

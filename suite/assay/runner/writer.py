@@ -1,4 +1,4 @@
-"""The one writer of a run: stores chunks in the background, so that computing never waits for the disk."""
+"""A run's only writer: stores chunks in the background, so that computing never waits for the disk."""
 
 from collections import deque
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""How fast a device attacks: images a second, memory, and how much of the time it had nothing to do."""
+"""How fast a device attacks: images per second, memory, and how much of the time it had nothing to do."""
 
 from __future__ import annotations
 
@@ -219,7 +219,7 @@ def _timed(attack: Callable[[], Any], device: str) -> float:
 
 
 def _waited(attack: Callable[[], Any], device: str) -> float:
-    """The share of one more round in which no kernel ran, by PyTorch's profiler; all are in one stream."""
+    """The share of one more round with no kernel running, by PyTorch's profiler; all kernels are in one stream."""
     from torch.profiler import ProfilerActivity, profile
 
     with profile(activities=[ProfilerActivity.CUDA]) as seen:
