@@ -46,7 +46,7 @@ def channel_maps(
 
 
 class _Called(ModuleType):
-    """A package whose name in Python is also that of the one call that most users need."""
+    """A package that can be called by its own name, since most users need only that call."""
 
     def __call__(self, *arguments: Any, **settings: Any) -> "Tensor":
         """See :func:`assay.saliency.explain.saliency`."""

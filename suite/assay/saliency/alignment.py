@@ -45,11 +45,11 @@ class AlignmentSummary:
 def alignment(network: nn.Module, images: Tensor, score: Score = "logit", batch_size: int = 32) -> Tensor:
     """The alignment |<x, grad Phi(x)>| / ||grad Phi(x)|| of each image, the length of x along the gradient.
 
-    Phi is the predicted class's logit, as in the paper's alignment of a classifier of many classes; or, with
-    ``score="margin"``, that logit less the highest other one: the paper's binarised classifier, but for the
-    other class, which the paper takes where the linearised distance to it is smallest. For a linear network
-    without bias the latter is the distance to the decision boundary. x are the pixels, not their normalised
-    values, and the gradient is with respect to them.
+    Phi is the predicted class's logit, as in the paper's alignment of a classifier of many classes. With
+    ``score="margin"`` it is that logit minus the highest other one. This is the paper's binarised classifier, except
+    that the paper takes the other class with the smallest linearised distance. For a linear network without bias the
+    latter is the distance to the decision boundary. x are the pixels, not their normalised values, and the gradient is
+    with respect to them.
 
     Args:
         network: pixels in [0, 1] to logits (N, classes); it is not altered, and asked in eval mode.

@@ -35,7 +35,7 @@ def guided_backprop(network: nn.Module, images: Tensor, target: Tensor) -> Tenso
 def smoothgrad(
     network: nn.Module, images: Tensor, target: Tensor, settings: SmoothGrad, batch_size: int
 ) -> Tensor:
-    """The mean gradient over noisy copies, all images meeting the same noise; ``batch_size`` copies a pass."""
+    """The mean gradient over noisy copies, all images meeting the same noise; ``batch_size`` copies per pass."""
     count, *shape = images.shape
     together = max(1, batch_size // count)
     seeds = derive(
@@ -54,7 +54,7 @@ def smoothgrad(
 def integrated_gradients(
     network: nn.Module, images: Tensor, target: Tensor, settings: IntegratedGradients, batch_size: int
 ) -> Tensor:
-    """Integrated gradients by the Gauss-Legendre rule, ``batch_size`` points of the paths a pass."""
+    """Integrated gradients by the Gauss-Legendre rule, ``batch_size`` points of the paths per pass."""
     attribution: Tensor = attr.IntegratedGradients(network).attribute(
         images,
         baselines=settings.baseline,

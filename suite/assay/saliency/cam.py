@@ -63,13 +63,13 @@ def tapped(twin: nn.Module, layer: str | None, image: Tensor) -> LayerCapture:
 def default_layer(network: nn.Module, image: Tensor) -> str:
     """Where the last convolution's map ends, or what a transformer's last block still makes the logits of.
 
-    After a convolution that is the last module to give a map of the same height and width before another convolution
-    (such as a convolutional classifier) runs: the map after its normalisation, activation, concatenation and residual
-    sum, which is the "last convolutional layer" of the papers' own programs.
+    After a convolution it is the last module to give a map of the same height and width before another convolution
+    (such as a convolutional classifier) runs. This is the map after normalisation, activation, concatenation and
+    residual sum: the "last convolutional layer" of the papers' own programs.
 
-    Of a transformer it is the last block. Where the logits are made of its class token alone its map has no gradient;
-    then it is the last module in it that gives a map of the block's width whose gradient is not zero (what enters its
-    attention, after the normalisation), or else the block before.
+    Of a transformer it is the last block. Where the logits are made of its class token alone, its map has no gradient.
+    Then it is the last module inside that gives a map of the block's width with a gradient (what enters its attention,
+    after the normalisation), or else the block before.
 
     Args:
         network: in eval mode.

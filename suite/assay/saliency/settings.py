@@ -72,9 +72,9 @@ class _Cam(Settings):
     """A map of a layer.
 
     Attributes:
-        layer: its name in the network; when left out, where the last convolution's map leaves the
-            normalisation and activation that follow it, or a transformer's last block (of a class token's block what
-            enters its attention, as only the class token leaves it for the logits).
+        layer: its name in the network. When left out: where the last convolution's map leaves its normalisation and
+            activation, or a transformer's last block. If only the class token leaves that block for the logits, what
+            enters its attention.
     """
 
     layer: str | None = None
@@ -109,7 +109,7 @@ class GuidedGradCamPlusPlus(_Cam):
 
 
 class Occlusion(Settings):
-    """By how much the logit falls when a square is covered (Zeiler and Fergus 2014).
+    """How much the logit falls when a square is covered (Zeiler and Fergus 2014).
 
     Attributes:
         window: the square's side in pixels; an eighth of the shorter side when left out.

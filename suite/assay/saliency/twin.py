@@ -49,7 +49,7 @@ def twin_of(network: nn.Module) -> nn.Module:
 
 
 def guidable_twin_of(network: nn.Module, image: Tensor) -> nn.Module:
-    """A twin all of whose ReLUs Captum's guided backprop can guide.
+    """A twin with ReLUs that Captum's guided backprop can all guide.
 
     Captum guides the modules of class ``nn.ReLU``: a ``nn.ReLU6`` is therefore taken apart, and a ReLU that is
     called as a function would keep its plain gradient, so it is refused.
