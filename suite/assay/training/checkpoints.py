@@ -25,7 +25,7 @@ class Checkpoints:
 
     Attributes:
         folder: where they lie.
-        key: of the training; those of another one are refused.
+        key: of the training; another training's checkpoints are refused.
     """
 
     folder: Path

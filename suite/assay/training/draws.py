@@ -16,7 +16,7 @@ _INITIAL, _ORDER, LAYERS, METHOD = 1, 2, 3, 4  # streams of random numbers
 
 @dataclass(frozen=True)
 class Order:
-    """In which order each epoch sees the images.
+    """The order of the images in each epoch.
 
     Attributes:
         seed: of the training.
@@ -33,7 +33,7 @@ class Order:
         if self.drawn is None:
             return torch.randperm(images, generator=generator.manual_seed(number(self.seed, _ORDER, epoch)))
         generator.set_state(self.drawn)
-        for _ in range(epoch):  # a training that goes on from a checkpoint draws the orders of before again
+        for _ in range(epoch):  # a training that goes on from a checkpoint draws the earlier orders again
             torch.randperm(images, generator=generator)
         return torch.randperm(images, generator=generator)
 

@@ -17,7 +17,7 @@ def check_folder(out: Path) -> None:
     """Refuse a folder of something else, which a training would write over or mix with its own.
 
     Raises:
-        UserError: it holds files, and neither a trained network nor a checkpoint.
+        UserError: it holds files, but no trained network and no checkpoint.
     """
     if not out.is_dir() or (out / CARD_FILE).is_file() or stored(out / CHECKPOINT_FOLDER):
         return

@@ -31,7 +31,7 @@ class TeacherSaliency(StrictModel):
         method: a name in :data:`assay.saliency.settings.METHODS`.
         settings: of that method.
         threshold: what a component's saliency must exceed to count as salient (+1): 0, or the mean or median of its
-            image's components. The paper says "by using thresholds" and no more.
+            image's components. The paper says only "by using thresholds".
     """
 
     source: Annotated[Literal["teacher"], IDENTITY]
@@ -58,7 +58,7 @@ class WeakSaliency(StrictModel):
 class ForegroundSaliency(StrictModel):
     """Weak saliency of pictures on a dark ground, which are their own mask: +1 where some channel exceeds ``above``.
 
-    For MNIST and Fashion-MNIST, which carry neither boxes nor masks.
+    For MNIST and Fashion-MNIST, which have no boxes and no masks.
     """
 
     source: Annotated[Literal["foreground"], IDENTITY]
@@ -214,8 +214,8 @@ class FgsmAdversarial(StrictModel):
 class FgsmConsistent(StrictModel):
     """Dong's consistent loss: ``fgsm_adversarial`` + consistency_weight * ||phi(x) - phi(x*)||_2.
 
-    phi is the last convolution's output. beta weighs features, not pixels: it does not depend on the scale of the
-    pixels where the network normalises its input, but on the network, as in the paper.
+    phi is the last convolution's output. beta weighs features, not pixels: as in the paper it depends on the network,
+    and not on the pixels' scale where the network normalises its input.
 
     Attributes:
         name: ``fgsm_consistent``.

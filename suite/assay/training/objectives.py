@@ -1,7 +1,7 @@
 """A recipe's method as one function: a network and a batch to the losses of one step.
 
-Inner maximisations and FGSM look at the network in eval mode (dropout off, batch norm by its running figures): an
-attack is row by row, and only the training pass itself moves the running figures. The papers do not say.
+Inner maximisations and FGSM look at the network in eval mode (dropout off, batch norm by its running figures). An
+attack treats each row alone, and only the training pass itself moves the running figures. The papers do not say.
 """
 
 from __future__ import annotations

@@ -117,8 +117,8 @@ def masked(images: Tensor, gradient: Tensor, share: float, chance: torch.Generat
     """x~: in each image the ``share`` of pixels of the lowest gradient magnitude replaced by random values.
 
     A pixel's magnitude is the sum of |gradient| over its channels, and a pixel is replaced in all its channels
-    ("related pixels are masked"); of equal magnitudes any go, as many as the share says exactly.
-    The values are uniform between the lowest and the highest value of the image itself (all its channels).
+    ("related pixels are masked"). Ties are broken arbitrarily, so that exactly the share is replaced. The values are
+    uniform between the lowest and the highest value of the image itself (all its channels).
 
     Args:
         images: (N, C, H, W).

@@ -125,7 +125,7 @@ class Data(StrictModel):
 class Input(StrictModel):
     """How an image becomes the network's input, as in :class:`assay.models.info.Preprocessing`.
 
-    ``levels`` is the greatest value of the data's own scale, where that is below 255: pixels are rounded to multiples
+    ``levels`` is the greatest value of the data's own scale, where that is below 255. Pixels are rounded to multiples
     of 1/levels, as they were before they were spread over 0 to 255. This is done in training alone.
     """
 
@@ -168,7 +168,7 @@ class Recipe(StrictModel):
         schema_version: written ``schema: 1``.
         title: one line.
         description: prose: what the paper says, what it leaves open, what was chosen.
-        method: a block of :mod:`assay.training.methods`, told by its ``name``.
+        method: a block of :mod:`assay.training.methods`, chosen by its ``name``.
         architecture: a name in :data:`assay.models.architectures.ARCHITECTURES`.
         start_from: a network of the zoo, of the same architecture, whose weights the training begins with; its last
             layer is left out where it has other classes. A path in its name starts at the recipe's folder. The weights'
@@ -178,12 +178,12 @@ class Recipe(StrictModel):
         optimiser: ``sgd``, ``adam`` or ``adadelta``.
         schedule: of the learning rate.
         epochs: passes over the training images.
-        batch_size: images a step; the last step of an epoch takes what is left.
+        batch_size: images per step; the last step of an epoch takes what is left.
         seed: of the first weights, the order and everything random.
         precision: what the training calculates in; the weights are stored in float32. In float64 it uses one thread,
-            and one seed gives one network: sums in another order, as other processors and numbers of threads have
-            them, differ by some 1e-15 then, which the rounding to float32 hides but for a rare weight's last bit. In
-            float32 they grow within three epochs to differences of 0.1 in a weight.
+            and one seed gives one network. Other processors sum in another order, which changes sums by some 1e-15;
+            rounding to float32 hides this, except for a rare weight's last bit. In float32 they grow within three
+            epochs to differences of 0.1 in a weight.
         generators: ``one_per_epoch``, or ``one`` from which first the weights and then each epoch's order are drawn.
     """
 

@@ -109,7 +109,7 @@ def train(recipe: Recipe, out: Path, options: Options | None = None) -> Training
 
 
 def train_part(recipe: Recipe, out: Path, epochs: int, options: Options | None = None) -> None:
-    """Train until so many epochs are finished, and leave a checkpoint from which :func:`train` goes on.
+    """Train until so many epochs are finished, and leave a checkpoint for :func:`train` to go on from.
 
     Raises:
         UserError: as :func:`train`.
@@ -124,7 +124,7 @@ def train_part(recipe: Recipe, out: Path, epochs: int, options: Options | None =
 
 
 def _threads(recipe: Recipe) -> AbstractContextManager[None]:
-    """One thread in float64, where one seed is to give one network; else as the caller has it."""
+    """One thread in float64, where one seed must give one network; else as the caller has it."""
     return one_thread() if recipe.precision == "float64" else nullcontext()
 
 
@@ -195,7 +195,7 @@ class _Plan:
                 "choose another folder with --out"
             )
         check_weights(self.out, card)
-        if card.trained_on_sha256 is None:  # a network of before its training images were listed
+        if card.trained_on_sha256 is None:  # an older network, without a list of its training images
             card = card.model_copy(update={"trained_on_sha256": self._listed_images()})
             write_card(self.out, card)
         self.options.say(f"{self.out}: is trained already")

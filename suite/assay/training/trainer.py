@@ -1,7 +1,7 @@
 """The one training loop, for every method.
 
-All randomness is a function of the seed and of the epoch (the order) or the step (the rest), so that a training that
-was killed and goes on from a checkpoint ends with the same bytes as an unbroken one.
+All randomness is a function of the seed and of the epoch (the order) or the step (the rest). So a training that was
+killed and goes on from a checkpoint ends with the same bytes as an unbroken one.
 """
 
 from __future__ import annotations
@@ -54,14 +54,14 @@ class Material:
 
 @dataclass
 class Position:
-    """How far a training is; everything in a checkpoint besides weights and optimiser.
+    """How far a training is; everything in a checkpoint but weights and optimiser.
 
     Attributes:
         epoch: epochs finished.
         step: steps taken in the epoch under way.
-        sums: of each loss over the images of the epoch under way, in the order in which the losses first came.
+        sums: of each loss over the images of the epoch under way, in the order the losses first came.
         seconds: spent in the steps of the epoch under way.
-        cpu_seconds: likewise, of this process.
+        cpu_seconds: the same in CPU time of this process.
         reports: of the finished epochs.
     """
 
@@ -89,10 +89,10 @@ class Trainer:
     Attributes:
         material: what it works on.
         net: pixels in [0, 1] to logits; its weights change, and are of the recipe's precision from then on.
-        order: in which the images come.
+        order: of the images.
         checkpoints: where its state is stored.
-        checkpoint_seconds: a checkpoint is stored after so many seconds. It is at each epoch's end too, but for
-            epochs so short that the storing would take more than a twentieth of the time.
+        checkpoint_seconds: a checkpoint is stored after so many seconds. It is at each epoch's end too, unless epochs
+            are so short that storing would take more than a twentieth of the time.
         report: called after each epoch.
         progress: called within an epoch, every ``progress_seconds``.
     """
@@ -138,7 +138,7 @@ class Trainer:
         """Train until so many epochs are finished.
 
         Raises:
-            DivergedError: a loss or a weight is NaN or infinite; checkpoints of before are kept.
+            DivergedError: a loss or a weight is NaN or infinite; earlier checkpoints are kept.
             KeyboardInterrupt: as soon as the step under way is finished and stored.
             UserError: the disk is full, or a picture cannot be read.
         """
