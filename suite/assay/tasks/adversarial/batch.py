@@ -23,7 +23,7 @@ from assay.tasks.shared.loading import LoadedPicture
 
 @dataclass(frozen=True)
 class CleanBatch:
-    """Images on the model's device with what one clean pass said of them, and what is asked of them.
+    """Images on the model's device, with the answers of one clean pass, and what the task asks of them.
 
     Attributes:
         spec: what the task asks of every image.
@@ -80,7 +80,7 @@ class CleanBatch:
             targets=None if targets is None else targets[rows],
             norm=self.spec.norm,
             top_k=self.spec.top_k,
-            # An image that fools another model at once need not fool the one that scores it.
+            # An image that fools another model at once may not fool the one that scores it.
             early_stop=model is None,
             batch_size=self.context.batch_size,
             savepoints=self.context.savepoints,
@@ -117,7 +117,7 @@ class ScoredImages:
 
     @classmethod
     def of_clean(cls, batch: CleanBatch) -> "ScoredImages":
-        """No attack at all; the images are scored again, which a radius of 0 is held against."""
+        """No attack: the images are scored again, to compare a radius of 0 with."""
         no = torch.zeros_like(batch.correct)
         return cls(
             batch.images,
@@ -212,8 +212,8 @@ def clean_checks(batch: CleanBatch) -> list[dict[str, Any]]:
 def dynamic(batch: CleanBatch, checks: Sequence[Mapping[str, Any]]) -> list[bool]:
     """Per image: does the network change with what it is asked? To be called after the attacks.
 
-    Such a network answers its clean image otherwise than before the attacks, though two passes side by side agreed
-    (``checks``, of :func:`clean_checks`), or runs a backward pass of its own inside a forward pass.
+    Such a network answers its clean image differently after the attacks, though two passes side by side agreed
+    (``checks``, of :func:`clean_checks`). Or it runs a backward pass of its own inside a forward pass.
     """
     backward: list[bool] = []
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def attacked_in_a_pass(input_shape: tuple[int, int, int], device: str) -> int:
     """How many images are attacked in one pass; no part of an answer.
 
-    On a CPU, whose cache they must fit, 2 of 224 x 224; for 28 x 28, 100 was fastest. Small batches also lose less to
+    On a CPU they must fit its cache: 2 of 224 x 224; for 28 x 28, 100 was fastest. Small batches also lose less to
     images that fall early.
     """
     return images_in_a_pass(input_shape, device, cpu_values=2 * 3 * 224 * 224, most_on_cpu=100, most=512)
@@ -46,7 +46,7 @@ def source_names(spec: AdversarialSpec) -> list[str]:
 
 
 def with_sources(spec: AdversarialSpec, data: "Dataset", trust: NamePolicy) -> "Dataset":
-    """The data, whose hash covers the sources' weights and preprocessing too where there are any.
+    """The data; their hash also covers the weights and preprocessing of any sources of transfer.
 
     The sources are read anew, for their weights may have changed since.
 
@@ -65,7 +65,7 @@ def with_sources(spec: AdversarialSpec, data: "Dataset", trust: NamePolicy) -> "
 
 
 def check_targets(data: "Dataset") -> None:
-    """Refuse a data set whose target classes are missing, or are the labels.
+    """Refuse a data set without target classes, or with labels for targets.
 
     Raises:
         UserError: a target is missing or is the label; names the first such image.
@@ -87,7 +87,7 @@ def check_foreign(spec: AdversarialSpec) -> None:
     """Refuse what foolbox cannot run.
 
     Raises:
-        UserError: an attack or an option that foolbox has not, or settings that it has no equal of.
+        UserError: an attack, an option or settings that foolbox does not have.
     """
     attacks = [attack for attack in spec.attacks if attack.backend == "foolbox"]
     if not attacks:
@@ -122,7 +122,7 @@ def check_classes(spec: AdversarialSpec, classes: int) -> None:
 
 
 def check_sources(spec: AdversarialSpec, model: "ModelInfo") -> None:
-    """Refuse a source of transfer whose labels or channels are not those of the model that is scored.
+    """Refuse a source of transfer with other labels or channels than the scored model.
 
     Raises:
         UserError: the source does not fit the model, or cannot be loaded.

@@ -1,6 +1,6 @@
 """Attack a batch of images and say how each fared: plain values, one record per image.
 
-Beside the attacks stands what holds them to account: a random search that should not win, and proofs that none can.
+Two checks stand beside the attacks: a random search that should not win, and proofs that no attack can.
 """
 
 from collections.abc import Iterator, Sequence
@@ -41,6 +41,7 @@ def evaluate(
     attacks: list[dict[str, dict[str, dict[str, Any]]]] = [{} for _ in units]
     files: list[dict[str, bytes]] = [{} for _ in units]
     drawn = _drawn(batch)
+    # Adversarial images of every attack and radius would fill the memory, so they are kept for drawn rows alone.
     adversarial: dict[int, dict[tuple[str, Fraction], tuple[Tensor, Tensor]]] = {row: {} for row in drawn}
     standing, clean = batch.correct, ScoredImages.of_clean(batch)
     first = ProofsFirst.of(batch, clean) if spec.proofs is not None else None
@@ -50,6 +51,7 @@ def evaluate(
             attacks[row].setdefault(series, {})[str(eps)] = values
             if spec.save_adversarial:
                 files[row][png_name(series, eps, units[row].id)] = png_bytes(outcome.images[row])
+        # `standing` speaks of the largest radius, where the random search below looks.
         if eps == spec.radii[-1]:
             standing = standing & ~outcome.fell(batch)
         for row in drawn:
@@ -57,6 +59,7 @@ def evaluate(
     if spec.protocol is not None:
         _note_dynamic(batch, checks)
     proofs = certificates(batch) if first is None else first.records()
+    # The random search checks what no attack broke; it could break nothing that is proved.
     probes = probe_outcomes(batch, standing & ~_proved(proofs, spec.radii[-1], standing))
     for row in drawn:
         sheet = sheet_png(batch.images[row], int(batch.labels[row]), adversarial[row])
@@ -126,7 +129,7 @@ def _in_turn(
             before, spared = first.at(eps)
         for number, (each, way) in enumerate(ways):
             fallen = torch.zeros_like(batch.correct) if before is None else before.fell(batch)
-            # The list's first attack tries some of what is proved all the same, to hold the proofs to account.
+            # The list's first attack still tries some of what is proved, to check the proofs.
             tried = spared & first.tried if first is not None and number == 0 else torch.zeros_like(spared)
             outcome = way.at(eps, fallen | (spared & ~tried))
             if before is not None:
@@ -179,7 +182,7 @@ def _smallest(spec: AdversarialSpec, by_eps: dict[str, dict[str, Any]]) -> str |
 
 
 def _proved(proofs: Sequence[dict[str, Any] | None], eps: Fraction, like: Tensor) -> Tensor:
-    """(N,) bool: which images were not attacked at a radius, for they are proved there."""
+    """(N,) bool: which images were not attacked at a radius because they are proved there."""
     spared = [proof is not None and "by" in proof and proof["holds"][str(eps)] for proof in proofs]
     return torch.tensor(spared, device=like.device)
 

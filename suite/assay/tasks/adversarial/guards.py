@@ -1,4 +1,4 @@
-"""The ways in which an accuracy under attack has been wrong; each is looked for in every run. Without torch.
+"""The known ways for an accuracy under attack to be wrong; every run looks for each. Without torch.
 
 An image with NaN or infinite logits never gets here: its record is an error, and the result is partial.
 """
@@ -20,7 +20,7 @@ REPEAT_TOLERANCE = 1e-4  # of the largest logit; two passes over the same images
 ALONE_TOLERANCE = 1e-3  # of the largest logit; batched kernels sum in another order
 RESCORE_LIMIT = 0.01  # share of claimed successes that a fresh pass may deny (images on the very boundary)
 DENIED_BY_CHANCE = 0.5  # the same where the network is random: what errs on average may be right once
-CHANCE_LIMIT = 0.05  # share of images in which one attack may beat a better one by luck
+CHANCE_LIMIT = 0.05  # share of images where one attack may beat a better one by luck
 PROBE_LIMIT = 0.02  # share of images that a blind search may break where gradient attacks could not
 LEAST_CERTAINTY = (
     0.1  # of the clean accuracy; of twelve published networks one lies at .13, all others above .5
@@ -35,7 +35,7 @@ OF_ATTACKS_ALONE = frozenset(
         "square_breaks_little", "protocol_fits_classes",
     }
 )  # fmt: skip
-"""What these look for makes an attack weak or wrong; clean accuracy is what it is all the same."""
+"""What these look for makes an attack weak or wrong; clean accuracy is not affected."""
 
 
 def casts_doubt(guard: str, metric: str) -> bool:
@@ -124,11 +124,11 @@ def _gradient_guards(outcomes: Outcomes) -> Iterator[Guard]:
 
 
 def _loss_not_flat(spec: AdversarialSpec, outcomes: Outcomes) -> Iterator[Guard]:
-    """A network far less sure than it is right has small logits, on which the cross-entropy looks past the rival.
+    """A network far less sure than it is right has small logits, and then the cross-entropy looks past the rival.
 
-    Divided by enough, logits change no decision, yet every score is the same and the gradient is that of all classes
-    alike. Where an attack of the same spec climbs a loss without a scale, the worst of them rests on that one. None for
-    records of before certainty was noted.
+    Dividing logits by enough changes no decision, yet every score becomes the same, and the gradient is all classes' at
+    once. Where an attack of the same spec climbs a loss without a scale, the worst of them rests on that one. None for
+    records older than this check.
     """
     sure = [
         record.values["certainty"]
@@ -159,8 +159,8 @@ def _little_blind(outcomes: Outcomes) -> Guard:
     """Attacks that saw no gradient, image by image; few of them lie in sound networks too.
 
     A ReLU network is flat where all units on the way are off, and one step there is no sign of a network that hides
-    its gradient. What stands for that reason can raise a figure by its own share at the most, so the limit is a share
-    that no interval of a figure is narrower than: one image, or one in a hundred.
+    its gradient. Images that stand for that reason raise a figure by at most their share. So the limit is a share that
+    no interval of a figure is narrower than: one image, or one in a hundred.
     """
     count = max(len(outcomes.records), 1)
     share = max((sum(fields.zero_gradient) / count for _, _, fields in outcomes.fields), default=0.0)
@@ -273,7 +273,7 @@ def _proofs_hold(spec: AdversarialSpec, outcomes: Outcomes) -> Guard:
         claimed += sum(holds)
         for attack in spec.attacks:
             broken += sum(not stands for stands in compress(outcomes.correct(attack, eps), holds))
-        # What is proved takes no steps, unless the list's first attack tried it all the same.
+        # What is proved takes no steps, unless the list's first attack tried it to check the proofs.
         first = compress(outcomes.of(spec.attacks[0], eps), holds)
         tried += sum(row["steps"] > 0 or not row["correct"] for row in first)
     known = next(

@@ -46,7 +46,7 @@ class EachLevel:
         batch: on which images.
         clean: their outcome without any attack.
         targets: (N,) int64: the classes that the attack aims at, or None.
-        together: the attack at all radii in one pool, or None where each has its own.
+        together: the attack at all radii in one pool, or None where each radius has its own.
     """
 
     attack: AttackSettings
@@ -163,7 +163,7 @@ class WholeCurve:
         here = each.clean.with_carried(reached, found)
         # `with_carried` marks all that it takes; but at its own radius an image is the attack's own, and not carried.
         here = replace(here, carried=reached & (self.smallest < float(eps) - _TOLERANCE))
-        # One search found all radii, so no radius has steps of its own: they are told once, at the largest.
+        # One search found all radii, so no radius has steps of its own: they are noted once, at the largest.
         if eps == each.batch.spec.radii[-1]:
             here = replace(
                 here,
@@ -193,6 +193,7 @@ def levels_of(each: EachLevel) -> Levels:
         return _by_bisection(
             each, rows, [largest * k / _STEPS_OF_EXACT for k in range(1, _STEPS_OF_EXACT + 1)]
         )
+    # Radii share passes only where a pass has room: on a CPU they would lose what early stopping saves.
     if own and not spec.in_turn and fills_passes(each.batch.images.device):
         radii = [eps for eps in spec.radii if eps > 0]
         each = replace(each, together=RadiiTogether(radii, until_first=spec.curve == "ascending"))

@@ -21,7 +21,7 @@ from assay.common.errors import UserError
 from assay.tasks.adversarial.batch import CleanBatch, ScoredImages
 from assay.tasks.adversarial.levels import Ascending, EachLevel
 
-_ROUNDING = 1e-4  # of the largest logit, whatever its unit: what is left for float32 sums
+_ROUNDING = 1e-4  # of the largest logit, at any scale: room for float32 sums
 CLOSED_FORM, RELAXATION, BRANCHING = "closed form", "linear relaxation", "branch and bound"
 INTERVALS, LIPSCHITZ = "interval bounds", "Lipschitz product"
 
@@ -31,7 +31,7 @@ TRIED = 10  # of so many images one, by its seed, is attacked though proved, and
 
 
 def certificates(batch: CleanBatch) -> list[dict[str, Any] | None]:
-    """For each radius whether the label provably holds in the whole ball, and by which proof.
+    """For each radius, whether the label provably holds in the whole ball, and the proof's name.
 
     Returns:
         One mapping per image (``proof``, then one outcome per radius); None where nothing was asked for, or the
@@ -91,7 +91,7 @@ class Clean:
 
     @property
     def largest(self) -> Tensor:
-        """(n,): each image's largest logit by size, in whose share rounding is counted."""
+        """(n,): each image's largest logit by size; rounding is counted as a share of it."""
         return self.logits.abs().amax(1)
 
     def proved(self, way: str, eps: float, rounding: float = _ROUNDING) -> Tensor:
@@ -160,10 +160,10 @@ _CHEAP: Mapping[Norm, str] = {"linf": INTERVALS, "l2": LIPSCHITZ, "l1": LIPSCHIT
 
 @dataclass
 class ProofsFirst:
-    """What a list of attacks need not try, radius by radius, smallest first.
+    """What a list of attacks can skip, radius by radius, smallest first.
 
     At each radius a quick attack comes first, then bounds of what it left standing. Images that are proved are not
-    attacked. What fell at a smaller radius is not bounded, nor is what could not be proved at one.
+    attacked. What fell at a smaller radius, or could not be proved at one, is not bounded.
 
     Attributes:
         batch: the images.
@@ -183,7 +183,7 @@ class ProofsFirst:
 
     @classmethod
     def of(cls, batch: CleanBatch, clean: ScoredImages) -> "ProofsFirst":
-        """For a batch, of which nothing is known yet."""
+        """For a batch with nothing known yet."""
         quick = EachLevel(QUICK.model_copy(update={"name": "quick"}), batch, clean, None)
         no = torch.zeros_like(batch.correct)
         return cls(batch, Ascending(quick, clean), _read(relu_graph_of, batch), no, no)
@@ -217,7 +217,7 @@ class ProofsFirst:
 
     @cached_property
     def tried(self) -> Tensor:
-        """(N,) bool: the sample in which proofs and attacks are held against each other; it depends on seeds alone."""
+        """(N,) bool: the sample that compares proofs with attacks; it depends on seeds alone."""
         seeds = [self.batch.context.seed(unit_id, "proofs") for unit_id in self.batch.unit_ids]
         return torch.tensor([seed % TRIED == 0 for seed in seeds], device=self.batch.images.device)
 

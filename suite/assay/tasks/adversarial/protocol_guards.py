@@ -19,7 +19,7 @@ def protocol_guards(spec: AdversarialSpec, outcomes: Outcomes) -> Iterator[Guard
 
 
 def _no_dynamic_defence(outcomes: Outcomes) -> Guard:
-    """Records that say nothing of it are of before anybody looked, which is no pass, or say that it was found."""
+    """Records without it are older than the check, which is no pass; the others say whether it was found."""
     seen = [record.values["checks"].get("dynamic") for record in outcomes.records]
     unseen = seen.count(None)
     if unseen:

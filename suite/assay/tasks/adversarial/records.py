@@ -40,8 +40,8 @@ class OutcomeValues(StrictModel):
 class CheckValues(StrictModel):
     """What clean passes said.
 
-    ``dynamic``, whether the network changed with what it was asked, is there where the spec names a protocol. Records
-    of before this was looked at lack it.
+    ``dynamic``, whether the network changed with what it was asked, is there where the spec names a protocol. Older
+    records lack it.
     """
 
     repeat_difference: Size
@@ -106,7 +106,7 @@ def lacks(spec: AdversarialSpec, values: Mapping[str, Any]) -> str | None:
 
 
 def _asked_of(spec: AdversarialSpec, attack: AttackSettings) -> Iterator[str]:
-    """The fields that outcomes of this attack have besides those of every outcome."""
+    """The fields that outcomes of this attack have beside the common ones."""
     if attack.targeted != "no":
         yield "target_hit"
     if attack.only_foolbox_has:
@@ -150,10 +150,10 @@ class Fields(NamedTuple):
 
 
 class Outcomes:
-    """A column a series and radius, its values in the order of the records.
+    """A column per series and radius, its values in the order of the records.
 
-    Made once for all figures and guards. What takes time is to find an outcome in memory, where those of one record lie
-    side by side: so records are gone through one by one, and columns made of what was found.
+    Made once for all figures and guards. The slow part is to find an outcome in memory. A record's outcomes lie side by
+    side there, so the loop goes through records one by one, and then makes the columns.
     """
 
     def __init__(self, spec: AdversarialSpec, records: Sequence[Record]) -> None:
@@ -167,6 +167,7 @@ class Outcomes:
         """For each place one column per field."""
         places = [(attack.series, eps) for attack in self._spec.attacks for eps in self._spec.radii]
         names = [str(eps) for eps in self._spec.radii]
+        # One flat row per record, in the order of places, then fields; `zip` turns rows into columns.
         rows = (
             [
                 outcomes[name][field]

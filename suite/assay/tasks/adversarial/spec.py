@@ -64,7 +64,7 @@ def autoattack(version: Version, norm: Norm) -> tuple[Attack, ...]:
 
 
 def _listed(fields: Mapping[str, Any]) -> tuple[Attack, ...]:
-    """The attacks of a spec that names none: those of its protocol's version, if any."""
+    """The attacks of a spec that names none: its protocol's version's, if any."""
     version: Version | None = fields.get("version")
     return () if version is None else autoattack(version, fields.get("norm", "linf"))
 
@@ -75,11 +75,11 @@ class AdversarialSpec(TaskSpec):
     Attributes:
         protocol: a list of attacks that others have agreed on, in place of ``attacks``; in turn, radii ascending.
         version: which of the protocol's lists, AutoAttack's ``standard`` when left out.
-        curve: ``each`` attacks every image at every radius; ``ascending`` carries on what fell at a smaller
-            one; ``bisect`` finds each image's smallest radius by binary search; ``exact`` the distance of its
-            nearest adversarial image, no radius of ``eps`` but up to the largest, which the mean radius then rests on.
-            Attacks that look for the nearest adversarial image (fab, fab_t, some of foolbox) give the whole curve
-            at once, whatever ``curve`` is; in turn, they are made at each radius.
+        curve: ``each`` attacks every image at every radius; ``ascending`` carries on what fell at a smaller one;
+            ``bisect`` finds each image's smallest radius by binary search. ``exact`` finds the distance of its nearest
+            adversarial image, not a radius of ``eps`` but up to the largest; the mean radius then rests on it. Attacks
+            that look for the nearest adversarial image (fab, fab_t, some of foolbox) give the whole curve at once for
+            every ``curve``; with ``in_turn`` they are made at each radius.
         in_turn: each attack meets only images that all attacks before it left standing at the same radius
             (AutoAttack's protocol); a curve is then that of the attacks up to this one together.
         top_k: an image counts as correct while its label is among the ``top_k`` highest logits.
@@ -91,7 +91,7 @@ class AdversarialSpec(TaskSpec):
         probe_queries: forward passes of the random search that checks what stands at the largest radius.
         save_adversarial: keep every adversarial image as an 8-bit PNG, and score it after rounding.
         labels: ``data``: the images' own; ``predicted``: the network's clean answer, for images without labels. Then
-            figures say up to which radius the answer stays what it was, right or wrong.
+            figures say up to which radius the answer stays the same, right or wrong.
         count_passes: say for every image, attack and radius how many forward passes (a black box's queries) and
             backward passes it took.
         sheets: for how many images, from the first, a sheet of their adversarial images is drawn.
@@ -249,11 +249,11 @@ class AdversarialSpec(TaskSpec):
                 raise ValueError(f"attacks: {error}") from error
 
     def fitted(self, classes: int) -> "AdversarialSpec":
-        """The spec as it is run on a network of so many classes; one without a protocol stays as it is.
+        """The spec as it runs on a network of so many classes; a spec without a protocol does not change.
 
         AutoAttack's DLR loss divides by the gap to the third logit, towards a target by that to the third and fourth,
         and its targeted attacks aim at nine wrong classes. The original warns where a network has fewer, and then
-        fails. Here the margin, the same difference undivided, is climbed, and every wrong class there is is aimed at.
+        fails. Here the attack climbs the margin, the same difference undivided, and aims at every wrong class.
         """
         if self.protocol is None:
             return self

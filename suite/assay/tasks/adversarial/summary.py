@@ -93,15 +93,15 @@ def _of_attacks(spec: AdversarialSpec, outcomes: Outcomes) -> Iterator[Metric]:
 
 
 def withstood(radii: Sequence[Fraction], clean: bool, stands: Sequence[bool]) -> tuple[Fraction, Fraction]:
-    """The largest radius up to which an image stands every method, and the next one, at which it falls.
+    """The largest radius that an image stands against every method, and the next, where it falls.
 
-    Of a misclassified image both are 0; one that stands at the largest radius has that for both. Between the two
-    nothing was tried: the first is what is known of the image, the middle of both what straight lines between the
-    points of the accuracy-eps curve take for granted.
+    Both are 0 for a misclassified image, and the largest radius for an image that stands there. Between the two nothing
+    was tried: the first is what is known of the image, the middle of both what straight lines between the points of the
+    accuracy-eps curve take for granted.
 
     Args:
         radii: the radii, smallest first.
-        clean: whether the image is rightly classified as it is.
+        clean: whether the unchanged image is classified correctly.
         stands: whether it stands every method, at each radius.
     """
     stood = Fraction(0)
@@ -143,7 +143,7 @@ def _withstood(spec: AdversarialSpec, outcomes: Outcomes) -> Iterator[Metric]:
 def nearest_of(record: Record) -> float:
     """The distance of the nearest adversarial image that any attack found; 0 where the clean one is misclassified.
 
-    Infinite where none was found up to the largest radius (by those that look farther, at all).
+    Infinite where none was found up to the largest radius, or at any distance by attacks that look farther.
     """
     if not record.values["clean_correct"]:
         return 0.0
@@ -211,7 +211,7 @@ def _median_distance(attack: AttackSettings, outcomes: Outcomes, eps: Fraction) 
 
 
 def _median(name: str, lengths: Sequence[float]) -> Metric:
-    """The upper of two middle values: a radius that was tried, at which half of the images fall; None if infinite."""
+    """The upper of two middle values: a tried radius that half of the images fall at; None if infinite."""
     value = sorted(lengths)[len(lengths) // 2] if lengths else inf
     return Metric(name=name, value=value if isfinite(value) else None, n=len(lengths), unit="eps")
 
