@@ -1,9 +1,8 @@
 """What the neurons of a layer answer to an image.
 
 A neuron is a channel; its activation for an image is the channel's spatial maximum (or mean). Channels may come first
-or last, or be the width of tokens, of which class and other prefix tokens do not count (see
-:mod:`assay.models.layer_maps`). Layers are read by forward hooks, so any module of any network can be asked, and
-several in one pass.
+or last, or be the width of tokens; class and other prefix tokens do not count (see :mod:`assay.models.layer_maps`).
+Layers are read by forward hooks, so any module of any network can be asked, and several in one pass.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ def pooled_activations(
         layer to (N, neurons) float32 on the model's device.
 
     Raises:
-        UserError: a layer does not exist, did not run, or gives neither a map, nor tokens, nor a vector.
+        UserError: a layer does not exist, did not run, or gives no map, no tokens and no vector.
     """
     pooled: dict[str, Tensor] = {}
 

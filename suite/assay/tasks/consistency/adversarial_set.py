@@ -46,7 +46,7 @@ _PASSES_A_STEP = 3  # of a member, in forward passes: one forward, and one backw
 
 @dataclass(frozen=True, eq=False)
 class MadeSet:
-    """The recipe's set: a block's images are made when they are first asked for, by whoever asks first."""
+    """The recipe's set: the worker that first asks for a block's images makes them."""
 
     recipe: AdversarialSetRecipe
 
@@ -57,7 +57,7 @@ class MadeSet:
 
     @property
     def sha256(self) -> str:
-        """Of what makes it: the same for every machine, as a job's key must be, whatever its last bits."""
+        """The hash of what makes the set: the same on every machine, as a job's key must be, whatever the last bits."""
         return self.recipe.key
 
     def refuse_unfit(self, model: ModelInfo) -> None:
@@ -109,7 +109,7 @@ class MadeSet:
 
 
 def _verified(recipe: AdversarialSetRecipe, row: dict[str, Any]) -> Pixels:
-    """A stored picture, which is the one that was made."""
+    """A stored picture, checked to be the one that was made."""
     path = recipe.folder / row["file"]
     try:
         content = path.read_bytes()

@@ -4,7 +4,7 @@ A record speaks of a block of consecutive real images and of the adversarial ima
 which they are; its files hold the arrays:
 
 ``hierarchy.json``
-    the hierarchy file (the same bytes in every record, so stored once a job);
+    the hierarchy file (the same bytes in every record, so stored once per job);
 ``blocks/00000.npz``
     for each layer the block's top images per neuron, real and adversarial;
 ``sheets/00000.npz``
@@ -95,7 +95,7 @@ class MergedBlocks:
 
 
 def merge(records: Sequence[Record]) -> MergedBlocks:
-    """The blocks' top images as those of all their images; blocks may be missing.
+    """Merge the blocks' top images into those of all images; blocks may be missing.
 
     Raises:
         UserError: the records are of different layers, which no run gives.
@@ -113,6 +113,7 @@ def merge(records: Sequence[Record]) -> MergedBlocks:
                 if (kind, layer) not in running:
                     running[kind, layer] = TopK(len(part.images), record.values["kept"][kind])
                 running[kind, layer].merge(part)
+    # Blocks name images by their numbers in the whole set; scores index the images that are there.
     numbers = {kind: _numbers(records, kind) for kind in KINDS}
     return MergedBlocks(
         layers=layers,
@@ -174,7 +175,7 @@ def _column(records: Sequence[Record], name: str) -> list[Any]:
 
 
 def positions(wanted: npt.NDArray[np.int64], numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Where each wanted number stands in ``numbers``, all of which are distinct."""
+    """The place of each wanted number in ``numbers``, which are distinct."""
     order = np.argsort(numbers)
     found: npt.NDArray[np.int64] = order[np.searchsorted(numbers, wanted, sorter=order)]
     return found

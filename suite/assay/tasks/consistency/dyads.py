@@ -1,12 +1,12 @@
 """How far likeness would be off had other images been drawn: a standard error that resamples images. No torch.
 
-What labels say of a layer is the mean likeness A of the pairs of different images that excite one neuron: with C_ij
-the number of neurons that have images i and j among their top ones, P = sum C_ij A_ij / sum C_ij over i != j. The
-excess is (P - other) / (1 - other), other being the likeness of any two images (:func:`..metric.label_floor`).
+What labels say of a layer is the mean likeness A of the pairs of different images that excite one neuron. With C_ij the
+number of neurons that have images i and j among their top ones, P = sum C_ij A_ij / sum C_ij over i != j. The excess is
+(P - other) / (1 - other), other being the likeness of any two images (:func:`..metric.label_floor`).
 
 Neurons are no sample to resample: they share images, and one image that excites many of them moves them all. Two pairs
-are independent where they share no image, so the variance of P is the sum of e_ij e_kl over the pairs of pairs that do,
-with e_ij = C_ij (A_ij - P) / sum C (dyadic clusters: Fafchamps and Gubert 2007; Aronow, Samii and Assenova 2015).
+that share no image are independent. So the variance of P is the sum of e_ij e_kl over the pairs of pairs that share
+one, with e_ij = C_ij (A_ij - P) / sum C (dyadic clusters: Fafchamps and Gubert 2007; Aronow, Samii and Assenova 2015).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from scipy.sparse import csr_array
 from assay.tasks.consistency.metric import Floats, Ints
 
 _MOST_PAIRS = 20_000_000  # of top images over all neurons; with more, the double count below is left in
-_ROWS = 4096  # images whose likeness to all classes is held at once
+_ROWS = 4096  # images at a time; their likeness to all classes is held in memory
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Likeness:
         return float(stats.t.ppf((1 + confidence) / 2, freedom)) * math.sqrt(variance)
 
     def p_value(self, difference: float) -> float:
-        """Two-sided: how likely a figure with these errors lies as far from zero, were it zero."""
+        """Two-sided: how likely a figure lies as far from zero with these errors, if the true one is zero."""
         from scipy import stats
 
         variance, freedom = self._spread()
@@ -95,6 +95,7 @@ def likeness(top_sources: Ints, membership: csr_array, similarity: Floats) -> Li
     )
     counts.sum_duplicates()
     squares = np.asarray(counts.power(2).sum(axis=0), dtype=np.float64).ravel()
+    # Row sums of C without its diagonal: every neuron has `kept` top images.
     weights = kept * np.asarray(counts.sum(axis=0)).ravel() - squares
     total = float(weights.sum())
     same = float(squares.sum()) / (neurons * kept**2)

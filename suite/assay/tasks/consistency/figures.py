@@ -28,8 +28,8 @@ class TopImage:
         pixels: (H, W, 3) uint8.
         caption: what it shows, e.g. its class.
         field: where the neuron looks, outlined.
-        warned: an adversarial image whose target is what the neuron stands for gets a red frame, as in the
-            paper's Fig. 2.
+        warned: draw a red frame, as in the paper's Fig. 2: the target of this adversarial image is what the neuron
+            stands for.
     """
 
     pixels: Pixels

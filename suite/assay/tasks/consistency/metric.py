@@ -1,9 +1,8 @@
 """Neuron consistency (Dong et al., section 3.2) and its floor. No torch.
 
-A neuron n is summed up by p, the share of each concept among the images that excite it most; its
-consistency is p^T A p with A the similarity of concepts in a hierarchy. Few images push the figure up by
-themselves (k images of k unrelated classes give 1/k), so it is read against its floor: its expectation when
-the images' labels are shuffled.
+A neuron n is summed up by p, the share of each concept among the images that excite it most. Its consistency is p^T A
+p, with A the similarity of concepts in a hierarchy. Few images push the figure up by themselves (k images of k
+unrelated classes give 1/k), so it is read against its floor: its expectation when the images' labels are shuffled.
 """
 
 from __future__ import annotations

@@ -22,8 +22,8 @@ def open_data(spec: ConsistencySpec, real: Dataset, source: DataSource) -> Consi
     """The job's data, with hierarchy, labels and ensemble checked.
 
     Raises:
-        UserError: fewer than 3 images, labels outside the hierarchy, a wrong hierarchy file, an ensemble that
-            cannot make the set, or an adversarial set that is missing or does not belong to the real images.
+        UserError: fewer than 3 images; labels outside the hierarchy; a wrong hierarchy file; an ensemble that cannot
+            make the set; or an adversarial set that is missing or made from other images.
     """
     if source.own is not None and spec.adversarial is None:
         raise UserError(

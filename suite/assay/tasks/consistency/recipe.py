@@ -41,7 +41,7 @@ class AdversarialSetRecipe:
 
     @property
     def frame(self) -> LoadedModel:
-        """The member whose preparation frames the images: the one of the smallest input, the first where two tie.
+        """The member that prepares the images: the one with the smallest input, the first if two tie.
 
         Every other member then enlarges, where the attack's bilinear resize and Pillow's agree; to shrink they
         would filter differently, and part of the perturbation would be lost between attack and storage.
@@ -99,9 +99,9 @@ def read_recipe(spec: EnsembleSpec, data: Dataset, source: DataSource) -> Advers
             names are followed.
 
     Raises:
-        UserError: unknown models, names that are not followed, missing weights, members of different label spaces or
-            channels, labels of another space than the data's, more targets than other classes, no targets where they
-            should be given, a member that takes none of the pictures.
+        UserError: unknown models, or names that are not followed; missing weights; members with different labels or
+            channels, or other labels than the data; more targets than other classes; no targets where they should be
+            given; a member that takes none of the pictures.
     """
     folder = Path(source.relative_to)
     loaded = {

@@ -59,7 +59,7 @@ class Scoring:
 
     @cached_property
     def hierarchy_as_named(self) -> bool:
-        """Whether the records' hierarchy is the one that the spec names; a file of the user's own always is."""
+        """Whether the records' hierarchy is the one that the spec names; always so for a user's own file."""
         found = self.merged.hierarchy
         named = named_hierarchy(self.spec.hierarchy, len(found.classes))
         return named is None or hashlib.sha256(named).hexdigest() == found.sha256
@@ -110,14 +110,14 @@ class Scoring:
         return self.merged.tops[kind, layer].first(self.kept[kind])
 
     def tied_share(self, kind: str, layer: str) -> float:
-        """Share of neurons whose last image was chosen by its place in the data, not by its activation."""
+        """Share of neurons with a last image chosen by its place in the data, not by its activation."""
         top = self.merged.tops[kind, layer]
         if top.images.shape[1] <= self.kept[kind]:  # every image stands for every neuron
             return 1.0
         return float(top.tied(self.kept[kind]).mean())
 
     def level_share(self, kind: str, layer: str) -> float:
-        """Share of neurons all of whose top images excite them equally: saturated or dead."""
+        """Share of neurons that all their top images excite equally: saturated or dead."""
         activations = self.top(kind, layer).activations
         return float((activations[:, 0] == activations[:, -1]).mean())
 
@@ -208,7 +208,7 @@ def with_errors(scoring: Scoring, layer: str, sigma: float) -> dict[str, WithErr
 
 
 def differences(a: Scoring, b: Scoring) -> dict[str, PairedEstimate]:
-    """Each headline figure of A less that of B, on the same images; their errors share these (:mod:`..dyads`)."""
+    """Each headline figure of A minus B's, on the same images, which their errors share (:mod:`..dyads`)."""
     sigma, found = float(a.spec.headline_sigma), dict[str, PairedEstimate]()
     one, other = (with_errors(each, each.headline, sigma) for each in (a, b))
     for name in (name for name in one if name in other):

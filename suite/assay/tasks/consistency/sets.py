@@ -75,7 +75,7 @@ class AdversarialSet(Protocol):
     def block(self, first: int, end: int, context: RunContext) -> AdversarialBlock:
         """The images made from the real images ``first .. end - 1``; what is missing of them is made first.
 
-        Progress is told in forward passes, of which there are :meth:`passes_to_make`.
+        Progress counts forward passes, :meth:`passes_to_make` in all.
 
         Raises:
             UserError: an image cannot be read or written, or was altered.

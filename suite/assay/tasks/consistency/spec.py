@@ -63,7 +63,7 @@ class ConsistencySpec(TaskSpec):
         pool: how a channel's map becomes one activation.
         top_share: share of the images that stand for a neuron; at least 3 images do.
         sigmas: widths of the similarity in edges of the hierarchy.
-        headline_sigma: the one of them behind the headline figures, figures and records.
+        headline_sigma: the width behind the headline figures, pictures and records.
         hierarchy: ``imagenet``, ``flat`` (every two classes are siblings), or a hierarchy file beside the spec. On the
             runtime side because its content is in the key through the data's hash.
         adversarial: how to make the adversarial set.

@@ -1,9 +1,9 @@
 """The images that excite each neuron most, kept while images stream by.
 
 One 64-bit word holds an activation and its image: the float's order-preserving bits above, the reversed
-image index below. Larger words are better, no two are equal, and so the k largest of a union are the k
-largest of the parts' k largest: merging is associative and commutative, ties in activation go to the
-lower image index, and neither block order nor splitting changes the outcome.
+image index below. Larger words are better and no two are equal, so the k largest of a union are the k largest of the
+parts' k largest. Merging is associative and commutative, and ties in activation go to the lower image index. So neither
+block order nor splitting changes the outcome.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ class TopK:
 
     def _offer(self, words: npt.NDArray[np.uint64]) -> None:
         self._waiting.append(words)
-        # Partitioning only when as many words wait as are kept costs O(1) a word, whatever the batch size.
+        # Partitioning only when as many words wait as are kept costs O(1) per word, at any batch size.
         if sum(part.shape[1] for part in self._waiting) >= self.k:
             self._settle()
 

@@ -1,4 +1,4 @@
-"""What a consistency record's values are; a stranger's are held against it."""
+"""The form of a consistency record's values; a stranger's are checked against it."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, Any
