@@ -27,7 +27,7 @@ ALEXNET_ERRORS: Mapping[str, tuple[float, float, float, float, float]] = {
 
 MADE_OTHERWISE = ("elastic_transform",)
 """What the package imagecorruptions, and so we, make harder than ImageNet-C: pixels move by 2.5 instead of 2.0 at
-severity 5, by 1.7 instead of 0.8 at severity 3. AlexNet's errors on the one say nothing of the other."""
+severity 5, by 1.7 instead of 0.8 at severity 3. AlexNet's errors on one of the two say nothing of the other."""
 
 
 def alexnet_error(corruption: str, severity: int) -> float:

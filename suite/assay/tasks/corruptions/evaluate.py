@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 def pictures_of(
     spec: CorruptionsSpec, model: LoadedModel, data: "Dataset", image: Image
 ) -> list[LoadedPicture]:
-    """The image's clean picture, where there is one, and those of every corruption and severity."""
+    """The image's clean picture, if there is one, and its picture at every corruption and severity."""
     if spec.prepare == "direct":
         model = model.with_resize("direct")
     clean = [] if image.clean is None else [LoadedPicture(model, data, image.clean)]
@@ -82,14 +82,14 @@ def _by_corruption(spec: CorruptionsSpec, cells: Sequence[Any]) -> dict[str, lis
 
 
 class _Answers:
-    """What the network said of pictures, and what they are like; they are let go batch by batch.
+    """The network's answers to pictures, and facts on the pictures, which are dropped batch by batch.
 
     Attributes:
-        answers: the class with the largest logit, a picture each.
+        answers: the class with the largest logit, one per picture.
         changes: mean absolute change from the first picture, of each of the others.
         in_box: every pixel lies in [0, 1].
         alone_difference: of the first picture's logits alone and in its batch, as a share of the largest.
-        kept: the pictures, where they are to be drawn.
+        kept: the pictures, where they will be drawn.
     """
 
     def __init__(
@@ -154,7 +154,7 @@ def _alone_difference(model: LoadedModel, batch: Tensor, logits: Tensor) -> floa
 
 
 def _checks(pictures: Sequence[LoadedPicture], unit_id: str) -> dict[str, bool | None]:
-    """Of one corruption, another with each image: severity 0, the same seed again, another seed."""
+    """Checks of one corruption, a different one for each image: severity 0, the same seed again, another seed."""
     made = [picture for picture in pictures if isinstance(picture, CorruptedPicture)]
     checks: dict[str, bool | None] = dict.fromkeys(("zero_is_clean", "repeats", "seed_matters"))
     if not made:

@@ -32,7 +32,7 @@ class CorruptionOutcomes:
 
     @classmethod
     def of(cls, spec: CorruptionsSpec, records: Sequence[Record]) -> "CorruptionOutcomes":
-        """Those of records without an error."""
+        """The outcomes of records without an error."""
         shape = (len(records), len(spec.corruptions), len(spec.severities))
         values = [record.values for record in records]
         labels = np.array([one["label"] for one in values], np.int64)

@@ -1,4 +1,4 @@
-"""A corrupted picture as a network reads it: made when the loader takes it, so that it is made ahead."""
+"""A corrupted picture as a network reads it, made by the loader and so ahead of time."""
 
 from collections import OrderedDict
 from collections.abc import Hashable

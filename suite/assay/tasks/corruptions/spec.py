@@ -103,7 +103,7 @@ class CorruptionsSpec(TaskSpec):
 
     @property
     def of_baseline(self) -> tuple[str, ...]:
-        """The corruptions whose errors can be held against the baseline's."""
+        """The corruptions with errors that compare with the baseline's."""
         from assay.tasks.corruptions.baseline import ALEXNET_ERRORS, MADE_OTHERWISE
 
         left_out = MADE_OTHERWISE if self.pictures == "made" else ()

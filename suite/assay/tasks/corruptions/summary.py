@@ -21,7 +21,7 @@ _RESAMPLES = 2000
 
 
 def summarise(spec: CorruptionsSpec, records: Sequence[Record]) -> Summary:
-    """The mean accuracy with an interval that resamples images, and what it is made of."""
+    """The mean accuracy with an interval that resamples images, and its parts."""
     if not records:
         return Summary((), ())
     outcomes = CorruptionOutcomes.of(spec, records)
@@ -43,7 +43,7 @@ def corruption_error(spec: CorruptionsSpec, correct: Floats) -> Any:
     """Mean corruption error (Hendrycks and Dietterich 2019, section 4.1), 1 for AlexNet itself.
 
     Args:
-        spec: says of which corruptions and severities the baseline's errors count.
+        spec: says which corruptions and severities of the baseline's errors count.
         correct: (…, C, S) accuracies.
 
     Returns:
@@ -121,7 +121,7 @@ def _of_corruption(spec: CorruptionsSpec, name: str, correct: npt.NDArray[np.boo
 
 
 def _interval(values: Any, seed: int) -> tuple[float | None, float | None]:
-    """Of the mean, by resampling images; none for so few that it would mislead."""
+    """The mean's interval, by resampling images; none where there are so few that it would mislead."""
     return bootstrap_interval(values, seed, _RESAMPLES) if len(values) >= LEAST_UNITS else (None, None)
 
 

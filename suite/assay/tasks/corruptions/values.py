@@ -1,4 +1,4 @@
-"""What a record of a corrupted picture holds; a stranger's is held against it."""
+"""The form of a corruption record's values; a stranger's are checked against it."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any
