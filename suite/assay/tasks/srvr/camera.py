@@ -1,8 +1,8 @@
 """Where the camera stands and where the light comes from.
 
-The conventions are those of the published renders (Neural Mesh Renderer): the eye at
-``d (cos el sin az, sin el, -cos el cos az)`` looks at the origin, ``z = -eye/|eye|``, ``x = up × z``,
-``y = z × x``, and the image's half angle is 30°. So the image is mirrored against a right-handed camera.
+The conventions are those of the published renders (Neural Mesh Renderer). The eye at ``d (cos el sin az, sin el, -cos
+el cos az)`` looks at the origin; ``z = -eye/|eye|``, ``x = up × z``, ``y = z × x``; and the image's half angle is 30°.
+So the image is mirrored against a right-handed camera.
 """
 
 from collections.abc import Sequence
@@ -67,8 +67,8 @@ def place(names: Sequence[str], values: Tensor) -> Placement:
 def camera(placement: Placement) -> Camera:
     """The camera's axes, its position and the light's direction.
 
-    ``x = up × z`` is taken in closed form, (cos az, 0, sin az), so it is defined at elevation ±90° too: there
-    the image is the limit from inside the range, and beyond the pole it goes on smoothly (upside down).
+    ``x = up × z`` is taken in closed form, (cos az, 0, sin az), so it is defined at elevation ±90° too. There the image
+    is the limit from inside the range; beyond the pole it goes on smoothly (upside down).
     """
     azimuth, elevation = torch.deg2rad(placement.azimuth_deg), torch.deg2rad(placement.elevation_deg)
     sin_az, cos_az, sin_el, cos_el = azimuth.sin(), azimuth.cos(), elevation.sin(), elevation.cos()

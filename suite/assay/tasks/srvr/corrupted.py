@@ -16,7 +16,7 @@ def corrupted_renders(images: Tensor, corruption: Corruption, views: Sequence[st
     Args:
         images: (N, 3, S, S) in [0, 1].
         corruption: what is done to them.
-        views: a name for each, on which depends what is random.
+        views: a name for each, which seeds its random numbers.
 
     Returns:
         (N, 3, S, S) float32 in [0, 1] on the images' device.

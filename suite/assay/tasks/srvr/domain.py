@@ -18,7 +18,7 @@ class Domain:
         names: the parameters, in the order of every point's coordinates.
         low: lower ends.
         high: upper ends.
-        periodic: the parameters whose upper end is their lower end again: a circle has no ends, so a region may run
+        periodic: the parameters whose upper end is their lower end again. A circle has no ends, so a region may run
             across the seam, and is as long as the circle at most.
     """
 

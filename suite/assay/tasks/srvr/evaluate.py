@@ -118,7 +118,7 @@ def check_image_size(size: int, model: LoadedModel) -> None:
 
 @lru_cache(maxsize=1)
 def _temperature(model: LoadedModel, pictures: FittingPictures, device: str, batch_size: int) -> Temperature:
-    """The network's temperature, from the logits of pictures as its maker meant them, whatever renders are.
+    """The network's temperature, from pictures prepared as its maker meant, even where renders are not.
 
     Raises:
         UserError: a picture cannot be read.
@@ -167,6 +167,7 @@ def score_row(setting: RenderSetting, unit_id: str, work: RowWork) -> Record:
         coverage.append((images[:, 0] > 0).double().mean((1, 2)).min().item())
         saturation.append((images[:, 0] >= 1).double().mean((1, 2)).max().item())
         changes.append((seen - images).abs().mean((1, 2, 3)).min().item())
+        # One view per row is drawn and scored again, alone: enough to see what depends on the batch.
         if start == 0:
             repeated = _repeat(setting, (shape, part[:1]), images[:1], probabilities[:1])
         kept += [seen[index - start, 0] for index in wanted if start <= index < start + len(part)]
@@ -219,7 +220,7 @@ def _contact_indices(spec: SrvrSpec, row: int) -> list[int]:
 def _repeat(
     setting: RenderSetting, view: tuple[Shape, Tensor], image: Tensor, probabilities: Tensor
 ) -> dict[str, float]:
-    """A view drawn and scored again, alone: how far image and probabilities are from those of its batch."""
+    """A view drawn and scored again, alone: how far image and probabilities are from those in its batch."""
     shape, point = view
     again = setting.images(setting.surface(shape), point)
     second = setting.network(setting.seen(again, shape.id, point)).double().softmax(1)

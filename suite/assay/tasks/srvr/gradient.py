@@ -1,11 +1,10 @@
 """How an image changes with the semantic parameters, analytically.
 
-Shading is flat, so an image changes with the camera only where an edge separates two intensities: between
-neighbouring samples that see different faces, the nearer face's edge sweeps over the image with a speed that
-its two ends determine, and the difference of the intensities times that speed is the derivative (Reynolds'
-transport theorem). Every edge is met along rows and along columns; the two are weighted by the squares of its
-normal's components, which sum to 1. With the light, the shading itself changes. Lines where two faces cut
-through each other are not followed.
+Shading is flat, so an image changes with the camera only where an edge separates two intensities. Between neighbouring
+samples that see different faces, the nearer face's edge sweeps over the image with a speed that its two ends determine.
+The derivative is the difference of the intensities times that speed (Reynolds' transport theorem). Every edge is met
+along rows and along columns; the two are weighted by the squares of its normal's components, which sum to 1. With the
+light, the shading itself changes. Lines where two faces cut through each other are not followed.
 """
 
 from collections.abc import Callable, Sequence

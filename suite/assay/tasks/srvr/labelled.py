@@ -1,4 +1,4 @@
-"""Labelled pictures beside the shapes, on which a network's temperature is fitted. No torch."""
+"""Labelled pictures beside the shapes, to fit a network's temperature on. No torch."""
 
 from dataclasses import dataclass, field, replace
 
@@ -17,7 +17,7 @@ class FittingPictures:
 
 
 def with_labelled(shapes: ShapeSet, labelled: Dataset) -> ShapeSet:
-    """The same shapes with labelled pictures, whose hash is in that of the whole.
+    """The same shapes with labelled pictures; the hash of the whole covers them.
 
     Raises:
         UserError: the pictures' labels are not the shapes'.

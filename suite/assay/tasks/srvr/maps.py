@@ -163,7 +163,7 @@ class SemanticMaps:
 
 
 def _axis_of(name: str, values: FloatArray, period: float | None) -> GridAxis:
-    """The axis whose values are given.
+    """The axis with these values.
 
     Raises:
         UserError: where they are not equally spaced and rising.
@@ -245,7 +245,7 @@ def _arrays(path: Path) -> dict[str, npt.NDArray[Any]]:
 
 
 def best_band_score(scores: FloatArray) -> float:
-    """The mean score of the elevation at which a map (E, A) has the highest; missing cells are left out.
+    """The highest mean score over a map's (E, A) elevations; missing cells are left out.
 
     A shape counts as recognised where this is at least 0.1 (the paper's rule for taking a shape into its
     data).
@@ -276,7 +276,7 @@ def join_maps(maps: Sequence[SemanticMaps]) -> SemanticMaps:
 
 
 def data_semantic_map(maps: Sequence[SemanticMaps]) -> FloatArray:
-    """DSM: the mean over all maps given, (elevation, azimuth); what networks share, they owe to their data.
+    """DSM: the mean over all maps given, (elevation, azimuth); what networks share comes from their data.
 
     Raises:
         UserError: for no maps, or maps on different grids.

@@ -65,8 +65,8 @@ class Mesh:
 def load_mesh(path: Path) -> Mesh:
     """Read, clean and normalise the mesh in a file.
 
-    Materials and textures are ignored (the renderer paints every surface white), so files whose textures do
-    not exist are read all the same.
+    Materials and textures are ignored (the renderer paints every surface white), so files with missing textures can be
+    read.
 
     Args:
         path: a file ending in one of ``SUFFIXES``; scenes are merged into one mesh.
@@ -83,7 +83,7 @@ def load_mesh(path: Path) -> Mesh:
         vertices, faces, _ = _read(path)
     except UserError:
         raise
-    except Exception as error:  # readers raise whatever their parsers stumble on
+    except Exception as error:  # parsers raise errors of every type
         reason = f"{type(error).__name__}: {error}"
         raise UserError(
             f"mesh {path}: not a readable {path.suffix} file ({reason}); export it again"
@@ -95,7 +95,7 @@ def conversions_of(path: Path) -> list[Conversion]:
     """How a mesh file is read otherwise than trimesh alone would; [] for one that cannot be read."""
     try:
         return list(_read(path)[2])
-    except Exception:  # whoever loads the mesh is told
+    except Exception:  # the one who loads the mesh gets a message
         return []
 
 

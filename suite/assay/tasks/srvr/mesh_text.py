@@ -1,7 +1,7 @@
-"""Text files of meshes as trimesh reads them rightly: what it misreads without a word, or refuses, is rewritten.
+"""Rewrites what trimesh silently misreads or refuses in text files of meshes.
 
-Of an .obj file: comments behind a line, indented lines, vertex numbers that count backwards (which count from where
-they stand), faces of two corners. Of .obj and .off files: polygons that a fan of triangles would not cover rightly
+In an .obj file: comments behind a line, indented lines, vertex numbers that count backwards (from where they stand),
+faces of two corners. In .obj and .off files: polygons that a fan of triangles would not cover rightly
 (:mod:`assay.tasks.srvr.polygons`). A file without any of these stays as it is, to the byte.
 """
 
@@ -45,6 +45,7 @@ def tidied_obj(text: str, name: str) -> TidiedText:
             vertices.append(words[1:4])
         if keyword == "f":
             faces[number] = [_absolute(corner, counts, name) for corner in words[1:]]
+        # A comment behind a line, or an indented line: trimesh misreads both.
         elif words and ("#" in line or not line.startswith(f"{keyword} ")) and line != keyword:
             lines[number] = " ".join(words)
     cut = 0
@@ -52,6 +53,7 @@ def tidied_obj(text: str, name: str) -> TidiedText:
         triangles = _cut([vertices[index] for index in _vertex_indices(corners, len(vertices))])
         cut += triangles is not None
         written = _faces(corners, triangles)
+        # Only lines that change are written, so that an unaffected file stays as it is, to the byte.
         if written.split() != lines[number].split() or not lines[number].startswith("f "):
             lines[number] = written
     tidy = "\n".join(lines)
@@ -94,14 +96,17 @@ def tidied_off(text: str) -> TidiedText:
     lines = [line for line in (line.partition("#")[0].split() for line in text.splitlines()) if line]
     if not lines or lines[0][0] not in ("OFF", "COFF"):
         return TidiedText(text, 0)
+    # The counts of vertices and faces stand behind the keyword, or in the next line.
     head = lines[0][1:] or (lines[1] if len(lines) > 1 else [])
     body = lines[1 if lines[0][1:] else 2 :]
     try:
         vertices, count = int(head[0]), int(head[1])
+        # A face begins with its number of corners; a colour may follow the last corner, and is dropped.
         faces = [
             [int(word) for word in line]
             for line in (row[: int(row[0]) + 1] for row in body[vertices:][:count])
         ]
+        # Only four or more corners can need a cut; an index out of range is left for the reader to complain of.
         pieces = [
             _cut([body[index] for index in face[1:]]) if len(face) > 4 and 0 <= min(face) <= max(face[1:]) < vertices
             else None

@@ -83,8 +83,8 @@ def intersection_over_union(first: npt.ArrayLike, second: npt.ArrayLike, domain:
 def srvr(searches: Sequence[SearchVolume]) -> Srvr:
     """SRVR of one network.
 
-    Every mean is over all searches with a region, as in the published table. The interval is one of the shapes' own
-    means, for the searches of a shape look at one map (:func:`assay.common.statistics.mean_interval_in_range`).
+    Every mean is over all searches with a region, as in the published table. The interval is over the shapes' own
+    means, since the searches of a shape look at one map (:func:`assay.common.statistics.mean_interval_in_range`).
 
     Args:
         searches: every search, those without a region included.

@@ -1,4 +1,4 @@
-"""The semantic parameters: what of a camera's and a light's placement a study may vary. No torch.
+"""The semantic parameters: how a study may vary the placement of camera and light. No torch.
 
 A parameter is one function from a :class:`Placement` and a value to the changed placement; registering it
 with :func:`semantic_parameter` makes it usable in specs, maps, searches and gradients.

@@ -17,8 +17,8 @@ def fan(corners: int) -> IntArray:
 def ear_clipped(points: FloatArray) -> IntArray | None:
     """The triangles of a polygon that a fan would not cover rightly, by ear clipping; None where a fan does.
 
-    A fan is right where each of its triangles faces the way of the whole polygon (that of Newell's normal). Where one
-    does not, the fan covers what lies outside; then the polygon is seen along its normal and cut by mapbox's earcut.
+    A fan is right where each of its triangles faces the way of the whole polygon (of Newell's normal). Where one does
+    not, the fan covers what lies outside; then the polygon is seen along its normal and cut by mapbox's earcut.
 
     Args:
         points: (N, 3) corners in order.

@@ -1,7 +1,6 @@
 """Shapes that need no download: surfaces of revolution, tubes, plates and boxes.
 
-Everything here is y-up. The shapes made by code are plain; a result on them is one on *procedural* shapes,
-and whoever reports it says so.
+Everything here is y-up. The shapes made by code are plain: report a result on them as one on *procedural* shapes.
 """
 
 from collections.abc import Callable, Sequence
@@ -85,13 +84,13 @@ def plate(outline: Sequence[tuple[float, float]], low: float, high: float) -> Pa
 
 
 def _along_x(part: Part) -> Part:
-    """A part whose own axis is y, laid along x."""
+    """A part with y for its own axis, laid along x."""
     vertices, faces = part
     return vertices[:, [1, 0, 2]], faces
 
 
 def _grid_faces(rows: int, columns: int) -> IntArray:
-    """Triangles of a grid of vertices whose columns close to a ring."""
+    """Triangles of a grid of vertices; its columns close to a ring."""
     row, column = np.mgrid[: rows - 1, :columns]
     a, b = row * columns + column, row * columns + (column + 1) % columns
     c, d = a + columns, b + columns

@@ -1,7 +1,7 @@
 """Rendering with PyTorch3D, where it can be imported: a cross-check and an option, never needed.
 
 PyTorch3D's camera looks along +z with x to the left, which its NDC shares; the conventions of
-:mod:`assay.tasks.srvr.camera` have x to the right, hence the sign in :func:`render_with_pytorch3d`.
+:mod:`assay.tasks.srvr.camera` have x to the right. That is why :func:`render_with_pytorch3d` changes a sign.
 """
 
 import importlib
@@ -17,7 +17,7 @@ from assay.tasks.srvr.render import DEFAULT_SETTINGS, RenderSettings, Surface, s
 _INSTALL = (
     "no build of it is published for the torch that Assay needs: build facebookresearch/pytorch3d from source"
 )
-"""Hence no extra: the one published build for Linux, easypytorch3d 0.7.9.post1, is for torch 2.11 and 2.12."""
+"""So no extra: the only published build for Linux, easypytorch3d 0.7.9.post1, is for torch 2.11 and 2.12."""
 
 
 def pytorch3d_problem() -> str | None:

@@ -1,9 +1,9 @@
 """A batched scan-line rasteriser in plain PyTorch, for CPU and CUDA: which face does each sample see?
 
-Faces are cut into rows, rows into fragments (one sample of one face), and the nearest fragment of each sample
-is kept: one int64 key per fragment, inverse depth above and face index below, reduced by maximum. Every stage
-works on pieces of a bounded number of items, so neither the size of a mesh nor that of a batch matters for
-memory; time is linear in views and faces. The result does not depend on how views are batched, bit by bit.
+Faces are cut into rows, rows into fragments (one sample of one face), and the nearest fragment of each sample is kept.
+A fragment has one int64 key, inverse depth above and face index below, so the nearest is the maximum. Every stage works
+on pieces of a bounded number of items, so memory does not depend on the size of mesh or batch; time is linear in views
+and faces. The result does not depend on how views are batched, bit by bit.
 """
 
 import math
@@ -30,7 +30,7 @@ def visible_faces(corners: Tensor, camera: Camera, raster: int, max_items: int) 
             ``raster``.
 
     Returns:
-        (N, R, R) int64 face indices, -1 where there is none. Of faces at equal depth the last one is seen.
+        (N, R, R) int64 face indices, -1 where there is none. If faces have equal depth, the last one is seen.
     """
     count, face_count = len(camera), corners.shape[2]
     keys = torch.full((count * raster * raster,), -1, dtype=torch.int64, device=corners.device)
@@ -46,7 +46,7 @@ def visible_faces(corners: Tensor, camera: Camera, raster: int, max_items: int) 
 
 
 def project(corners: Tensor, camera: Camera, raster: int) -> Tensor:
-    """Perspective projection onto the raster, whose sample centres lie at integers.
+    """Perspective projection onto the raster; sample centres lie at integers.
 
     Args:
         corners: (3, 3, F): coordinate, corner, face; float32 or float64, which is also the result's type.
@@ -178,7 +178,7 @@ def _cut(triangles: _Triangles, owner: Tensor, offset: Tensor, raster: int) -> _
     left, right = torch.minimum(column_long, column_short), torch.maximum(column_long, column_short)
     depth_left = torch.where(column_long <= column_short, depth_long, depth_short)
     depth_right = depth_long + depth_short - depth_left
-    # A row narrower than this holds one sample at the most, for which the slope does not matter.
+    # A row narrower than this holds one sample at the most, so the slope does not matter.
     slope = (depth_right - depth_left) / (right - left).clamp(min=1e-6)
     # Samples lie at integers: those from ceil(left) to floor(right) are inside, as far as they are in the picture.
     first = left.ceil().clamp(min=0)

@@ -1,4 +1,4 @@
-"""One view whose picture is known: if the camera, the light or the rasteriser change, this view says so."""
+"""One view with a known picture: if the camera, the light or the rasteriser change, this view shows it."""
 
 from functools import lru_cache
 

@@ -1,9 +1,9 @@
 """Growing robust regions: hyper-rectangles around initial points, by the update directions of Hamdi & Ghanem.
 
 A region D = [a, b] starts as a tiny box around u₀ and its bounds descend ``∂a``, ``∂b`` with a fixed step.
-With r = b - a, V = Πr / 2ⁿ, R = diag(1/r), the mask M ∈ {0,1}^{n×2ⁿ} whose column c holds the binary digits
-of c (1 = upper bound), M̄ = 1 - M, f_D the values at the corners of D, f_C those at the corners of the outer
-region [a - α r/2, b + α r/2], and G the gradients at the corners of D:
+Let r = b - a, V = Πr / 2ⁿ and R = diag(1/r). The mask M ∈ {0,1}^{n×2ⁿ} holds the binary digits of c in column c (1 =
+upper bound), and M̄ = 1 - M. f_D are the values at the corners of D, G the gradients there, and f_C the values at the
+corners of the outer region [a - α r/2, b + α r/2]. Then:
 
 - naive (eq. 8): ``∂a = 2V R M̄ f_D - λ r``, ``∂b = -2V R M f_D + λ r``
 - OIR_B (eq. 11): ``∂a = 2V R (2 M̄ f_D - T̄ f_C)``, ``∂b = 2V R (-2 M f_D + T f_C)``
@@ -110,7 +110,7 @@ def grow_regions(
         domain: Ω; ``score`` is asked beyond the ends of its circles, and must repeat there.
         settings: the method and its constants.
         gradient: slopes of f for OIR_W and trapezoid; central differences of ``score`` where None.
-        advance: told what share of the work a step was; the shares add up to 1, however soon all searches stop.
+        advance: gets each step's share of the work; the shares add up to 1, also when all searches stop early.
 
     Raises:
         UserError: for an initial point outside the domain.
@@ -129,7 +129,9 @@ def grow_regions(
         finite = np.isfinite(after[0]).all(1) & np.isfinite(after[1]).all(1)
         if not settings.as_published:
             after = _project(after, domain, settings.half_width)
+        # The published code takes all its steps, and keeps no region inside the domain.
         still = _standing(before, after, settings.tolerance) & (not settings.as_published)
+        # A search with a bound that is not finite keeps its last finite bounds, and stops.
         moved = active[finite]
         low[moved], high[moved] = after[0][finite], after[1][finite]
         steps[moved] += 1
@@ -138,6 +140,7 @@ def grow_regions(
         trace.append(np.stack((low, high), axis=1))
         active = active[finite & ~still]
         advance(1 / settings.steps)
+    # All searches may stop early; the rest of the work is then done at once.
     advance(1 - (len(trace) - 1) / settings.steps)
     return Regions(low, high, steps, converged, diverged, np.stack(trace))
 
@@ -156,7 +159,7 @@ def central_differences(score: ScoreFunction, step: float) -> GradientFunction:
 
 
 def complement(score: ScoreFunction) -> ScoreFunction:
-    """1 - f, whose robust regions are the adversarial regions of f (eq. 4)."""
+    """1 - f: its robust regions are the adversarial regions of f (eq. 4)."""
     return lambda searches, points: 1.0 - score(searches, points)
 
 
@@ -245,7 +248,7 @@ def _other_slopes(spread: FloatArray, mask: FloatArray) -> FloatArray:
 
 @dataclass(frozen=True)
 class _Method:
-    """An update direction and what it looks at besides the region's corners."""
+    """An update direction and what else it looks at, beside the region's corners."""
 
     update: Callable[[_State], Bounds]
     uses_outer: bool = False
@@ -281,7 +284,7 @@ def _advance(
 
 
 def _project(bounds: Bounds, domain: Domain, half_width: float) -> Bounds:
-    """The nearest box inside the domain whose sides are at least 2 ``half_width``."""
+    """The nearest box inside the domain with sides of at least 2 ``half_width``."""
     low, high = _within_a_turn((domain.clip(bounds[0]), domain.clip(bounds[1])), domain)
     margin = np.full_like(low, half_width)
     held = np.clip((low + high) / 2, np.add(domain.low, margin), np.subtract(domain.high, margin))

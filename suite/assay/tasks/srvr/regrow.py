@@ -52,7 +52,7 @@ class Regrown:
         return _ratios(np.where(self.found.diverged[:, None, None], np.nan, self.bounds))
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """One row a search, as the task's records are."""
+        """One row per search, as in the task's records."""
         points = len(self.initial)
         for index, (bounds, ratio) in enumerate(zip(self.bounds, self.ratios, strict=True)):
             unit, (azimuth, elevation) = index // points, self.initial[index % points]

@@ -27,7 +27,7 @@ class NetworkScores:
         names: the n semantic parameters.
         shape_of_search: the shape of each search.
         settings: of the renders; their size is the network's input.
-        batch_size: images a forward pass.
+        batch_size: images per forward pass.
         draw: the renderer.
     """
 

@@ -1,4 +1,4 @@
-"""Manifests of 3-D shapes: which meshes make a data set, of which classes they are, and how to get them. No torch.
+"""Manifests of 3-D shapes: which meshes make a data set, their classes, and how to get them. No torch.
 
 A shapes manifest says of meshes what a data manifest says of pictures, and its files are found and verified in the
 same way. The shipped ones lie in ``data_manifests/shapes``.
@@ -26,7 +26,7 @@ from assay.data.places import locate
 from assay.tasks.srvr.mesh import EARS, SUFFIXES, TIDIED, Mesh, conversions_of, load_mesh
 from assay.tasks.srvr.procedural import EMBEDDED_SHAPES, embedded_mesh
 
-_POLYGONAL = (".obj", ".off", ".ply")  # formats whose faces may have more than three corners
+_POLYGONAL = (".obj", ".off", ".ply")  # formats with faces of more than three corners
 _READING = 1  # raised whenever `conversions_of` would answer differently for some file
 
 Labels = Annotated[dict[str, int], Field(min_length=1)]
@@ -79,7 +79,7 @@ class EmbeddedLayout(StrictModel):
         return ()
 
     def declared_classes(self) -> None:
-        """None: labels are those of ImageNet."""
+        """None: labels are ImageNet's."""
         return
 
     def discover(self, folder: Path) -> tuple[str, ...]:
@@ -92,7 +92,7 @@ class EmbeddedLayout(StrictModel):
 
 
 class MeshFolderLayout(StrictModel):
-    """Mesh files whose class stands in their path.
+    """Mesh files with their class in the path.
 
     Attributes:
         class_in: ``folder``: the top folder (``chair/a.obj``); ``file-name``: what stands before the last
@@ -230,7 +230,7 @@ class ShapeSet:
         sha256: the hash of all that decides its shapes: layout, labels and the files' hashes.
         shapes: in a stable order.
         facts: what was left out and read otherwise than it is stored.
-        labelled: pictures on which a network's temperature is fitted; None where the spec names none.
+        labelled: pictures to fit a network's temperature on; None where the spec names none.
     """
 
     manifest: ShapesManifest

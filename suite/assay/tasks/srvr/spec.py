@@ -90,9 +90,8 @@ class SrvrSpec(TaskSpec):
         methods: how regions are grown; SRVR is the mean over them.
         periodic: the parameters that are circles for the headline, whose origin then decides nothing; the paper's own
             figure has ends there.
-        labelled: a data set of labelled pictures on which each network's temperature is fitted; without it there are
-            only scores as they are, and the paper's figure is the headline. On the runtime side because its hash is
-            in that of the data.
+        labelled: a data set of labelled pictures to fit each network's temperature on; without it scores stay as they
+            are, and the paper's figure is the headline. On the runtime side because its hash is in that of the data.
         initial: the points that regions grow from, coordinates in the order of ``parameters``.
         adversarial: whether regions of the complement 1 - f are grown, too.
         as_published: regions leave the domain, and never stop, as in the published code.

@@ -35,7 +35,7 @@ class ShapeMap:
         rows: (R, A) scores: the first parameter runs along a row, the others stand in the order of
             ``itertools.product``.
         calibrated: (R, A) the same after temperature scaling; None where the records have no such scores.
-        answered: share of the views whose highest logit is the class's; None in records of before it was noted.
+        answered: share of the views whose highest logit is the class's; None in older records.
     """
 
     shape: str
@@ -105,8 +105,8 @@ class Study:
     """All that the records of a job say.
 
     Attributes:
-        maps: of the shapes whose rows are all there.
-        incomplete: the shapes of which rows are missing.
+        maps: of the shapes with all their rows.
+        incomplete: the shapes with rows missing.
         searches: on the maps, then on the network.
         calibrated_searches: on the maps of scores after temperature scaling, where the records have these.
         temperature: the network's, as the first of the records has it.
@@ -154,7 +154,7 @@ def view_maps(spec: SrvrSpec, maps: Sequence[ShapeMap]) -> SemanticMaps:
 
 
 def merge_rows(spec: SrvrSpec, records: Sequence[Record]) -> tuple[tuple[ShapeMap, ...], tuple[str, ...]]:
-    """The whole maps, and the names of the shapes whose maps lack rows."""
+    """The whole maps, and the names of the shapes with rows missing."""
     by_shape: dict[str, dict[int, Record]] = {}
     for record in records:
         if record.values["kind"] == "row":

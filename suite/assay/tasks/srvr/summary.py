@@ -45,9 +45,9 @@ def map_traps(spec: SrvrSpec, shape: ShapeMap) -> list[Trap]:
 
 
 def plausible_scores(spec: SrvrSpec, records: Sequence[Record], expected: ExpectedAccuracy) -> Guard | None:
-    """Whether the network knows the counted shapes at all: their mean score, a probability, against chance.
+    """Whether the network knows the counted shapes: their mean score, a probability, against chance.
 
-    Renders are other pictures than those of a stated accuracy, so nothing is compared with it. None without a shape.
+    A stated accuracy is of other pictures than renders, so it is not compared. None without a shape.
     """
     scores: dict[str, list[float]] = {}
     for record in records:
@@ -88,7 +88,7 @@ def _metrics(spec: SrvrSpec, found: Study) -> Iterator[Metric]:
 
 
 def _calibrated(spec: SrvrSpec, found: Study) -> Iterator[Metric]:
-    """The headline; without a value where no temperature fits, or the records are of before there was one."""
+    """The headline; without a value where no temperature fits, or the records are older than temperatures."""
     counted = [search for search in found.calibrated_searches if search.shape not in spec.excluded]
     if counted:
         yield from _volumes(counted)
@@ -124,7 +124,7 @@ def _series(search: Search) -> str:
 
 
 def _agreement(spec: SrvrSpec, searches: Sequence[Search]) -> Metric:
-    """How far regions grown on the network and on its map, for the same shape, point and method, are the same."""
+    """How far regions grown on the network and on its map agree, for the same shape, point and method."""
     boxes: dict[bool, dict[Any, Any]] = {False: {}, True: {}}
     for search in searches:
         key = (search.shape, search.method, search.adversarial, tuple(search.initial))

@@ -176,10 +176,10 @@ class SrvrTask(Task[SrvrSpec, "ShapeSet"]):
         return pictures(spec, records)
 
     def rows(self, spec: SrvrSpec, records: Sequence[Record]) -> Iterable[Mapping[str, Any]]:
-        """One row a search; a unit that failed has one with its error.
+        """One row per search; a unit that failed has one with its error.
 
-        Parameters other than azimuth and elevation have columns of their own: ``initial_distance``,
-        ``distance_low``, ``distance_high``.
+        Other parameters than azimuth and elevation have their own columns: ``initial_distance``, ``distance_low``,
+        ``distance_high``.
         """
         from assay.tasks.srvr.study import study
 

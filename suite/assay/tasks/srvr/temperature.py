@@ -1,4 +1,4 @@
-"""One temperature per network, which makes its scores those of a calibrated one. Numpy alone.
+"""One temperature per network, which calibrates its scores. Numpy alone.
 
 Softmax scores depend on the logits' scale, which changes no decision: a network whose last layer is divided by two is
 half as sure of everything, and its robust regions shrink. Temperature scaling (Guo et al. 2017, section 4.2) divides
@@ -23,8 +23,8 @@ class Temperature:
     Attributes:
         value: T, in units of the logits; None where no finite one fits, since the labels are no likelier than chance.
         pictures: labelled pictures that it was fitted on.
-        correct: how many of them are answered as labelled. Where all are, the likelihood grows without end as T falls;
-            then T is that at which the mean confidence is (n + 1) / (n + 2), Laplace's estimate of such an accuracy.
+        correct: how many of them are answered as labelled. Where all are, the likelihood grows without end as T falls.
+            Then T makes the mean confidence (n + 1) / (n + 2), Laplace's estimate of such an accuracy.
     """
 
     value: float | None

@@ -62,9 +62,9 @@ def find_traps(
 ) -> list[Trap]:
     """The traps of one map, the largest first.
 
-    A trap is a connected set of cells below ``high`` (diagonal neighbours connect, so the rim is closed) that
-    holds a cell of at most ``low`` and does not reach the map's edge: what lies beyond is unknown. A periodic
-    azimuth has no edge; a map of one elevation has none above and below.
+    A trap is a connected set of cells below ``high`` (diagonal neighbours connect, so the rim is closed) that holds a
+    cell of at most ``low``. It must not reach the map's edge: what lies beyond is unknown. A periodic azimuth has no
+    edge; a map of one elevation has none above and below.
 
     Args:
         scores: (E, A) in [0, 1].
@@ -88,6 +88,8 @@ def label_regions(mask: BoolArray, periodic: bool) -> tuple[IntArray, int]:
     labels, count = ndimage.label(mask, structure=_EIGHT_NEIGHBOURS)
     if not periodic:
         return labels.astype(np.int64), int(count)
+    # Sets that touch across the seam, straight or diagonally, become one: each row of the first column is beside
+    # three rows of the last.
     parent = np.arange(count + 1)
     first, last = labels[:, 0], labels[:, -1]
     for shift in (-1, 0, 1):

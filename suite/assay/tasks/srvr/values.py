@@ -1,4 +1,4 @@
-"""What an SRVR record's values are; a stranger's are held against it."""
+"""The form of an SRVR record's values; a stranger's are checked against it."""
 
 from collections.abc import Mapping
 from math import prod
