@@ -1,8 +1,7 @@
 """Saliency maps, attention inconsistency and margins on activation cells.
 
-Within a cell the map of each label is constant and the expected map affine in theta, so the attention
-inconsistency (Munakata et al., eq. 2) is convex there: a sum over labels of norms of affine functions. Its
-maximum is at a corner.
+Within a cell the map of each label is constant and the expected map affine in theta. So the attention inconsistency
+(Munakata et al., eq. 2) is convex there: a sum over labels of norms of affine functions. Its maximum is at a corner.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ def saliency_maps(module: torch.nn.Module, image: Tensor, labels: Tensor) -> Ten
 
 
 def counted_labels(logits: Tensor, labels: Labels) -> Tensor:
-    """Whose maps count: `(..., L)` int64, the predicted label first but where all count.
+    """The labels whose maps count: `(..., L)` int64, the predicted label first but where all count.
 
     Args:
         logits: `(..., classes)`.
@@ -48,7 +47,7 @@ def counted_labels(logits: Tensor, labels: Labels) -> Tensor:
 
 @dataclass(frozen=True)
 class HeatSpace:
-    """Coordinates for heat maps in which norms are those of the pixels, with fewer numbers where possible.
+    """Coordinates for heat maps that keep the pixels' norms, with fewer numbers where possible.
 
     All maps of a network that starts with a matrix lie in its row space; together with the expected maps they
     span a space that is often far smaller than the image.
@@ -86,7 +85,7 @@ def heat_space(layer: Layer, expected: Tensor) -> HeatSpace:
 
 
 def own_coordinates(paths: Paths, slopes: Tensor) -> tuple[Paths, Tensor]:
-    """The rows of paths and the slopes `(m, labels, r)` in fewer coordinates, in which their norms are the same."""
+    """The rows of paths and the slopes `(m, labels, r)` in fewer coordinates, with the same norms."""
     vectors = torch.cat([paths.rows, slopes.flatten(0, 1)])
     if len(vectors) < vectors.shape[1]:
         vectors = torch.linalg.qr(vectors.T, mode="r").R.T
@@ -119,7 +118,7 @@ class Inconsistency:
 
     @staticmethod
     def join(parts: Sequence[Inconsistency]) -> Inconsistency:
-        """That of all cells in order; how the expected maps move is the same in all parts."""
+        """The quadratics of all cells in order; how the expected maps move is the same in all parts."""
         centres, squares, gradients = (
             torch.cat([getattr(part, name) for part in parts]) for name in ("centres", "squares", "gradients")
         )
@@ -180,6 +179,7 @@ def smallest(ai: Inconsistency, cells: Cells) -> tuple[Tensor, Tensor]:
         return best.values, best.values
     point = cells.points[torch.arange(len(cells), device=best.indices.device), best.indices]
     lower, upper = torch.zeros_like(best.values), best.values
+    # ai is convex, so its tangent lies below it: the least value of the tangent on a cell is taken at a corner.
     for _ in range(2 if len(ai.moving) == 1 else 12):
         value, slope = ai.at(point[:, None])[:, 0], ai.slope_at(point[:, None])[:, 0]
         toward = torch.einsum("nkm,nm->nk", (cells.points - point[:, None])[..., list(ai.moving)], slope).min(

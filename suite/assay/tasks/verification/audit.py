@@ -47,7 +47,7 @@ def run_points(layers: tuple[Layer, ...], pixels: Tensor) -> Points:
 def _plain(values: Tensor, layer: Layer, band: Tensor) -> Tensor:
     """Whether each gate is certain, up to the band `(n,)` of rounding: `(N, n)`.
 
-    An exact zero shuts a ReLU and exact ties go to the first entry, by convention, for cells and points alike.
+    By convention, for cells and points, an exact zero shuts a ReLU and exact ties go to the first entry.
     """
     if not layer.window:
         return (values.abs() > band) | (values == 0) | ~layer.splits

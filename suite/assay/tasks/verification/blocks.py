@@ -1,8 +1,8 @@
 """Affine blocks and gates gathered from the nodes of a network's graph.
 
-A chain has one value at a time. Where a network branches, several values live at once: then the outputs of a block are
-those of the gates, and beside them, without a gate, every other value that is read later. So the blocks of any graph
-are a chain, and the verifier sees no difference.
+A chain has one value at a time. Where a network branches, several values live at once. Then a block's outputs are the
+gates' inputs and, without a gate, every other value that is read later. So the blocks of any graph are a chain, and the
+verifier sees no difference.
 """
 
 from __future__ import annotations

@@ -111,6 +111,7 @@ def _split_polygons(cells: Cells, values: Tensor) -> tuple[Cells, Cells]:
     after, values_after = cells.points.roll(-1, 1), values.roll(-1, 1)
     crossed = (values > 0) & (values_after < 0) | (values < 0) & (values_after > 0)  # a product may underflow
     share = torch.where(crossed, values / (values - values_after), 0.0)[..., None]
+    # Slots in walking order: each corner, then the point where the edge to the next corner is crossed.
     slots = torch.stack([cells.points, torch.lerp(cells.points, after, share)], 2).flatten(1, 2)
     used = cells.used
     sides = []
@@ -148,6 +149,7 @@ def _split_polytopes(cells: Cells, values: Tensor, names: Tensor) -> tuple[Cells
     points = torch.lerp(cells.points[cell, up], cells.points[cell, down], share)
     shared = _shared_facets(cells.facets[cell, up], cells.facets[cell, down])
     facets = torch.cat([shared, names[cell, None]], 1)
+    # Each crossed edge gives one new corner, which both sides have.
     new = _rows_of(cell, len(cells))
     sides = []
     for kept in (negative, positive):

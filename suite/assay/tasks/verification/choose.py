@@ -22,7 +22,7 @@ from assay.tasks.verification.subdivide import subdivide
 
 
 class Chooser:
-    """Remembers the answer for the job at hand, whose chunks all ask."""
+    """Remembers the answer for the job at hand: all its chunks ask."""
 
     def __init__(self) -> None:
         self._known: tuple[tuple[VerificationSpec, LoadedModel, str], bool] | None = None

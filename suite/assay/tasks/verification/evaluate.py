@@ -29,7 +29,7 @@ SHOWN_IMAGES = 2  # how many images of a task get pictures
 
 
 def check_perturbations(spec: VerificationSpec) -> None:
-    """Refuse a spec whose perturbations cannot be read or combined, before any work starts.
+    """Before any work, refuse perturbations that cannot be read or combined.
 
     Raises:
         UserError: which one, and how it is written.
@@ -42,7 +42,7 @@ def check_perturbations(spec: VerificationSpec) -> None:
 
 
 def check_pictures(spec: VerificationSpec, input_shape: tuple[int, int, int]) -> None:
-    """Refuse a spec whose ranges leave the network's pictures of (channels, height, width).
+    """Refuse ranges that leave the network's pictures of (channels, height, width).
 
     Raises:
         UserError: which one.

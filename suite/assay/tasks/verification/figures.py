@@ -29,7 +29,7 @@ def region_map(result: Verification, theta: Theta, image: Tensor, target: Target
     """Draw where each property holds, a panel a finding, and the image at chosen points (Fig. 3).
 
     Blue cells satisfy the property, red ones violate it throughout, yellow ones in part; the black line
-    borders the part connected to the unperturbed image. Of three parameters the first two are drawn.
+    borders the part connected to the unperturbed image. If there are three parameters, the first two are drawn.
 
     Args:
         result: of `verify`, with at least one cell.
@@ -107,7 +107,7 @@ def saliency_panels(
 ) -> None:
     """Draw the image, its actual and expected saliency map and their difference, one column per point (Fig. 2).
 
-    Maps are those of the predicted label, summed over channels; the titles give ai for that label.
+    Maps are the predicted label's, summed over channels; the titles give ai for that label.
 
     Args:
         network: the network.
@@ -171,7 +171,7 @@ def ray(
         question: the range, the thresholds, and which labels' maps count.
         label: the predicted label.
         target: PNG file or stream to write.
-        points: evenly spaced points at which ai is computed.
+        points: evenly spaced points to compute ai at.
     """
     theta, image = question.theta, image.double()
     labels = counted_labels(network.logits(image[None])[0], question.labels)
@@ -187,7 +187,7 @@ def ray(
 
 
 def label_words(labels: str, label: int) -> str:
-    """Whose maps count, in words."""
+    """The labels whose maps count, in words."""
     return {"all": "all labels", "top5": "the five likeliest labels"}.get(labels, f"label {label}")
 
 

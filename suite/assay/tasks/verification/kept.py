@@ -11,7 +11,7 @@ from assay.tasks.base import Record
 
 
 def kept_record(savepoints: Savepoints, unit_id: str, make: Callable[[], Record]) -> Record:
-    """The unit's record: the one that is kept, or what ``make`` gives."""
+    """The unit's record: the kept one, or what ``make`` gives."""
     found = savepoints.step(f"record {unit_id}", lambda: _as_tree(make()))
     files = {name: content.numpy().tobytes() for name, content in found["files"].items()}
     return Record(unit_id, json.loads(found["values"]), found["error"], files)

@@ -21,7 +21,7 @@ class Layer:
         splits: `(n,)` bool, the outputs that have a gate, which come first; the others pass unchanged. They are what
             a later block reads beside the gates (the skipped branch of a residual block).
         window: 0 where the gates are ReLUs; otherwise those outputs come in windows of so many, one after the other,
-            of which only the first largest passes.
+            and only the first largest of each passes.
     """
 
     maps: tuple[Linear, ...]

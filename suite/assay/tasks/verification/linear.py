@@ -1,7 +1,7 @@
 """Linear maps on rows, with their adjoints: what a network is made of between two ReLUs.
 
 Every map takes rows `(N, inputs)` to rows `(N, outputs)` without its bias (biases are kept per layer, see
-`layer.Layer`), so that one map serves images, affine forms and saliency maps alike.
+`layer.Layer`), so that one map serves images, affine forms and saliency maps.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Semantic perturbations of many images at once, for the search: images and heat maps move, each by its own theta.
 
 Where the exact verifier has the perturbation too, both move alike (:mod:`assay.tasks.verification.perturbations`). A
-heat map moves as the gradient of a logit would that the change leaves as it is: with f(g(x)) = f(x) the chain rule
-gives map(x) = g'^T map(g(x)). So it turns and shifts with the picture, is divided by the square of a scale (each pixel
-becomes so many) and by a contrast, and stays under brightness and a patch. Under blur it stays, for a blur cannot be
+heat map moves as the gradient of a logit that the change does not affect: with f(g(x)) = f(x) the chain rule gives
+map(x) = g'^T map(g(x)). So it turns and shifts with the picture, is divided by the square of a scale (each pixel
+becomes so many) and by a contrast, and stays under brightness and a patch. Under blur it stays, since a blur cannot be
 undone.
 
 To add a perturbation write one function that returns its :class:`Motion`, and name it in `grammar.py`.

@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-_FEW = 8  # cells that are not parted further
-_TOGETHER = 10  # gates that change together from which cells are cut along their line
+_FEW = 8  # cells that are not split further
+_TOGETHER = 10  # gates that must change together before cells are cut along their line
 
 
 @dataclass(frozen=True)
@@ -49,10 +49,10 @@ class Patterns:
         return Patterns(packed, sum(each.shape[1] for each in columns))
 
     def parts(self, index: Tensor, most: int) -> Iterator[Part]:
-        """Part cells until at most so many gates differ among those of a part, or few are left.
+        """Split cells into parts until at most so many gates differ within a part, or few cells are left in it.
 
-        Where many gates change together the cut goes between their two sides (a convolution sees the same grey in
-        many places, so whole sets of its ReLUs share one zero line), elsewhere through the middle of the curve.
+        Where many gates change together, the cut goes between their two sides: a convolution sees the same grey in many
+        places, so whole sets of its ReLUs share one zero line. Elsewhere it goes through the middle of the curve.
         """
         here = self.packed[index.numpy()]
         always, ever = np.bitwise_and.reduce(here, 0), np.bitwise_or.reduce(here, 0)

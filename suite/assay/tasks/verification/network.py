@@ -1,10 +1,10 @@
 """A network of torch layers read as affine blocks, ReLUs and max pooling in float64.
 
 The verifier sees a network as `layers`: an affine block, then gates on its outputs, and so on; the last block has
-none. A ReLU opens a gate where its output is positive. Max pooling is an affine block that copies the entries of each
-window side by side, gates of which the largest entry's alone is open, and a sum over each window in the next block.
-Ties go to the first entry of a window, as in torch. Values that a later block reads too, such as the skipped branch of
-a residual block, are outputs without a gate (see `blocks`).
+none. A ReLU opens a gate where its output is positive. Max pooling becomes three parts: an affine block copies the
+entries of each window side by side, gates pass the largest entry alone, and the next block sums over each window. Ties
+go to the first entry of a window, as in torch. Values that a later block reads too, such as the skipped branch of a
+residual block, are outputs without a gate (see `blocks`).
 """
 
 from __future__ import annotations
@@ -115,6 +115,7 @@ def read_layers(module: nn.Module, shape: tuple[int, ...]) -> tuple[Layer, ...]:
             sizes.add(node)
         elif node.op != "get_attr":  # constants of an ONNX graph (the shape of a reshape)
             graph_node = _graph_node(node, module, blocks)
+            # A value goes once its last reader is read, so that no block carries it further.
             for each in inputs:
                 unread[each].discard(node)
                 if not unread[each]:
@@ -160,7 +161,7 @@ def _flat(arguments: object) -> Iterator[object]:
 
 
 def _check_answers(network: PiecewiseNetwork) -> None:
-    """Refuse a network whose answers differ from those of its graph's layers (as when it changes a value in place)."""
+    """Refuse a network that answers otherwise than the layers of its graph (as when it changes a value in place)."""
     generator = torch.Generator().manual_seed(0)
     images = torch.rand(2, *network.input_shape, generator=generator, dtype=torch.float64)
     rows = images.flatten(1)

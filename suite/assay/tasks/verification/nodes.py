@@ -158,7 +158,7 @@ def _max_pool(node: GraphNode, blocks: Blocks) -> AffineValue:
         raise node.refused("only plain max pooling is read (no dilation or indices)")
     index, shape = _windows(node)
     size = node.value.size
-    # padding never wins: it repeats the window's first entry, with which it ties
+    # padding never wins: it repeats the window's first entry, so it only ties
     first = torch.where(index < 0, size, index).amin(1, keepdim=True)
     index = torch.where(index < 0, first, index)
     entries = node.value.then(Copies(index.flatten(), size), None, (index.numel(),))
@@ -255,7 +255,7 @@ def _shown(node: GraphNode, shapes: list[tuple[int, ...]]) -> str:
 
 
 def _as_layer(kind: type[nn.Module]) -> NodeReader:
-    """The reader of a function whose arguments are those of a kind of layer."""
+    """The reader of a function with the same arguments as a kind of layer."""
     return lambda node, blocks: LAYERS[kind](replace(node, what=kind(*node.settings, **node.named)), blocks)
 
 

@@ -2,8 +2,8 @@
 
 Neighbours differ in few gates. One backward pass serves them all: it goes through the gates that are open in every
 cell, stops at those that differ, and starts again from their inputs, one more row each. A cell's map is then the sum of
-the rows, each weighted by the open paths that lead to it. Such paths are a small network of their own, so the
-neighbours among them, which differ in fewer gates still, are read off it in the same way at a fraction of the cost.
+the rows, each weighted by the open paths that lead to it. Such paths are a small network of their own. So neighbours
+among them, which differ in fewer gates still, are read off it in the same way at a fraction of the cost.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def trace_paths(
 
     Args:
         layers: the network without any clamping put before it.
-        labels: `(labels,)` int64 whose maps are asked.
+        labels: `(labels,)` int64; their maps are asked for.
         always: `(n,)` bool over the outputs of all blocks but the last, the last of these blocks first.
         differing: `(n,)` bool, in the same order.
         to_inputs: carries rows back through the first block, `(N, n) -> (N, r)`.

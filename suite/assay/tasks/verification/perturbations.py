@@ -1,4 +1,4 @@
-"""Semantic perturbations of an image, cut into pieces on which image and heat map move affinely in theta.
+"""Semantic perturbations of an image, cut into pieces where image and heat map move affinely in theta.
 
 A perturbation says how far an image moves for its parameters: `x' = x + sum of the displacements`, and how
 far a saliency map is expected to move with it (Munakata et al., section II: identity for brightness and
@@ -187,9 +187,8 @@ def combine(perturbations: Sequence[Perturbation]) -> Theta:
     """Join perturbations into one range.
 
     Raises:
-        UserError: none or more than three parameters in all, or a pair whose joint effect is not affine
-            (two translations given apart; a grey patch, whose displacement depends on the image, with
-            another).
+        UserError: none or more than three parameters in all; or a pair with a joint effect that is not affine (two
+            translations given apart; a grey patch, which moves with the image, and another).
     """
     dimension = sum(len(each.names) for each in perturbations)
     if not 1 <= dimension <= MAX_PARAMETERS:
@@ -271,8 +270,8 @@ def translation_along(axis: str, lower: float, upper: float) -> Perturbation:
 def translation_both(lower: float, upper: float) -> Perturbation:
     """Move by (t_x, t_y), each in [lower, upper] whole pixels.
 
-    Bilinear interpolation has a t_x t_y term, so the four whole-pixel shifts around a point are interpolated
-    on the two triangles of their square: piecewise affine, and equal to linear interpolation along the axes.
+    Bilinear interpolation has a t_x t_y term. So the four whole-pixel shifts around a point are interpolated on the two
+    triangles of their square: piecewise affine, and equal to linear interpolation along the axes.
 
     Raises:
         UserError: a bound is not a whole number of pixels (the triangles are those of whole pixels).

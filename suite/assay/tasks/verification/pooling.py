@@ -16,7 +16,7 @@ from assay.tasks.verification.lines import CellsToCut, Cuts, Lines, box_bounds, 
 
 
 def screen_windows(cells: Cells, lines: Lines) -> CellsToCut:
-    """Settle the windows whose largest entry a cell's bounding box shows; the others become pairs."""
+    """Settle the windows where a cell's bounding box shows the largest entry; the others become pairs."""
     middle, reach = (in_windows(each, lines.window) for each in box_bounds(cells, lines))
     lower, upper = middle - reach, middle + reach
     slack = _slack(lines)[:, None]
@@ -39,7 +39,7 @@ def settle_windows(work: CellsToCut, lines: Lines) -> tuple[CellsToCut, Cuts]:
     near = (behind <= slack[:, None, None]).all(1)
     cuts, crossing = _cuts(work, values, behind, lines, slack)
     crossing &= ~near.any(1)
-    # a window that no line parts, and no entry leads within rounding, goes to the one that leads on average
+    # a window that no line parts, and no entry leads within rounding, goes to the entry that leads on average
     mean = torch.nn.functional.one_hot(values.sum(1).argmax(1), lines.window).bool()
     winner = first_of(torch.where(near.any(1, keepdim=True), near, mean))
     settled = ~crossing
@@ -60,8 +60,8 @@ def _cuts(
 ) -> tuple[Cuts, Tensor]:
     """A line for each pair along which the leader changes, and whether it parts the cell: `(P,)` bool.
 
-    The leader is the entry that is largest at the mean of the corners. From there towards the corner at which it is
-    behind the most, it is overtaken first by the entry whose line is the border of its own region.
+    The leader is the entry that is largest at the mean of the corners. From there towards the corner where it is
+    furthest behind, the first entry to overtake it has the line that borders its region.
     """
     pair = torch.arange(len(values), device=values.device)
     leader = values.sum(1).argmax(1)

@@ -24,7 +24,7 @@ class ProofQuestion:
 
     Attributes:
         theta: range of the perturbation parameters.
-        labels: whose maps count in ai: the predicted label's, all labels', or those of the five likeliest.
+        labels: whose maps count in ai: the predicted label's, all labels' or the five likeliest's.
         deltas: thresholds of AR, each above 0.
         timeout_s: seconds after which to report the bounds proved so far.
         stop_when_violated: stop as soon as AR is known to be violated at every delta asked (a yes/no answer); CR is

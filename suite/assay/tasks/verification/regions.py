@@ -14,7 +14,7 @@ from torch import Tensor
 from assay.tasks.verification.cells import Cells
 from assay.tasks.verification.table import CellTable
 
-_TOUCH = 1e-10  # facets whose centres are this close, relative to Theta's sides, are one
+_TOUCH = 1e-10  # facets with centres this close, relative to Theta's sides, are one
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Component:
 
     Attributes:
         member: `(N,)` bool over the cells of the table.
-        share: volume of the component over that of Theta.
+        share: volume of the component over Theta's.
         farthest: `(d,)` the safe point farthest from the origin, distances relative to Theta's sides; None
             where the origin itself is not in such a cell.
         boundary: `(F, 2, d)` border edges towards cells that do not satisfy the property (d = 2), or
@@ -63,6 +63,7 @@ def origin_component(table: CellTable, satisfied: Tensor, lower: Tensor, upper: 
     nothing = Component(member, 0.0, None, facets.ends[:0])
     if not len(safe):
         return nothing
+    # Two cells touch where a facet of each has the same centre; touching cells make the edges of a graph.
     pairs = torch.from_numpy(cKDTree(facets.centre / scale).query_pairs(_TOUCH, output_type="ndarray"))
     one, other = facets.cell[pairs[:, 0]].numpy(), facets.cell[pairs[:, 1]].numpy()
     graph = coo_matrix((np.ones(len(one)), (one, other)), shape=(len(safe), len(safe)))
@@ -75,6 +76,7 @@ def origin_component(table: CellTable, satisfied: Tensor, lower: Tensor, upper: 
     points = table.cells.points[member].flatten(0, 1)
     farthest = points[((points / scale).square().sum(1)).argmax()]
     shared = torch.zeros(len(facets.cell), dtype=torch.bool)
+    # The border: facets that no other safe cell shares and that do not lie on the range's own edge.
     shared[pairs[facets.cell[pairs[:, 0]] != facets.cell[pairs[:, 1]]].flatten()] = True
     on_edge = ((facets.ends - lower).abs() <= _TOUCH * scale) | (
         (facets.ends - upper).abs() <= _TOUCH * scale
@@ -133,7 +135,7 @@ def _interval_ends(cells: Cells) -> _Facets:
 
 
 def _polytope_facets(cells: Cells) -> _Facets:
-    """Facets, their centres those of their bounding boxes: the same from both sides, however padded."""
+    """Facets, each with its bounding box's centre: the same from both sides, with any padding."""
     cell, slot = cells.used.nonzero(as_tuple=True)
     owner = cell.repeat_interleave(3)
     name = cells.facets[cell, slot].flatten()

@@ -15,7 +15,7 @@ RELATIVE_DELTA = 0.25
 
 @dataclass(frozen=True)
 class Relative:
-    """How ai compares with the norm of what it is the change of.
+    """How ai compares with the norm of the maps that it is the change of.
 
     Attributes:
         norm: sum over labels of ||map_j(x)||_2, of the image itself.
@@ -36,7 +36,7 @@ def norm_of(maps: Tensor) -> float:
 
 
 def relative(table: CellTable, norm: float, volume: float) -> Relative:
-    """The shares of Theta, whose volume is given, that the listed cells prove."""
+    """The shares of Theta, of the given volume, that the listed cells prove."""
     delta = RELATIVE_DELTA * norm
     satisfied, violated = table.satisfied(delta), table.violated(delta)
     partial = ~satisfied & ~violated

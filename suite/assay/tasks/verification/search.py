@@ -1,8 +1,8 @@
 """Look for the worst attention and the worst margin of any differentiable network over a range Theta.
 
 A deterministic grid over Theta first, then a climb: its boxes are halved along each parameter, those with the best
-corners first, a large box before a small one. A box whose corners all agree lies on a plateau and is left alone, for ai
-of a piecewise linear network has steps and no slope: what is better lies across the plateau's border. What is found
+corners first, a large box before a small one. A box whose corners all agree lies on a plateau and is left alone. For ai
+of a piecewise linear network has steps and no slope: better values lie across the plateau's border. What is found
 bounds the supremum of ai from below and the least margin from above; nothing is proved of what is not found. The
 network's own passes in float64 confirm both points.
 """
@@ -21,8 +21,8 @@ from assay.tasks.verification.readings import UnchangedImages
 from assay.tasks.verification.relative import RELATIVE_DELTA
 from assay.tasks.verification.spec import SearchSettings
 
-_INSET = (1e-4, 1.3e-4)  # of the range: off the round values at which pixels and whole shifts tie
-_AGREE = 0.01  # relative; more between the search's pass and the one that confirms is no rounding
+_INSET = (1e-4, 1.3e-4)  # of the range: off the round values where pixels and whole shifts tie
+_AGREE = 0.01  # relative; a larger difference between the search's pass and the confirming one is no rounding
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class SearchFinding:
         within: share of the grid at which ai is at most :data:`RELATIVE_DELTA` of the norm; 0 where the norm is 0.
         satisfied: the same for AR at each delta asked, then CR.
         points: how many points were looked at.
-        confirmed: the fresh passes show what the search saw, but for rounding.
+        confirmed: the fresh passes show what the search saw, up to rounding.
     """
 
     label: int
@@ -101,6 +101,7 @@ def search(
     largest = margin.abs().amax(1)
     confirmed = ((again - height).abs() <= _AGREE * height) & ((margins + depth).abs() <= _AGREE * largest)
     boxes = min(settings.boxes, (settings.grid - 1) ** motions.dimension)
+    # A box halved along each of d axes has 3^d corners, of which 2^d are known. Both climbs look at these.
     looked = len(unit) + 2 * settings.rounds * boxes * (3**motions.dimension - 2**motions.dimension)
     return [
         SearchFinding(
@@ -152,7 +153,7 @@ def climb(look: Look, unit: Tensor, values: Tensor, settings: SearchSettings) ->
 
 
 def _first_best(values: Tensor) -> Tensor:
-    """`(N, K)` to the index `(N,)` of the first value that is the largest but for rounding."""
+    """`(N, K)` to the index `(N,)` of the first value that is the largest up to rounding."""
     largest = values.amax(1, keepdim=True)
     near = values >= largest - BETTER * largest.abs()
     return near.to(torch.uint8).argmax(1)

@@ -25,7 +25,7 @@ WITHIN_QUARTER_SEEN = "attention_within_quarter_where_looked"
 """The search's figure that ranks: the share of its grid on which ai stays within a quarter. Nothing is proved."""
 RELATIVE_SUP_FOUND = "median_relative_sup_found"
 AUTO_RELUS, AUTO_CELLS = 10_000, 20_000
-"""Limits up to which ``auto`` takes the exact verifier: ReLUs, and cells of a combination on the first image."""
+"""The most that ``auto`` gives the exact verifier: ReLUs, and cells of a combination on the first image."""
 _SHAPE = re.compile(r"^[a-z]+(:[A-Za-z0-9.,+%-]+)+$")
 
 Verifier = Literal["exact", "search", "auto"]
@@ -41,8 +41,8 @@ class SearchSettings(StrictModel):
     """How hard the search looks.
 
     Attributes:
-        grid: points along each parameter at which it looks first.
-        boxes: between these points, the most promising of which are halved in each round of the climb.
+        grid: points along each parameter where it looks first.
+        boxes: between these points; each round of the climb halves the most promising ones.
         rounds: of the climb.
     """
 
@@ -58,14 +58,14 @@ def _settings_of(fields: Mapping[str, Any]) -> SearchSettings | None:
 class VerificationSpec(TaskSpec):
     """For which changes of an image are its label (CR) and its saliency map (AR) kept?
 
-    ``combinations`` are sets of one to three perturbation parameters, each perturbation in the grammar of
-    ``assay verify --help``; ``deltas`` are thresholds on the attention inconsistency; ``timeout_s`` is a limit an
-    image and combination, after which what is not decided is ``unknown``.
+    ``combinations`` are sets of one to three perturbation parameters, each perturbation in the grammar of ``assay
+    verify --help``. ``deltas`` are thresholds on the attention inconsistency. ``timeout_s`` is a limit per image and
+    combination; what is not decided by then is ``unknown``.
 
-    ``verifier``: ``exact`` proves, for piecewise linear networks of some thousand ReLUs; ``search`` looks for the
-    worst in any network, as ``search`` says, and proves nothing but what it finds broken; ``auto`` takes exact where
-    the network allows it (:data:`AUTO_RELUS`). ``saliency`` is the heat map: the paper's gradient, or for the search
-    alone SmoothGrad or Grad-CAM.
+    ``verifier``: ``exact`` proves, for piecewise linear networks of some thousand ReLUs. ``search`` looks for the worst
+    in any network, as ``search`` says, and proves only what it finds broken. ``auto`` takes exact where the network
+    allows it (:data:`AUTO_RELUS`). ``saliency`` is the heat map: the paper's gradient, or for the search alone
+    SmoothGrad or Grad-CAM.
     """
 
     family: Annotated[Literal["verification"], IDENTITY]

@@ -1,9 +1,9 @@
 """Exact subdivision of a convex piece of Theta into the activation cells of a network.
 
-Every output of a block is affine in theta on a cell of the layers before it. So each layer cuts each cell by the
-zero lines of its ReLUs, or by the lines where entries of a pooling window tie; what is left after the last layer is
-the list of all activation regions (Munakata et al., section II, fact (i)). All cells of a chunk are cut at once, in
-rounds: one pending line per cell and round.
+Every output of a block is affine in theta on a cell of the layers before it. So each layer cuts each cell by the zero
+lines of its ReLUs, or by the lines where entries of a pooling window tie. After the last layer the cells are the list
+of all activation regions (Munakata et al., section II, fact (i)). All cells of a chunk are cut at once, in rounds: one
+pending line per cell and round.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class OutOfTimeError(Exception):
 
 @dataclass(frozen=True)
 class Leaves:
-    """Activation cells in which the network is affine in theta.
+    """Activation cells: in each, the network is affine in theta.
 
     Attributes:
         cells: N cells.
@@ -72,7 +72,7 @@ def subdivide(layers: tuple[Layer, ...], cells: Cells, forms: Tensor, deadline: 
 
     Args:
         layers: the network.
-        cells: convex cells on which the input is affine.
+        cells: convex cells where the input is affine.
         forms: `(N, 1 + d, inputs)` the input as an affine function of theta on each cell, constants first.
         deadline: `time.monotonic()` at which to give up.
 
@@ -93,7 +93,7 @@ def _descend(
         yield Leaves(cells, trail.patterns, trail.keys, values)
         return
     tolerance = rounding_of(layer, _largest(forms, cells), trail.tolerance)
-    # Lines are numbered through all layers, so a number stands for one line.
+    # Lines are numbered through all layers, so a number means one line.
     first_name = sum(len(each.bias) * max(each.window, 1) for each in layers[:depth])
     gates = slice(layer.gates)
     lines = Lines(values[..., gates], layer.splits[gates], tolerance[gates], first_name, layer.window)
@@ -130,7 +130,7 @@ def rounding_of(layer: Layer, largest: Tensor, before: Tensor | None) -> Tensor:
 
 
 def along_a_curve(points: Tensor) -> Tensor:
-    """An order `(N,)` of points `(N, d)` in which neighbours in the order are near each other (Morton's)."""
+    """An order `(N,)` of points `(N, d)` that keeps neighbours in the order near each other (Morton's)."""
     low, high = points.amin(0), points.amax(0)
     steps = ((points - low) / (high - low).clamp(min=1e-300) * (2**20 - 1)).long()
     code = torch.zeros(len(points), dtype=torch.int64, device=points.device)
@@ -160,7 +160,7 @@ def sums_of_marked(marked: Tensor, numbers: Tensor) -> Tensor:
 def _largest(forms: Tensor, cells: Cells) -> Tensor:
     """`(inputs,)` a bound of each input's absolute value over all cells."""
     reach = torch.cat([forms.new_ones(1), cells.points.abs().amax((0, 1))])
-    values = forms.numpy()  # whose extremes along the first axis are four times as fast as torch's
+    values = forms.numpy()  # NumPy's extremes along the first axis are four times as fast as torch's
     return reach @ torch.from_numpy(np.maximum(values.max(0), -values.min(0)))
 
 
@@ -187,7 +187,7 @@ def _split_layer(cells: Cells, lines: Lines, deadline: float) -> tuple[Cells, Te
 
 
 def _screen(cells: Cells, lines: Lines) -> CellsToCut:
-    """Settle the ReLUs whose sign is plain from a cell's bounding box; the others become pairs."""
+    """Settle the ReLUs with a sign that a cell's bounding box shows; the others become pairs."""
     middle, reach = box_bounds(cells, lines)
     open_ = (middle.abs() <= reach + lines.tolerance) & lines.splits
     open_ &= (middle != 0) | (reach != 0)  # zero throughout is inactive, as in autograd
@@ -215,6 +215,7 @@ def _settle(work: CellsToCut, lines: Lines) -> tuple[CellsToCut, Cuts]:
 def _cut(work: CellsToCut, cuts: Cuts, active: Tensor) -> CellsToCut:
     """Cut each active cell by its first pending line; both children inherit the other lines."""
     index = active.nonzero().flatten()
+    # Pairs name cells by number; inactive cells leave, so the others get new numbers.
     number = active.cumsum(0) - 1
     work = CellsToCut(
         work.cells[index],

@@ -68,8 +68,8 @@ def _combination(rows: Sequence[Mapping[str, Any]], name: str, spec: Verificatio
 def _relative(name: str, rows: Sequence[Mapping[str, Any]]) -> Iterator[Metric]:
     """Inconsistency relative to the attention itself, over all images; what was not decided counts as not proved.
 
-    So no network gains by being hard to decide: a part of the range that was not listed is not within a quarter, and an
-    image that was not decided has no supremum below that of any other. None for records of before these were noted.
+    So no network gains by being hard to decide. A part of the range that was not listed counts as beyond a quarter, and
+    an undecided image counts as having the largest supremum. None for older records.
     """
     noted = [row for row in rows if row.get("relative") is not None]
     yield share(

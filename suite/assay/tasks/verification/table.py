@@ -29,7 +29,7 @@ _DIFFERING, _DIFFERING_NEARBY = 200, 80
 
 @dataclass(frozen=True)
 class CellTable:
-    """One row an activation cell.
+    """One row per activation cell.
 
     Attributes:
         cells: N cells in Theta.
@@ -102,7 +102,7 @@ class CellQuantity:
 
 def tabulate(leaves: Leaves, reading: CellQuantity) -> Iterator[CellTable]:
     """Read ai and margins off activation cells, in blocks that differ in few gates."""
-    own = leaves.patterns[len(leaves.patterns) - len(reading.layers) + 1 :]  # without those of any clamping
+    own = leaves.patterns[len(leaves.patterns) - len(reading.layers) + 1 :]  # without facets of any clamping
     patterns = Patterns.of(own[::-1], len(leaves.cells))
     for block in patterns.parts(torch.arange(len(leaves.cells)), _DIFFERING):
         yield _tabulate_block(leaves, patterns, block, reading)

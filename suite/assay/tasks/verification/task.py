@@ -186,7 +186,7 @@ class VerificationTask(Task[VerificationSpec, "Dataset"]):
     def plausible(
         self, spec: VerificationSpec, records: Sequence[Record], expected: ExpectedAccuracy
     ) -> Guard | None:
-        """See :class:`assay.tasks.base.Task`; an image counts once, however many combinations it has."""
+        """See :class:`assay.tasks.base.Task`; an image counts once for all its combinations."""
         images = {record.values["image"]: record.values for record in records}
         if without_labels(records):
             return None

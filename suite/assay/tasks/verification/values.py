@@ -1,4 +1,4 @@
-"""What a verification record's values are; a stranger's are held against it."""
+"""The form of a verification record's values; a stranger's are checked against it."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal

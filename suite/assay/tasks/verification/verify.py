@@ -192,13 +192,13 @@ def _conclude(problem: ProofProblem, table: CellTable, finished: bool, start: fl
     return replace(result, findings=findings, seconds=time.monotonic() - start)
 
 
-_WIDE = 1e-9  # share of Theta from which a cell holds points that are inside it whatever rounding does
-_CHECKED = 8  # cells of largest ai whose maps are checked, and as many random ones
+_WIDE = 1e-9  # share of Theta above which a cell holds points that are inside it despite rounding
+_CHECKED = 8  # cells of largest ai to check the maps of, and as many random ones
 _POINTS = 3  # in each
 
 
 def _above_sup(problem: ProofProblem, table: CellTable) -> int:
-    """Count points at which the network's own gradient shows more ai than the table's largest.
+    """Count points where the network's own gradient shows more ai than the table's largest.
 
     Where entries of a pooling window tie over a whole cell, the table lets the first pass. So does torch, but where its
     sums of equal terms differ in their last bits it follows this noise, which nothing here bounds.
@@ -247,7 +247,7 @@ def _cr_verdict(result: Verification, table: CellTable) -> Verdict:
     if result.margin_witness is not None:
         return "violated"
     assert result.min_margin is not None
-    largest = float(table.margin_min.abs().max())  # rounding grows with the margins, whatever their unit
+    largest = float(table.margin_min.abs().max())  # rounding grows with the margins, in any unit
     proved = result.complete and result.min_margin > 1e-9 * largest
     return "robust" if proved else "unknown"
 
