@@ -89,7 +89,7 @@ class Task(ABC, Generic[SpecT, DataT]):
         spec_type: the model of its YAML files; its field ``family`` gives the family's name.
         record_version: raised whenever today's records would differ from older ones.
         pooling_version: raised where only records of networks with max pooling differ; None: they never did.
-        dtypes: the precisions in which its figures keep their meaning.
+        dtypes: the precisions that leave its figures their meaning.
         record_columns: the columns of its CSV that come first.
         record_values: the strict model of a record's values; records from strangers are checked against it.
         scored_files: patterns (as in a shell) of the records' files that :meth:`summarise` reads; they travel with the
@@ -103,7 +103,7 @@ class Task(ABC, Generic[SpecT, DataT]):
         curves: which of its figures make a curve per model, for a chart of several models, or None.
         attackers: the field of its specs that names networks which attack (``outer.inner``), or None.
         attacked: whether its figures are of pictures under attack, which trainings are made for.
-        trained_for: words in the titles of trainings that are made for its figures besides.
+        trained_for: words in the titles of other trainings that are made for its figures.
     """
 
     spec_type: type[SpecT]
@@ -140,7 +140,7 @@ class Task(ABC, Generic[SpecT, DataT]):
         return label_space_mismatch(model, cast(Labelled, data))
 
     def check_pictures(self, spec: SpecT, model: "ModelInfo", data: DataT) -> None:
-        """Refuse before any work a network that takes none of the data's pictures; the network is not loaded.
+        """Refuse, before any work, a network that takes none of the data's pictures; it is not loaded.
 
         Raises:
             UserError: what the network says of a picture.
@@ -172,7 +172,7 @@ class Task(ABC, Generic[SpecT, DataT]):
         return self.chunk_units(spec)
 
     def host_only(self, spec: SpecT) -> str | None:
-        """Why all of the work is done on the host whatever the device, or None; such a job is given no GPU."""
+        """Why all of the work is done on the host on every device, or None; such a job is given no GPU."""
         return None
 
     def on_host(self, spec: SpecT) -> str | None:
@@ -260,7 +260,7 @@ class Task(ABC, Generic[SpecT, DataT]):
         return {}
 
     def paired(self, spec: SpecT, a: Sequence[Record], b: Sequence[Record]) -> Mapping[str, PairedEstimate]:
-        """Differences of figures that neither units nor :meth:`averaged` give, by the metric's name.
+        """Differences of figures that units and :meth:`averaged` do not give, by the metric's name.
 
         Args:
             spec: of both.

@@ -1,4 +1,4 @@
-"""Records as they are read: whoever wrote them, they have the shape that figures are made of, or are refused."""
+"""Records as they are read: they have the shape that figures are made of, or are refused."""
 
 import zlib
 from collections.abc import Iterator, Sequence
@@ -37,7 +37,7 @@ class RecordFault(NamedTuple):
 def faults(task: Task[Any, Any], spec: TaskSpec, records: Sequence[Record]) -> Iterator[RecordFault]:
     """The first fault of each record that has any; a record with an error has no values to look at.
 
-    Values are held against the family's own names and types (a boolean is no number), then against what the spec asks.
+    Values are checked against the family's own names and types (a boolean is no number), then against the spec.
     """
     for record in records:
         if record.error is not None:

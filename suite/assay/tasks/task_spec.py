@@ -1,7 +1,7 @@
 """Task specs: declarative, strict, versioned and hashable.
 
-Every field of every spec stands on one of two sides: it is part of the *identity* (it changes the answer, so it is
-hashed into the job's key) or it is *runtime* (it does not). A test fails for a field on no side.
+Every field of every spec is on one of two sides. An *identity* field changes the answer, so it is hashed into the job's
+key. A *runtime* field does not. A test fails for a field on no side.
 """
 
 import re
@@ -20,7 +20,7 @@ from assay.common.validation import StrictModel
 class TaskSpec(StrictModel):
     """What every family's spec has. ``data`` is on the runtime side because the data's own hash is in the key.
 
-    ``headline`` is the key of the one figure that ranks; it only chooses among figures, so it is on the runtime side.
+    ``headline`` is the key of the figure that ranks; it only chooses among figures, so it is a runtime field.
     ``demonstration`` says why the figures mean nothing, where a task is there to show how its family works.
     """
 

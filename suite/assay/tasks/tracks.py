@@ -96,7 +96,7 @@ def track_of(label_space: str) -> tuple[str, Track] | None:
 
 
 def families_without(tasks: Iterable[str]) -> dict[str, str]:
-    """Why families have no task, for every track and scale whose tasks are all among ``tasks``."""
+    """Why families have no task, for every track and scale with all its tasks among ``tasks``."""
     asked = set(tasks)
     found: dict[str, str] = {}
     for track in shipped_tracks().values():

@@ -17,7 +17,7 @@ SpecT = TypeVar("SpecT", bound=TaskSpec)
 
 @dataclass(frozen=True)
 class ReferenceNetwork:
-    """The network that is to answer, as the maintainer typed it, and the card that the submission states of it."""
+    """The network to ask, as the maintainer typed it, and its card in the submission."""
 
     name: str
     weights: Path | None
@@ -26,7 +26,7 @@ class ReferenceNetwork:
 
 @dataclass(frozen=True)
 class SentRecords(Generic[SpecT]):
-    """Records of a submission, and where the files lie that a run saved beside them; plain values, for a process.
+    """A submission's records and the folder of the files that a run saved beside them: plain values, for a process.
 
     Attributes:
         spec: the submission's, which the check found to be the shipped one.
@@ -45,7 +45,7 @@ class SentRecords(Generic[SpecT]):
 
 @dataclass(frozen=True)
 class Inspected:
-    """How many saved files were looked at, and each way in which some of them contradict the records, in words."""
+    """How many saved files were looked at, and in words how some of them contradict the records."""
 
     files: int
     differences: tuple[str, ...]
@@ -58,8 +58,8 @@ class SpotFinding:
     Attributes:
         where: at which setting of the task, as the spec writes it.
         units: how many were tried.
-        broken: the units that fell though the records say that they stand.
-        blind: those that stood, but hid from our attack what the records say that theirs saw.
+        broken: the units that fell although their records say that they stand.
+        blind: the units that stood, but hid from our attack what their records say that theirs saw.
         contradicts: whether these are more than luck explains.
     """
 

@@ -33,7 +33,7 @@ class DataSource:
 
 
 class Labelled(Protocol):
-    """Data whose manifest says what its labels mean."""
+    """Data with a manifest that says what the labels mean."""
 
     @property
     def manifest(self) -> "DataManifest":
@@ -81,7 +81,7 @@ def label_space_mismatch(model: "ModelInfo", data: Labelled) -> str | None:
 
 
 def refuse_unfit(model: "ModelInfo", data: Any) -> None:
-    """Refuse a network that takes none of a few pictures: the first, one in the middle and the last.
+    """Refuse a network that takes none of three pictures: the first, one in the middle and the last.
 
     Data that are no pictures are passed over; a picture that cannot be read is its unit's own error.
 

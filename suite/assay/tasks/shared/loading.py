@@ -1,8 +1,8 @@
 """Pictures as networks read them, decoded in the background while the network computes.
 
 A family says which pictures a unit reads (:meth:`assay.tasks.base.Task.pictures`) and takes them from its run's
-:class:`Loader`; the runner lets the pictures of the chunk at hand and of the next one be loaded ahead. Only time
-depends on this: a picture that was not loaded ahead is loaded when it is taken, and errors are raised there too.
+:class:`Loader`. The runner has the pictures of this chunk and the next loaded ahead. Only time depends on this: a
+picture that was not loaded ahead is loaded when it is taken, and errors are raised there too.
 """
 
 from collections.abc import Hashable, Iterable, Sequence
@@ -99,7 +99,7 @@ class Prefetcher:
 
 
 def _loaded_for(device: str, picture: LoadedPicture) -> "Tensor":
-    """The picture; in pinned memory, from which copies do not hold up the host, where it goes to a GPU."""
+    """The picture; in pinned memory if it goes to a GPU, so that copies do not hold up the host."""
     image = picture.load()
     if not device.startswith("cuda"):
         return image

@@ -19,9 +19,9 @@ def overridden(document: Mapping[str, Any], settings: Sequence[str]) -> dict[str
 
     Args:
         document: as its file has it.
-        settings: ``KEY=VALUE`` each. A key may reach into a block, ``adversarial.steps=5``. A value is YAML; for a
-            field that holds a list it may also be a list with commas, ``eps=0,3/255``, where a word stands for the
-            block of the spec that begins with it, or for a new one: ``attacks=fgsm``.
+        settings: ``KEY=VALUE`` each. A key may reach into a block, ``adversarial.steps=5``. A value is YAML. For a
+            field that holds a list it may also be a list with commas, ``eps=0,3/255``. A word then means the block of
+            the spec that begins with it, or a new one: ``attacks=fgsm``.
 
     Raises:
         UserError: no such form, or a field that another option is for.

@@ -12,7 +12,7 @@ Labels = Literal["data", "predicted"]
 
 
 def as_agreement(words: str) -> str:
-    """A figure's key or title where there is no accuracy, for want of labels."""
+    """A figure's key or title where there are no labels, and so no accuracy."""
     return words.replace("accuracy", "agreement").replace("Accuracy", "Agreement")
 
 

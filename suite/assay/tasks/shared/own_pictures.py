@@ -20,7 +20,7 @@ _SHOWN = 5  # names in a message
 
 @dataclass(frozen=True)
 class OwnFolder:
-    """A folder, and what of a model decides how its pictures are read and labelled.
+    """A folder, and the facts of a model that decide how its pictures are read and labelled.
 
     Attributes:
         path: the folder, as the user names it: its pictures may be asked for corrupted.
@@ -45,7 +45,7 @@ def own_folder(path: str, info: "ModelInfo") -> OwnFolder:
     from assay.models.info import IMAGENET, UNSTATED
 
     names = class_names(info)
-    # Only a network of 1,000 classes has names that neither it nor its label space states.
+    # Only networks of 1,000 classes have names although neither they nor their label space state them.
     taken_for_imagenet = names is not None and not info.classes and info.label_space == UNSTATED
     space = IMAGENET if taken_for_imagenet else info.label_space
     return OwnFolder(path, info.name, space, info.num_classes, info.input_shape[0], names)

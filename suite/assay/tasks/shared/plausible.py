@@ -1,7 +1,7 @@
 """Whether a model's clean answers can be what its maker meant: the guard against pictures read wrongly. No torch.
 
-A network that gets its pictures in another range, order or size than it was trained on still answers, and every
-figure about it is then wrong without a word.
+A network that gets its pictures in another range, order or size than it was trained on still answers, and every figure
+about it is then silently wrong.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from assay.data.corrupting.corruption import is_corrupted
 from assay.results.document import Guard, ModelCard, StatedAccuracyField
 
 OTHER_IMAGES = 0.02
-"""By how much accuracy may lie below the stated one on other images than stated: some are harder."""
+"""How far accuracy may lie below the stated one on other images, some of which are harder."""
 GUARD = "clean_accuracy_plausible"
 _MEND = "`assay doctor MODEL --data D` finds how the network wants its pictures"
 
@@ -23,7 +23,7 @@ class ExpectedAccuracy:
 
     Attributes:
         num_classes: of the model.
-        stated: by the model's card, or None; also None for corrupted pictures, of which no card speaks.
+        stated: by the model's card, or None; also None for corrupted pictures, which no card speaks of.
         data: the name of the data set that it is measured on.
     """
 
@@ -86,7 +86,7 @@ def plausible(
 def _promise(expected: ExpectedAccuracy, n: int) -> tuple[str, float]:
     """What the card states in words, and the least accuracy on ``n`` images of the job's data that agrees with it.
 
-    On other images than those of the statement its own interval counts, less :data:`OTHER_IMAGES`.
+    On other images than the statement's, the lower end of its own interval counts, less :data:`OTHER_IMAGES`.
     """
     stated = expected.stated
     if stated is None:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 _MOST_PIXELS = 2**24
-"""Of a picture that is unpacked: far more than any network takes, and far from what fills a memory."""
+"""The most pixels that are unpacked: far more than any network takes, and far less than fills the memory."""
 
 
 def png_bytes(image: "Tensor") -> bytes:

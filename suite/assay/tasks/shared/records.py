@@ -67,7 +67,7 @@ class RunContext:
     advance: Callable[[float], None] = lambda _units: None  # progress, in units (fractions allowed)
     loader: Loader = field(default_factory=Loader)
     first: Callable[[int], frozenset[str]] = lambda _count: frozenset()
-    """The ids of the first so many units of the whole job, of which a family may draw pictures."""
+    """The ids of the first so many units of the whole job; a family may draw pictures of them."""
     chunk_units: int | None = None
     """Units of a chunk: what a record says of its chunk must not depend on how many chunks are run together."""
     work: Counter[str] = field(default_factory=Counter)
