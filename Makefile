@@ -25,7 +25,7 @@ help:
 	@echo "                 one model on the track of its label space: every family that has a meaning there"
 	@echo "make test        lint, types, import contracts and tests        make test-slow   the longer checks"
 	@echo "make reproduce PAPER=munakata [SCALE=smoke|cpu|full] [DATA=dir] [OUT=dir]   a paper: figures beside ours, claims"
-	@echo "make bench-gpu   this machine's device: equal to the CPU's records? images a second, memory; one page"
+	@echo "make bench-gpu   this machine's device: equal to the CPU's records? images per second, memory; one page"
 	@echo "make docs        the documentation, into build/site          make notebooks   its notebooks, executed anew"
 	@echo "make perf        speed, as ratios measured in one run           make setup       only the set-up"
 	@echo "make perf-compare   the last make perf beside the last release's file, as ratios"
