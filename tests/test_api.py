@@ -244,7 +244,7 @@ def test_a_proof_is_the_verb_s(digits, tmp_path):
     [
         ({"preprocessing": DESCRIPTION}, "belongs to a module in memory; a name or card brings its own"),
         ({"name": "mine"}, "belongs to a module in memory"),
-        ({"model": linear_net(), "name": "digits_fnn"}, "is how another model is called"),
+        ({"model": linear_net(), "name": "digits_fnn"}, "another model has this name"),
         ({"model": linear_net(), "weights": "w.pth"}, "belong to a model that is given by name"),
         ({"task": []}, "name at least one"),
         ({"task": "adversarial/digts"}, "did you mean adversarial/digits"),

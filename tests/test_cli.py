@@ -262,7 +262,7 @@ BAD = {
     ),
     "code in a checkpoint": (
         ["--model", "efficientnet_lite0", "--task", "adversarial/imagenet20", "--weights", "evil.pth"],
-        "wants to run code",
+        "would run code",
     ),
     "a model of NaN": (["--model", "digits_models:all_nan"], "NaN or infinite logits"),
     "probabilities": (["--model", "digits_models:probabilities"], "remove the final softmax"),

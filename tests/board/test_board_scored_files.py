@@ -225,7 +225,7 @@ def test_arrays_that_are_swapped_between_units(submission, problems):
 def test_an_array_that_no_layer_has(submission, problems):
     arrays = bytes_to_arrays((submission / BLOCK).read_bytes())
     more = arrays | {"real-9-images": arrays["real-0-images"]}
-    assert "its arrays are not those of its layers" in problems({BLOCK: arrays_to_bytes(more)})
+    assert "its arrays do not fit its layers" in problems({BLOCK: arrays_to_bytes(more)})
 
 
 def test_an_array_that_is_there_twice(submission, problems):

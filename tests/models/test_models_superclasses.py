@@ -76,8 +76,8 @@ def test_a_network_of_the_zoo_is_asked_by_its_name(tmp_path, monkeypatch, assay)
         ),
         ({"num_classes": 10}, "`num_classes` of a network of the zoo is known; leave it out"),
         ({"network": {"zoo": "digits_fn"}}, "unknown model 'digits_fn'; did you mean digits_fnn"),
-        ({"network": {"zoo": "digits_models:linear"}}, "which is none of the zoo"),
-        ({"network": {"zoo": "card.yaml"}}, "which is none of the zoo"),
+        ({"network": {"zoo": "digits_models:linear"}}, "which the zoo does not have"),
+        ({"network": {"zoo": "card.yaml"}}, "which the zoo does not have"),
     ],
 )
 def test_what_is_no_network_of_the_zoo_is_one_sentence(tmp_path, monkeypatch, changes, complaint):

@@ -86,7 +86,7 @@ def test_a_thousand_classes_are_imagenets_unless_the_owner_names_others(hub: Pat
     [
         ("{", "its config.json is none that timm writes"),
         ({"num_classes": 3}, "its config.json is none that timm writes"),
-        ({**CONFIG, "architecture": "bert"}, "names 'bert' with 7 classes, which is none of timm's networks"),
+        ({**CONFIG, "architecture": "bert"}, "names 'bert' with 7 classes, which timm does not have"),
         ({**CONFIG, "num_classes": "x"}, "names 'test_vit' with x classes"),
         ({**CONFIG, "num_classes": 0}, "gives features and has no classes"),
         ({**CONFIG, "pretrained_cfg": {**CONFIG["pretrained_cfg"], "interpolation": "cubic"}}, "not supported"),

@@ -313,7 +313,7 @@ def test_weights_are_stored_without_the_normalisation_that_the_card_describes(wh
             {"data": {"train": {"manifest": "no-such"}, "test": {"manifest": "digits"}}},
             "unknown data set 'no-such'",
         ),
-        ({"method": {**METHODS["sat"], "saliency": {"source": "annotation"}}}, "neither boxes nor masks"),
+        ({"method": {**METHODS["sat"], "saliency": {"source": "annotation"}}}, "no boxes and no masks"),
         (
             {"method": {**METHODS["sat"], "saliency": {"source": "teacher", "method": "gradient"}}},
             "name the network whose saliency is followed, with --teacher trained:DIR",

@@ -225,6 +225,6 @@ def kind_of(path: Path) -> str:
         load_paper(str(path))
         return "paper"
     raise UserError(
-        f"{path}: neither a task spec (key `family`), nor a data manifest (key `layout`), nor a recipe "
-        f"(key `optimiser`), nor a paper (key `claims`), nor a model card (key `{KEY}`); add the key"
+        f"{path}: of no known kind; add the key that says it: `family` (a task spec), `layout` (a data manifest), "
+        f"`optimiser` (a recipe), `claims` (a paper) or `{KEY}` (a model card)"
     )

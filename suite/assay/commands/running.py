@@ -228,7 +228,7 @@ def plan(
     scale: Annotated[
         PlanScale | None,
         typer.Option(
-            "--scale", help="Of a track: embedded, medium or full; of a paper: as `assay reproduce` has."
+            "--scale", help="A track's: embedded, medium or full; a paper's: as `assay reproduce` has."
         ),
     ] = None,
 ) -> None:

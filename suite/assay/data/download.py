@@ -41,7 +41,7 @@ def download(url: str, to: Path, known_hash: str | None, advance: Advance | None
         raise UserError(f"{url}: cannot be downloaded ({_reason(error)})") from error
     except ValueError as error:
         raise UserError(
-            f"{url}: serves another file than the data set's, whose hash is {known_hash}; nothing of it was kept: try "
+            f"{url}: serves another file than the data set's (hash {known_hash}); nothing of it was kept: try "
             "again, and tell its publisher if that does not help"
         ) from error
 

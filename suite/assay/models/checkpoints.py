@@ -144,9 +144,7 @@ def _why_none(content: object) -> str:
     mixed = next((each for each in (content, *values) if _has_tensors(each)), content)
     unread = next((each.kind for each in (content, *values) if isinstance(each, _Unread)), None)
     if unread is not None and mixed is content and not _has_tensors(content):
-        return (
-            f"holds a {unread}, which wants to run code when it is read, and that is refused; {_SAVE_ALONE}"
-        )
+        return f"holds a {unread}, which would run code when it is read; that is refused; {_SAVE_ALONE}"
     if isinstance(mixed, dict) and mixed:
         key, value = next((key, value) for key, value in mixed.items() if not _is_entry(key, value))
         kind = value.kind if isinstance(value, _Unread) else type(value).__name__
@@ -216,7 +214,7 @@ def _pickled(path: Path) -> Any:
     except pickle.UnpicklingError as error:
         if any(words in str(error) for words in _REFUSALS) or _is_plain_pickle(path):
             raise UserError(
-                f"{path}: this checkpoint wants to run code when it is read, which is refused; {_SAVE_ALONE}"
+                f"{path}: this checkpoint would run code when it is read, which is refused; {_SAVE_ALONE}"
             ) from error
         raise _not_a_checkpoint(path) from error
     except (

@@ -105,7 +105,7 @@ def _renamed(path: Path, card: CardFile) -> LoadedModel:
     name = card.network.value
     if not NOBODY.allows(name):
         raise UserError(
-            f"{path}: `network.zoo` names {name!r}, which is none of the zoo; see `assay list models`"
+            f"{path}: `network.zoo` names {name!r}, which the zoo does not have; see `assay list models`"
         )
     model = load_named(name, str(path))
     said: dict[str, object] = {

@@ -57,7 +57,7 @@ def known_as(name: str, net: nn.Module, said: Said) -> Iterator[None]:
     """
     entries = registry().entries
     if name in entries or ":" in name or name.endswith((".yaml", ".yml")):
-        raise UserError(f"name={name!r}: is how another model is called; choose another, such as 'mine'")
+        raise UserError(f"name={name!r}: another model has this name; choose a different one, such as 'mine'")
 
     def load(weights: Path | None) -> LoadedModel:
         if weights is not None:

@@ -163,7 +163,7 @@ class _Reader:
             found = getattr(getattr(torch.ops.aten, name, None), overload, None)
         if not isinstance(found, torch._ops.OpOverload) or not _is_harmless(found):
             raise UserError(
-                f"{self._path}: uses {target!r}, which is none of PyTorch's operators on tensors; export a network "
+                f"{self._path}: uses {target!r}, which is no PyTorch operator on tensors; export a network "
                 "without it, or load it by a factory of your own (package.module:factory)"
             )
         return found

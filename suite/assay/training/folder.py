@@ -25,7 +25,7 @@ def check_folder(out: Path) -> None:
     strangers = [name for name in held if name != CHECKPOINT_FOLDER]
     if strangers:
         raise UserError(
-            f"{out}: holds {_named(strangers)}, and neither a network nor a checkpoint of Assay's; choose another "
+            f"{out}: holds {_named(strangers)}, but no network and no checkpoint of Assay; choose another "
             "folder with --out"
         )
 

@@ -73,7 +73,7 @@ class TrainingPictures:
         """
         if not self.dataset.has_masks:
             raise UserError(
-                f"data set {self.dataset.manifest.name} carries neither boxes nor masks; "
+                f"data set {self.dataset.manifest.name} has no boxes and no masks; "
                 "choose another `saliency.source`"
             )
         return torch.from_numpy(np.stack([self._annotated(row) for row in rows.tolist()]))

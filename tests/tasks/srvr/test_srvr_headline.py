@@ -129,7 +129,7 @@ def test_specs_of_before_keep_their_identity_and_their_headline():
 
 
 def test_a_parameter_that_is_no_circle_and_labels_of_others_are_refused(folder):
-    with pytest.raises(UserError, match="elevation_deg is not a parameter of this task whose grid"):
+    with pytest.raises(UserError, match="grid of elevation_deg does not go all the way round"):
         run(folder, periodic=["elevation_deg"])
     with pytest.raises(UserError, match="labelled: the labels of digits are"):
         run(folder, labelled="digits")

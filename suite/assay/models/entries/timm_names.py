@@ -192,8 +192,8 @@ def _load_hub(asked: str, repository: Repository, at_test: bool, weights: Path |
         ) from error
     if not known or not isinstance(config["num_classes"], int):
         raise UserError(
-            f"{asked}: its {_CONFIG} names {architecture!r} with {config['num_classes']} classes, which is none of "
-            "timm's networks; choose a repository of a timm network"
+            f"{asked}: its {_CONFIG} names {architecture!r} with {config['num_classes']} classes, which timm does "
+            "not have; choose a repository of a timm network"
         )
     card = _card(
         asked,

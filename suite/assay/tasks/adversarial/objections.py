@@ -1,7 +1,7 @@
 """What speaks against the records of a submission: a short attack of our own, and images that somebody else found.
 
-Whoever forges records can make pictures that the network gets right. What they cannot make is a network that withstands
-an attack it does not withstand. So the spot check attacks some images that stand by the records, in the same ball.
+A forger of records can make pictures that the network gets right. What they cannot make is a network that withstands an
+attack it does not withstand. So the spot check attacks some images that stand by the records, in the same ball.
 
 A challenge sends images. They are held against the ball and the network in a fresh pass; no attack is run for them.
 """
@@ -46,7 +46,7 @@ WAY = 2.5  # radii that the steps measure in all (Madry et al. 2018)
 
 
 class StandingClaim(NamedTuple):
-    """The number of a record, and a radius at which its image is said to stand."""
+    """The number of a record, and a radius at which it claims that its image stands."""
 
     row: int
     eps: Fraction
@@ -60,7 +60,7 @@ class Tried(NamedTuple):
 
 
 def comparable(spec: AdversarialSpec) -> tuple[AttackSettings, ...]:
-    """The spec's attacks that ours may be held against: those that climb the very model's gradient.
+    """The spec's attacks that ours may be compared with: those that climb this model's own gradient.
 
     Where there are iterated ones, those alone; a single step is weaker than any.
     """
@@ -110,7 +110,7 @@ def named_radius(spec: AdversarialSpec, rank_by: str) -> Fraction | None:
 
 
 def standing(sent: SentRecords[AdversarialSpec]) -> list[tuple[Fraction, ...]]:
-    """For each record the radii at which its image is said to stand every attack that ours may be held against."""
+    """Per record, the radii at which its image is claimed to stand the attacks that ours compares with."""
     rivals = comparable(sent.spec)
 
     def stands(record: Record, eps: Fraction) -> bool:
@@ -127,15 +127,15 @@ def drawn(
     named: Fraction | None,
     generator: random.Random,
 ) -> list[StandingClaim]:
-    """Claims in the order in which they are tried, one of each image.
+    """Claims in the order they are tried, one per image.
 
-    Where a radius is ``named``, each image that is said to stand there counts alike. A mean over radii names none. Then
-    each image is drawn by what it adds to that mean, and its radius by what standing there adds: a claim is drawn as
-    often as the figure rests on it, so that of a mean that is a tenth too high one claim in ten is false.
+    Where a radius is ``named``, each image claimed to stand there counts the same. A mean over radii names none. Then
+    each image is drawn by what it adds to that mean, and its radius by what standing there adds. So a claim is drawn as
+    often as the figure rests on it: if a mean is a tenth too high, one drawn claim in ten is false.
 
     Args:
         radii: of the task, smallest first.
-        stands: of each record, the radii at which its image is said to stand.
+        stands: of each record, the radii at which its image is claimed to stand.
         named: the radius that the ranking figure speaks of.
         generator: decides.
     """
@@ -156,7 +156,7 @@ def tried(sent: SentRecords[AdversarialSpec], claims: Sequence[StandingClaim], s
     """Attack images where they are said to stand, judged by a fresh pass.
 
     Records say of each attack whether it saw a gradient, and a guard refuses a submission where more than a few did
-    not. So an image that is said to have shown one, and shows ours none, speaks against its record.
+    not. So an image that showed one by its record, and shows ours none, contradicts its record.
 
     Raises:
         UserError: another network or other data than the submission's.
@@ -200,10 +200,10 @@ def _stands(
 
 
 def _attack(rivals: Sequence[AttackSettings], eps: Fraction) -> AttackSettings:
-    """PGD with few steps, no more than the spec's own attacks take; one step where they take one.
+    """PGD with few steps, at most as many as the spec's own attacks; one step where they take one.
 
-    Its steps are long enough to cross the ball, whatever the spec's are: forty short ones cross it, twenty of their
-    length do not. It climbs the margin, which has no scale: large logits leave the cross-entropy without a slope.
+    Its steps are long enough to cross the ball, also where the spec's are not: forty short steps cross it, twenty of
+    their length do not. It climbs the margin, which has no scale: large logits leave the cross-entropy without a slope.
     """
     if all(attack.single_step for attack in rivals):
         return attack_of("fgsm", loss="margin")
@@ -217,8 +217,8 @@ def distances(sent: SentRecords[AdversarialSpec]) -> dict[str, float]:
     ``sent.files`` is what :func:`assay.tasks.shared.named_images.named_images` reads.
 
     Raises:
-        UserError: an image is of no unit, of another shape, not finite, out of [0, 1], out of the largest ball, or not
-            adversarial; of a unit that is wrong without it; or the network or the data are others.
+        UserError: an image has no unit or another shape, is not finite, lies out of [0, 1] or the largest ball, or is
+            not adversarial; its unit is wrong without it; or network or data differ.
     """
     given = named_images(sent.files)
     model, data = own_network(sent.network), own_pictures(sent)
@@ -269,5 +269,5 @@ def _fitting(name: str, image: Tensor, shape: torch.Size) -> Tensor:
     if image.shape != shape:
         raise _refused(name, f"has the shape {tuple(image.shape)}", f"the network takes {tuple(shape)}")
     if not bool(torch.isfinite(image).all()) or float(image.min()) < 0 or float(image.max()) > 1:
-        raise _refused(name, "has pixels that are not in [0, 1]", "send what the network is to see")
+        raise _refused(name, "has pixels that are not in [0, 1]", "send what the network will see")
     return image

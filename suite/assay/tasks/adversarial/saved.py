@@ -1,4 +1,4 @@
-"""Saved adversarial images, looked at again: those of a run of one's own, and those of a submission.
+"""Looks again at saved adversarial images, of the user's own run or of a submission.
 
 A picture proves what the network answers on it, and that it lies where it should. That no worse picture exists is
 beyond it: for that there is :mod:`assay.tasks.adversarial.objections`. Nothing here runs any attack.
@@ -34,7 +34,7 @@ _ROUNDED = 0.5  # of a 256th: what rounding to 8 bit may move a pixel
 _FLOAT = 1e-3  # of a 256th: what float32 adds to that
 
 
-# What has to be the same of a network for it to be the submission's.
+# Fields of a card that must be equal for a network to be the submission's.
 _SAME = ("weights_sha256", "structure_sha256", "architecture", "label_space", "num_classes", "preprocessing")
 
 
@@ -46,7 +46,7 @@ class Verified:
         images: how many were read.
         stored: how many of them were correct when the run rounded them.
         found: how many are correct now.
-        differing: the units whose outcome is not what the run stored.
+        differing: the units with another outcome than the run stored.
     """
 
     series: str
@@ -64,7 +64,7 @@ def verify(
 
     Args:
         document: the job's document.
-        spec: the one in it, as it was read.
+        spec: its spec, as it was read.
         records: its records with their files.
         model: the job's model, on the CPU.
 
@@ -142,14 +142,14 @@ def claims_to_stand(record: Record, attack: AttackSettings, eps: Fraction) -> bo
 
 
 def own_network(network: ReferenceNetwork) -> LoadedModel:
-    """The network, on the CPU, found to be the one that the submission states.
+    """The network, on the CPU, checked against what the submission states.
 
     Raises:
         UserError: other weights, architecture, labels or preprocessing.
     """
     from assay.models.foreign import NamePolicy, load_named
 
-    # The name is the maintainer's own: whoever made the request looked at it.
+    # The name is the maintainer's own, who looked at it before the request.
     trust = NamePolicy(named=frozenset([network.name]))
     model = load_named(network.name, "the submission", trust, weights=network.weights)
     card = model.info.model_dump(mode="json")
@@ -190,7 +190,7 @@ class _Picture:
 
     @property
     def moved(self) -> Tensor:
-        """By how much each pixel differs from the clean one, in 255ths."""
+        """How much each pixel differs from the clean one, in 255ths."""
         return (self.sent * 255).round() - (self.clean * 255).round()
 
 
@@ -262,7 +262,7 @@ def _contradictions(
 
 
 def _misplaced(spec: AdversarialSpec, picture: _Picture) -> Iterator[str]:
-    """Ways in which a picture lies elsewhere than an honest run leaves it."""
+    """Each way in which the picture is not where an honest run leaves it."""
     eps, outcome, moved = float(picture.eps), picture.outcome, picture.moved
     farthest = float(moved.abs().max())
     if spec.norm == "linf":

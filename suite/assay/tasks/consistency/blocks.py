@@ -139,7 +139,7 @@ def _check_arrays(record: Record, arrays: Mapping[str, Array], layers: int) -> N
     }
     odd = sorted(arrays.keys() ^ expected)
     if odd:
-        raise UserError(f"{record.unit_id}: its arrays are not those of its layers: {', '.join(odd[:3])}")
+        raise UserError(f"{record.unit_id}: its arrays do not fit its layers: {', '.join(odd[:3])}")
     for kind in KINDS:
         own = record.values[kind]["images"]
         for index in range(layers):

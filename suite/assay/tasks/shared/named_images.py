@@ -57,7 +57,7 @@ def _read(path: Path) -> Tensor:
 
 
 def _arrays(place: Path) -> tuple[NDArray[Any], NDArray[Any]]:
-    """``unit_ids`` and ``images`` of an npz file, in which nothing is pickled."""
+    """``unit_ids`` and ``images`` of an npz file without pickled content."""
     try:
         with zipfile.ZipFile(place) as packed:
             if sum(part.file_size for part in packed.infolist()) > _LARGEST:

@@ -39,6 +39,6 @@ def read_png(content: bytes) -> "Tensor":
             raise ValueError("more pixels than a network takes")
         pixels = np.asarray(picture)
     except Exception as error:  # Pillow raises many kinds on damaged files
-        raise ValueError("a picture that is no whole PNG") from error
+        raise ValueError("a picture that is not a complete PNG") from error
     pixels = pixels[:, :, None] if pixels.ndim == 2 else pixels
     return torch.from_numpy(pixels.transpose(2, 0, 1).astype(np.float32)) / 255

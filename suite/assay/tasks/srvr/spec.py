@@ -173,9 +173,7 @@ class SrvrSpec(TaskSpec):
         self.domain.require_inside(self.initial)
         for name in self.periodic:
             if not any(axis.periodic for axis in self.axes if axis.name == name):
-                raise ValueError(
-                    f"periodic: {name} is not a parameter of this task whose grid goes all the way round"
-                )
+                raise ValueError(f"periodic: this task's grid of {name} does not go all the way round")
         self._check_camera()
         names = [method.settings(self.as_published).method for method in self.methods]
         if len(set(names)) != len(names):

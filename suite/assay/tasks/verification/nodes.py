@@ -246,7 +246,9 @@ def _concatenate(node: GraphNode, _blocks: Blocks) -> AffineValue:
     shapes = [value.shape for value in node.values]
     alike = {shape[1:] for shape in shapes}
     if dimension not in (1, -len(shapes[0])) or len(alike) != 1:
-        raise node.refused(f"only values are joined whose channels alone differ, not {_shown(node, shapes)}")
+        raise node.refused(
+            f"only values that differ in their channels alone are joined, not {_shown(node, shapes)}"
+        )
     return joined(list(node.values), (sum(shape[0] for shape in shapes), *shapes[0][1:]))
 
 
