@@ -238,6 +238,7 @@ def distances(sent: SentRecords[AdversarialSpec]) -> dict[str, float]:
         for name, length, right, before in zip(part, lengths, stays, wrong, strict=True):
             if before:
                 raise _refused(name, "is misclassified without any change", "leave it out")
+            # Written so that a NaN is refused too.
             if not length <= float(sent.spec.radii[-1]) + TOLERANCE:
                 limit = f"the largest ball has the radius {sent.spec.radii[-1]} ({sent.spec.norm})"
                 raise _refused(name, f"lies {length:.6g} from the data set's own picture", limit)

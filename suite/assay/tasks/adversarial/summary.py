@@ -302,6 +302,7 @@ def _broken_at(spec: AdversarialSpec, record: Record, distance: float | None) ->
         return record
     reached = {str(eps) for eps in spec.radii if eps > 0 and distance <= float(eps) + TOLERANCE}
     series = spec.attacks[0].series
+    # The challenge counts for the first attack: each figure over all attacks, such as `worst`, then has it.
     attacks = record.values["attacks"]
     standing = {eps for eps in reached if all(by_eps[eps]["correct"] for by_eps in attacks.values())}
     nearest = attacks[series][str(spec.radii[-1])].get("nearest")
