@@ -71,8 +71,8 @@ class Run:
         """The rows of every unit, as `assay records` prints them.
 
         Args:
-            task: of which task; it may be left out where the run has one.
-            model: of which model; likewise.
+            task: the task; may be left out where the run has only one.
+            model: the model; may be left out too.
 
         Raises:
             UserError: the run has no such result, or several.

@@ -1,9 +1,9 @@
 """APGD in L1: sparse steps, as sparse as what they lead to, in balls that shrink (Croce and Hein 2021, "Mind the box").
 
-The gradient's largest values are changed, all by as much. How many: two thirds of those in which the best point so far
-differs from the image. Where that number has fallen, the step is long again and begins at the best point; elsewhere it
-gets shorter. The first third of the moves is made in a ball of three radii, the second in one of two, and only the last
-within the radius itself. Each third begins at the best point of the one before, projected.
+The gradient's largest values are changed, all by as much. How many: two thirds of the values where the best point so
+far differs from the image. Where that number has fallen, the step is long again and begins at the best point; elsewhere
+it gets shorter. The first third of the moves is made in a ball of three radii, the second in one of two, and only the
+last within the radius itself. Each third begins at the best point of the one before, projected.
 """
 
 from __future__ import annotations

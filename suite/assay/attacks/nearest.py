@@ -1,4 +1,4 @@
-"""Each image's nearest adversarial image, whatever its distance, by an attack that looks for it."""
+"""Each image's nearest adversarial image, at any distance, by an attack that looks for it."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def _nearer(images: AttackedImages, first: AttackResult, second: AttackResult) -
 
 @torch.no_grad()
 def _take_back(images: AttackedImages, found: AttackResult) -> None:
-    """Halve, in place, the stretch between image and adversarial image in which the answer changes."""
+    """Halve, in place, the stretch between image and adversarial image where the answer changes."""
     for rows in torch.split(found.success.nonzero().squeeze(1), images.batch_size):
         part, outer = images.select(rows), found.images[rows]
         # Shares of the way out: at `low` the answer is right, at `high` it is wrong.

@@ -100,7 +100,7 @@ def _graph(steps: Sequence[JoinedStep], model: Model, images: Tensor) -> ReluGra
     layers: list[nn.Module] = []
     inputs: list[tuple[int, ...]] = []
     values = [images[:1]]
-    number = {0: 0}  # by the steps' numbering, in which layers at rest are values too
+    number = {0: 0}  # by the steps' numbering, which counts layers at rest too
     try:
         for position, (step, read) in enumerate(steps, start=1):
             if isinstance(step[1], _AT_REST):

@@ -87,7 +87,7 @@ def run_at_radii(
     Args:
         attack: How.
         images: The same images for every radius, each time with seeds of their own.
-        radii: In the order in which they are tried.
+        radii: In the order they are tried.
         until_first: What has fallen at one radius is not attacked at later ones; nothing is known of it there.
 
     Raises:

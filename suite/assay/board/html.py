@@ -64,7 +64,7 @@ def png_address(png: bytes) -> str:
 
 
 def inside_a_script(json_text: str) -> str:
-    """JSON that cannot end or open a <script>, nor break its line.
+    """JSON that cannot end or open a <script>, or break its line.
 
     In JSON these characters stand only inside strings, where they can be escaped.
     """

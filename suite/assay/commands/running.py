@@ -157,7 +157,7 @@ def run(
     runs_on = choice.executor(max(job.request.precision.threads for job in jobs))
     display = progress.display(quiet)
     say_remarks(jobs)
-    RunFolder(out)  # refuses what is no place for a run, before anything is said of it
+    RunFolder(out)  # refuses what is no place for a run, before anything is printed
     if requests and not quiet:
         say_board(requests)
     folder = run_jobs(jobs, out, Runtime(runs_on, display, say, part, retry_errors, with_host))

@@ -71,7 +71,7 @@ def data(folder: Path, out: Path | None) -> str:
     """A manifest of a folder with one folder per class, or of one with pictures that nobody has labelled.
 
     Raises:
-        UserError: it has neither class folders nor pictures.
+        UserError: it has no class folders and no pictures.
     """
     from assay.data.layouts.folder_per_class import class_folders
     from assay.data.layouts.unlabelled import Unlabelled

@@ -1,1 +1,1 @@
-"""Small tools that every part uses and that know none of them."""
+"""Small tools that every part uses, and that know no other part."""

@@ -1,4 +1,4 @@
-"""Canonical JSON and its hash: the one way in which Assay says that two documents are the same."""
+"""Canonical JSON and its hash: how Assay decides that two documents are the same."""
 
 import hashlib
 import json

@@ -45,7 +45,7 @@ class L1Ball:
         """Uniform in the ball, then clipped."""
         count = images[0].numel()
         exponential = -torch.log1p(-randomness.uniform(seeds, (count + 1,), torch.float64))
-        # Shares of a whole in which one part is left over are uniform in the ball's positive orthant.
+        # Shares of a whole, with one more part left over, are uniform in the ball's positive orthant.
         share = exponential[:, :count] / exponential.sum(dim=1, keepdim=True)
         signs = randomness.uniform(randomness.derive(seeds, 3), (count,), torch.float64) - 0.5
         change = share.copysign(signs) * (eps.double() * (1 - _SLACK))[:, None]

@@ -78,7 +78,7 @@ def mean_interval_in_range(
 def median_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float] | None:
     """Two order statistics between which the median lies (Thompson 1936); None for fewer than :data:`LEAST_UNITS`.
 
-    Exact whatever the distribution: half of the units lie below the median, as coins fall.
+    Exact for every distribution: half of the units lie below the median, as coins fall.
     """
     n = len(values)
     if n < LEAST_UNITS:

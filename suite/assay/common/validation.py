@@ -149,7 +149,7 @@ _NO_CHOICE = ("union_tag_invalid", "union_tag_not_found", "dict_type")
 
 
 def _how_to_choose(choices: Choices, given: object) -> str:
-    """What to write in a union's place where ``given`` chooses none of its models."""
+    """What to write in a union's place if ``given`` chooses no model of it."""
     key, words = choices.key, [str(word) for word in choices.words]
     if isinstance(given, dict) and key in given:
         near = difflib.get_close_matches(str(given[key]), words, n=3, cutoff=0.4)

@@ -96,7 +96,7 @@ class ExportedFigure(NamedTuple):
 
     @property
     def ranks(self) -> bool:
-        """Whether it is the one figure by which its task ranks."""
+        """Whether it is the figure that ranks its task."""
         return self.metric.name == self.of.document.headline
 
     @property

@@ -58,7 +58,7 @@ def format_named(name: str) -> Format:
     """A format.
 
     Raises:
-        UserError: there is none of this name, or a library that writes it is not installed.
+        UserError: there is no such format, or a library that writes it is not installed.
     """
     found = FORMATS.get(name)
     if found is None:

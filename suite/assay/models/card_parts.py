@@ -69,7 +69,7 @@ class ResizePart(StrictModel):
 
     Attributes:
         shorter: the shorter side in pixels; the aspect ratio is kept.
-        exact: (height, width) in pixels, whatever the aspect ratio.
+        exact: (height, width) in pixels, at any aspect ratio.
         interpolation: Pillow's filter.
     """
 
@@ -105,7 +105,7 @@ class InputPart(StrictModel):
     Attributes:
         size: (height, width) in pixels.
         layout: ``nchw`` or ``nhwc``, of what the network takes.
-        range: of the pixels that mean and std are said in, [0, 1] or [0, 255].
+        range: of the pixels that mean and std refer to, [0, 1] or [0, 255].
         channels: ``rgb``, ``bgr`` or ``grey``.
         mean: one value per channel, in the range's unit, in the network's order of channels; 0 where left out.
         std: as `mean`; 1 where left out.

@@ -1,4 +1,4 @@
-"""What classes are called: the names by which a user's folders are matched to a model's logits."""
+"""What classes are called: the names that match a user's folders to a model's logits."""
 
 import re
 from collections.abc import Iterable, Sequence

@@ -67,7 +67,7 @@ class Convention:
         values: what happens to the pixels' values, for tables.
         input: as a card says it.
         resize: how a picture comes to the input's size, for tables.
-        drop: places of logits that are none of the classes.
+        drop: places of logits that are no class.
         label_shift: what is added to the data's labels; 0, unless they seem to be shifted by one.
     """
 

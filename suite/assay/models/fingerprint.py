@@ -1,4 +1,4 @@
-"""A few numbers by which a network's answers are recognised. They show what its structure cannot."""
+"""A few numbers that identify a network's answers. They show what its structure cannot."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The one rule for names of models in documents: whoever wrote the document chose the name (no torch).
+"""The rule for names of models in documents, which the document's author chose, not the user (no torch).
 
 A name that the user typed is followed wherever it leads: :func:`assay.models.zoo.load_model`. Only :func:`load_named`
 follows a name that was read from a run, a submission, a plan, a spec or a recipe, and no further than its

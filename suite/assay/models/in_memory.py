@@ -24,8 +24,8 @@ def loaded(net: nn.Module, said: Said = None, name: str | None = None) -> Loaded
 
     Args:
         net: normalised input (N, C, H, W) to logits; what ``said`` gives as mean and std is put before it.
-        said: as a factory says it beside its module; where nothing is said, pixels in [0, 1] of the one common shape
-            that the module accepts.
+        said: what a factory returns beside its module; by default, pixels in [0, 1] of the only common shape that the
+            module accepts.
         name: for messages and results; the module's class where it is left out.
 
     Raises:

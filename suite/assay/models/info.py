@@ -52,12 +52,12 @@ class Preprocessing(StrictModel):
         crop: (height, width) in pixels of the central crop.
         interpolation: Pillow's filter of the resize.
         mean: one value per channel, in [0, 1] units, subtracted inside the model.
-        std: one value per channel, in [0, 1] units, by which the model divides.
+        std: one value per channel, in [0, 1] units; the model divides by it.
         fit: how an image comes to a ``resize`` of (height, width): ``"exact"`` ignores its aspect ratio; the others
             keep it: ``"cover"`` covers that rectangle, ``"contain"`` lies inside it.
         pad: the colour (0 to 255, one value per channel) around an image that is smaller than the crop after the
             resize; None to refuse such an image.
-        channels: the order in which the network itself takes them; mean and std are in the pictures' order anyway.
+        channels: the network's own order of channels; mean and std are always in the pictures' order.
         layout: of the network's own input.
     """
 
@@ -132,7 +132,7 @@ class OutputChoice(StrictModel):
 
     Attributes:
         tensor: of several outputs, its place from 0 or its name; None for the only one, or the one that is known.
-        drop: places of logits that are none of the classes, such as a background class 0 of 1,001.
+        drop: places of logits that are no class, such as a background class 0 of 1,001.
     """
 
     tensor: Annotated[int, Field(ge=0)] | Annotated[str, Field(min_length=1)] | None = None
@@ -209,7 +209,7 @@ class ModelInfo(StrictModel):
         structure_sha256: of what the network does beside its weights (:mod:`assay.models.structure`); None in
             documents that are older than this field.
         fingerprint: of its answers (:mod:`assay.models.fingerprint`); None where there are none to compare.
-        classes: the model's own names of its classes, in the order of the logits; () where it has none of its own.
+        classes: the model's own names of its classes, in the order of the logits; () where it has none.
         clean_accuracy: as the network's maker states it; a guard compares with it.
         notes: what a reader must know of how the network was read, a sentence each.
         trained_on: its training pictures; a guard looks for them among a task's.

@@ -61,7 +61,7 @@ def reading(network: nn.Module, name: str, output: Any, images: tuple[int, ...])
     """How to read the output of a layer.
 
     Args:
-        network: of which the layer is a part.
+        network: the one that the layer is a part of.
         name: of the layer, as in ``network.named_modules()``.
         output: what it gave.
         images: shape (N, C, H, W) of the network's input.

@@ -1,7 +1,7 @@
 """The archive that ``torch.export.save`` writes (``.pt2``), read as data: JSON and raw numbers.
 
 ``torch.export.load`` itself runs what a file says: it unpickles weights and constants without ``weights_only``, loads
-compiled libraries, and takes operators from anywhere in torch (``torch.os.system`` is one). So none of it is used.
+compiled libraries, and takes operators from anywhere in torch (``torch.os.system`` is one). So that code is not used.
 """
 
 import json

@@ -60,7 +60,7 @@ def read_program(path: Path) -> Program:
 
     Raises:
         UserError: as :func:`read_archive`; or it has other inputs than one image, changes its own state, or uses an
-            operator that is none of PyTorch's own on tensors.
+            operator that is not PyTorch's own on tensors.
     """
     archive = read_archive(path)
     try:

@@ -278,7 +278,7 @@ def difference_interval(
     """The interval of ``left - factor * right``, and in words how it was made.
 
     Raises:
-        ValueError: a side has neither repetitions nor an interval.
+        ValueError: a side has no repetitions and no interval.
     """
     least = left.resolution + factor * right.resolution
     value = left.value - factor * right.value

@@ -66,7 +66,7 @@ def shape_values(
         task: the family that reads the archive.
         archive: the authors' file.
         place: where the figures of all networks are kept between runs.
-        wanted: which figure of which network.
+        wanted: the network and its figure.
 
     Raises:
         UserError: a file of another form.

@@ -50,7 +50,7 @@ class Reproduction:
 
     Attributes:
         paper: what is reproduced.
-        scale_name: at which scale.
+        scale_name: the scale's name.
         home: the folder that the paper's relative paths start from.
         out: where everything is written.
         data_roots: where data are looked for.
@@ -69,7 +69,7 @@ class Reproduction:
         """What is run at this scale.
 
         Raises:
-            UserError: the paper has none of that name.
+            UserError: the paper has no such scale.
         """
         if self.scale_name not in self.paper.scales:
             there = ", ".join(self.paper.scales)

@@ -66,7 +66,7 @@ class Metric(_Document):
 
 
 class Guard(_Document):
-    """One way in which the numbers could be a lie, and whether it was found: ``value`` against ``limit``."""
+    """A check for one way that the numbers could be a lie: ``value`` against ``limit``."""
 
     name: str
     passed: bool

@@ -49,7 +49,7 @@ def worker_count(asked: str, auto: int) -> int:
     """The number that ``--workers`` asks for; ``auto`` is what that word means here.
 
     Raises:
-        UserError: it is neither that word nor a number from 1.
+        UserError: it is not that word and not a number from 1.
     """
     if asked == "auto":
         return auto

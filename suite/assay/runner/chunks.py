@@ -38,7 +38,7 @@ class ChunkTask:
         fingerprint: of the network as planned.
         more: the other chunks.
         chunk_units: units of each chunk but the last of a job, where there are several.
-        needs_gpu: whether the work is done on the device that the run was given, not on the host whatever it is.
+        needs_gpu: whether the work is done on the run's device, and not always on the host.
         unfinished: the job's folder for what is done of chunks until they are stored; None where it is not kept.
     """
 

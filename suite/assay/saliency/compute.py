@@ -52,8 +52,7 @@ def channel_maps(
     """The saliency of every component of every image, as the method answers it.
 
     The network is not altered: its mode, hooks and gradients stay as they are, and what is asked is its eval
-    mode. The same arguments give the same maps, and but for rounding an image's map does not depend on the
-    images beside it.
+    mode. The same arguments give the same maps. Up to rounding, an image's map does not depend on the images beside it.
 
     Args:
         network: pixels in [0, 1] to logits (N, classes).

@@ -34,7 +34,7 @@ The families that have such a field say so in :attr:`assay.tasks.base.Task.switc
 
 
 def families() -> tuple[str, ...]:
-    """The names of all families, in the order in which a reader meets them."""
+    """The names of all families, in the order they are shown."""
     return tuple(MODULES)
 
 

@@ -57,7 +57,7 @@ def faults(task: Task[Any, Any], spec: TaskSpec, records: Sequence[Record]) -> I
 def require_shape(
     task: Task[Any, Any], spec: TaskSpec, records: Sequence[Record], where: str
 ) -> Sequence[Record]:
-    """The records, all of which can be read by the family.
+    """The records; the family can read all of them.
 
     Raises:
         UserError: one cannot; the sentence begins with ``where``.

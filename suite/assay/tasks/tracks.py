@@ -30,7 +30,7 @@ class TrackScale(StrictModel):
     """One scale of a track.
 
     Attributes:
-        tasks: ids of shipped specs, in the order in which a reader meets them.
+        tasks: ids of shipped specs, in the order they are shown.
         without: for each family that has no task here, why.
     """
 

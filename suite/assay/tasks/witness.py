@@ -56,7 +56,7 @@ class SpotFinding:
     """What a spot check found.
 
     Attributes:
-        where: at which setting of the task, as the spec writes it.
+        where: the setting of the task, as the spec writes it.
         units: how many were tried.
         broken: the units that fell although their records say that they stand.
         blind: the units that stood, but hid from our attack what their records say that theirs saw.

@@ -74,7 +74,7 @@ class Entry:
         return max(supported, key=TIERS.index, default=SUBMITTED)
 
     def read(self, name: str) -> bytes | None:
-        """A file of the submission, None when it has none of this name.
+        """A file of the submission; None when there is no such file.
 
         Raises:
             UnreadableError: it is not the file that the manifest lists.

@@ -52,7 +52,7 @@ def rescored_images(
     """What the pictures of a run show about a submission's results, for each task with pictures.
 
     Raises:
-        UserError: the run is of none of its jobs, the data are not here, or the network is another one.
+        UserError: the run holds no job of it, the data are not here, or the network is another one.
     """
     jobs = _jobs(images.run)
     found = {

@@ -84,7 +84,7 @@ def parse_json(name: str, data: bytes) -> Any:
     """The JSON value in ``data``: UTF-8, nested at most 200 deep, finite numbers, no key twice in one object.
 
     Raises:
-        UnreadableError: it is none of these.
+        UnreadableError: it is not such a document.
     """
     try:
         if _holds_infinity(data):

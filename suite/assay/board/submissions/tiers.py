@@ -49,7 +49,7 @@ def rescore(
     and some of the images that are said to stand are attacked.
 
     Raises:
-        UserError: the submission does not pass the checks, the data are not here, or the run is of none of its jobs.
+        UserError: the submission does not pass the checks, the data are not here, or the run holds no job of it.
     """
     files = opened(folder, board)
     found = {task: _rescore_task(files, task, board, roots) for task in files.tasks}

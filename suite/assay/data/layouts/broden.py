@@ -59,7 +59,7 @@ class Broden(Layout):
         return file_contents(files, samples)
 
     def left_out(self, files: DataFiles, samples: Sequence[Sample]) -> Mapping[str, int]:
-        """The index's pictures that show none of the concepts."""
+        """The index's pictures that show no concept."""
         without = len(self._all_rows(files)) - len(samples)
         return {f"shows no {' or '.join(self.categories)}": without} if without else {}
 

@@ -71,7 +71,7 @@ class Speed:
         arithmetic: a key of :data:`ARITHMETIC`.
         images_per_second: attacked, in the median round; None where it was not measured.
         peak_device_bytes: the most memory on the device; on a CPU of this process so far.
-        waited: the share of a round in which the device computed nothing; None where that is not known.
+        waited: the share of a round that the device spent idle; None where that is not known.
         broken: share of the images that the attack broke.
         note: why something was not measured.
     """
@@ -89,7 +89,7 @@ def opened(load: Load, device: str) -> Attacked:
     """The load's network and pictures; weights are never drawn at random.
 
     Raises:
-        UserError: none of the networks is at hand, or no such device.
+        UserError: no network is at hand, or no such device.
     """
     import torch
 

@@ -124,7 +124,7 @@ def proved(record: Record, eps: Fraction) -> bool:
 def state(record: Record, eps: Fraction) -> str:
     """``broken``, ``proved`` or ``undecided``: what is known of an image at a radius.
 
-    An image that an attack broke is broken, whatever a proof says.
+    An image that an attack broke is broken, even if a proof denies it.
     """
     name = str(eps)
     stands = all(by_eps[name]["correct"] for by_eps in record.values["attacks"].values())

@@ -43,7 +43,7 @@ BATCHES_TOGETHER = 4  # on a device: more fill its passes better, and are lost t
 
 
 class SavedPictures(Witness[AdversarialSpec]):
-    """Adversarial pictures bear a submission out, and a short attack of our own tries those that are said to stand."""
+    """Adversarial pictures support a submission, and a short attack of our own tries those that are said to stand."""
 
     def saved(self, spec: AdversarialSpec) -> bool:
         """See :class:`assay.tasks.base.Witness`."""

@@ -74,5 +74,5 @@ def lacks(spec: ConsistencySpec, record: Record) -> str | None:
 
 
 def _of_each(made: Mapping[str, Any]) -> Iterator[Sequence[Any]]:
-    """What is said of each adversarial image."""
+    """The lists with one entry per adversarial image."""
     yield from (made["sources"], made["targets"], *made["outcomes"].values())

@@ -47,7 +47,7 @@ class RegionSettings:
             start with about a unit there.
         difference_step: half the distance between the two points of a central difference.
         tolerance: a search has converged when no bound moves by more than this share of the region's side.
-        as_published: as the authors' code does, neither hold regions inside the domain nor stop early.
+        as_published: as in the authors' code: regions may leave the domain, and never stop early.
     """
 
     method: str

@@ -63,7 +63,7 @@ class Motions:
     """The joint range of one to three parameters.
 
     Attributes:
-        motions: in the order in which theta lists their parameters.
+        motions: in the order of their parameters in theta.
     """
 
     motions: tuple[Motion, ...]

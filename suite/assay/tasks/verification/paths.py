@@ -33,7 +33,7 @@ class Paths:
     labels: int
 
     def maps(self, passed: Tensor) -> Tensor:
-        """The maps of cells in which these differing gates `(m, N)` are open: `(r, labels, N)`."""
+        """The maps of cells where these differing gates `(m, N)` are open: `(r, labels, N)`."""
         weights = torch.zeros(len(self.rows), self.labels, passed.shape[1], dtype=torch.float64)
         weights[: self.labels] = torch.eye(self.labels, dtype=torch.float64)[..., None]
         flat, above, gates = weights.flatten(1), self.labels, passed.double()
@@ -45,7 +45,7 @@ class Paths:
         return (self.rows.T @ flat).reshape(-1, *weights.shape[1:])
 
     def narrowed(self, always: Tensor, differing: Tensor) -> Paths:
-        """The paths of cells in which of the gates `(m,)` some are always open and others, both bool, differ."""
+        """The paths of cells where some of the gates `(m,)` are always open and others differ, both bool."""
         # the result's rows in terms of these: each label, and each gate that differs, sees itself
         own = torch.cat([differing.new_ones(self.labels), differing])
         seen = torch.eye(len(own), dtype=torch.float64)[own]
@@ -67,7 +67,7 @@ def trace_paths(
     differing: Tensor,
     to_inputs: Callable[[Tensor], Tensor],
 ) -> Paths:
-    """The paths of a network in cells in which some gates are always open and others differ.
+    """The paths of a network in cells where some gates are always open and others differ.
 
     Args:
         layers: the network without any clamping put before it.

@@ -106,7 +106,7 @@ class Theta:
     """The joint range of one to three parameters.
 
     Attributes:
-        perturbations: in the order in which theta lists their parameters.
+        perturbations: in the order of their parameters in theta.
         pieces: convex pieces that cover the range and share only borders.
     """
 

@@ -47,7 +47,7 @@ class SearchFinding:
         norm: sum over labels of the norms of the image's own maps.
         ai: the largest attention inconsistency found: a lower bound of its supremum.
         margin: the smallest margin found: an upper bound of the least.
-        within: share of the grid at which ai is at most :data:`RELATIVE_DELTA` of the norm; 0 where the norm is 0.
+        within: share of the grid where ai is at most :data:`RELATIVE_DELTA` of the norm; 0 where the norm is 0.
         satisfied: the same for AR at each delta asked, then CR.
         points: how many points were looked at.
         confirmed: the fresh passes show what the search saw, up to rounding.

@@ -12,7 +12,7 @@ from assay.tasks.task_spec import TaskSpec
 
 Combination = Annotated[tuple[str, ...], Field(min_length=1, max_length=3)]
 WITHIN_QUARTER = "attention_within_quarter"
-"""The figure that ranks: the share of the range on which ai provably stays within a quarter of the maps' norm."""
+"""The figure that ranks: the share of the range where ai provably stays within a quarter of the maps' norm."""
 RELATIVE_SUP = "median_relative_sup"
 GRAMMAR_HELP = """One to three parameters in all; repeat the option to combine. The grammar:
 brightness:LO:HI[:clamp] adds LO..HI to every pixel (clamp: cut to [0, 1]);
@@ -22,7 +22,7 @@ translation:x|y:LO:HI moves by LO..HI pixels right or down, sub-pixel;
 translation:xy:LO:HI both at once, whole LO and HI, interpolated on triangles.
 For the search alone: rotation:LO:HI degrees, scale:LO:HI, contrast:LO:HI about mid-grey, blur:LO:HI pixels."""
 WITHIN_QUARTER_SEEN = "attention_within_quarter_where_looked"
-"""The search's figure that ranks: the share of its grid on which ai stays within a quarter. Nothing is proved."""
+"""The search's figure that ranks: the share of its grid where ai stays within a quarter. Nothing is proved."""
 RELATIVE_SUP_FOUND = "median_relative_sup_found"
 AUTO_RELUS, AUTO_CELLS = 10_000, 20_000
 """The most that ``auto`` gives the exact verifier: ReLUs, and cells of a combination on the first image."""

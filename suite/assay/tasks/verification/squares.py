@@ -66,7 +66,7 @@ def grey_values(grey: tuple[float, ...], image: Tensor) -> Tensor:
     """Grey values, one or one per channel, as `(C, 1, 1)` or `(1, 1, 1)` of the image's type.
 
     Raises:
-        UserError: as many as are neither 1 nor the image's channels.
+        UserError: their number is not 1 and not that of the image's channels.
     """
     channels = image.shape[-3]
     if len(grey) not in (1, channels):

@@ -38,10 +38,10 @@ class CellTable:
         volumes: `(N,)` areas (lengths, volumes).
         ai_max: `(N,)` supremum of ai over the cell.
         ai_min: `(N,)` proved lower bound of ai over the cell (equal to `ai_max` where the heat map stays).
-        theta_ai: `(N, d)` corner at which `ai_max` is taken.
+        theta_ai: `(N, d)` the corner of `ai_max`.
         margin_min: `(N,)` smallest margin f_label - max f_j over the cell.
         margin_max: `(N,)` largest margin, or any upper bound of it that has its sign.
-        theta_margin: `(N, d)` corner at which `margin_min` is taken.
+        theta_margin: `(N, d)` the corner of `margin_min`.
     """
 
     cells: Cells
@@ -59,11 +59,11 @@ class CellTable:
         return len(self.piece)
 
     def satisfied(self, delta: float | None) -> Tensor:
-        """`(N,)` bool: cells in which AR at delta (or CR where delta is None) holds throughout."""
+        """`(N,)` bool: cells where AR at delta (CR if delta is None) holds throughout."""
         return self.margin_min > 0 if delta is None else self.ai_max <= delta
 
     def violated(self, delta: float | None) -> Tensor:
-        """`(N,)` bool: cells in which AR at delta (or CR where delta is None) holds nowhere."""
+        """`(N,)` bool: cells where AR at delta (CR if delta is None) holds nowhere."""
         return self.margin_max < 0 if delta is None else self.ai_min > delta
 
 

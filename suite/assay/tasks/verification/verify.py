@@ -90,7 +90,7 @@ class Verification:
         findings: AR at each delta, then CR.
         table: the cells themselves.
         relative: ai against the norm of the image's own maps.
-        above_sup: points tried at which the network's own gradient shows more than `sup_ai`: the rounding of its sums
+        above_sup: points tried where the network's own gradient shows more than `sup_ai`, since rounding in its sums
             breaks ties within pooling windows. AR is then never called robust.
     """
 

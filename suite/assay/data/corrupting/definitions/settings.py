@@ -1,7 +1,7 @@
 """The constants of each corruption at severities 1 to 5.
 
 Sources: ``imagenet-c`` as in the package imagecorruptions 1.1.2, which took them from Hendrycks and Dietterich's
-make_imagenet_c.py but for elastic_transform, which it made independent of the picture's size; ``cifar-10-c`` as in
+make_imagenet_c.py, except elastic_transform, which it made independent of the picture's size; ``cifar-10-c`` as in
 their make_cifar_c.py.
 """
 
