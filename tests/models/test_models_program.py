@@ -164,7 +164,10 @@ def target(name: str, **words: str) -> Callable[[dict[str, bytes]], None]:
     [
         (lambda ran: pickled_weight(ran), r"is pickled, which could run code"),
         (lambda _ran: compiled_code, r"holds compiled code \(data/aotinductor/model/net\.so\)"),
-        (lambda ran: target("torch.os.mknod", path=str(ran)), r"uses 'torch\.os\.mknod', which is no PyTorch"),
+        (
+            lambda ran: target("torch.os.mknod", path=str(ran)),
+            r"uses 'torch\.os\.mknod', which is no PyTorch",
+        ),
         (lambda ran: target("torch.ops.aten.from_file.default", filename=str(ran)), r"from_file"),
         (lambda ran: target("torch.ops.aten.__class__.__mro__", filename=str(ran)), r"is no PyTorch"),
         (lambda _ran: target("_operator.methodcaller"), r"uses '_operator\.methodcaller'"),

@@ -27,7 +27,7 @@ _ROWS = ("position", "images", "labels", "targets", "seeds", "eps", "step_size")
 
 @dataclass(frozen=True)
 class AttackedImages:
-    """Images to attack, one per row: on which model, in which ball, and when one has fallen. Made by :meth:`of`.
+    """Images to attack, one per row, with the model, the ball and the rule of success; see :meth:`of`.
 
     Attributes:
         model: the model under attack.
@@ -185,7 +185,7 @@ class LiveImages:
         return self.loss, self.gradient
 
     def unseen(self) -> LiveImages:
-        """The same images after a step: what the model said of the last iterates is out of date."""
+        """The same images after a step: the model's answers to the last iterates are out of date."""
         return self.with_answers(None, None, None)
 
     def with_answers(self, logits: Tensor | None, loss: Tensor | None, gradient: Tensor | None) -> LiveImages:
@@ -218,16 +218,16 @@ class LiveImages:
         )
 
     def as_state(self) -> dict[str, Any]:
-        """All but what is asked of the images, to be saved between two steps."""
+        """Everything but the model and the rules, to be saved between two steps."""
         return vars(self.unseen()) | {"attacked": {name: getattr(self.attacked, name) for name in _ROWS}}
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any], asked: AttackedImages) -> LiveImages:
-        """The images of :meth:`as_state`, of which the same is asked as of others."""
+        """The images of :meth:`as_state`; model and rules are taken from ``asked``."""
         return cls(**{**state, "attacked": replace(asked, **state["attacked"])})
 
     def join(self, other: LiveImages) -> LiveImages:
-        """These rows, then the others; the model is yet to be asked about all of them."""
+        """These rows, then the others; the model has not been asked about them yet."""
         return LiveImages(
             self.attacked.join(other.attacked),
             torch.cat([self.row, other.row]),
@@ -251,8 +251,8 @@ class AttackResult:
         zero_gradient: (N,) bool: the loss gradient was exactly zero at some step before success, so that a gradient
             method was blind there. Always False for black-box methods.
         retried: (N,) bool: its loss was flat, so that it was attacked again with the logit margin.
-        passes: (N, 2) int64: forward passes (a black box's queries) and backward passes that the image needed,
-            however it was batched: one that has fallen needs no gradient. 0 where foolbox's loops made it.
+        passes: (N, 2) int64: forward passes (a black box's queries) and backward passes that the image needed, in
+            whatever batch. An image that has fallen needs no gradient. 0 where foolbox's loops made it.
     """
 
     images: Tensor

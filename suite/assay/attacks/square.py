@@ -1,9 +1,9 @@
 """Square: a black-box attack by random search with squares (Andriushchenko et al. 2020).
 
-In L1 as the authors of AutoAttack have it (Croce and Hein 2021): as in L2, with steeper bumps and more mass than the
-radius allows, which the projection onto the ball then takes from where it is least. Their squares shrink after so many
-queries, however few are to come: large ones for longer break more (25 of 59 images on average over three seeds, where
-a schedule stretched over 5,000 queries broke 19 on a robust MNIST network at radius 7).
+In L1 it follows AutoAttack (Croce and Hein 2021): as in L2, with steeper bumps and more mass than the radius allows.
+The projection onto the ball then removes mass where there is least. Their squares shrink after fixed numbers of
+queries, however few are left. Large squares for longer break more: 25 of 59 images on average over three seeds, on a
+robust MNIST network at radius 7, where a schedule stretched over 5,000 queries broke 19.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from assay.common.balls import per_image, unit_
 
 _FIRST_SHARE = 0.8
 _HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
-"""Of 10,000 queries: after each of these the squares' share of the image halves (section 3.2); in L1 of any number."""
+"""Queries, of 10,000, after which the squares' share of the image halves (section 3.2); in L1 of any number."""
 _TILES = 5
 _AHEAD = 32  # steps whose random numbers are drawn at once
 _PLACE = 3  # random numbers of a window: its row, its column, and how it lies
@@ -40,7 +40,7 @@ def at_pattern(given: AttackedImages, attack: SquareAttack) -> tuple[Tensor, Mem
     pattern = (
         _stripes(images, given.seeds) if given.norm == "linf" else _tiles(images, given.seeds, given.norm)
     )
-    # In L1 tiles of length 1 each, all told mostly more than the ball holds: projected, a few peaks are left of them.
+    # In L1 tiles of length 1 each, together mostly more than the ball holds: the projection leaves a few peaks.
     reach = given.eps.clamp_min(_TILES**2 * images.shape[1]) if given.norm == "l1" else given.eps
     start = images + pattern.mul_(per_image(reach, images))
     given.project_(start)
@@ -99,8 +99,8 @@ def _sides_now(live: LiveImages, step_count: int) -> Tensor:
 def _due(live: LiveImages) -> tuple[int, Tensor | None]:
     """How far the present step is into the steps prepared at once, and (m,) int64, whose steps are to be prepared.
 
-    Of a few numbers, a draw costs dozens of operations all the same. So images that enter are brought in line with
-    those that are there: their prepared steps begin before their first, and from then on all are due together.
+    A draw of a few numbers also costs dozens of operations. So images that enter are brought in line with those that
+    are there: their prepared steps begin before their first, and from then on all are due together.
     """
     step, begun = live.step, live.memory["begun"]
     # Images enter behind those that are there, so the first has just entered only where all have.
@@ -117,7 +117,7 @@ def _due(live: LiveImages) -> tuple[int, Tensor | None]:
 
 
 def _draw(live: LiveImages, due: Tensor) -> Tensor:
-    """(m * _AHEAD, 3 a window + C) uniform numbers: for each step, its windows' places, then a sign a channel."""
+    """(m * _AHEAD, 3 per window + C) uniform numbers: for each step, its windows' places, then a sign per channel."""
     steps = live.memory["begun"][due, None] + torch.arange(1, _AHEAD + 1, device=due.device)
     seeds = randomness.derive(live.attacked.seeds[due, None], steps).flatten()
     counts = (*(_PLACE,) * _WINDOWS[live.attacked.norm], live.adversarial.shape[1])
@@ -129,7 +129,7 @@ def _draw(live: LiveImages, due: Tensor) -> Tensor:
 
 
 def _drawn(live: LiveImages) -> Tensor:
-    """(n, 3 a window + C): those of :func:`_draw` for each image's present step."""
+    """(n, 3 per window + C): :func:`_draw`'s numbers for each image's present step."""
     drawn = live.memory["drawn"]
     ahead, due = _due(live)
     if due is not None:
