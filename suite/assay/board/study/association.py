@@ -24,9 +24,8 @@ LEAST_CLUSTERS = 5
 
 SIGNIFICANT = 0.05
 _ALL_ORDERS = 7  # up to 5,040 orders are all tried; of more clusters, SIGN_PATTERNS orders are drawn
-_MANY = (
-    100  # clusters; from here on p comes from the normal approximation, and the interval needs fewer draws
-)
+# Clusters; from here on p comes from the normal approximation, and the interval needs fewer draws.
+_MANY = 100
 
 
 class Association(NamedTuple):
