@@ -74,6 +74,7 @@ class Family:
         names: every exact name, for suggestions.
         leads_to: what its names lead to; the default is code, which only a user's own command line may name.
         claims: whether the name alone shows that it is of this pattern; needed where ``resolve`` opens a file.
+        path_after: what stands before a path in its names, such as ``onnx:``; "" where its names hold no path.
     """
 
     resolve: Callable[[str], ZooEntry | None]
@@ -81,6 +82,7 @@ class Family:
     names: Callable[[], Iterable[str]]
     leads_to: LeadsTo = CODE
     claims: Callable[[str], bool] | None = None
+    path_after: str = ""
 
 
 @dataclass
@@ -122,6 +124,11 @@ class Registry:
             if name not in self.entries and family.claims is not None and family.claims(name):
                 return family.leads_to
         return self._found(name)[1]
+
+    def path_prefix(self, name: str) -> str:
+        """What stands before the path that ``name`` holds; "" where it holds none."""
+        prefixes = (family.path_after for family in self.families)
+        return next((prefix for prefix in prefixes if prefix and name.startswith(prefix)), "")
 
     def _found(self, name: str) -> tuple[ZooEntry, LeadsTo]:
         if name in self.entries:

@@ -6,8 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from assay.models import card_file, entries, trained
-from assay.models.entries import onnx_file
+from assay.models import card_file, entries
 from assay.models.info import UNSTATED
 from assay.models.registry import Registry, ZooEntry
 
@@ -15,8 +14,6 @@ if TYPE_CHECKING:
     from assay.models.loaded import LoadedModel
 
 __all__ = ["ZooEntry", "list_models", "load_model", "named_in"]
-
-_WITH_PATHS = (trained.PREFIX, onnx_file.PREFIX)
 
 
 @cache
@@ -37,8 +34,8 @@ def named_in(folder: Path, name: str) -> str:
     """What a name in a file of ``folder`` means: a relative path in it starts there."""
     if name.endswith(card_file.SUFFIXES):
         return str(folder / name) if (folder / name).is_file() else name
-    prefix = next((prefix for prefix in _WITH_PATHS if name.startswith(prefix)), None)
-    return name if prefix is None else f"{prefix}{folder / name.removeprefix(prefix)}"
+    prefix = registry().path_prefix(name)
+    return f"{prefix}{folder / name.removeprefix(prefix)}" if prefix else name
 
 
 def load_model(name: str, *, weights: Path | None = None, device: str = "cpu") -> "LoadedModel":

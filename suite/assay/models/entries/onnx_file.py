@@ -22,7 +22,10 @@ PREFIX = "onnx:"
 def register(registry: Registry) -> None:
     """Adds the pattern ``onnx:FILE``."""
     row = pattern_row("onnx:FILE", "a network in an ONNX file", "the user's file")
-    registry.add_family(Family(resolve=_resolve, listed=lambda: [row], names=lambda: [], leads_to=FILE))
+    family = Family(
+        resolve=_resolve, listed=lambda: [row], names=lambda: [], leads_to=FILE, path_after=PREFIX
+    )
+    registry.add_family(family)
 
 
 def _resolve(name: str) -> ZooEntry | None:

@@ -18,7 +18,10 @@ _SOURCE = "a recipe that you ran"
 def register(registry: Registry) -> None:
     """Adds the pattern ``trained:DIR``."""
     row = pattern_row("trained:DIR", "a network that `assay train` made", _SOURCE)
-    registry.add_family(Family(resolve=_resolve, listed=lambda: [row], names=lambda: [], leads_to=FILE))
+    family = Family(
+        resolve=_resolve, listed=lambda: [row], names=lambda: [], leads_to=FILE, path_after=PREFIX
+    )
+    registry.add_family(family)
 
 
 def _resolve(name: str) -> ZooEntry | None:
