@@ -155,12 +155,21 @@ def test_undefended_net(
 
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_robust_net(library: str, robust: AttackedImages, benchmark: Any) -> None:
-    theirs_s, theirs = cpu_s(lambda: LIBRARIES[library]("pgd", replace(robust, batch_size=1000), ROBUST))
-    ours_s, ours = benchmark.pedantic(lambda: cpu_s(lambda: run_on("pgd", robust, ROBUST)), rounds=1)
-    print(f"\nWK MNIST: {library} {theirs_s:.1f} s, here {ours_s:.1f} s, ratio {theirs_s / ours_s:.2f}")
-    print(f"broken: {library} {int(theirs.sum())}, here {int(ours.success.sum())}")
-    assert ours.success.sum() >= theirs.sum()
-    assert theirs_s / ours_s >= 1
+    pytest.importorskip(library)
+
+    def theirs() -> Tensor:
+        return LIBRARIES[library]("pgd", replace(robust, batch_size=1000), ROBUST)
+
+    def pair() -> tuple[tuple[float, Tensor], tuple[float, Any]]:
+        return cpu_s(theirs), cpu_s(lambda: run_on("pgd", robust, ROBUST))
+
+    pairs = benchmark.pedantic(lambda: [pair() for _ in range(PAIRS)], rounds=1)
+    ratios = sorted(one[0] / other[0] for one, other in pairs)
+    fell, ours = pairs[0][0][1], pairs[0][1][1]
+    print(f"\nWK MNIST: {library} over here {[f'{ratio:.2f}' for ratio in ratios]}, in turn")
+    print(f"broken: {library} {int(fell.sum())}, here {int(ours.success.sum())}")
+    assert ours.success.sum() >= fell.sum()
+    assert ratios[PAIRS // 2] >= 1
 
 
 @pytest.mark.parametrize(("norm", "eps"), [("linf", 0.1), ("l2", 1.4)])
@@ -225,14 +234,14 @@ OVERHEAD = {
     "undefended-pgd": (LITE["pgd"], 1.08),
     "robust-pgd": (replace(ROBUST, restarts=1), 1.15),
     "robust-apgd": (Asked(eps=0.1, steps=100), 1.2),
-    "robust-apgd_t": (Asked(eps=0.1, steps=100, restarts=2, loss="dlr"), 1.35),
-    "robust-square": (Asked(eps=0.1, steps=1000, loss="margin"), 1.5),
+    "robust-apgd_t": (Asked(eps=0.1, steps=100, restarts=2, loss="dlr"), 1.3),
+    "robust-square": (Asked(eps=0.1, steps=1000, loss="margin"), 1.4),
 }
 """What is asked, and the most that it may take of the time of its bare passes.
 
-On robust nets 1.05 is aimed at. Measured on two cores that other work shares: PGD 1.08 and 1.13, APGD 1.12; with
-fewer steps APGD-T 1.26, Square 1.39. A pass of a hundred digits takes 2 to 8 ms;
-the rest is dozens of small operations per step.
+On robust nets 1.05 is aimed at. Measured on two cores that other work shares, least of five over least of five: PGD
+1.08 to 1.13, APGD 1.10 and 1.12, APGD-T 1.15, Square 1.27. A pass of a hundred digits takes 2 to 8 ms; the rest is
+dozens of small operations per step.
 """
 
 
