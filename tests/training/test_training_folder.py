@@ -38,7 +38,7 @@ def test_a_folder_of_something_else_is_refused_and_left_as_it_was(tmp_path, name
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / "best.ckpt").write_text("mine too")
     before = content(tmp_path)
-    with pytest.raises(UserError, match=rf"holds {name}, and neither .* choose another folder with --out"):
+    with pytest.raises(UserError, match=rf"holds {name}, but no network .* choose another folder with --out"):
         train(recipe(), tmp_path)
     with pytest.raises(UserError, match=f"holds {name}"):
         train_part(recipe(), tmp_path, 1)
