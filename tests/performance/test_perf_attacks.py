@@ -148,6 +148,7 @@ def test_undefended_net(
     # Each at its best batch: the libraries gain a little from four, the pool saves whole passes in two.
     theirs_s, theirs = cpu_s(lambda: LIBRARIES[library](method, replace(job, batch_size=4), LITE[method]))
     ours_s, ours = benchmark.pedantic(lambda: cpu_s(lambda: run_on(method, job, LITE[method])), rounds=1)
+    benchmark.extra_info["theirs_over_ours"] = theirs_s / ours_s
     print(f"\nLite0 {method}: {library} {theirs_s:.1f} s, here {ours_s:.1f} s, ratio {theirs_s / ours_s:.1f}")
     assert ours.success.sum() >= theirs.sum()
     assert theirs_s / ours_s >= at_least
@@ -166,6 +167,7 @@ def test_robust_net(library: str, robust: AttackedImages, benchmark: Any) -> Non
     pairs = benchmark.pedantic(lambda: [pair() for _ in range(PAIRS)], rounds=1)
     ratios = sorted(one[0] / other[0] for one, other in pairs)
     fell, ours = pairs[0][0][1], pairs[0][1][1]
+    benchmark.extra_info["theirs_over_ours"] = ratios[PAIRS // 2]
     print(f"\nWK MNIST: {library} over here {[f'{ratio:.2f}' for ratio in ratios]}, in turn")
     print(f"broken: {library} {int(fell.sum())}, here {int(ours.success.sum())}")
     assert ours.success.sum() >= fell.sum()
@@ -200,6 +202,7 @@ def test_fab_against_its_authors_code(norm: str, eps: float, robust: AttackedIma
     ratio = float(np.median([theirs[0] / ours[0] for theirs, ours in found]))
     fell = job.model(found[0][0][1]).argmax(1) != job.labels
     ours = found[0][1][1].success
+    benchmark.extra_info["theirs_over_ours"] = ratio
     print(
         f"\nFAB-T {norm} {eps}: theirs over ours {ratio:.2f}; broken: {int(fell.sum())}, here {int(ours.sum())}"
     )
@@ -264,6 +267,7 @@ def test_overhead_over_the_bare_passes(case: str, request: pytest.FixtureRequest
         return min(ours for ours, _ in rounds) / min(bare for _, bare in rounds)
 
     found = benchmark.pedantic(ratio, rounds=1)
+    benchmark.extra_info["over_bare_passes"] = found
     print(f"\n{case}: {found:.3f} of the bare passes' time")
     assert found <= at_most
 
@@ -287,6 +291,7 @@ def test_autoattack_as_a_whole_against_its_authors_code(robust: AttackedImages, 
     pairs = benchmark.pedantic(lambda: [(cpu_s(theirs), cpu_s(ours)) for _ in range(PAIRS)], rounds=1)
     ratio = float(np.median([one[0] / other[0] for one, other in pairs]))
     fell, fell_here = pairs[0][0][1], pairs[0][1][1]
+    benchmark.extra_info["theirs_over_ours"] = ratio
     print(
         f"\nAutoAttack: theirs over ours {ratio:.2f}; broken: {int(fell.sum())}, here {int(fell_here.sum())}"
     )
@@ -367,6 +372,7 @@ def test_autoattack_with_proofs_first(shared: Path, tmp_path: Path, benchmark: A
 
     found = benchmark.pedantic(pairs, rounds=1)
     ratios = sorted(without / first for (first, _), (without, _) in found)
+    benchmark.extra_info["times_as_fast"] = ratios[len(ratios) // 2]
     print(f"\nproofs first, {PROVED} images: {[f'{ratio:.1f}' for ratio in ratios]} times as fast")
     # The list's steps cost a fixed time however few images are left: one that stays undecided costs as much as all.
     assert ratios[len(ratios) // 2] >= 8
