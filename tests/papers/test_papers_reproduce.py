@@ -28,6 +28,7 @@ from assay.papers.spec.scales import RecipeModel
 from assay.results.document import Guard, Status
 from assay.runner.executors import InProcess
 from assay.runner.run import InterruptedRunError, Runtime
+from assay.tasks.families import load_spec
 from small_jobs import Stops
 
 HOSTILE = "<script>alert('x')</script>"
@@ -241,6 +242,18 @@ def test_a_spec_of_our_own_is_the_same_wherever_the_reproduction_lies(tmp_path):
         found = [Path(named_in(spec.parent, name).removeprefix("trained:")).resolve() for name in members]
         assert found == [plan.net("regular", seed).folder for seed in plan.seeds("regular")]
     assert texts[0] == texts[1]
+
+
+def test_a_spec_of_our_own_finds_the_hierarchy_of_the_one_that_it_was_made_of(tmp_path):
+    paper, folder = load_paper("dong")
+    plan = Reproduction(paper, "cpu-cifar10", folder, tmp_path / "out")
+    plan.write_specs()
+    ours, origin = (
+        load_spec(str(plan.own_spec("neurons"))),
+        load_spec(str(folder / "dong/cifar10-1000-consistency.yaml")),
+    )
+    found, wanted = ((each.folder / each.spec.hierarchy).read_bytes() for each in (ours, origin))
+    assert found == wanted
 
 
 def test_a_folder_of_something_else_is_left_alone(done, home, tmp_path):

@@ -1,15 +1,17 @@
 """What a reproduction will do: networks to train, jobs to run, and what is missing for them. Nothing is computed."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 from assay.common.errors import LISTED, UserError
 from assay.data.draw import Draw
+from assay.models.card_file import SUFFIXES
 from assay.models.places import downloads_allowed
 from assay.models.trained import PREFIX
 from assay.papers.nets import Net, missing_data
@@ -24,7 +26,7 @@ from assay.papers.spec.paper import Paper, task_at
 from assay.papers.spec.scales import PaperScale, RecipeModel, ScaleName, ZooModel
 from assay.runner.files import write_atomically
 from assay.runner.jobs import JobRequest
-from assay.tasks.families import family, spec_document
+from assay.tasks.families import family, load_spec, spec_document
 
 ZOO = None  # the "seed" of a model that is not trained here
 
@@ -159,7 +161,8 @@ class Reproduction:
         """
         for name, run in self.scale.tasks.items():
             if run.ensemble:
-                document = spec_document(task_at(run.task, self.home))
+                task = task_at(run.task, self.home)
+                document = self._reachable(spec_document(task), load_spec(task).folder)
                 block, _, field = (family(document["family"]).attackers or "").partition(".")
                 if not isinstance(document.get(block), dict):
                     raise UserError(
@@ -168,6 +171,15 @@ class Reproduction:
                 members = [self._member(model, seed) for model in run.ensemble for seed in self.seeds(model)]
                 document[block] = document[block] | {field: members}
                 write_atomically(self.own_spec(name), yaml.safe_dump(document, sort_keys=False))
+
+    def _reachable(self, document: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+        """The spec with the files beside it, such as a hierarchy, named so that they are found from anywhere."""
+        return {
+            key: str(folder.resolve() / value)
+            if isinstance(value, str) and value.endswith((".json", *SUFFIXES)) and (folder / value).is_file()
+            else value
+            for key, value in document.items()
+        }
 
     def _member(self, model: str, seed: int | None) -> str:
         """The name of a model in a spec of our own: with a path from there, so that keys depend on no --out."""
