@@ -26,7 +26,8 @@ from assay.papers.spec.paper import Paper, task_at
 from assay.papers.spec.scales import PaperScale, RecipeModel, ScaleName, ZooModel
 from assay.runner.files import write_atomically
 from assay.runner.jobs import JobRequest
-from assay.tasks.families import family, load_spec, spec_document
+from assay.tasks.families import family, spec_document
+from assay.tasks.task_spec import locate_spec
 
 ZOO = None  # the "seed" of a model that is not trained here
 
@@ -162,7 +163,7 @@ class Reproduction:
         for name, run in self.scale.tasks.items():
             if run.ensemble:
                 task = task_at(run.task, self.home)
-                document = self._reachable(spec_document(task), load_spec(task).folder)
+                document = self._reachable(spec_document(task), locate_spec(task)[1].parent)
                 block, _, field = (family(document["family"]).attackers or "").partition(".")
                 if not isinstance(document.get(block), dict):
                     raise UserError(

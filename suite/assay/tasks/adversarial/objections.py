@@ -27,9 +27,9 @@ from assay.models.check import check_logits
 from assay.models.loaded import LoadedModel
 from assay.results.tables import in_255ths
 from assay.tasks.adversarial.demands import attacked_in_a_pass
-from assay.tasks.adversarial.saved import answered, claims_to_stand, own_network, own_pictures, stated
+from assay.tasks.adversarial.saved import answered, claims_to_stand, own_network, own_pictures
 from assay.tasks.adversarial.spec import AdversarialSpec
-from assay.tasks.adversarial.summary import TOLERANCE
+from assay.tasks.adversarial.summary import TOLERANCE, outcome
 from assay.tasks.base import Record
 from assay.tasks.shared.named_images import named_images
 from assay.tasks.witness import SentRecords, SpotFinding
@@ -185,7 +185,9 @@ def tried(sent: SentRecords[AdversarialSpec], claims: Sequence[StandingClaim], s
             record = sent.records[row]
             if not right:
                 found.broken.append(record.unit_id)
-            elif unseen and not any(stated(record, attack, eps)["zero_gradient"] for attack in rivals):
+            elif unseen and not any(
+                outcome(record, attack.series, eps)["zero_gradient"] for attack in rivals
+            ):
                 found.blind.append(record.unit_id)
     return found
 

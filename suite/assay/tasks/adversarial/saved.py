@@ -19,6 +19,7 @@ from assay.models.loaded import LoadedModel
 from assay.tasks.adversarial.figures import png_name
 from assay.tasks.adversarial.records import proved
 from assay.tasks.adversarial.spec import AdversarialSpec
+from assay.tasks.adversarial.summary import outcome
 from assay.tasks.base import Record, clean_records
 from assay.tasks.shared.images import open_images
 from assay.tasks.shared.png import read_png
@@ -130,15 +131,9 @@ def answered(logits: Tensor, labels: Tensor, top_k: int) -> Tensor:
     return (best == labels[:, None]).any(1)
 
 
-def stated(record: Record, attack: AttackSettings, eps: Fraction) -> Mapping[str, Any]:
-    """What a record says of an attack at a radius."""
-    outcome: Mapping[str, Any] = record.values["attacks"][attack.series][str(eps)]
-    return outcome
-
-
 def claims_to_stand(record: Record, attack: AttackSettings, eps: Fraction) -> bool:
     """Whether a record says that the image is right at first, and under the attack."""
-    return bool(record.values["clean_correct"]) and bool(stated(record, attack, eps)["correct"])
+    return bool(record.values["clean_correct"]) and bool(outcome(record, attack.series, eps)["correct"])
 
 
 def own_network(network: ReferenceNetwork) -> LoadedModel:
@@ -186,7 +181,7 @@ class _Picture:
 
     @property
     def outcome(self) -> Mapping[str, Any]:
-        return stated(self.record, self.attack, self.eps)
+        return outcome(self.record, self.attack.series, self.eps)
 
     @property
     def moved(self) -> Tensor:

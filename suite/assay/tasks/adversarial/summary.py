@@ -182,8 +182,14 @@ def outcome(record: Record, series: str, eps: Fraction) -> Mapping[str, Any]:
 
 def worst_outcome(spec: AdversarialSpec, record: Record, eps: Fraction) -> Mapping[str, Any]:
     """The outcome of the first attack that broke the image at ``eps``; of the first attack where none did."""
-    found = [outcome(record, attack.series, eps) for attack in spec.attacks]
-    return next((row for row in found if not row["correct"]), found[0])
+    return outcome(record, broken_by(spec, record, eps) or spec.attacks[0].series, eps)
+
+
+def broken_by(spec: AdversarialSpec, record: Record, eps: Fraction) -> str | None:
+    """The first attack of the list that broke the image at ``eps``, by its series; None where none did."""
+    return next(
+        (attack.series for attack in spec.attacks if not outcome(record, attack.series, eps)["correct"]), None
+    )
 
 
 def worst_smallest_eps(spec: AdversarialSpec, record: Record) -> str | None:

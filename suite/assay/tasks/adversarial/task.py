@@ -19,6 +19,7 @@ from assay.tasks.adversarial.guards import casts_doubt
 from assay.tasks.adversarial.records import RECORD_VALUES, lacks, state
 from assay.tasks.adversarial.spec import AdversarialSpec
 from assay.tasks.adversarial.summary import (
+    broken_by,
     lowered,
     metrics,
     nearest_of,
@@ -220,15 +221,7 @@ def _csv_rows(spec: AdversarialSpec, record: Record) -> Iterator[Mapping[str, An
         }
         rows = _method_rows(head | {"method": "worst"}, worst_smallest_eps(spec, record), worst)
         for eps, row in zip(spec.eps, rows, strict=True):
-            yield {**row, **_known(spec, record, eps), "broken_by": _broken_by(spec, record, eps)}
-
-
-def _broken_by(spec: AdversarialSpec, record: Record, eps: Fraction) -> str | None:
-    """The first attack of the list that broke the image at ``eps``, by its series; None where none did."""
-    return next(
-        (attack.series for attack in spec.attacks if not outcome(record, attack.series, eps)["correct"]),
-        None,
-    )
+            yield {**row, **_known(spec, record, eps), "broken_by": broken_by(spec, record, eps)}
 
 
 def _whole_cost(spec: AdversarialSpec, record: Record, eps: Fraction) -> Mapping[str, int]:
