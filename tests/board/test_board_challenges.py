@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from board_place import METADATA
 from PIL import Image
+from sent_images import clean_and_broken, npz, run_of_first_attacks
 from sent_runs import TASK, copy_of
 
 from assay.board.site.build import build_site
@@ -19,7 +20,6 @@ from assay.board.submissions.check import Board, other_names, read_records
 from assay.board.submissions.folder import open_folder
 from assay.board.submissions.register import admit, read_register
 from assay.common.errors import UserError
-from assay.models.zoo import load_model
 from assay.tasks.families import load_spec
 from assay.tasks.shared.png import png_bytes
 
@@ -37,20 +37,15 @@ def _here(monkeypatch):
     monkeypatch.setattr(images, "elsewhere", lambda look, sent: look(sent))
 
 
+@pytest.fixture(scope="module")
+def told(honest_run, tmp_path_factory):
+    return run_of_first_attacks(honest_run, tmp_path_factory.mktemp("told") / "run")
+
+
 @pytest.fixture
-def place(honest_run, tmp_path):
+def place(told, tmp_path):
     """A board with one submission whose first attacks alone were told: PGD's outcomes are those of FGSM."""
-    from sent_runs import forge
-
-    def weaker(record):
-        values = json.loads(json.dumps(dict(record.values)))
-        for series in ("bim", "pgd"):
-            values["attacks"][series] = values["attacks"]["fgsm"]
-            values["smallest_eps"][series] = values["smallest_eps"]["fgsm"]
-        return type(record)(record.unit_id, values, files=record.files)
-
-    sent = copy_of(honest_run, tmp_path / "run")
-    forge(sent, weaker)
+    sent = copy_of(told, tmp_path / "run")
     board = tmp_path / "leaderboard"
     admit(board, TASK, ())
     (tmp_path / "about.yaml").write_text(METADATA)
@@ -63,37 +58,6 @@ def records_of(folder):
     return read_records(files, TASK, load_spec(TASK).spec)
 
 
-def clean_and_broken(folder, benchmarks, eps):
-    """For units that stand at 1/10 by the records and fall to a long attack: the name, clean and adversarial images."""
-    import torch
-
-    from assay.attacks.images import AttackedImages
-    from assay.attacks.methods import attack_of
-    from assay.attacks.run import run_attack
-
-    model = load_model("digits_fnn")
-    with np.load(benchmarks / "few" / "few.npz") as data:
-        pixels = data["images"]
-    rows = [
-        (row, record)
-        for row, record in enumerate(records_of(folder))
-        if record.values["clean_correct"] and record.values["attacks"]["fgsm"]["1/10"]["correct"]
-    ]
-    clean = torch.stack([model.prepare(pixels[row][..., None]) for row, _ in rows])
-    labels = torch.tensor([record.values["label"] for _, record in rows])
-    given = AttackedImages.of(model.module, clean, labels, range(len(rows)), batch_size=100)
-    found = run_attack(attack_of("apgd", steps=50, loss="margin"), given, eps)
-    return [
-        (rows[at][1].unit_id, clean[at], found.images[at])
-        for at in found.success.nonzero().flatten().tolist()
-    ]
-
-
-def npz(path, found):
-    np.savez(path, unit_ids=[name for name, _, _ in found], images=[image.numpy() for _, _, image in found])
-    return path
-
-
 def challenged(place, path, by="Ada"):
     board, folder, against = place
     document = place_of(board, folder)
@@ -104,7 +68,7 @@ def challenged(place, path, by="Ada"):
 
 def test_images_from_elsewhere_lower_the_row_with_who_and_when(place, benchmarks, tmp_path):
     board, folder, _ = place
-    found = clean_and_broken(folder, benchmarks, 1 / 10)
+    found = clean_and_broken(records_of(folder), benchmarks, 1 / 10)
     assert len(found) >= 3
     answer = challenged(place, npz(tmp_path / "sent.npz", found))
     assert set(answer.earlier) == {name for name, _, _ in found}
@@ -120,7 +84,7 @@ def test_images_from_elsewhere_lower_the_row_with_who_and_when(place, benchmarks
 
 def test_a_second_challenge_adds_to_the_first_and_the_nearest_image_is_named(place, benchmarks, tmp_path):
     _, folder, _ = place
-    found = clean_and_broken(folder, benchmarks, 1 / 10)
+    found = clean_and_broken(records_of(folder), benchmarks, 1 / 10)
     first = challenged(place, npz(tmp_path / "first.npz", found[:2]))
     again = challenged(place, npz(tmp_path / "again.npz", found[1:]), by="Emmy")
     assert len(first.earlier) == 2
@@ -130,7 +94,7 @@ def test_a_second_challenge_adds_to_the_first_and_the_nearest_image_is_named(pla
 
 def test_pngs_of_8_bit_are_taken_where_they_lie_in_the_ball(place, benchmarks, tmp_path):
     _, folder, _ = place
-    found = clean_and_broken(folder, benchmarks, 0.09)
+    found = clean_and_broken(records_of(folder), benchmarks, 0.09)
     sent = tmp_path / "pngs"
     sent.mkdir()
     for name, _, image in found[:1]:
@@ -148,12 +112,12 @@ def test_pngs_of_8_bit_are_taken_where_they_lie_in_the_ball(place, benchmarks, t
         (lambda name, clean, bad: (name, clean, bad * float("nan")), r"not in \[0, 1\]"),
         (lambda name, clean, bad: (name, clean, bad + 1), r"not in \[0, 1\]"),
         (lambda name, clean, bad: (name, clean, bad[:, :7]), "has the shape"),
-        (lambda _name, clean, bad: ("no such", clean, bad), "no unit of the submission"),
+        (lambda _name, clean, bad: ("no such", clean, bad), "no unit of the records"),
     ],
 )
 def test_an_image_that_does_not_hold_is_refused_and_named(place, benchmarks, tmp_path, change, complaint):
     board, folder, _ = place
-    found = clean_and_broken(folder, benchmarks, 1 / 10)[:1]
+    found = clean_and_broken(records_of(folder), benchmarks, 1 / 10)[:1]
     with pytest.raises(UserError, match=complaint) as caught:
         challenged(place, npz(tmp_path / "sent.npz", [change(*one) for one in found]))
     assert "\n" not in str(caught.value)
@@ -216,7 +180,7 @@ def test_a_giant_picture_is_not_unpacked(place, tmp_path):
 
 def test_challenges_of_another_manifest_do_not_count(place, benchmarks, tmp_path):
     board, folder, _ = place
-    found = clean_and_broken(folder, benchmarks, 1 / 10)
+    found = clean_and_broken(records_of(folder), benchmarks, 1 / 10)
     challenged(place, npz(tmp_path / "sent.npz", found))
     path = place_of(board, folder)
     document = json.loads(path.read_text())

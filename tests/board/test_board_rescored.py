@@ -185,7 +185,7 @@ def test_a_network_of_other_weights_is_not_asked(send):
     """The submission's own hash counts, whatever the sent job names."""
     sent = send()
     rename_model(sent[2], "efficientnet_lite0")
-    with pytest.raises(UserError, match=r"`weights_sha256` is .* give the submission's own network"):
+    with pytest.raises(UserError, match=r"`weights_sha256` is .* give the network of the records"):
         looked_at(sent, model="digits_models:linear")
     assert any("another `model`" in text for text in looked_at(sent).differences)
 

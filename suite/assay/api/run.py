@@ -81,6 +81,7 @@ class Run:
 
         import pandas as pd
 
+        from assay.board.submissions.challenged_run import found_elsewhere
         from assay.runner.assemble import records_csv, stored_job
         from assay.runner.store import RunFolder
 
@@ -88,7 +89,7 @@ class Run:
         job = stored_job(RunFolder.existing(self.folder), wanted.model.name, wanted.task)
         if job is None:
             raise UserError(f"{self.folder}: its records are gone; run the task again")
-        return pd.read_csv(StringIO(records_csv(job)), dtype={"unit_id": str})
+        return pd.read_csv(StringIO(records_csv(job, found_elsewhere(job))), dtype={"unit_id": str})
 
     def result(self, task: str | None = None, model: str | None = None) -> ResultDocument:
         """The result of a task and a model; leave out either where the run has only one.

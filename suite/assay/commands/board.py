@@ -172,7 +172,9 @@ def admit(
 
 @app.command(epilog="Example: assay rescore leaderboard/submissions/resnet50 --data-root data")
 def rescore(
-    submission: Submission,
+    submission: Annotated[
+        Path, typer.Argument(help="A submission's folder; with --challenge, also a run's own.")
+    ],
     images: Annotated[
         Path | None,
         typer.Option(
@@ -206,17 +208,22 @@ def rescore(
     of the images that are said to stand are attacked. That is what the tier re-scored means.
 
     With --challenge, images from elsewhere lower the row's figures, if each lies in its ball and fools the network.
+    Those of a run stay; `assay records` then names the best known result of each image.
     """
-    from assay.board.submissions import challenges, tiers
+    from assay.board.submissions import challenged_run, challenges, tiers
     from assay.board.submissions.images import SavedImages
 
     _require_there(submission, board)
     if challenge:
         if images is None or by is None:
             raise UserError("--challenge: needs the images with --images, and who found them with --by")
-        today = datetime.now(UTC).date().isoformat()
-        sent = challenges.Sent(images, by, today, tiers.model_of(submission, model), weights)
-        _challenge(submission, board, tuple(data_root or ()), sent)
+        of_run = (submission / "run.json").is_file()
+        named = challenged_run.model_of(submission, model) if of_run else tiers.model_of(submission, model)
+        sent = challenges.Sent(images, by, datetime.now(UTC).date().isoformat(), named, weights)
+        if of_run:
+            _challenge_run(submission, tuple(data_root or ()), sent)
+        else:
+            _challenge(submission, board, tuple(data_root or ()), sent)
         return
 
     saved = SavedImages(images, tiers.model_of(submission, model), weights) if images else None
@@ -274,6 +281,17 @@ def _challenge(submission: Path, board: Path, roots: tuple[Path, ...], sent: "Se
         for name, figure in found.figures.items():
             print(f"lowered: {task}: {name}: {figure.stated} to {figure.value}")
     print(f"written: {path}; commit it")
+
+
+def _challenge_run(directory: Path, roots: tuple[Path, ...], sent: "Sent") -> None:
+    """Hold images from elsewhere against a run, and print what they would lower."""
+    from assay.board.submissions.challenged_run import challenge_run, texts_of
+    from assay.runner.lock import exclusive
+
+    with exclusive(directory):
+        for text in texts_of(challenge_run(directory, roots, sent)):
+            print(text)
+    print(f"written into {directory}; `assay records {directory}` names the best known result of each image")
 
 
 def _report_finding(path: Path, finding: Any) -> None:

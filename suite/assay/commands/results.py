@@ -81,7 +81,11 @@ def records(
     model: Annotated[str, typer.Option("--model", help="The model's name.")],
     task: Annotated[str, typer.Option("--task", help="The task's id.")],
 ) -> None:
-    """Print a job's per-unit records as CSV."""
+    """Print a job's per-unit records as CSV.
+
+    Where others sent adversarial images (`assay rescore RUN --challenge`), rows with the method `best known` follow.
+    """
+    from assay.board.submissions.challenged_run import found_elsewhere
     from assay.runner.assemble import records_csv, stored_job
     from assay.runner.store import RunFolder
 
@@ -89,7 +93,7 @@ def records(
     wanted = Path(task).stem if task.endswith((".yaml", ".yml")) else task
     job = stored_job(folder, model, wanted)
     if job is not None:
-        sys.stdout.write(records_csv(job))
+        sys.stdout.write(records_csv(job, found_elsewhere(job)))
         return
     there = (
         "; ".join(f"--model {entry['model']} --task {entry['task']}" for entry in folder.index()) or "nothing"

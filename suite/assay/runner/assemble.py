@@ -17,6 +17,7 @@ from assay.tasks.base import Figure, Record, Task, clean_records, summary_of
 from assay.tasks.families import family, stated_spec
 from assay.tasks.reading import require_shape, understood
 from assay.tasks.task_spec import TaskSpec
+from assay.tasks.witness import FoundImage
 
 TIME_COLUMNS = (
     "model",
@@ -197,9 +198,18 @@ def _time_row(result: ResultDocument, store: JobStore) -> dict[str, Any]:
     }
 
 
-def records_csv(job: StoredJob) -> str:
-    """The per-unit records of a job as CSV: the family's columns, then further ones of this spec's rows."""
+def records_csv(job: StoredJob, found: Mapping[str, FoundImage] | None = None) -> str:
+    """The per-unit records of a job as CSV: the family's columns, then further ones of this spec's rows.
+
+    Args:
+        job: of a run.
+        found: adversarial images that others found, by unit; with some, the best known results follow the records.
+    """
+    witness = job.task.witness
     with job.understood():
-        rows = list(job.task.rows(job.spec, job.records()))
+        records = job.records()
+        rows = list(job.task.rows(job.spec, records))
+        if found and witness is not None:
+            rows += witness.best_known(job.spec, records, found)
     columns = dict.fromkeys((*job.task.record_columns, *(name for row in rows for name in row)))
     return csv_text(tuple(columns), rows)

@@ -10,6 +10,7 @@
     DIR/jobs/<key>/chunks/000000.jsonl the SHA-256 of the rest; a header; then one record per line
     DIR/jobs/<key>/files/…            the records' files (their hashes are in the records)
     DIR/jobs/<key>/unfinished/…       what is done of the chunks under way; gone when they are stored
+    DIR/jobs/<key>/challenges.json    adversarial images that others found; never part of an answer
     DIR/jobs/<key>/times.jsonl        how long each chunk took, and where; never part of an answer
     DIR/events.jsonl                  what happened when, for `assay status` and for machines
 """

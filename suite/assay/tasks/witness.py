@@ -1,7 +1,7 @@
 """How files that a run saved bear out the records of a submission: what a family is shown, and what it says of them."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -17,7 +17,7 @@ SpecT = TypeVar("SpecT", bound=TaskSpec)
 
 @dataclass(frozen=True)
 class ReferenceNetwork:
-    """The network to ask, as the maintainer typed it, and its card in the submission."""
+    """The network to ask, as the user typed it, and its card beside the records."""
 
     name: str
     weights: Path | None
@@ -41,6 +41,15 @@ class SentRecords(Generic[SpecT]):
     network: ReferenceNetwork
     records: Sequence[Record]
     files: Path
+
+
+@dataclass(frozen=True)
+class FoundImage:
+    """An adversarial image that somebody else found: its distance from the clean one, who found it, and when."""
+
+    distance: float
+    by: str
+    date: str
 
 
 @dataclass(frozen=True)
@@ -106,3 +115,9 @@ class Witness(ABC, Generic[SpecT]):
     ) -> tuple[Sequence[Metric], Sequence[str]]:
         """The figures that such images change, and the units that they break earlier than the run did."""
         return (), ()
+
+    def best_known(
+        self, spec: SpecT, records: Sequence[Record], found: Mapping[str, FoundImage]
+    ) -> Iterable[Mapping[str, Any]]:
+        """CSV rows of the best known result of each unit, over the run's own and those that others ``found``."""
+        return ()

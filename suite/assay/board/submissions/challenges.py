@@ -12,12 +12,19 @@ from typing import Any
 
 from assay.board.submissions import images
 from assay.board.submissions.check import Board, read_records
-from assay.board.submissions.documents import Challenge, ChallengesDocument, LoweredFigure, TaskChallenge
+from assay.board.submissions.documents import (
+    Challenge,
+    ChallengesDocument,
+    Finder,
+    LoweredFigure,
+    TaskChallenge,
+)
 from assay.board.submissions.folder import SubmissionFiles
 from assay.board.submissions.reader import MIB, parse_document, read_bytes
 from assay.board.submissions.results import CheckedResult
 from assay.board.submissions.tiers import checked_task, opened
 from assay.common.errors import UserError
+from assay.common.validation import validate
 from assay.common.version import VERSION
 from assay.results.document import Status
 from assay.runner.files import write_atomically
@@ -46,6 +53,10 @@ class Sent:
     model: str
     weights: Path | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse a finder's name that a table cannot show."""
+        validate(Finder, {"by": self.by}, "challenge")
+
 
 def challenge(
     folder: Path, board: Board, roots: Sequence[Path], sent: Sent, before: Path
@@ -68,7 +79,6 @@ def challenge(
     earlier = read_challenges(before.parent, before.name, files.manifest_sha256)
     tasks: dict[str, TaskChallenge] = dict(earlier.tasks) if earlier else {}
     said: list[UserError] = []
-    images_sha256 = _sha256(sent.images)
     taken = 0
     for task in files.tasks:
         checked = checked_task(files, task, board)
@@ -81,17 +91,23 @@ def challenge(
         except UserError as error:
             said.append(error)
             continue
-        best = dict(tasks[task].best) if task in tasks else {}
-        for unit, distance in found.items():
-            if unit not in best or distance < best[unit].distance:  # the first where two tie
-                best[unit] = Challenge(
-                    by=sent.by, date=sent.date, distance=distance, images_sha256=images_sha256
-                )
+        best = merged(tasks[task].best if task in tasks else {}, found, sent)
         tasks[task] = _lowered(witness, looked_at, checked, best)
         taken += 1
     if not taken:
         raise said[0] if said else UserError(f"{folder}: has no result that adversarial images could lower")
     return ChallengesDocument(assay=VERSION, manifest_sha256=files.manifest_sha256, tasks=tasks)
+
+
+def merged(best: Mapping[str, Challenge], found: Mapping[str, float], sent: Sent) -> dict[str, Challenge]:
+    """The nearest image of each unit, of those known and those ``found`` now; the earlier one where two tie."""
+    images_sha256 = _sha256(sent.images)
+    nearer = {
+        unit: Challenge(by=sent.by, date=sent.date, distance=distance, images_sha256=images_sha256)
+        for unit, distance in found.items()
+        if unit not in best or distance < best[unit].distance
+    }
+    return {**best, **nearer}
 
 
 def _sent_records(

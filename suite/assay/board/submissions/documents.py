@@ -173,17 +173,21 @@ class TierDocument(StrictModel):
 Day = Annotated[str, Field(pattern=r"^\d{4}-\d{2}-\d{2}$")]
 
 
-class Challenge(StrictModel):
+class Finder(StrictModel):
+    """Who found an adversarial image, as tables show it."""
+
+    by: Annotated[Words, Field(max_length=80)]
+
+
+class Challenge(Finder):
     """An adversarial image that somebody else found.
 
     Attributes:
-        by: who.
         date: when.
         distance: from the clean image, in the task's norm.
         images_sha256: of the file that was sent; of a folder, of the names and hashes of its files.
     """
 
-    by: Annotated[PlainText, Field(max_length=80)]
     date: Day
     distance: Annotated[float, Field(ge=0, le=1e9)]
     images_sha256: Sha256
@@ -227,6 +231,15 @@ class ChallengesDocument(StrictModel):
     assay: PlainText
     manifest_sha256: Sha256
     tasks: dict[str, TaskChallenge]
+
+
+class JobChallenges(StrictModel):
+    """All challenges of one job of a run: by unit, the nearest image."""
+
+    schema_version: Literal[1] = Field(default=1, alias="schema")
+    assay: PlainText
+    job_key: Sha256
+    best: dict[PlainText, Challenge]
 
 
 def is_of_task(file: str, task: str) -> bool:

@@ -232,7 +232,7 @@ def distances(sent: SentRecords[AdversarialSpec]) -> dict[str, float]:
         part = names[first : first + _BATCH]
         for name in part:
             if name not in rows:
-                raise _refused(name, "is no unit of the submission", "name each image as its unit")
+                raise _refused(name, "is no unit of the records", "name each image as its unit")
         clean = torch.stack([model.prepare(data.image(data.samples[rows[name]])) for name in part])
         images = torch.stack([_fitting(name, given[name], clean[0].shape) for name in part])
         lengths = BALLS[sent.spec.norm].length(images - clean).tolist()

@@ -151,8 +151,8 @@ def own_network(network: ReferenceNetwork) -> LoadedModel:
     for field in _SAME:
         if card[field] != network.card[field]:
             raise UserError(
-                f"model {network.name}: `{field}` is {card[field]}, in the submission {network.card[field]}; give the "
-                "submission's own network with --model and --weights"
+                f"model {network.name}: `{field}` is {card[field]}, of the records {network.card[field]}; give the "
+                "network of the records with --model and --weights"
             )
     return model
 

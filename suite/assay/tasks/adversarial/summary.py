@@ -292,7 +292,7 @@ def lowered(
         records: of a run.
         found: the distance of an adversarial image, by unit.
     """
-    after = [_broken_at(spec, record, found.get(record.unit_id)) for record in records]
+    after = [broken_at(spec, record, found.get(record.unit_id)) for record in records]
     earlier = tuple(one.unit_id for one, other in zip(records, after, strict=True) if one is not other)
     before = {metric.name: metric.value for metric in summarise(spec, records).metrics}
     return tuple(
@@ -302,7 +302,7 @@ def lowered(
     ), earlier
 
 
-def _broken_at(spec: AdversarialSpec, record: Record, distance: float | None) -> Record:
+def broken_at(spec: AdversarialSpec, record: Record, distance: float | None) -> Record:
     """The record with the image broken from its distance on; itself, where it was broken there already."""
     if distance is None or not record.values["clean_correct"]:
         return record

@@ -19,6 +19,7 @@ from assay.tasks.adversarial.guards import casts_doubt
 from assay.tasks.adversarial.records import RECORD_VALUES, lacks, state
 from assay.tasks.adversarial.spec import AdversarialSpec
 from assay.tasks.adversarial.summary import (
+    broken_at,
     broken_by,
     lowered,
     metrics,
@@ -28,10 +29,10 @@ from assay.tasks.adversarial.summary import (
     worst_outcome,
     worst_smallest_eps,
 )
-from assay.tasks.base import Figure, Record, RunContext, Summary, Task, Unit, image_units
+from assay.tasks.base import Figure, Record, RunContext, Summary, Task, Unit, clean_records, image_units
 from assay.tasks.shared.images import DataSource, label_space_mismatch, open_images
 from assay.tasks.shared.plausible import ExpectedAccuracy, plausible_accuracy
-from assay.tasks.witness import Inspected, SentRecords, SpotFinding, Witness
+from assay.tasks.witness import FoundImage, Inspected, SentRecords, SpotFinding, Witness
 
 if TYPE_CHECKING:
     from assay.data.dataset import Dataset
@@ -73,6 +74,13 @@ class SavedPictures(Witness[AdversarialSpec]):
     ) -> tuple[Sequence[Metric], Sequence[str]]:
         """See :func:`assay.tasks.adversarial.summary.lowered`."""
         return lowered(spec, records, found)
+
+    def best_known(
+        self, spec: AdversarialSpec, records: Sequence[Record], found: Mapping[str, FoundImage]
+    ) -> Iterable[Mapping[str, Any]]:
+        """See :class:`assay.tasks.witness.Witness`; one row per image and eps, with ``best known`` as its method."""
+        for record in clean_records(records):
+            yield from _best_known_rows(spec, record, found.get(record.unit_id))
 
 
 class AdversarialTask(Task[AdversarialSpec, "Dataset"]):
@@ -207,10 +215,7 @@ class AdversarialTask(Task[AdversarialSpec, "Dataset"]):
 
 
 def _csv_rows(spec: AdversarialSpec, record: Record) -> Iterator[Mapping[str, Any]]:
-    head = {
-        "unit_id": record.unit_id,
-        **{name: record.values[name] for name in ("label", "predicted", "clean_correct")},
-    }
+    head = _head(record)
     for attack in spec.attacks:
         found = {eps: outcome(record, attack.series, eps) for eps in spec.eps}
         smallest = record.values["smallest_eps"][attack.series]
@@ -221,7 +226,30 @@ def _csv_rows(spec: AdversarialSpec, record: Record) -> Iterator[Mapping[str, An
         }
         rows = _method_rows(head | {"method": "worst"}, worst_smallest_eps(spec, record), worst)
         for eps, row in zip(spec.eps, rows, strict=True):
-            yield {**row, **_known(spec, record, eps), "broken_by": broken_by(spec, record, eps)}
+            yield {**row, **_state(spec, record, eps), "broken_by": broken_by(spec, record, eps)}
+
+
+def _best_known_rows(
+    spec: AdversarialSpec, record: Record, found: FoundImage | None
+) -> Iterator[Mapping[str, Any]]:
+    """The worst over all attacks and the image that somebody found; an attack that breaks it as early is named."""
+    after = record if found is None else broken_at(spec, record, found.distance)
+    best: dict[Fraction, Mapping[str, Any]] = {}
+    by: dict[Fraction, str | None] = {}
+    for eps in spec.eps:
+        best[eps], by[eps] = worst_outcome(spec, record, eps), broken_by(spec, record, eps)
+        if found is not None and by[eps] is None and broken_by(spec, after, eps) is not None:
+            length = found.distance if spec.norm == "linf" else None
+            best[eps] = {"predicted": None, "correct": False, "linf": length, "steps": None}
+            by[eps] = f"{found.by}, {found.date}"
+    rows = _method_rows(_head(record) | {"method": "best known"}, worst_smallest_eps(spec, after), best)
+    for eps, row in zip(spec.eps, rows, strict=True):
+        yield {**row, **_state(spec, after, eps), "broken_by": by[eps]}
+
+
+def _head(record: Record) -> dict[str, Any]:
+    names = ("label", "predicted", "clean_correct")
+    return {"unit_id": record.unit_id, **{name: record.values[name] for name in names}}
 
 
 def _whole_cost(spec: AdversarialSpec, record: Record, eps: Fraction) -> Mapping[str, int]:
@@ -230,7 +258,7 @@ def _whole_cost(spec: AdversarialSpec, record: Record, eps: Fraction) -> Mapping
     return {name: sum(row[name] for row in found) for name in _COSTS} if spec.count_passes else {}
 
 
-def _known(spec: AdversarialSpec, record: Record, eps: Fraction) -> Mapping[str, Any]:
+def _state(spec: AdversarialSpec, record: Record, eps: Fraction) -> Mapping[str, Any]:
     """What some specs tell of an image: the nearest adversarial image, or whether it is broken or proved."""
     if spec.curve == "exact":
         nearest = nearest_of(record)
