@@ -6,11 +6,12 @@ import shutil
 from importlib.resources import files
 
 import pytest
-from board_place import METADATA, RANK_BY, RESULT, SPEC, TASK, rewrite
+import yaml
+from board_place import METADATA, RANK_BY, RESULT, SPEC, TASK, rewrite, use_specs
 from sent_runs import copy_of, job_files
 
 from assay.board.submissions.documents import write_schemas
-from assay.board.submissions.register import read_register
+from assay.board.submissions.register import admit, read_register
 
 
 def test_from_a_run_to_a_row(place, assay, tmp_path):
@@ -51,13 +52,51 @@ def test_a_demonstration_is_left_out_with_a_word(place, assay, tmp_path):
     run = ("run", "--model", "digits_models:linear", "--task", shown, "--quiet", "--out")
     assert assay(*run, tmp_path / "alone")[0] == 0
     code, _, err = assay("submit", tmp_path / "alone", *about)
-    assert (code, "has only demonstrations (shown)" in err) == (2, True)
+    assert (code, "has only results that are left out (shown: it is a demonstration" in err) == (2, True)
     shutil.copytree(place.run, tmp_path / "both")
     assert assay(*run, tmp_path / "both")[0] == 0
     code, out, _ = assay("submit", tmp_path / "both", *about, "--name", "mine")
     assert (code, "shown is left out: it is a demonstration" in out) == (0, True)
     held = sorted(path.name for path in (place.board / "submissions" / "mine" / "results").rglob("*.json"))
     assert held == ["digits.json"]
+
+
+def test_a_task_that_is_left_out_has_its_reason_in_the_empty_cell(
+    place, assay, tmp_path, benchmarks, monkeypatch
+):
+    """A guard that failed on one task keeps the others from no board."""
+    specs = tmp_path / "benchmarks"
+    shutil.copytree(benchmarks, specs)
+    (specs / "adversarial" / "more.yaml").write_text(SPEC.replace("1/20, 1/10", "1/20, 1/8"))
+    use_specs(monkeypatch, specs)
+    admit(place.board, "adversarial/more", ())
+    run = ("--model", "digits_models:linear", "--quiet", "--out", tmp_path / "both")
+    assert assay("run", "--task", TASK, "--task", "adversarial/more", *run)[0] == 0
+    about = tmp_path / "about.yaml"
+    submit = ("submit", tmp_path / "both", "--metadata", about, "--board", place.board, "--name", "mine")
+    mine = place.board / "submissions" / "mine"
+
+    def left_out(task):
+        about.write_text(f"{METADATA}without: {{{task}: its gradients are zero}}\n")
+        return assay(*submit)
+
+    about.write_text(METADATA)
+    assert assay(*submit)[0] == 0  # so that a result has to go when its task is named later
+    code, _, err = left_out("adversarial/mor")
+    assert (code, "such as adversarial/more" in err) == (2, True)
+    code, out, _ = left_out("adversarial/more")
+    assert (code, "adversarial/more is left out: its gradients are zero" in out) == (0, True)
+    assert [path.name for path in sorted((mine / "results").rglob("*.json"))] == ["digits.json"]
+
+    assert assay("leaderboard", "--out", tmp_path / "site", "--board", place.board)[0] == 0
+    found = json.loads((tmp_path / "site" / "leaderboard.json").read_text())
+    assert found["rows"]["mine"]["adversarial/more"] == "its gradients are zero"
+    page = (tmp_path / "site" / "models" / "mine.html").read_text()
+    assert "its gradients are zero" in page
+
+    claims_both = yaml.safe_load((mine / "metadata.yaml").read_text()) | {"without": {TASK: "no reason"}}
+    rewrite(mine, {"metadata.yaml": yaml.safe_dump(claims_both).encode()})
+    assert any("has no result of" in problem for problem in place.check(mine))
 
 
 def test_what_fails_a_check_is_not_written_and_what_stood_there_stays(place, assay):

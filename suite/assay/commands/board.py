@@ -44,8 +44,8 @@ def submit(
 
     done = build(SubmitRequest(directory, metadata, model, name), board)
     passed = [each.folder for each in done if _passed(str(each.folder), each.problems)]
-    for task in sorted({task for each in done for task in each.demonstrations}):
-        print(f"{task} is left out: it is a demonstration, and the board takes none")
+    for task, why in sorted({item for each in done for item in each.left_out.items()}):
+        print(f"{task} is left out: {why}")
     for folder in passed:
         print(f"\n{_preview(folder, board)}")
     if passed:

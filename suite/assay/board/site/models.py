@@ -18,7 +18,7 @@ from assay.board.site.pages import PagePictures, Pages, data_script, script_json
 from assay.board.site.tables import long_csv, long_rows
 from assay.board.study.table import cluster_of
 from assay.board.submissions.check import Board, check_submission
-from assay.board.submissions.documents import TIERS, is_of_task
+from assay.board.submissions.documents import SUBMITTED, TIERS, is_of_task
 from assay.board.submissions.folder import open_folder
 from assay.board.submissions.problems import Problem
 from assay.board.submissions.text import option_in
@@ -138,13 +138,23 @@ class ModelWriter:
             about=about,
             fingerprint=fingerprint,
             rendered=changed,
-            rows={
-                task: BoardRow.of(result, entry.tier(task), self.specs[task][0])
-                for result in results
-                if (task := result["task"])
-            },
+            rows=self._rows(entry, results),
             long=long_csv(row for result in results for row in long_rows(entry, result)),
         )
+
+    def _rows(self, entry: Entry, results: Sequence[Result]) -> dict[str, BoardRow]:
+        """Its headline figures by task; and, of admitted tasks that it leaves out, why."""
+        rows = {
+            task: BoardRow.of(result, entry.tier(task), self.specs[task][0])
+            for result in results
+            if (task := result["task"])
+        }
+        left_out = entry.metadata.without or {}
+        return rows | {
+            task: BoardRow([], why, SUBMITTED)
+            for task, why in left_out.items()
+            if task in self.specs and task not in rows
+        }
 
     def _write_files(self, entry: Entry, about: Mapping[str, Any], results: Sequence[Result]) -> None:
         found = derived(entry, results)

@@ -45,7 +45,8 @@ from assay.tasks.task_spec import shipped_specs
 _METADATA_HELP = (
     "it needs `paper: {title: …, url: https://…}` (or `paper: none`), `code: https://…` (or `code: assay` where this "
     "program trains the model), `licence: …` and `contact: an address`; `weights: https://…` (or `weights: not "
-    "public`), `name: …`, `submitter: …` and `note: …` are optional"
+    "public`), `name: …`, `submitter: …`, `note: …` and "
+    "`without: {TASK: why the submission has no result of it}` are optional"
 )
 
 
@@ -77,11 +78,11 @@ def build_submissions(request: SubmitRequest, board: Path) -> list[Path]:
 
 @dataclass(frozen=True)
 class Submitted:
-    """One model's submission: its folder, why it was not written there, if it was not, and what it leaves out."""
+    """One model's submission: its folder, why it was not written there, if it was not, and why it leaves out tasks."""
 
     folder: Path
     problems: Sequence[Problem]
-    demonstrations: Sequence[str]
+    left_out: Mapping[str, str]
 
 
 def submit(request: SubmitRequest, board: Path) -> list[Submitted]:
@@ -103,25 +104,41 @@ def submit(request: SubmitRequest, board: Path) -> list[Submitted]:
     return found
 
 
-def _contents(request: SubmitRequest, board: Path) -> dict[Path, tuple[dict[str, bytes], list[str]]]:
-    """Folder to its files by name, of each model; and the demonstrations that it leaves out."""
+def _contents(request: SubmitRequest, board: Path) -> dict[Path, tuple[dict[str, bytes], dict[str, str]]]:
+    """Folder to its files by name, of each model; and the tasks of the run that it leaves out, with the reason."""
     folder = RunFolder.existing(request.run)
     jobs: dict[str, list[StoredJob]] = {}
     for job in stored_jobs(folder):
         jobs.setdefault(job.document["model"]["name"], []).append(job)
     built = {}
     for model in _chosen(jobs, request):
-        # The figures of a demonstration mean nothing, so no board takes them; a track's run may hold one.
-        shown = [job.document["task"] for job in jobs[model] if job.document["spec"].get("demonstration")]
-        sent = [job for job in jobs[model] if job.document["task"] not in shown]
+        metadata = read_submitter_metadata(request.metadata, model, request.name)
+        left_out = _left_out(metadata, jobs[model])
+        sent = [job for job in jobs[model] if job.document["task"] not in left_out]
         if not sent:
             raise UserError(
-                f"{request.run}: {model} has only demonstrations ({', '.join(shown)}), which the board does not take; "
-                "run a task that it takes: `assay list tasks` says which"
+                f"{request.run}: {model} has only results that are left out "
+                f"({'; '.join(f'{task}: {why}' for task, why in left_out.items())}); "
+                "run a task that the board takes: `assay list tasks` says which"
             )
-        target, files = _content(request, board, model, sent)
-        built[target] = files, shown
+        target, files = _content(request, board, metadata, sent)
+        built[target] = files, left_out
     return built
+
+
+def _left_out(metadata: Metadata, jobs: Sequence[StoredJob]) -> dict[str, str]:
+    """The tasks of a run that a submission leaves out, with the reason: demonstrations, and what its metadata names."""
+    stated = metadata.without or {}
+    found = {}
+    for job in jobs:
+        task = job.document["task"]
+        if task in stated:
+            found[task] = stated[task]
+        elif job.document["spec"].get(
+            "demonstration"
+        ):  # its figures mean nothing; a track's run may hold one
+            found[task] = "it is a demonstration, and the board takes none"
+    return found
 
 
 def _chosen(jobs: Mapping[str, Sequence[StoredJob]], request: SubmitRequest) -> list[str]:
@@ -149,9 +166,8 @@ def read_submitter_metadata(path: Path, model: str, name: str | None) -> Metadat
 
 
 def _content(
-    request: SubmitRequest, board: Path, model: str, jobs: Sequence[StoredJob]
+    request: SubmitRequest, board: Path, metadata: Metadata, jobs: Sequence[StoredJob]
 ) -> tuple[Path, dict[str, bytes]]:
-    metadata = read_submitter_metadata(request.metadata, model, request.name)
     target = board / "submissions" / folder_name(metadata.name)
     files = _kept_files(target, jobs)
     files[METADATA] = yaml.safe_dump(
@@ -159,9 +175,12 @@ def _content(
         sort_keys=False,
         allow_unicode=True,
     ).encode()
-    files |= _model_card(model, jobs)
+    files |= _model_card(metadata.model, jobs)
+    replaced = [*(metadata.without or ()), *(job.document["task"] for job in jobs)]
+    files = {
+        name: data for name, data in files.items() if not any(is_of_task(name, task) for task in replaced)
+    }
     for job in jobs:
-        files = {name: data for name, data in files.items() if not is_of_task(name, job.document["task"])}
         files |= dict(_job_files(request.run, job))
     return target, files
 

@@ -6,6 +6,7 @@ import random
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 
 from assay.board.submissions.documents import METADATA, MODEL_CARD, Metadata, OutcomesDocument
@@ -83,6 +84,7 @@ def _check(folder: Path, board: Board) -> list[Problem]:
     except UnreadableError as error:
         return [error.problem]
     problems += _name_problems(metadata, folder.resolve().name, board.others)
+    problems += _without_problems(files, metadata, board.register)
     if not files.tasks:
         problems.append(
             Problem("results", "files", "no result", "at least one", "run a task, then `assay submit`")
@@ -105,6 +107,17 @@ def _name_problems(metadata: Metadata, folder: str, others: Sequence[str]) -> It
         if skeleton(other) == skeleton(folder_name(metadata.name)):
             mend = "choose a name that cannot be mistaken for it"
             yield Problem(METADATA, "name", metadata.name, f"a name that does not look like {other!r}", mend)
+
+
+def _without_problems(files: SubmissionFiles, metadata: Metadata, register: Register) -> Iterator[Problem]:
+    for task in metadata.without or ():
+        if task not in register.tasks:
+            close = get_close_matches(task, register.tasks, n=3)
+            expected = f"an admitted task{f', such as {close[0]}' if close else ''}"
+            yield Problem(METADATA, "without", task, expected, "name tasks of `assay list tasks`")
+        elif task in files.tasks:
+            mend = "take it out of `without`, or submit the run again"
+            yield Problem(METADATA, "without", task, "a task that the submission has no result of", mend)
 
 
 def _task_problems(

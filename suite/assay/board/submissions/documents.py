@@ -58,7 +58,8 @@ class Metadata(StrictModel):
     ``paper`` is the word ``none`` where no paper describes the model, ``code`` the word ``assay`` where this program
     builds and trains it, ``contact`` the word ``maintainers`` where they submit it themselves. ``submitter`` is a name
     for people; the contact stands in for it. ``weights`` is the address where they can be had, or the words ``not
-    public``; nobody fetches them.
+    public``; nobody fetches them. ``without`` says of a task why the submission has no result of it, such as a guard
+    that failed; the board shows the words in the empty cell.
     """
 
     schema_version: Literal[1] = Field(default=1, alias="schema")
@@ -71,6 +72,7 @@ class Metadata(StrictModel):
     contact: Contact
     submitter: Annotated[Words, Field(max_length=80)] | None = None
     note: PlainText | None = None
+    without: dict[PlainText, Annotated[Words, Field(max_length=300)]] | None = None
 
     @property
     def submitted_by(self) -> str:

@@ -151,7 +151,10 @@ def completeness_problems(checked: CheckedResult) -> Iterator[Problem]:
         if value != expected:
             yield checked.problem(field, value, expected, mend)
     for guard in result.failed_guards[:_SHOWN]:
-        mend = "mend the model or its preprocessing, then run the task again: such a figure would mislead"
+        mend = (
+            "mend the model or its preprocessing and run the task again, or leave the task out with the reason "
+            f"(`without: {{{checked.result.task}: …}}` in the metadata): such a figure would mislead"
+        )
         yield checked.problem(f"guards.{guard.name}", f"failed: {guard.detail}", "passed", mend)
 
 
