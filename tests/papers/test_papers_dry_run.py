@@ -31,11 +31,15 @@ def test_before_anything_is_done_no_time_is_known_and_nothing_is_written(paper, 
 
 def test_plan_takes_a_paper_too(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(
-        "assay.papers.dry_run.plan_text", lambda plan: json.dumps([plan.scale_name, str(plan.out)])
+        "assay.papers.dry_run.plan_text",
+        lambda plan, times: json.dumps([plan.scale_name, str(plan.out), times]),
     )
     words = ("plan", "--paper", "dong", "--scale", "full")
-    assert said(capsys, *words, "--out", "o")[:2] == (0, '["full", "o"]\n')
+    assert said(capsys, *words, "--out", "o")[:2] == (0, '["full", "o", null]\n')
+    assert said(capsys, *words, "--out", "o", "--times", "100")[1] == '["full", "o", 100]\n'
     assert said(capsys, *words)[1] == said(capsys, "reproduce", "dong", "--scale", "full", "--dry-run")[1]
+    code, _, err = said(capsys, "plan", "--task", "adversarial/imagenet20", "--times", "2")
+    assert (code, "--times: goes with --paper alone" in err) == (2, True)
     for more in (("--task", "adversarial/imagenet20"), ("--json",)):
         code, _, err = said(capsys, *words, *more)
         assert (code, err.count("\n")) == (2, 1)

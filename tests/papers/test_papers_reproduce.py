@@ -27,6 +27,7 @@ from assay.papers.spec.paper import load_paper
 from assay.papers.spec.scales import RecipeModel
 from assay.results.document import Guard, Status
 from assay.runner.executors import InProcess
+from assay.runner.progress import duration
 from assay.runner.run import InterruptedRunError, Runtime
 from assay.tasks.families import load_spec
 from small_jobs import Stops
@@ -188,6 +189,19 @@ def test_what_is_done_has_no_time_to_go_and_gives_the_time_of_its_like(done, hom
     for net in plan.nets[1:]:
         shutil.rmtree(net.folder)
     assert UNKNOWN in plan_text(plan)
+
+
+def test_a_larger_run_takes_as_many_times_as_long_as_what_was_done(done, home, tmp_path):
+    plan = plan_in(home, done[0].plan.out)
+    name = plan.nets[0].name
+    trained = sum(net.record().seconds for net in plan.nets if net.name == name)
+    text = plan_text(plan, 5000)
+    line = next(line for line in text.splitlines() if line.split()[0:1] == [name])
+    assert line.endswith(duration(5000 * trained))
+    total = next(line for line in text.splitlines() if "5000 times the images" in line)
+    assert "unknown" not in total
+    assert "not known" not in total
+    assert UNKNOWN in plan_text(plan_in(home, tmp_path / "new"), 5000)
 
 
 def test_an_interrupted_run_goes_on_and_ends_with_the_same_bytes(done, home, tmp_path):

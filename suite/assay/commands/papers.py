@@ -59,12 +59,17 @@ def reproduce(
 
 
 def print_plan(
-    paper: str, scale: ScaleOption, out: Path | None, data_root: Sequence[Path] | None, device: str
+    paper: str,
+    scale: ScaleOption,
+    out: Path | None,
+    data_root: Sequence[Path] | None,
+    device: str,
+    times: int | None = None,
 ) -> None:
     """What ``assay plan --paper`` and ``assay reproduce --dry-run`` say."""
     from assay.papers.dry_run import plan_text
 
-    print(plan_text(_planned(paper, scale, out, data_root, device)))
+    print(plan_text(_planned(paper, scale, out, data_root, device), times))
 
 
 def _planned(

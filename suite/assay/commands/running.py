@@ -231,6 +231,12 @@ def plan(
             "--scale", help="A track's: embedded, medium or full; a paper's: as `assay reproduce` has."
         ),
     ] = None,
+    times: Annotated[
+        int | None,
+        typer.Option(
+            "--times", min=1, help="With --paper: also the time that N times the images would take."
+        ),
+    ] = None,
 ) -> None:
     """Show what a run would do: jobs, keys, chunks, what is stored, and estimates of time and memory."""
     from assay.runner.estimate import estimates
@@ -239,9 +245,12 @@ def plan(
 
     if paper is not None:
         if asked != RunOptions(data_roots=asked.data_roots) or as_json:
-            raise UserError("--paper: goes with --scale, --out, --data-root and --device alone")
-        print_plan(paper, _scale_of(scale, ScaleOption, ScaleOption.SMOKE), out, asked.data_roots, device)
+            raise UserError("--paper: goes with --scale, --out, --data-root, --device and --times alone")
+        size = _scale_of(scale, ScaleOption, ScaleOption.SMOKE)
+        print_plan(paper, size, out, asked.data_roots, device, times)
         return
+    if times is not None:
+        raise UserError("--times: goes with --paper alone")
     asked = replace(asked, scale=_scale_of(scale, Scale, Scale.EMBEDDED))
     chosen = devices(device)[0] if device != "cpu" else "cpu"
     jobs = plan_jobs(requests_here(asked, chosen, skip_unavailable))

@@ -21,17 +21,25 @@ UNKNOWN = (
 )
 
 
-def plan_text(plan: Reproduction) -> str:
-    """The plan for the terminal: networks, tasks, what is missing, and the time of one worker where it is known."""
+def plan_text(plan: Reproduction, times: int | None = None) -> str:
+    """The plan for the terminal: networks, tasks, what is missing, and the time of one worker where it is known.
+
+    Args:
+        plan: what is reproduced, and where.
+        times: also how long all of it would take with so many times the images, to train on and to ask about.
+    """
     networks, tasks = list(_networks(plan)), list(_tasks(plan))
-    seconds = [row.seconds for row in (*networks, *tasks)]
+    rows = [*networks, *tasks]
     parts = [f"{plan.paper.title}, scale {plan.scale_name}, in {plan.out}"]
     if networks:
-        parts.append(_table(networks, ["network", "networks", "trained", "time to go"]))
+        parts.append(_table(networks, ["network", "networks", "trained", "time to go"], times))
     if tasks:
-        parts.append(_table(tasks, ["task on model", "units", "jobs", "time to go"]))
-    parts.append("one worker's time to go: " + _total(seconds))
-    if None in seconds:
+        parts.append(_table(tasks, ["task on model", "units", "jobs", "time to go"], times))
+    parts.append("one worker's time to go: " + _total([row.seconds for row in rows]))
+    if times is not None:
+        larger = [None if row.whole is None else times * row.whole for row in rows]
+        parts.append(f"one worker's time for {times} times the images, all anew: {_total(larger)}")
+    if None in [row.whole if times is not None else row.seconds for row in rows]:
         parts.append(UNKNOWN)
     missing = plan.problems()
     if plan.needs_archive and plan.archive is None:
@@ -45,15 +53,27 @@ def plan_text(plan: Reproduction) -> str:
 
 @dataclass(frozen=True)
 class DryRunRow:
-    """A line of the plan: what stands before the time, and one worker's seconds (None: not known yet)."""
+    """A line of the plan: what stands before the time, and one worker's seconds (None: not known yet).
+
+    ``seconds`` are those to go, ``whole`` those of all of it, what is done included.
+    """
 
     cells: tuple[str, ...]
     seconds: float | None
+    whole: float | None
 
 
-def _table(rows: Sequence[DryRunRow], headers: list[str]) -> str:
-    lines = [[*row.cells, "unknown" if row.seconds is None else duration(row.seconds)] for row in rows]
+def _table(rows: Sequence[DryRunRow], headers: list[str], times: int | None) -> str:
+    lines = [[*row.cells, _told(row.seconds)] for row in rows]
+    if times is not None:
+        headers = [*headers, f"{times} × the images"]
+        for line, row in zip(lines, rows, strict=True):
+            line.append(_told(None if row.whole is None else times * row.whole))
     return text_table(lines, headers=headers, disable_numparse=True)
+
+
+def _told(seconds: float | None) -> str:
+    return "unknown" if seconds is None else duration(seconds)
 
 
 def _total(seconds: Sequence[float | None]) -> str:
@@ -70,9 +90,9 @@ def _networks(plan: Reproduction) -> Iterator[DryRunRow]:
         by_name.setdefault(net.name, []).append(net)
     for name, nets in by_name.items():
         records = [record for net in nets if (record := net.record()) is not None]
-        to_go = len(nets) - len(records)
-        seconds = fmean(record.seconds for record in records) * to_go if records else None
-        yield DryRunRow((name, str(len(nets)), str(len(records))), seconds)
+        each = fmean(record.seconds for record in records) if records else None
+        to_go, whole = (None if each is None else each * n for n in (len(nets) - len(records), len(nets)))
+        yield DryRunRow((name, str(len(nets)), str(len(records))), to_go, whole)
 
 
 def _tasks(plan: Reproduction) -> Iterator[DryRunRow]:
@@ -81,10 +101,9 @@ def _tasks(plan: Reproduction) -> Iterator[DryRunRow]:
         by_name.setdefault((work.task, work.model), []).append(work)
     for (task, model), works in by_name.items():
         units = _units(plan, works[0])
-        seconds = None if units is None else _seconds(plan, works, units)
-        yield DryRunRow(
-            (f"{task} on {model}", "?" if units is None else str(units), str(len(works))), seconds
-        )
+        to_go, whole = (None, None) if units is None else _seconds(plan, works, units)
+        cells = (f"{task} on {model}", "?" if units is None else str(units), str(len(works)))
+        yield DryRunRow(cells, to_go, whole)
 
 
 def _units(plan: Reproduction, work: PaperTask) -> int | None:
@@ -96,14 +115,14 @@ def _units(plan: Reproduction, work: PaperTask) -> int | None:
         return None
 
 
-def _seconds(plan: Reproduction, works: Sequence[PaperTask], units: int) -> float | None:
-    """The sum over all jobs of one task and model; None until one of them has stored something."""
+def _seconds(plan: Reproduction, works: Sequence[PaperTask], units: int) -> tuple[float | None, float | None]:
+    """The sums over all jobs of one task and model, to go and in all; None until one of them has stored something."""
     found = [_stored(plan, work, units) for work in works]
     missing = sum(left for left, _ in found)
     rates = [rate for _, rate in found if rate is not None]
-    if not missing:
-        return 0.0
-    return fmean(rates) * missing if rates else None
+    rate = fmean(rates) if rates else None
+    to_go = 0.0 if not missing else None if rate is None else rate * missing
+    return to_go, None if rate is None else rate * units * len(works)
 
 
 def _stored(plan: Reproduction, work: PaperTask, units: int) -> tuple[int, float | None]:
