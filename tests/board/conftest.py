@@ -4,8 +4,10 @@ import shutil
 
 import pytest
 from board_place import MODELS, SPEC, TASK, Place, make_place, use_specs
+from sent_images import run_of_first_attacks
 from sent_runs import saved_run, write_task
 
+from assay.board.submissions import images
 from assay.runner.jobs import JobRequest
 
 
@@ -59,3 +61,15 @@ def honest_run(tmp_path_factory, saving_task):
         use_specs(patch, saving_task)
         patch.setenv("ASSAY_DATA", str(saving_task))
         return saved_run(tmp_path_factory.mktemp("honest") / "run")
+
+
+@pytest.fixture(scope="session")
+def told(honest_run, tmp_path_factory):
+    """That run as if its later attacks had found no more than the first: never changed by a test."""
+    return run_of_first_attacks(honest_run, tmp_path_factory.mktemp("told") / "run")
+
+
+@pytest.fixture
+def looked_at_here(monkeypatch):
+    """Let images that somebody sent be looked at in this process; a process of its own takes seconds."""
+    monkeypatch.setattr(images, "elsewhere", lambda look, sent: look(sent))

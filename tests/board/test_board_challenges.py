@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 from board_place import METADATA
 from PIL import Image
-from sent_images import clean_and_broken, npz, run_of_first_attacks
+from sent_images import clean_and_broken, npz
 from sent_runs import TASK, copy_of
 
 from assay.board.site.build import build_site
-from assay.board.submissions import images
 from assay.board.submissions.build import SubmitRequest, build_submissions
 from assay.board.submissions.challenges import Sent, challenge, place_of, write_challenges
 from assay.board.submissions.check import Board, other_names, read_records
@@ -23,23 +22,13 @@ from assay.common.errors import UserError
 from assay.tasks.families import load_spec
 from assay.tasks.shared.png import png_bytes
 
-pytestmark = pytest.mark.usefixtures("saved_data")
+pytestmark = pytest.mark.usefixtures("saved_data", "looked_at_here")
 RANKED = "worst:robust_accuracy@1/10"
 
 
 @pytest.fixture(scope="module")
 def benchmarks(saving_task):
     return saving_task
-
-
-@pytest.fixture(autouse=True)
-def _here(monkeypatch):
-    monkeypatch.setattr(images, "elsewhere", lambda look, sent: look(sent))
-
-
-@pytest.fixture(scope="module")
-def told(honest_run, tmp_path_factory):
-    return run_of_first_attacks(honest_run, tmp_path_factory.mktemp("told") / "run")
 
 
 @pytest.fixture

@@ -5,32 +5,21 @@ import io
 import json
 
 import pytest
-from sent_images import clean_and_broken, npz, run_of_first_attacks
+from sent_images import clean_and_broken, npz
 from sent_runs import TASK, copy_of
 
-from assay.board.submissions import images
 from assay.board.submissions.challenged_run import challenge_run, found_elsewhere, model_of
 from assay.board.submissions.challenges import Sent
 from assay.common.errors import UserError
 from assay.runner.assemble import records_csv, stored_jobs, write_report
 from assay.runner.store import RunFolder
 
-pytestmark = pytest.mark.usefixtures("saved_data")
+pytestmark = pytest.mark.usefixtures("saved_data", "looked_at_here")
 
 
 @pytest.fixture(scope="module")
 def benchmarks(saving_task):
     return saving_task
-
-
-@pytest.fixture(autouse=True)
-def _here(monkeypatch):
-    monkeypatch.setattr(images, "elsewhere", lambda look, sent: look(sent))
-
-
-@pytest.fixture(scope="module")
-def told(honest_run, tmp_path_factory):
-    return run_of_first_attacks(honest_run, tmp_path_factory.mktemp("told") / "run")
 
 
 @pytest.fixture
