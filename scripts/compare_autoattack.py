@@ -52,7 +52,9 @@ class Case:
     def wrong(self, images: Tensor) -> Tensor:
         """(N,) bool, by a fresh pass."""
         with torch.no_grad():
-            return torch.cat([self.model(part) for part in images.split(BATCH)]).argmax(1) != self.labels
+            return (
+                torch.cat([self.model(part) for part in torch.split(images, BATCH)]).argmax(1) != self.labels
+            )
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,9 @@ def by_torchattacks(case: Case, steps: int | None = None) -> tuple[Tensor, list[
     return torch.cat(
         [
             attack(images, labels)
-            for images, labels in zip(case.images.split(BATCH), case.labels.split(BATCH), strict=True)
+            for images, labels in zip(
+                torch.split(case.images, BATCH), torch.split(case.labels, BATCH), strict=True
+            )
         ]
     ), []
 
@@ -151,7 +155,7 @@ def opened(given: argparse.Namespace) -> Case:
     labels = torch.tensor([int(sample.label) for sample in samples])
     module = model.module.eval()
     with torch.no_grad():
-        logits = torch.cat([module(part) for part in images.split(BATCH)])
+        logits = torch.cat([module(part) for part in torch.split(images, BATCH)])
     assert not looks_like_probabilities(logits)
     right = (logits.argmax(1) == labels).nonzero().squeeze(1)
     print(f"{given.model}: {len(right)} of {len(images)} images are right, eps {given.eps}", flush=True)

@@ -16,7 +16,7 @@ from pathlib import Path
 from assay.board.submissions.check import read_records
 from assay.board.submissions.folder import open_folder
 from assay.board.submissions.results import parse_result, switches_of
-from assay.tasks.adversarial import spot
+from assay.tasks.adversarial import objections
 from assay.tasks.adversarial.spec import AdversarialSpec
 from assay.tasks.families import load_spec
 from assay.tasks.shared.images import DataSource
@@ -31,15 +31,17 @@ def opened(folder: Path, task: str, model: str | None, roots: Sequence[Path]) ->
     name = f"results/{task}.json"
     result = parse_result(name, files.read(name))
     loaded = load_spec(task, switches_of(result.spec, task))
+    if not isinstance(loaded.spec, AdversarialSpec):
+        raise SystemExit(f"{task}: no attack is spot-checked there; name a task of the adversarial family")
     network = ReferenceNetwork(model or result.model.name, None, result.model.model_dump(mode="json"))
     source = DataSource(loaded.spec.data, loaded.folder, tuple(roots))
     return SentRecords(loaded.spec, source, network, read_records(files, task, loaded.spec), folder)
 
 
-def told(sent: SentRecords[AdversarialSpec], what: str, claims: Sequence[spot.StandingClaim]) -> None:
+def told(sent: SentRecords[AdversarialSpec], what: str, claims: Sequence[objections.StandingClaim]) -> None:
     """Try the claims, and print how many of them fall, or hide their gradient."""
     began = time.perf_counter()
-    found = spot.tried(sent, claims, "rates")
+    found = objections.tried(sent, claims, "rates")
     fell = len(found.broken) + len(found.blind)
     seconds = time.perf_counter() - began
     share = f"{100 * fell / len(claims):.1f} %" if claims else "-"
@@ -56,9 +58,9 @@ def main() -> None:
     asked.add_argument("--data-root", type=Path, action="append", default=[])
     given = asked.parse_args()
     sent = opened(given.submission, given.task, given.model, given.data_root)
-    named = spot.named_radius(sent.spec, sent.spec.headline_key or "")
-    honest = spot.standing(sent)
-    claims = spot.drawn(sent.spec.radii, honest, named, random.Random(0))
+    named = objections.named_radius(sent.spec, sent.spec.headline_key or "")
+    honest = objections.standing(sent)
+    claims = objections.drawn(sent.spec.radii, honest, named, random.Random(0))
     told(sent, "said to stand, honestly", claims[: given.images])
     radii = [eps for eps in sent.spec.radii if eps > 0]
     right = [bool(record.values["clean_correct"]) for record in sent.records]
@@ -71,7 +73,7 @@ def main() -> None:
 
 def _added(
     radii: Sequence[Fraction], added: Sequence[Sequence[Fraction]], named: Fraction | None, count: int
-) -> list[spot.StandingClaim]:
+) -> list[objections.StandingClaim]:
     """One claim of each image that fell, at a radius drawn by its length beyond the one before."""
     generator = random.Random(0)
     before = dict(zip(radii, (Fraction(0), *radii[:-1]), strict=True))
@@ -80,7 +82,7 @@ def _added(
         asked = [eps for eps in fallen if named in (None, eps)]
         if asked:
             (eps,) = generator.choices(asked, [float(eps - before[eps]) for eps in asked])
-            claims.append(spot.StandingClaim(row, eps))
+            claims.append(objections.StandingClaim(row, eps))
     generator.shuffle(claims)
     return claims[:count]
 

@@ -145,6 +145,34 @@ def test_the_whole_table_is_in_sight_at_1280_pixels(open_page, name):
     assert page.evaluate(FITS)
 
 
+def test_an_overview_leaves_out_the_tasks_of_a_family_that_few_were_asked_where_there_is_no_room(
+    chromium, tmp_path, monkeypatch
+):
+    """Nine tasks of one family: the one that few models were asked goes first, then the first of equals."""
+    tasks = [f"adversarial/invented-{number:02d}" for number in range(9)]
+    write_specs(tmp_path / "benchmarks", len(tasks))
+    write_track(tmp_path / "benchmarks", tasks)
+    use_specs(monkeypatch, tmp_path / "benchmarks")
+    write_board(tmp_path / "leaderboard", 12)
+    build_site(tmp_path / "leaderboard", tmp_path / "site")
+    place = tmp_path / "site" / "data" / "overview.js"
+    overview = json.loads(place.read_text().partition("]=")[2].rstrip().rstrip(";"))
+    some = next(iter(overview["rows"].values()))
+    filled = {task: some.get(task, next(iter(some.values()))) for task in tasks}
+    for at, model in enumerate(sorted(overview["rows"])):
+        few = {tasks[6]: filled[tasks[6]]} if at < 5 else {}
+        overview["rows"][model] = {task: cell for task, cell in filled.items() if task != tasks[6]} | few
+    place.write_text(f'(window.ASSAY??={{}})["overview"]={json.dumps(overview)};')
+    page = chromium.new_page(viewport={"width": 1280, "height": 900})
+    page.goto((tmp_path / "site" / "index.html").as_uri())
+    page.wait_for_selector("html[data-ready='1']", state="attached")
+    shown = [button.get_attribute("data-sort") for button in page.locator("#board thead button").all()]
+    assert shown == ["model", *tasks[2:6], *tasks[7:]]
+    assert page.evaluate(FITS)
+    assert page.locator("th[aria-sort='descending']").inner_text().startswith("Adversarial invented-02")
+    page.close()
+
+
 def test_a_family_s_board_shows_what_there_is_room_for_and_the_rest_when_it_is_asked_for(open_page):
     page = open_page("families/adversarial.html")
     assert [button.get_attribute("data-sort") for button in page.locator("#board thead button").all()] == [

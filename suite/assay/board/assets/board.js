@@ -80,12 +80,29 @@
     return Object.entries(trackShown()?.headings ?? {}).map(([id, heading]) => {
       const task = known.get(id);
       return {
-        key: id, label: heading, measure: task.measure, full: `${heading}: ${task.measure}`, csv: `${id} ${task.metric}`,
+        key: id, family: task.family, label: heading, measure: task.measure, full: `${heading}: ${task.measure}`, csv: `${id} ${task.metric}`,
         hint: `${task.measure}. ${task.title}`, note: note(task.unit, task.better), ranking: task.metric, unit: task.unit, better: task.better,
         evidence: task.evidence, sign: task.sign, cell: (row) => overview.rows[row.id]?.[id], ranked: true, checked: (row) => row.tiers[id] !== SUBMITTED,
         tier: (row) => row.tiers[id], run: (row) => row.run.replace("TASK", id),
       };
     });
+  }
+
+  /** The overview's columns that there is no room for: of families with several tasks, those that the fewest models were asked. */
+  function withoutRoom(all) {
+    if (all.length <= SHOWN) return [];
+    const asked = new Map(all.map((column) => [column, rowsAsked().filter((row) => column.cell(row) !== undefined).length]));
+    const others = (column, among) => among.filter((other) => other !== column && other.family === column.family);
+    // Another scale of the same question, which hardly anybody was asked, goes first.
+    const rare = all.filter((column) => others(column, all).some((other) => asked.get(other) >= 2 * asked.get(column)));
+    let left = all.filter((column) => !rare.includes(column));
+    while (left.length > SHOWN) {
+      const several = left.filter((column) => others(column, left).length);
+      if (!several.length) break;
+      const least = several.reduce((one, other) => (asked.get(other) < asked.get(one) ? other : one));
+      left = left.filter((column) => column !== least);
+    }
+    return all.filter((column) => !left.includes(column));
   }
 
   async function taskColumns() {
@@ -271,8 +288,10 @@
 
   async function refresh() {
     columns = overview ? overviewColumns() : await taskColumns();
-    usuallyHidden = [...(overview ? [] : columns.slice(SHOWN).map(({ key }) => key)), "tier", "paper", "licence"];
-    if (!state.sort && columns.length) Object.assign(state, { sort: columns[0].key, desc: columns[0].better !== "lower" });
+    const crowded = overview ? withoutRoom(columns) : columns.slice(SHOWN);
+    usuallyHidden = [...crowded.map(({ key }) => key), "tier", "paper", "licence"];
+    const first = columns.find((column) => !crowded.includes(column));
+    if (!state.sort && first) Object.assign(state, { sort: first.key, desc: first.better !== "lower" });
     drawColumnMenu();
     draw();
     await drawCompare();
