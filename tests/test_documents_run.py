@@ -16,6 +16,7 @@ READ_ONLY = {
     "README.md": "its two commands make the set-up; their card is that of the quick start",
     "CONTRIBUTING.md": "set-up and tests",
     "leaderboard/README.md": "how the admitted rows were made: hours, on data that are not here",
+    "docs/boards.md": "figures of the board, whose rows took hours",
     "docs/command_line.md": "capitals stand for what the reader has",
     "docs/corruptions.md": "its measurements take minutes, on networks that are not here",
     "docs/data.md": "names a folder that the reader has; the cookbook runs it",
