@@ -104,6 +104,15 @@ def test_another_job_s_challenges_do_not_count(run, found, tmp_path):
     assert found_elsewhere(job_of(run)) == {}
 
 
+def test_a_damaged_file_is_one_sentence(run, found, tmp_path):
+    challenge(run, npz(tmp_path / "sent.npz", found))
+    path = job_of(run).store.path / "challenges.json"
+    path.write_text(path.read_text()[:-20])
+    with pytest.raises(UserError, match=r"challenges\.json.*delete the file") as caught:
+        found_elsewhere(job_of(run))
+    assert "\n" not in str(caught.value)
+
+
 def test_what_does_not_hold_is_refused_and_leaves_nothing(run, found, tmp_path):
     (name, clean, _), *_ = found
     with pytest.raises(UserError, match="answered as labelled"):

@@ -134,9 +134,8 @@ def _left_out(metadata: Metadata, jobs: Sequence[StoredJob]) -> dict[str, str]:
         task = job.document["task"]
         if task in stated:
             found[task] = stated[task]
-        elif job.document["spec"].get(
-            "demonstration"
-        ):  # its figures mean nothing; a track's run may hold one
+        elif job.document["spec"].get("demonstration"):
+            # Its figures mean nothing; a track's run may hold one.
             found[task] = "it is a demonstration, and the board takes none"
     return found
 

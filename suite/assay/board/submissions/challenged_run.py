@@ -12,7 +12,7 @@ from typing import Any
 from assay.board.submissions import images
 from assay.board.submissions.challenges import CHALLENGES, Sent, merged
 from assay.board.submissions.documents import Challenge, JobChallenges
-from assay.board.submissions.reader import MIB, parse_document, read_bytes
+from assay.board.submissions.reader import MIB, UnreadableError, parse_document, read_bytes
 from assay.common.errors import UserError
 from assay.common.version import VERSION
 from assay.models.foreign import SHIPPED, require_trusted
@@ -157,11 +157,14 @@ def _stored(job: StoredJob) -> Mapping[str, Challenge]:
     """What is stored of earlier challenges.
 
     Raises:
-        UnreadableError: it is not what `assay rescore --challenge` writes.
+        UserError: it is not what `assay rescore --challenge` writes.
     """
     if not (job.store.path / CHALLENGES).is_file():
         return {}
-    document = parse_document(JobChallenges, CHALLENGES, read_bytes(job.store.path, CHALLENGES, MIB))
+    try:
+        document = parse_document(JobChallenges, CHALLENGES, read_bytes(job.store.path, CHALLENGES, MIB))
+    except UnreadableError as error:
+        raise UserError(f"{job.store.path}: {error}; delete the file and give the images again") from error
     return document.best if document.job_key == job.document["key"] else {}
 
 
