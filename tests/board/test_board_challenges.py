@@ -167,6 +167,16 @@ def test_a_giant_picture_is_not_unpacked(place, tmp_path):
         challenged(place, tmp_path / "pngs")
 
 
+def test_a_damaged_document_of_earlier_challenges_is_one_sentence(place, benchmarks, tmp_path):
+    board, folder, _ = place
+    sent = npz(tmp_path / "sent.npz", clean_and_broken(records_of(folder), benchmarks, 1 / 10))
+    place_of(board, folder).parent.mkdir(parents=True)
+    place_of(board, folder).write_text("{")
+    with pytest.raises(UserError, match="put back what was committed") as caught:
+        challenged(place, sent)
+    assert "\n" not in str(caught.value)
+
+
 def test_challenges_of_another_manifest_do_not_count(place, benchmarks, tmp_path):
     board, folder, _ = place
     found = clean_and_broken(records_of(folder), benchmarks, 1 / 10)

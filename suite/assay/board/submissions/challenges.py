@@ -20,7 +20,7 @@ from assay.board.submissions.documents import (
     TaskChallenge,
 )
 from assay.board.submissions.folder import SubmissionFiles
-from assay.board.submissions.reader import MIB, parse_document, read_bytes
+from assay.board.submissions.reader import MIB, UnreadableError, parse_document, read_bytes
 from assay.board.submissions.results import CheckedResult
 from assay.board.submissions.tiers import checked_task, opened
 from assay.common.errors import UserError
@@ -76,7 +76,10 @@ def challenge(
     files = opened(folder, board)
     if not sent.images.exists():
         raise UserError(f"{sent.images}: no such file or folder; give the challenge's images")
-    earlier = read_challenges(before.parent, before.name, files.manifest_sha256)
+    try:
+        earlier = read_challenges(before.parent, before.name, files.manifest_sha256)
+    except UnreadableError as error:
+        raise UserError(f"{before}: {error}; put back what was committed") from error
     tasks: dict[str, TaskChallenge] = dict(earlier.tasks) if earlier else {}
     said: list[UserError] = []
     taken = 0
