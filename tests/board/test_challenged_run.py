@@ -50,7 +50,7 @@ def rows_of(run, method):
 
 def test_the_best_known_of_each_image_is_named_over_attacks_and_uploads(run, found, tmp_path):
     assert len(found) >= 3
-    (answer,) = challenge(run, npz(tmp_path / "sent.npz", found))
+    (answer,) = challenge(run, npz(tmp_path / "sent.npz", found)).values()
     sent = {name for name, _, _ in found}
     assert set(answer.earlier) == sent
     worst, best = rows_of(run, "worst"), rows_of(run, "best known")
@@ -65,7 +65,7 @@ def test_the_best_known_of_each_image_is_named_over_attacks_and_uploads(run, fou
     stands = sum(row["adversarial_correct"] == "true" for (_, eps), row in worst.items() if eps == 0.1)
     left = sum(row["adversarial_correct"] == "true" for (_, eps), row in best.items() if eps == 0.1)
     assert left == stands - len(found)
-    lowered = {metric.name: metric.value for metric in answer.lowered}
+    lowered = {name: figure.value for name, figure in answer.figures.items()}
     assert lowered["worst:robust_accuracy@1/10"] == pytest.approx(left / len(job_of(run).records()))
 
 
@@ -154,7 +154,7 @@ def test_an_incomplete_run_takes_none(run, found, tmp_path):
 
 
 def test_the_lines_for_people_name_what_is_lowered(run, found, tmp_path):
-    from assay.board.submissions.challenged_run import texts_of
+    from assay.board.submissions.challenges import texts_of
 
     lines = list(texts_of(challenge(run, npz(tmp_path / "sent.npz", found))))
     assert lines[0] == f"digits_fnn · {TASK}: {len(found)} images taken, {len(found)} break what stood"

@@ -87,7 +87,10 @@ def test_a_task_that_a_track_has_too_is_planned_once(capsys):
         (("--track", "imagnet"), "unknown track 'imagnet'; choose one of cifar10, digits"),
         ((), "name a --model, which is run on its own track, or a --task or --track"),
         (("--track", "digits", "--scale", "cpu"), "--scale: expected embedded or medium or full (got cpu)"),
-        (("--paper", "dong", "--scale", "embedded"), "--scale: expected smoke or cpu or"),
+        (
+            ("--paper", "dong", "--scale", "embedded"),
+            "--scale: expected smoke or cpu or cpu-fashion or cpu-cifar10 or full (got embedded)",
+        ),
         (("--paper", "dong", "--track", "digits"), "--paper: goes with"),
     ],
 )

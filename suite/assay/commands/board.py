@@ -276,16 +276,15 @@ def _challenge(submission: Path, board: Path, roots: tuple[Path, ...], sent: "Se
     path = challenges.place_of(board, submission)
     document = challenges.challenge(submission, _against(board), roots, sent, path)
     challenges.write_challenges(path, document)
-    for task, found in document.tasks.items():
-        print(f"{task}: {len(found.best)} images taken, {len(found.earlier)} break what stood")
-        for name, figure in found.figures.items():
-            print(f"lowered: {task}: {name}: {figure.stated} to {figure.value}")
+    for text in challenges.texts_of(document.tasks):
+        print(text)
     print(f"written: {path}; commit it")
 
 
 def _challenge_run(directory: Path, roots: tuple[Path, ...], sent: "Sent") -> None:
     """Hold images from elsewhere against a run, and print what they would lower."""
-    from assay.board.submissions.challenged_run import challenge_run, texts_of
+    from assay.board.submissions.challenged_run import challenge_run
+    from assay.board.submissions.challenges import texts_of
     from assay.runner.lock import exclusive
 
     with exclusive(directory):

@@ -35,11 +35,12 @@ def plan_text(plan: Reproduction, times: int | None = None) -> str:
         parts.append(_table(networks, ["network", "networks", "trained", "time to go"], times))
     if tasks:
         parts.append(_table(tasks, ["task on model", "units", "jobs", "time to go"], times))
-    parts.append("one worker's time to go: " + _total([row.seconds for row in rows]))
+    seconds = [row.seconds(row.left) for row in rows]
+    parts.append("one worker's time to go: " + _total(seconds))
     if times is not None:
-        larger = [None if row.whole is None else times * row.whole for row in rows]
-        parts.append(f"one worker's time for {times} times the images, all anew: {_total(larger)}")
-    if None in [row.whole if times is not None else row.seconds for row in rows]:
+        seconds = [row.seconds(times * row.parts) for row in rows]
+        parts.append(f"one worker's time for {times} times the images, all anew: {_total(seconds)}")
+    if None in seconds:
         parts.append(UNKNOWN)
     missing = plan.problems()
     if plan.needs_archive and plan.archive is None:
@@ -53,22 +54,32 @@ def plan_text(plan: Reproduction, times: int | None = None) -> str:
 
 @dataclass(frozen=True)
 class DryRunRow:
-    """A line of the plan: what stands before the time, and one worker's seconds (None: not known yet).
+    """A line of the plan: what stands before the time, and what the time follows from.
 
-    ``seconds`` are those to go, ``whole`` those of all of it, what is done included.
+    Attributes:
+        each: one worker's seconds for one network or unit; None where they are not known yet.
+        left: how many networks or units are to go.
+        parts: how many there are in all.
     """
 
     cells: tuple[str, ...]
-    seconds: float | None
-    whole: float | None
+    each: float | None
+    left: int
+    parts: int
+
+    def seconds(self, parts: int) -> float | None:
+        """One worker's seconds for so many parts; None where they are not known yet."""
+        if not parts:
+            return 0.0
+        return None if self.each is None else self.each * parts
 
 
 def _table(rows: Sequence[DryRunRow], headers: list[str], times: int | None) -> str:
-    lines = [[*row.cells, _told(row.seconds)] for row in rows]
+    lines = [[*row.cells, _told(row.seconds(row.left))] for row in rows]
     if times is not None:
         headers = [*headers, f"{times} × the images"]
         for line, row in zip(lines, rows, strict=True):
-            line.append(_told(None if row.whole is None else times * row.whole))
+            line.append(_told(row.seconds(times * row.parts)))
     return text_table(lines, headers=headers, disable_numparse=True)
 
 
@@ -91,8 +102,8 @@ def _networks(plan: Reproduction) -> Iterator[DryRunRow]:
     for name, nets in by_name.items():
         records = [record for net in nets if (record := net.record()) is not None]
         each = fmean(record.seconds for record in records) if records else None
-        to_go, whole = (None if each is None else each * n for n in (len(nets) - len(records), len(nets)))
-        yield DryRunRow((name, str(len(nets)), str(len(records))), to_go, whole)
+        cells = (name, str(len(nets)), str(len(records)))
+        yield DryRunRow(cells, each, len(nets) - len(records), len(nets))
 
 
 def _tasks(plan: Reproduction) -> Iterator[DryRunRow]:
@@ -101,9 +112,14 @@ def _tasks(plan: Reproduction) -> Iterator[DryRunRow]:
         by_name.setdefault((work.task, work.model), []).append(work)
     for (task, model), works in by_name.items():
         units = _units(plan, works[0])
-        to_go, whole = (None, None) if units is None else _seconds(plan, works, units)
         cells = (f"{task} on {model}", "?" if units is None else str(units), str(len(works)))
-        yield DryRunRow(cells, to_go, whole)
+        if units is None:
+            yield DryRunRow(cells, None, len(works), len(works))
+            continue
+        found = [_stored(plan, work, units) for work in works]
+        rates = [rate for _, rate in found if rate is not None]
+        left = sum(missing for missing, _ in found)
+        yield DryRunRow(cells, fmean(rates) if rates else None, left, units * len(works))
 
 
 def _units(plan: Reproduction, work: PaperTask) -> int | None:
@@ -113,16 +129,6 @@ def _units(plan: Reproduction, work: PaperTask) -> int | None:
         return len(open_question(replace(work.request, task=task)).units)
     except UserError:
         return None
-
-
-def _seconds(plan: Reproduction, works: Sequence[PaperTask], units: int) -> tuple[float | None, float | None]:
-    """The sums over all jobs of one task and model, to go and in all; None until one of them has stored something."""
-    found = [_stored(plan, work, units) for work in works]
-    missing = sum(left for left, _ in found)
-    rates = [rate for _, rate in found if rate is not None]
-    rate = fmean(rates) if rates else None
-    to_go = 0.0 if not missing else None if rate is None else rate * missing
-    return to_go, None if rate is None else rate * units * len(works)
 
 
 def _stored(plan: Reproduction, work: PaperTask, units: int) -> tuple[int, float | None]:

@@ -163,7 +163,7 @@ class Reproduction:
         for name, run in self.scale.tasks.items():
             if run.ensemble:
                 task = task_at(run.task, self.home)
-                document = self._reachable(spec_document(task), locate_spec(task)[1].parent)
+                document = _reachable(spec_document(task), locate_spec(task)[1].parent)
                 block, _, field = (family(document["family"]).attackers or "").partition(".")
                 if not isinstance(document.get(block), dict):
                     raise UserError(
@@ -172,15 +172,6 @@ class Reproduction:
                 members = [self._member(model, seed) for model in run.ensemble for seed in self.seeds(model)]
                 document[block] = document[block] | {field: members}
                 write_atomically(self.own_spec(name), yaml.safe_dump(document, sort_keys=False))
-
-    def _reachable(self, document: Mapping[str, Any], folder: Path) -> dict[str, Any]:
-        """The spec with the files beside it, such as a hierarchy, named so that they are found from anywhere."""
-        return {
-            key: str(folder.resolve() / value)
-            if isinstance(value, str) and value.endswith((".json", *SUFFIXES)) and (folder / value).is_file()
-            else value
-            for key, value in document.items()
-        }
 
     def _member(self, model: str, seed: int | None) -> str:
         """The name of a model in a spec of our own: with a path from there, so that keys depend on no --out."""
@@ -256,3 +247,13 @@ class Reproduction:
     def needs_archive(self) -> bool:
         """Whether any measurement reads the authors' archive."""
         return any(isinstance(each, RegionsMeasurement) for each in self.measurements.values())
+
+
+def _reachable(document: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """The spec with the files beside it, such as a hierarchy, named so that they are found from anywhere."""
+    return {
+        key: str(folder.resolve() / value)
+        if isinstance(value, str) and value.endswith((".json", *SUFFIXES)) and (folder / value).is_file()
+        else value
+        for key, value in document.items()
+    }

@@ -5,8 +5,9 @@ sent is data and is never run; it is looked at in a process of its own.
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +27,12 @@ from assay.board.submissions.tiers import checked_task, opened
 from assay.common.errors import UserError
 from assay.common.validation import validate
 from assay.common.version import VERSION
-from assay.results.document import Status
+from assay.results.document import ResultDocument, Status
 from assay.runner.files import write_atomically
+from assay.tasks.base import Record
 from assay.tasks.families import family
 from assay.tasks.shared.images import DataSource
+from assay.tasks.task_spec import TaskSpec
 from assay.tasks.witness import ReferenceNetwork, SentRecords, Witness
 
 CHALLENGES = "challenges.json"
@@ -54,8 +57,21 @@ class Sent:
     weights: Path | None = None
 
     def __post_init__(self) -> None:
-        """Refuse a finder's name that a table cannot show."""
+        """Refuse a finder's name that a table cannot show, and images that are not there."""
         validate(Finder, {"by": self.by}, "challenge")
+        if not self.images.exists():
+            raise UserError(f"{self.images}: no such file or folder; give the challenge's images")
+
+    @cached_property
+    def images_sha256(self) -> str:
+        """The file's hash; a folder's is of its PNGs' names and hashes."""
+        if self.images.is_file():
+            return hashlib.sha256(self.images.read_bytes()).hexdigest()
+        lines = (
+            f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}\n"
+            for path in sorted(self.images.glob("*.png"))
+        )
+        return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def challenge(
@@ -74,8 +90,6 @@ def challenge(
         UserError: the submission does not pass the checks; an image is refused (named); or no result has its units.
     """
     files = opened(folder, board)
-    if not sent.images.exists():
-        raise UserError(f"{sent.images}: no such file or folder; give the challenge's images")
     try:
         earlier = read_challenges(before.parent, before.name, files.manifest_sha256)
     except UnreadableError as error:
@@ -95,7 +109,7 @@ def challenge(
             said.append(error)
             continue
         best = merged(tasks[task].best if task in tasks else {}, found, sent)
-        tasks[task] = _lowered(witness, looked_at, checked, best)
+        tasks[task] = lowered_by(best, witness, checked.spec.spec, looked_at.records, checked.result)
         taken += 1
     if not taken:
         raise said[0] if said else UserError(f"{folder}: has no result that adversarial images could lower")
@@ -104,9 +118,8 @@ def challenge(
 
 def merged(best: Mapping[str, Challenge], found: Mapping[str, float], sent: Sent) -> dict[str, Challenge]:
     """The nearest image of each unit, of those known and those ``found`` now; the earlier one where two tie."""
-    images_sha256 = _sha256(sent.images)
     nearer = {
-        unit: Challenge(by=sent.by, date=sent.date, distance=distance, images_sha256=images_sha256)
+        unit: Challenge(by=sent.by, date=sent.date, distance=distance, images_sha256=sent.images_sha256)
         for unit, distance in found.items()
         if unit not in best or distance < best[unit].distance
     }
@@ -126,13 +139,17 @@ def _sent_records(
     )
 
 
-def _lowered(
-    witness: Witness[Any], sent: SentRecords[Any], checked: CheckedResult, best: Mapping[str, Challenge]
+def lowered_by(
+    best: Mapping[str, Challenge],
+    witness: Witness[Any],
+    spec: TaskSpec,
+    records: Sequence[Record],
+    result: ResultDocument,
 ) -> TaskChallenge:
-    """What all challenges leave of a result; each unit's best is the nearest image."""
+    """What all challenges leave of a result; ``best`` is each unit's nearest image."""
     distances = {unit: each.distance for unit, each in best.items()}
-    metrics, earlier = witness.lowered(sent.spec, sent.records, distances)
-    stated = {metric.name: metric for metric in checked.result.metrics}
+    metrics, earlier = witness.lowered(spec, records, distances)
+    stated = {metric.name: metric for metric in result.metrics}
     return TaskChallenge(
         best=dict(best),
         earlier=tuple(earlier),
@@ -149,15 +166,12 @@ def _lowered(
     )
 
 
-def _sha256(place: Path) -> str:
-    """The file's hash; a folder's is of its PNGs' names and hashes."""
-    if place.is_file():
-        return hashlib.sha256(place.read_bytes()).hexdigest()
-    lines = (
-        f"{path.name} {hashlib.sha256(path.read_bytes()).hexdigest()}\n"
-        for path in sorted(place.glob("*.png"))
-    )
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
+def texts_of(challenged: Mapping[str, TaskChallenge]) -> Iterator[str]:
+    """What was found of results, by the names that people know them by, line by line."""
+    for name, found in challenged.items():
+        yield f"{name}: {len(found.best)} images taken, {len(found.earlier)} break what stood"
+        for metric, figure in found.figures.items():
+            yield f"lowered: {name}: {metric}: {figure.stated} to {figure.value}"
 
 
 def read_challenges(root: Path, name: str, manifest_sha256: str) -> ChallengesDocument | None:

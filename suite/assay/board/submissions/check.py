@@ -112,7 +112,7 @@ def _name_problems(metadata: Metadata, folder: str, others: Sequence[str]) -> It
 def _without_problems(files: SubmissionFiles, metadata: Metadata, register: Register) -> Iterator[Problem]:
     for task in metadata.without or ():
         if task not in register.tasks:
-            close = get_close_matches(task, register.tasks, n=3)
+            close = get_close_matches(task, register.tasks, n=1)
             expected = f"an admitted task{f', such as {close[0]}' if close else ''}"
             yield Problem(METADATA, "without", task, expected, "name tasks of `assay list tasks`")
         elif task in files.tasks:
